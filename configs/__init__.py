@@ -1,0 +1,1 @@
+"""What can be chosen: the schema, its loader, and every YAML."""

@@ -1,0 +1,192 @@
+"""Defaults <- `base:` <- YAML <- `a.b=c` on the command line, strictly typed.
+
+`--config` takes the name of a YAML that ships in this package (from any working directory) or a
+path to one's own. Unknown keys and wrong types end in one `InputError`.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import inspect
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from configs.errors import InputError
+
+FOLDER = Path(__file__).parent
+Schema = TypeVar("Schema")
+
+
+def load_config(schema: type[Schema], name: str, overrides: list[str] | None = None) -> Schema:
+    """The resolved configuration, checked against `schema`.
+
+    Args:
+        schema: dataclass of the whole configuration.
+        name: shipped name (`roberta_small.yaml`, the ending may be left out) or path.
+        overrides: `key=value` or `a.b.0.c=value` entries.
+    Raises:
+        InputError: no such file, unknown key, wrong type, or a failed cross-check.
+    """
+    path = find_config(name)
+    raw = OmegaConf.create(OmegaConf.to_container(OmegaConf.structured(schema)))
+    raw.run_dir = f"runs/{path.stem}"
+    for layer in _layers(path):
+        check_keys(layer, schema, source=str(path))
+        raw = OmegaConf.merge(raw, layer)
+    for override in overrides or []:
+        _apply_override(raw, override, schema)
+    return _to_schema(raw, schema, path)
+
+
+def find_config(name: str) -> Path:
+    """The file behind `--config name`: as given, else among the shipped ones."""
+    names = (name, f"{name}.yaml")
+    candidates = [Path(n) for n in names] + [FOLDER / n for n in names]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    close = difflib.get_close_matches(f"{Path(name).stem}.yaml", shipped_configs(), n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]}?" if close else f"; shipped: {', '.join(shipped_configs())}"
+    raise InputError(f"--config {name}: no such file{hint}")
+
+
+def shipped_configs() -> list[str]:
+    """Names of all YAML files of this package, sorted."""
+    return sorted(str(p.relative_to(FOLDER)) for p in FOLDER.rglob("*.yaml"))
+
+
+def dump_config(config: Any) -> str:
+    """The configuration as YAML that loads back to the same."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def check_keys(node: Any, schema: Any, source: str, prefix: str = "") -> None:
+    """Raise `InputError` for the first key that `schema` does not know, with a suggestion.
+
+    The same where a single value, a list and a mapping are taken for one another.
+    """
+    is_list = get_origin(schema) is list
+    if not (is_list or is_dataclass(schema)) or node._is_interpolation():
+        return
+    if not isinstance(node, ListConfig if is_list else DictConfig):
+        kind = "list" if is_list else "mapping of keys to values"
+        raise InputError(f"{source}: '{prefix[:-1]}' must be a {kind}")
+    if is_list:
+        for i in range(len(node)):
+            check_keys(node._get_node(i), get_args(schema)[0], source, f"{prefix}{i}.")
+        return
+    types = get_type_hints(schema)
+    for key in node:
+        if key not in types:
+            raise InputError(_unknown_key(f"{prefix}{key}", str(key), list(types), source))
+        check_keys(node._get_node(key), types[key], source, f"{prefix}{key}.")
+
+
+def _unknown_key(full_key: str, key: str, known: list[str], source: str) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(known)}"
+    return f"{source}: unknown key '{full_key}'; {hint}"
+
+
+def _layers(path: Path) -> list[DictConfig]:
+    """The YAML at `path` preceded by everything it inherits through `base:`."""
+    chain: list[DictConfig] = []
+    seen: list[Path] = []
+    current: Path | None = path
+    while current is not None:
+        if current.resolve() in seen:
+            raise InputError(f"{current}: `base:` runs in a circle")
+        seen.append(current.resolve())
+        layer = _read_yaml(current)
+        base = OmegaConf.to_container(layer).get("base")
+        chain.insert(0, OmegaConf.masked_copy(layer, [key for key in layer if key != "base"]))
+        current = _find_base(base, current) if base else None
+    return chain
+
+
+def _find_base(base: Any, child: Path) -> Path:
+    if not isinstance(base, str):
+        raise InputError(f"{child}: `base: {base}` is no name of a configuration")
+    beside = child.parent / base
+    return beside if beside.is_file() else find_config(base)
+
+
+def _read_yaml(path: Path) -> DictConfig:
+    try:
+        layer = OmegaConf.load(path)
+    except Exception as error:  # PyYAML, OmegaConf and decoding each raise their own family
+        raise InputError(f"{path}: not readable as YAML: {_one_line(error)}") from error
+    if not isinstance(layer, DictConfig):
+        raise InputError(f"{path}: a configuration is a mapping of keys to values")
+    return layer
+
+
+def _apply_override(raw: DictConfig, override: str, schema: type) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise InputError(f"'{override}' is no override: write key=value, e.g. seed=1")
+    try:
+        parsed = OmegaConf.from_dotlist([f"value={value}"]).value
+        OmegaConf.update(raw, key, parsed, force_add=True)
+    except Exception as error:  # as in `_read_yaml`: the value is YAML
+        raise InputError(f"override '{override}' does not fit: {_one_line(error)}") from error
+    check_keys(raw, schema, source=f"override '{override}'")
+
+
+def _to_schema(raw: DictConfig, schema: type[Schema], path: Path) -> Schema:
+    structured = OmegaConf.structured(schema)
+    OmegaConf.set_readonly(structured, False)
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(structured, raw))
+    except InputError:
+        raise
+    except (OmegaConfBaseException, TypeError, ValueError) as error:
+        key = getattr(error, "full_key", None) or "configuration"
+        raise InputError(f"{path}: {key}: {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    """An error's message without OmegaConf's appended key dump, in one line."""
+    return " ".join(str(error).split("\n    full_key")[0].split())
+
+
+def describe(schema: type, prefix: str = "") -> list[tuple[str, str, str]]:
+    """(field, type and default, documentation) of every field, nested ones with dots.
+
+    The documentation is the string that stands under the field in the schema's source.
+    """
+    documentation = _field_docstrings(schema)
+    types = get_type_hints(schema)
+    rows = []
+    for f in fields(schema):
+        kind = types[f.name]
+        item = get_args(kind)[0] if get_origin(kind) is list else kind
+        if is_dataclass(item):
+            index = "0." if item is not kind else ""
+            rows += describe(item, f"{prefix}{f.name}.{index}")
+        else:
+            rows.append((prefix + f.name, _type_name(kind), documentation.get(f.name, "")))
+    return rows
+
+
+def _type_name(kind: Any) -> str:
+    if get_origin(kind) is None:
+        return kind.__name__
+    names = [repr(a) if isinstance(a, str) else _type_name(a) for a in get_args(kind)]
+    return " | ".join(name.strip("'") for name in names).replace("NoneType", "null")
+
+
+def _field_docstrings(schema: type) -> dict[str, str]:
+    body = ast.parse(inspect.getsource(schema)).body[0].body
+    return {
+        field_node.target.id: " ".join(text.value.value.split())
+        for field_node, text in zip(body, body[1:])
+        if isinstance(field_node, ast.AnnAssign)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+    }

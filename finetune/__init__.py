@@ -1,0 +1,1 @@
+"""Encoder to task. Imports from `pretrain`, never the other way round."""

@@ -1,0 +1,1 @@
+"""What a person types. Every script puts the project's root first on `sys.path`."""

@@ -1,0 +1,75 @@
+"""What all commands share: configuration on the command line, errors in one line, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from typing import Any
+
+from configs.errors import InputError
+from configs.loader import describe, dump_config, load_config, shipped_configs
+
+
+def config_parser(program: str, purpose: str, schema: type) -> argparse.ArgumentParser:
+    """A parser with --config, --print-config and key=value overrides; --help lists all fields."""
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=purpose,
+        epilog=_fields_help(schema),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--config",
+        required=True,
+        metavar="NAME|PATH",
+        help=f"shipped: {', '.join(shipped_configs())}; or a YAML of your own",
+    )
+    parser.add_argument(
+        "--print-config", action="store_true", help="print the resolved configuration and stop"
+    )
+    # DeepSpeed's launcher adds this; LOCAL_RANK says the same.
+    parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="fields listed below")
+    return parser
+
+
+def read_config(arguments: argparse.Namespace, schema: type) -> Any:
+    """The configuration that the parsed command line asks for; prints it on --print-config."""
+    config = load_config(schema, arguments.config, arguments.overrides)
+    if arguments.print_config:
+        print(dump_config(config), end="")
+        raise SystemExit(0)
+    return config
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call `main`; bad input ends in one line and exit code 2, a failed run in one and code 1."""
+    try:
+        main()
+    except InputError as error:
+        _leave(error, 2)
+    except FloatingPointError as error:
+        _leave(error, 1)
+    except KeyboardInterrupt:
+        _leave("interrupted; run the same command to go on from the last checkpoint", 130)
+
+
+def _leave(message: object, code: int) -> None:
+    if os.environ.get("RANK", "0") != "0":
+        # Rank 0 mostly knows the same and says it; the launcher then ends the others.
+        time.sleep(3)
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    # A rank that waits in a collective must not keep this one from leaving.
+    os._exit(code)
+
+
+def _fields_help(schema: type) -> str:
+    lines = ["fields:"]
+    for name, kind, text in describe(schema):
+        lines.append(f"  {name} ({kind})")
+        lines += textwrap.wrap(text, 88, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return "\n".join(lines)

@@ -1,0 +1,28 @@
+"""Pretrain an encoder: `deepspeed launch/pretrain.py --config roberta_small.yaml`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if not __package__:  # a script's own folder would hide the package of the same name
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from configs.schema import PretrainConfig
+from launch.command import config_parser, read_config, run
+
+
+def main() -> None:
+    """Read the configuration, join the other ranks, train."""
+    parser = config_parser("pretrain.py", "Pretrain an encoder from scratch.", PretrainConfig)
+    config = read_config(parser.parse_args(), PretrainConfig)
+
+    from pretrain.engine import world
+    from pretrain.engine.train import pretrain
+
+    pretrain(config, world.start())
+    world.stop()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,1 @@
+"""Ids to a pretrained encoder."""

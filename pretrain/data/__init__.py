@@ -1,0 +1,1 @@
+"""Documents to batches: source, store, formats, batches, masking."""

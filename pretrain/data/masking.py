@@ -1,0 +1,149 @@
+"""Masked language modelling: which tokens are predicted, and what stands in their place.
+
+BERT (section 3.1): 15 % of the tokens are predicted; of these 80 % are shown as the mask token,
+10 % as a random token, 10 % as they are. Everything is a function of (seed, epoch, sample,
+position): static masking (BERT) is dynamic masking (RoBERTa, section 4.1) with the epoch taken
+modulo `mask_epochs`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from configs.schema import MaskingConfig
+from pretrain.randomness import Purpose, draw, to_unit
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What the data path has to know of a tokenizer."""
+
+    cls_id: int
+    sep_id: int
+    mask_id: int
+    ordinary: np.ndarray
+    """int64: every id that is no special token; random replacements come from here"""
+    continues_word: np.ndarray
+    """bool (vocabulary): ids that go on with the word of the token before"""
+
+
+@dataclass(frozen=True)
+class Masked:
+    """T tokens with masks in place, M of them to predict."""
+
+    tokens_T: np.ndarray
+    predicted_M: np.ndarray
+    """int64: positions in the flat batch, ascending"""
+    labels_M: np.ndarray
+
+
+def mask_tokens(
+    tokens_T: np.ndarray,
+    lengths_B: np.ndarray,
+    maskable_T: np.ndarray,
+    samples_B: np.ndarray,
+    epoch: int,
+    config: MaskingConfig,
+    vocabulary: Vocabulary,
+    seed: int,
+) -> Masked:
+    """Mask a flat batch of B sequences.
+
+    Args:
+        tokens_T: ids, the sequences end to end.
+        lengths_B: tokens of each sequence.
+        maskable_T: False at special tokens, which are never predicted.
+        samples_B: each sequence's number, which keys its masks.
+        epoch: epoch of the masks, already modulo `mask_epochs` where masking is static.
+    Every sequence with a maskable token gets at least one prediction.
+    """
+    row_T = np.repeat(np.arange(len(lengths_B)), lengths_B)
+    position_T = np.arange(len(tokens_T)) - (np.cumsum(lengths_B) - lengths_B)[row_T]
+    score_T = _scores(lengths_B, position_T, row_T, samples_B, epoch, seed)
+    budget_B = _prediction_counts(maskable_T, row_T, samples_B, epoch, config, seed)
+    unit_T = _units(tokens_T, maskable_T, row_T, config, vocabulary)
+    chosen = np.flatnonzero(_choose(score_T, unit_T, row_T, maskable_T, budget_B))
+    masked = tokens_T.copy()
+    masked[chosen] = _shown(
+        tokens_T[chosen],
+        samples_B[row_T[chosen]],
+        position_T[chosen],
+        epoch,
+        config,
+        vocabulary,
+        seed,
+    )
+    return Masked(masked, chosen, tokens_T[chosen])
+
+
+def _scores(lengths_B, position_T, row_T, samples_B, epoch: int, seed: int) -> np.ndarray:
+    """One random word for every token; uint32 (T,). Four tokens share a Philox block."""
+    blocks_B = -(-lengths_B // 4)
+    first_B = np.cumsum(blocks_B) - blocks_B
+    block = np.arange(blocks_B.sum()) - np.repeat(first_B, blocks_B)
+    words = draw(seed, Purpose.MASK_POSITIONS, epoch, np.repeat(samples_B, blocks_B), block)
+    return words.T.ravel()[4 * first_B[row_T] + position_T]
+
+
+def _prediction_counts(
+    maskable_T, row_T, samples_B, epoch: int, config: MaskingConfig, seed: int
+) -> np.ndarray:
+    """How many tokens each sequence predicts: rounded at random, so that the rate is exact."""
+    maskable_B = np.bincount(row_T, weights=maskable_T, minlength=len(samples_B))
+    chance_B = to_unit(draw(seed, Purpose.MASK_COUNT, epoch, samples_B)[0])
+    return np.maximum(1, np.floor(config.probability * maskable_B + chance_B)).astype(np.int64)
+
+
+def _units(
+    tokens_T, maskable_T, row_T, config: MaskingConfig, vocabulary: Vocabulary
+) -> np.ndarray:
+    """The number of each token's unit, a word or the token itself; int64 (T,)."""
+    if not config.whole_word:
+        return np.arange(len(tokens_T))
+    goes_on = vocabulary.continues_word[tokens_T] & maskable_T
+    goes_on[1:] &= maskable_T[:-1] & (row_T[1:] == row_T[:-1])
+    goes_on[:1] = False
+    return np.cumsum(~goes_on) - 1
+
+
+def _choose(score_T, unit_T, row_T, maskable_T, budget_B) -> np.ndarray:
+    """Units in the order of their first token's score until the budget is spent; bool (T,).
+
+    The unit that reaches beyond the budget is taken where at least half of it fits: dropping it
+    always, as BERT's script does, would predict too few tokens.
+    """
+    first = np.flatnonzero(np.diff(unit_T, prepend=-1))
+    size = np.diff(np.append(first, len(unit_T)))
+    candidates = np.flatnonzero(maskable_T[first])
+    rows = row_T[first[candidates]]
+    order = candidates[np.lexsort((score_T[first[candidates]], rows))]
+    row = row_T[first[order]]
+    spent = np.cumsum(size[order])
+    is_first = np.diff(row, prepend=-1) != 0
+    spent_before_row = (spent - size[order])[is_first][np.cumsum(is_first) - 1]
+    spent = spent - spent_before_row
+    taken = is_first | (2 * spent - size[order] <= 2 * budget_B[row])
+    chosen_unit = np.zeros(len(first), bool)
+    chosen_unit[order[taken]] = True
+    return chosen_unit[unit_T]
+
+
+def _shown(
+    tokens_M,
+    samples_M,
+    positions_M,
+    epoch: int,
+    config: MaskingConfig,
+    vocabulary: Vocabulary,
+    seed,
+) -> np.ndarray:
+    """What stands at the predicted positions: the mask, a random token, or the token itself."""
+    words = draw(seed, Purpose.MASK_TOKENS, epoch, samples_M, positions_M)
+    action = to_unit(words[0])
+    pick = (words[1].astype(np.uint64) * np.uint64(len(vocabulary.ordinary))) >> np.uint64(32)
+    random_tokens = vocabulary.ordinary[pick.astype(np.int64)]
+    is_mask = action < config.mask_share
+    is_random = action < config.mask_share + config.random_share
+    return np.where(is_mask, vocabulary.mask_id, np.where(is_random, random_tokens, tokens_M))

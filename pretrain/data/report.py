@@ -1,0 +1,100 @@
+"""What a corpus looks like under each input format, and under its tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+
+from configs.schema import PretrainConfig
+from pretrain.data.formats import IS_NEXT, IS_RANDOM, build_index
+from pretrain.data.prepare import Corpus, is_heldout
+from pretrain.data.sentences import split_sentences
+from pretrain.data.source import documents
+from pretrain.data.store import TokenStore
+from tokenizer.report import report as tokenizer_report
+
+FORMATS = ("segment-pair", "sentence-pair", "full-sentences", "doc-sentences")
+REPORT_SENTENCES = 5_000
+
+
+@dataclass(frozen=True)
+class FormatReport:
+    """Counts of one pass over a corpus."""
+
+    input_format: str
+    sequences: int
+    mean_length: float
+    """tokens, special tokens included"""
+    short: float
+    """share of sequences below half of `max_length`"""
+    documents_crossed: int
+    """document boundaries inside sequences"""
+    next: float
+    """share of sequences whose second segment follows the first"""
+    random: float
+    """share of sequences whose second segment is random"""
+    truncated: int
+    """tokens of the corpus that no sequence holds"""
+
+
+def format_report(store: TokenStore, config: PretrainConfig) -> FormatReport:
+    """Count what `config.input_format` makes of `store`."""
+    index = build_index(store, config)
+    lengths = index.lengths
+    crossed = 0 if index.is_pair else len(index.starts) - len(index)
+    from_corpus = np.ones(len(index.starts), bool)
+    if index.is_pair:
+        from_corpus[1::2] = index.next_sentence == IS_NEXT
+    kept = int((index.ends - index.starts)[from_corpus].sum())
+    return FormatReport(
+        input_format=config.input_format,
+        sequences=len(index),
+        mean_length=float(lengths.mean()),
+        short=float((lengths < config.max_length / 2).mean()),
+        documents_crossed=crossed,
+        next=float((index.next_sentence == IS_NEXT).mean()),
+        random=float((index.next_sentence == IS_RANDOM).mean()),
+        truncated=store.token_count - kept,
+    )
+
+
+def corpus_report(corpus: Corpus, config: PretrainConfig) -> str:
+    """Sizes, the tokenizer's report, and a table of the four formats, as text."""
+    parts = [_sizes(corpus)]
+    if not config.data.store:
+        sentences = list(islice(_heldout_sentences(config), REPORT_SENTENCES))
+        parts.append(str(tokenizer_report(corpus.tokenizer, sentences)))
+    parts.append(_format_table(corpus.train, config))
+    return "\n\n".join(parts)
+
+
+def _sizes(corpus: Corpus) -> str:
+    lines = [f"{'split':<10}{'documents':>12}{'sentences':>12}{'tokens':>14}{'MB of text':>12}"]
+    for name, store in (("train", corpus.train), ("heldout", corpus.heldout)):
+        lines.append(
+            f"{name:<10}{len(store.document_ends):>12,}{len(store.sentence_ends):>12,}"
+            f"{store.token_count:>14,}{store.text_bytes / 1e6:>12.1f}"
+        )
+    return "\n".join(lines)
+
+
+def _format_table(store: TokenStore, config: PretrainConfig) -> str:
+    head = ("format", "sequences", "mean length", "short", "crossed", "next", "random", "truncated")
+    lines = ["{:<16}{:>12}{:>13}{:>8}{:>10}{:>8}{:>8}{:>12}".format(*head)]
+    for name in FORMATS:
+        changed = replace(config, input_format=name, next_sentence_prediction=False)
+        r = format_report(store, changed)
+        lines.append(
+            f"{r.input_format:<16}{r.sequences:>12,}{r.mean_length:>13.1f}{r.short:>8.1%}"
+            f"{r.documents_crossed:>10,}{r.next:>8.1%}{r.random:>8.1%}{r.truncated:>12,}"
+        )
+    return "\n".join(lines)
+
+
+def _heldout_sentences(config: PretrainConfig) -> Iterator[str]:
+    for document in documents(config.data.sources, config.data.heldout_fraction):
+        if is_heldout(document, config.data.heldout_fraction):
+            yield from split_sentences(document.text, config.data.language)

@@ -1,0 +1,235 @@
+"""The token store: one tokenised corpus as three arrays, memory-mapped, for every input format.
+
+A split (`train`, `heldout`) is a row of shards; a shard is three files of little-endian integers:
+
+    00000.tokens          uint16 or uint32: the ids of all sentences, end to end
+    00000.sentence_ends   uint64: where each sentence ends, counted in tokens
+    00000.document_ends   uint64: where each document ends, counted in sentences
+
+`manifest.json` holds sizes and sha256 of every file, and is written last: a folder without it is
+no store. Documents never cross shards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from configs.errors import InputError
+from configs.files import sha256_file
+
+FORMAT_VERSION = 1
+SPLITS = ("train", "heldout")
+ENDS = np.dtype("<u8")
+
+
+def token_dtype(vocabulary_size: int) -> np.dtype:
+    """The narrowest of uint16 and uint32 that holds every id."""
+    return np.dtype("<u2" if vocabulary_size <= 2**16 else "<u4")
+
+
+class SplitWriter:
+    """Writes one split, shard after shard, in bounded memory."""
+
+    def __init__(self, folder: Path, vocabulary_size: int, shard_tokens: int = 2**28) -> None:
+        folder.mkdir(parents=True)
+        self.folder = folder
+        self.shard_tokens = shard_tokens
+        self.dtype = token_dtype(vocabulary_size)
+        self.unigram_counts = np.zeros(vocabulary_size, np.int64)
+        self.text_bytes = 0
+        self.shards: list[dict] = []
+        self._shard: _ShardWriter | None = None
+
+    def add(self, sentences: list[list[int]], text_bytes: int) -> None:
+        """Append one document, given as the ids of its sentences; empty sentences are dropped."""
+        sentences = [s for s in sentences if s]
+        if not sentences:
+            return
+        if self._shard is None or self._shard.tokens >= self.shard_tokens:
+            self._close_shard()
+            self._shard = _ShardWriter(self.folder, len(self.shards), self.dtype)
+        ids = np.concatenate([np.asarray(s, self.dtype) for s in sentences])
+        self._shard.add(ids, np.cumsum([len(s) for s in sentences]))
+        self.unigram_counts += np.bincount(ids, minlength=len(self.unigram_counts))
+        self.text_bytes += text_bytes
+
+    def finish(self) -> dict:
+        """Close the files; the split's part of the manifest."""
+        self._close_shard()
+        counts_file = self.folder / "unigram_counts.npy"
+        np.save(counts_file, self.unigram_counts)
+        counts = {"bytes": counts_file.stat().st_size, "sha256": sha256_file(counts_file)}
+        totals = {
+            key: sum(shard[key] for shard in self.shards)
+            for key in ("documents", "sentences", "tokens")
+        }
+        rest = {"text_bytes": self.text_bytes, "shards": self.shards, "unigram_counts": counts}
+        return {**totals, **rest}
+
+    def _close_shard(self) -> None:
+        if self._shard is not None:
+            self.shards.append(self._shard.finish())
+            self._shard = None
+
+
+class _HashedFile:
+    """A file that is hashed while it is written."""
+
+    def __init__(self, path: Path) -> None:
+        self.file: IO[bytes] = path.open("wb")
+        self.hash = hashlib.sha256()
+        self.bytes = 0
+
+    def write(self, array: np.ndarray) -> None:
+        data = array.tobytes()
+        self.file.write(data)
+        self.hash.update(data)
+        self.bytes += len(data)
+
+    def finish(self) -> dict:
+        self.file.close()
+        return {"bytes": self.bytes, "sha256": self.hash.hexdigest()}
+
+
+class _ShardWriter:
+    def __init__(self, folder: Path, number: int, dtype: np.dtype) -> None:
+        self.name = f"{number:05d}"
+        self.tokens = self.sentences = self.documents = 0
+        self.dtype = dtype
+        self.files = {
+            part: _HashedFile(folder / f"{self.name}.{part}")
+            for part in ("tokens", "sentence_ends", "document_ends")
+        }
+
+    def add(self, ids: np.ndarray, sentence_ends: np.ndarray) -> None:
+        self.files["tokens"].write(ids)
+        self.files["sentence_ends"].write((sentence_ends + self.tokens).astype(ENDS))
+        self.tokens += len(ids)
+        self.sentences += len(sentence_ends)
+        self.documents += 1
+        self.files["document_ends"].write(np.asarray([self.sentences], ENDS))
+
+    def finish(self) -> dict:
+        counts = {key: getattr(self, key) for key in ("documents", "sentences", "tokens")}
+        files = {part: file.finish() for part, file in self.files.items()}
+        return {"name": self.name, **counts, "files": files}
+
+
+def write_manifest(folder: Path, splits: dict[str, dict], dtype: np.dtype, identity: dict) -> None:
+    """Complete the store in `folder`; `identity` tells what it was made from."""
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "dtype": dtype.str,
+        "identity": identity,
+        "splits": splits,
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> dict:
+    """The manifest of a whole store.
+
+    Raises:
+        InputError: no store, another format version, or a file of the wrong size.
+    """
+    path = folder / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{folder}: no token store here (manifest.json is missing)") from error
+    except ValueError as error:
+        raise InputError(f"{path}: damaged ({error}): delete the folder to rebuild it") from error
+    if manifest.get("format_version") != FORMAT_VERSION:
+        raise InputError(f"{path}: another format version: delete the folder to rebuild it")
+    for name, entry in _files(manifest):
+        file = folder / name
+        if not file.is_file() or file.stat().st_size != entry["bytes"]:
+            raise InputError(f"{file}: missing or cut short: delete {folder} to rebuild the store")
+    return manifest
+
+
+def verify(folder: Path) -> None:
+    """Hash every file of the store; raise `InputError` for the first that is damaged."""
+    for name, entry in _files(read_manifest(folder)):
+        file = folder / name
+        if sha256_file(file) != entry["sha256"]:
+            raise InputError(f"{file}: content is damaged: delete {folder} to rebuild the store")
+
+
+def _files(manifest: dict) -> Iterable[tuple[str, dict]]:
+    for split, content in manifest["splits"].items():
+        yield f"{split}/unigram_counts.npy", content["unigram_counts"]
+        for shard in content["shards"]:
+            for part, entry in shard["files"].items():
+                yield f"{split}/{shard['name']}.{part}", entry
+
+
+@dataclass(frozen=True)
+class TokenStore:
+    """One split, opened for reading. Offsets count over all shards."""
+
+    shards: tuple[np.ndarray, ...]
+    """memory-mapped token arrays"""
+    shard_starts: np.ndarray
+    """int64 (shards + 1): first token of each shard, and the end"""
+    sentence_ends: np.ndarray
+    """int64 (sentences): end of each sentence, in tokens"""
+    document_ends: np.ndarray
+    """int64 (documents): end of each document, in sentences"""
+    unigram_counts: np.ndarray
+    """int64 (vocabulary): how often each id occurs"""
+    text_bytes: int
+    """UTF-8 bytes of the text behind the tokens"""
+
+    @classmethod
+    def open(cls, folder: Path, split: str) -> TokenStore:
+        """Map one split of the store in `folder`; raises `InputError` if it is not whole."""
+        manifest = read_manifest(folder)
+        content = manifest["splits"][split]
+        dtype = np.dtype(manifest["dtype"])
+        names = [shard["name"] for shard in content["shards"]]
+
+        def read(part: str, kind: np.dtype) -> list[np.ndarray]:
+            files = [folder / split / f"{name}.{part}" for name in names]
+            return [np.memmap(file, kind, mode="r") for file in files]
+
+        token_starts = _starts(content, "tokens")
+        return cls(
+            shards=tuple(read("tokens", dtype)),
+            shard_starts=token_starts,
+            sentence_ends=_join(read("sentence_ends", ENDS), token_starts),
+            document_ends=_join(read("document_ends", ENDS), _starts(content, "sentences")),
+            unigram_counts=np.load(folder / split / "unigram_counts.npy"),
+            text_bytes=content["text_bytes"],
+        )
+
+    @property
+    def token_count(self) -> int:
+        return int(self.shard_starts[-1])
+
+    @property
+    def sentence_starts(self) -> np.ndarray:
+        """int64 (sentences): first token of each sentence."""
+        return np.concatenate([[0], self.sentence_ends[:-1]])
+
+    def tokens(self, start: int, end: int) -> np.ndarray:
+        """The ids of [start, end), which must not cross documents; a view of the mapping."""
+        shard = np.searchsorted(self.shard_starts, start, side="right") - 1
+        first = self.shard_starts[shard]
+        return self.shards[shard][start - first : end - first]
+
+
+def _starts(content: dict, key: str) -> np.ndarray:
+    return np.cumsum([0] + [shard[key] for shard in content["shards"]], dtype=np.int64)
+
+
+def _join(parts: list[np.ndarray], starts: np.ndarray) -> np.ndarray:
+    shifted = [part.astype(np.int64) + start for part, start in zip(parts, starts)]
+    return np.concatenate(shifted) if shifted else np.zeros(0, np.int64)

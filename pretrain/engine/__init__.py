@@ -1,0 +1,1 @@
+"""DeepSpeed, the loop, checkpoints, evaluation and logs."""

@@ -1,0 +1,135 @@
+"""Checkpoints that are whole or not there, and that any number of ranks can read.
+
+    checkpoints/step-00000500/
+        model.safetensors       fp32 weights
+        optimizer.safetensors   moments of every parameter, under its name, unpartitioned
+        state.json              step, elapsed minutes, fingerprints
+        manifest.json           sha256 of the three
+
+A folder is written aside, flushed, hashed and renamed. Loading verifies the hashes, falls back to
+the checkpoint before, and executes no code. No randomness is stored: it is a function of the step.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from configs.errors import InputError
+from configs.files import sha256_file, written_aside
+from pretrain.engine.engine import MOMENTS, Engine
+
+FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything a resume needs beside the tensors."""
+
+    step: int
+    """optimizer steps done"""
+    elapsed_minutes: float = 0.0
+    """training time so far, all starts together"""
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    """what must not change between save and load: architecture, tokenizer, data"""
+
+
+def save(folder: Path, engine: Engine, state: State, keep: int) -> None:
+    """Write one checkpoint into `folder` (`checkpoints/`) and drop all but the last `keep`.
+
+    Called by every rank, since ZeRO's partitions are gathered; rank 0 writes.
+    """
+    weights, moments = gather(engine)
+    if engine.world.is_main:
+        with written_aside(folder / f"step-{state.step:08d}") as aside:
+            save_file(weights, aside / "model.safetensors")
+            save_file(moments, aside / "optimizer.safetensors")
+            (aside / "state.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
+            hashes = {name: sha256_file(aside / name) for name in FILES}
+            (aside / "manifest.json").write_text(json.dumps(hashes), encoding="utf-8")
+        for old in list_checkpoints(folder)[:-keep]:
+            shutil.rmtree(old)
+    engine.world.barrier()
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Finished checkpoints, oldest first."""
+    if not folder.is_dir():
+        return []
+    return sorted(p for p in folder.iterdir() if re.fullmatch(r"step-\d{8}", p.name))
+
+
+def find_last(folder: Path) -> Path | None:
+    """The newest checkpoint that is whole; damaged ones are named on standard error."""
+    for path in reversed(list_checkpoints(folder)):
+        damage = find_damage(path)
+        if damage is None:
+            return path
+        print(f"checkpoint {path} is damaged ({damage}): trying the one before", file=sys.stderr)
+    return None
+
+
+def find_damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint, or None."""
+    try:
+        hashes = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        broken = [name for name in FILES if sha256_file(path / name) != hashes[name]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return f"content of {broken[0]} has changed" if broken else None
+
+
+def read_state(path: Path, fingerprints: dict[str, str]) -> State:
+    """The state of a checkpoint, which must carry the same fingerprints as this run.
+
+    Raises:
+        InputError: naming the first fingerprint that differs.
+    """
+    state = State(**json.loads((path / "state.json").read_text(encoding="utf-8")))
+    for name, value in fingerprints.items():
+        if state.fingerprints.get(name) != value:
+            raise InputError(
+                f"{path}: this checkpoint was made with another {name} than the configuration's: "
+                "restore that, or start anew in another run_dir"
+            )
+    return state
+
+
+def restore(path: Path, engine: Engine, state: State) -> None:
+    """Put a checkpoint's weights and moments into the engine, whatever its ranks and ZeRO stage."""
+    weights = load_file(path / "model.safetensors")
+    moments = load_file(path / "optimizer.safetensors")
+    scatter(engine, weights, moments, state.step)
+
+
+def gather(engine: Engine) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """(weights, moments) of all parameters in full, fp32 on the CPU."""
+    weights, moments = {}, {}
+    for name, parameter in engine.model.named_parameters():
+        weights[name] = _cpu(engine.full_weight(parameter))
+        for moment in MOMENTS:
+            moments[f"{name}.{moment}"] = _cpu(engine.full_moment(parameter, moment))
+    return weights, moments
+
+
+def scatter(
+    engine: Engine, weights: dict[str, Tensor], moments: dict[str, Tensor], step: int
+) -> None:
+    """The reverse of `gather`; `step` is the number of updates the moments have seen."""
+    engine.set_step(step)
+    for name, parameter in engine.model.named_parameters():
+        engine.set_weight(parameter, weights[name])
+        for moment in MOMENTS:
+            engine.set_moment(parameter, moment, moments[f"{name}.{moment}"])
+
+
+def _cpu(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", torch.float32).contiguous()

@@ -1,0 +1,179 @@
+"""A run folder explains itself: what was decided, from what, with which versions."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from configs.files import write_text
+from configs.loader import dump_config
+from configs.schema import PretrainConfig
+from pretrain.data.prepare import Corpus
+from pretrain.engine.world import World
+from pretrain.model.attention import choose_backend
+
+if TYPE_CHECKING:
+    from pretrain.engine.train import Trainer
+
+PACKAGES = ("torch", "deepspeed", "tokenizers", "sentencepiece", "datasets", "numpy")
+
+
+def fingerprints(config: PretrainConfig, corpus: Corpus) -> dict[str, str]:
+    """What must be the same when a checkpoint is loaded again."""
+    m = config.model
+    architecture = (
+        f"{m.architecture} layers={m.layers} hidden_size={m.hidden_size} heads={m.heads} "
+        f"feed_forward_size={m.feed_forward_size} max_positions={m.max_positions} "
+        f"segment_types={m.segment_types} vocabulary={corpus.tokenizer.vocabulary_size} "
+        f"next_sentence_prediction={config.next_sentence_prediction}"
+    )
+    return {
+        "architecture": architecture,
+        "tokenizer": corpus.tokenizer.fingerprint,
+        "corpus": corpus.fingerprint,
+    }
+
+
+def write_run_folder(run_dir: Path, config: PretrainConfig, corpus: Corpus, world: World) -> None:
+    """config.yaml, environment.json and the tokenizer."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    corpus.tokenizer.save(run_dir / "tokenizer")
+    write_text(run_dir / "config.yaml", dump_config(config))
+    environment = {
+        **fingerprints(config, corpus),
+        "store": str(corpus.folder),
+        "code": code_version(),
+        "packages": {name: _version(name) for name in ("masklab", *PACKAGES)},
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+        "device": device_name(world.device),
+        "world_size": world.size,
+        "threads_per_rank": torch.get_num_threads(),
+        "command": sys.argv,
+    }
+    write_text(run_dir / "environment.json", json.dumps(environment, indent=1) + "\n")
+
+
+def code_version() -> str:
+    """Commit of the source tree, with a mark for uncommitted changes; else the package version."""
+    root = Path(__file__).resolve().parents[2]
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return f"version {_version('masklab')}"
+    return done.stdout.strip()
+
+
+def device_name(device: torch.device) -> str:
+    """The accelerator's name, or the processor's architecture."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads per rank"
+
+
+def decisions(trainer: Trainer) -> str:
+    """The lines a run opens with."""
+    config, corpus = trainer.config, trainer.corpus
+    model, state = trainer.engine.model, trainer.state
+    parameters = sum(p.numel() for p in model.parameters())
+    ranks = f"{trainer.world.size} rank{'s' if trainer.world.size > 1 else ''}"
+    rows = {
+        "run": f"{trainer.run_dir}" + (f", resumed at step {state.step}" if state.step else ""),
+        "data": (
+            f"{corpus.train.token_count:,} training and {corpus.heldout.token_count:,} held-out "
+            f"tokens in {len(corpus.train.document_ends):,} and "
+            f"{len(corpus.heldout.document_ends):,} documents"
+        ),
+        "tokenizer": f"{corpus.tokenizer.kind}, {corpus.tokenizer.vocabulary_size:,} entries",
+        "model": (
+            f"{config.model.architecture} {config.model.layers} x {config.model.hidden_size}, "
+            f"{parameters:,} parameters, {trainer.engine.precision}, "
+            f"{_attention(trainer)} attention"
+        ),
+        "samples": sample_summary(trainer),
+        "batch": (
+            f"{config.batch.sequences} x {config.max_length} tokens, "
+            f"{config.batch.micro_batches(trainer.world.size)} micro-batches over {ranks}, "
+            f"ZeRO {config.engine.zero_stage}"
+        ),
+        "schedule": _schedule(trainer),
+        "device": f"{device_name(trainer.world.device)}, "
+        f"measured matmul peak {trainer.peak_flops / 1e12:.2f} TFLOP/s per rank",
+    }
+    lines = [f"{name:<10}{text}" for name, text in rows.items()]
+    return "\n".join([*lines, "", masked_example(trainer), ""])
+
+
+def sample_summary(trainer: Trainer) -> str:
+    """One line on how the corpus is cut."""
+    config, index = trainer.config, trainer.batches.collate.index(0)
+    masking = "dynamic" if config.mask_epochs is None else f"static ({config.mask_epochs} masks)"
+    text = (
+        f"{config.input_format}: {len(index):,} per epoch, mean length "
+        f"{index.lengths.mean():.1f}, {masking} masking"
+    )
+    if index.is_pair:
+        text += f", {np.mean(index.next_sentence == 1):.1%} random next"
+    return text
+
+
+def masked_example(trainer: Trainer, width: int = 320) -> str:
+    """The first sample of the next step, as text: what is shown, and what is to be predicted."""
+    batch = trainer.batches.step(trainer.state.step)[0]
+    tokenizer = trainer.corpus.tokenizer
+    mask = tokenizer.special.mask
+    tokens = batch.tokens_T[: int(batch.boundaries[1])].tolist()
+    answers = {
+        place: label
+        for place, label in zip(batch.predicted_M.tolist(), batch.labels_M.tolist())
+        if place < len(tokens)
+    }
+    original = [answers.get(place, token) for place, token in enumerate(tokens)]
+    shown = " ".join(tokenizer.decode(original).split())[:width]
+
+    def word(token: int) -> str:
+        return tokenizer.decode([token]).strip() or tokenizer.pieces[token]
+
+    pairs = [
+        word(label) + ("" if tokens[place] == mask else f" (shown: {word(tokens[place])})")
+        for place, label in answers.items()
+    ]
+    return f"example   {shown}\npredict   {' | '.join(pairs)[:width]}"
+
+
+def _attention(trainer: Trainer) -> str:
+    config = trainer.config.model
+    dtype = torch.bfloat16 if trainer.engine.precision == "bf16" else torch.float32
+    return choose_backend(
+        config.attention,
+        trainer.world.device,
+        dtype,
+        config.max_positions,
+        config.attention_dropout,
+    )
+
+
+def _schedule(trainer: Trainer) -> str:
+    schedule, plan = trainer.config.schedule, trainer.plan
+    peak = f"peak learning rate {trainer.config.optimizer.learning_rate:g}, {schedule.decay} decay"
+    if plan.total_steps is None:
+        return f"{schedule.max_minutes:g} minutes, {peak}"
+    epochs = plan.total_steps / trainer.batches.steps_per_epoch
+    return f"{plan.total_steps:,} steps, {epochs:.2f} epochs, {peak}"
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"

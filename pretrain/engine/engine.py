@@ -1,0 +1,168 @@
+"""A model under DeepSpeed: the only module that imports it.
+
+DeepSpeed does data parallelism, mixed precision, accumulation, clipping and ZeRO. It averages
+gradients over ranks and micro-batches; the objective wants a sum over the global batch divided by
+the global count of predicted tokens (law 2), so the loss is scaled for that here.
+"""
+
+from __future__ import annotations
+
+import os
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+
+from configs.schema import OptimizerConfig, PretrainConfig
+from pretrain.engine.world import World
+from pretrain.optim.groups import parameter_groups
+from pretrain.optim.lamb import Lamb
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+class Engine:
+    """A model under DeepSpeed, one optimizer step at a time."""
+
+    def __init__(self, model: nn.Module, config: PretrainConfig, world: World) -> None:
+        self.world, self.model = world, model
+        self.max_gradient_norm = config.optimizer.max_gradient_norm
+        self.precision = resolve_precision(config.engine.precision, world.device)
+        self.zero_stage = config.engine.zero_stage
+        self._engine, *_ = _deepspeed().initialize(
+            model=model,
+            optimizer=make_optimizer(model, config.optimizer),
+            config=deepspeed_config(config, self.precision, world.size),
+            dist_init_required=False,
+        )
+        self._open_moments()
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer as DeepSpeed wraps it."""
+        return self._engine.optimizer
+
+    def __call__(self, batch):
+        return self._engine(batch)
+
+    def train(self, mode: bool = True) -> None:
+        self._engine.train(mode)
+
+    def backward(self, loss: Tensor, is_last: bool) -> None:
+        """Accumulate the gradient of this rank's part of a global sum; reduce it with the last."""
+        self._engine.set_gradient_accumulation_boundary(is_last)
+        # DeepSpeed divides the sum over ranks by their number.
+        self._engine.backward(loss * self.world.size, scale_wrt_gas=False)
+        if not is_last:
+            self._engine.step()
+
+    def step(self, learning_rate: float) -> Tensor | float:
+        """Clip and update; returns the global gradient norm before clipping."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        # At stage 0 in fp32 DeepSpeed clips but does not tell the norm.
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients) if self.zero_stage == 0 else None
+        self._engine.step()
+        return self._engine.get_global_grad_norm() if norm is None else norm
+
+    # -- what a checkpoint holds, in full whatever the ZeRO stage: collective calls --------------
+
+    def full_weight(self, parameter: Tensor) -> Tensor:
+        """A parameter's fp32 weights."""
+        if self.zero_stage == 0:
+            return parameter.detach()
+        return _deepspeed().utils.safe_get_full_fp32_param(parameter)
+
+    def full_moment(self, parameter: Tensor, moment: str) -> Tensor:
+        """One of `MOMENTS` of a parameter, in its shape."""
+        if self.zero_stage == 0:
+            return self.optimizer.state[parameter][moment]
+        return _deepspeed().utils.safe_get_full_optimizer_state(parameter, moment)
+
+    @torch.no_grad()
+    def set_weight(self, parameter: Tensor, value: Tensor) -> None:
+        """The reverse of `full_weight`."""
+        parameter.copy_(value)
+        if self.zero_stage > 0:
+            _deepspeed().utils.safe_set_full_fp32_param(parameter, value)
+
+    def set_moment(self, parameter: Tensor, moment: str, value: Tensor) -> None:
+        """The reverse of `full_moment`."""
+        if self.zero_stage > 0:
+            _deepspeed().utils.safe_set_full_optimizer_state(parameter, value, moment)
+        else:
+            self.optimizer.state[parameter][moment].copy_(value)
+
+    def set_step(self, step: int) -> None:
+        """Tell the optimizer how many updates its moments have seen."""
+        for state in self._torch_optimizer.state.values():
+            state["step"].fill_(step)
+
+    def _open_moments(self) -> None:
+        """Make the moments now rather than at the first update.
+
+        Under ZeRO, DeepSpeed maps parameters to pieces of the flat moments after the update of the
+        first parameter group, and so misses those of the second.
+        """
+        fused = self._torch_optimizer.defaults.get("fused")
+        for tensor in self._optimized_tensors():
+            # Fused AdamW keeps its count beside the weights, LAMB on the CPU.
+            step = torch.zeros((), device=tensor.device if fused else None)
+            moments = {moment: torch.zeros_like(tensor) for moment in MOMENTS}
+            self._torch_optimizer.state[tensor] = {"step": step, **moments}
+        if self.zero_stage > 0:
+            self.optimizer._lazy_init_hp_params_optimizer_state()
+
+    @property
+    def _torch_optimizer(self) -> torch.optim.Optimizer:
+        return self.optimizer.optimizer if self.zero_stage > 0 else self.optimizer
+
+    def _optimized_tensors(self) -> list[Tensor]:
+        """What the optimizer updates: the parameters, or under ZeRO this rank's flat pieces."""
+        groups = self._torch_optimizer.param_groups
+        return [tensor for group in groups for tensor in group["params"]]
+
+
+def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """AdamW (fused) or LAMB over the decay groups."""
+    groups = parameter_groups(model, config.weight_decay)
+    common = dict(lr=config.learning_rate, betas=(config.beta1, config.beta2), eps=config.epsilon)
+    if config.name == "lamb":
+        return Lamb(groups, **common)
+    return torch.optim.AdamW(groups, fused=True, **common)
+
+
+def deepspeed_config(config: PretrainConfig, precision: str, world_size: int) -> dict:
+    """What DeepSpeed is told; accumulation boundaries and loss scaling stay with `Engine`."""
+    accumulation = config.batch.micro_batches(world_size) // world_size
+    return {
+        "train_micro_batch_size_per_gpu": config.batch.micro_sequences,
+        "gradient_accumulation_steps": accumulation,
+        "gradient_clipping": config.optimizer.max_gradient_norm,
+        "zero_optimization": {"stage": config.engine.zero_stage},
+        "zero_allow_untested_optimizer": True,
+        # `bf16.enabled` would step once on zero gradients at start; autocast keeps fp32 weights.
+        "torch_autocast": {"enabled": precision == "bf16", "dtype": "bfloat16"},
+        "steps_per_print": 2**31,
+    }
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """`auto` as bf16 where the processor multiplies bf16 natively, else fp32."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
+    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    return "bf16" if native else "fp32"
+
+
+def _deepspeed() -> ModuleType:
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    import deepspeed
+    from deepspeed.utils import logger
+
+    logger.setLevel("ERROR")
+    return deepspeed

@@ -1,0 +1,69 @@
+"""Scores on the held-out documents."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from pretrain.batch import MicroBatch
+from pretrain.data.store import TokenStore
+from pretrain.engine.engine import Engine
+
+
+def evaluate(engine: Engine, batches: list[MicroBatch], heldout: TokenStore) -> dict[str, float]:
+    """MLM loss (nats per predicted token), perplexity, accuracy, bits per byte; NSP accuracy.
+
+    Args:
+        engine: the model; left in training mode.
+        batches: this rank's micro-batches; ranks may have different numbers of them.
+        heldout: tells how many bytes of text a token stands for, so that tokenizers compare.
+    """
+    device = engine.world.device
+    totals = torch.zeros(6, dtype=torch.float64, device=device)
+    engine.train(False)
+    with torch.no_grad():
+        for batch in batches:
+            totals += _sums(engine, batch.to(device))
+    engine.train(True)
+    loss, correct, predicted, _, nsp_correct, pairs = engine.world.sum(totals).tolist()
+    mlm_loss = loss / predicted
+    scores = {
+        "mlm_loss": mlm_loss,
+        "perplexity": math.exp(min(mlm_loss, 50.0)),
+        "mlm_accuracy": correct / predicted,
+        "bits_per_byte": bits_per_byte(mlm_loss, heldout),
+    }
+    return {**scores, "nsp_accuracy": nsp_correct / pairs} if pairs else scores
+
+
+def _sums(engine: Engine, batch: MicroBatch) -> torch.Tensor:
+    sums = engine(batch)
+    pairs = (batch.next_sentence_B >= 0).sum() if engine.model.nsp_head is not None else 0
+    values = (
+        sums.mlm_loss_sum,
+        sums.mlm_correct,
+        len(batch.labels_M),
+        sums.nsp_loss_sum,
+        sums.nsp_correct,
+        pairs,
+    )
+    device = batch.tokens_T.device
+    return torch.stack([torch.as_tensor(v, dtype=torch.float64, device=device) for v in values])
+
+
+def bits_per_byte(loss: float, store: TokenStore) -> float:
+    """A loss in nats per token as bits per UTF-8 byte of text."""
+    return loss / math.log(2) * store.token_count / store.text_bytes
+
+
+def unigram_loss(train: TokenStore, batches: list[MicroBatch]) -> float:
+    """Cross entropy, nats, of the predicted tokens under the training text's unigram distribution.
+
+    Counts are smoothed by one. A model that ignores the context cannot do better.
+    """
+    counts = train.unigram_counts + 1.0
+    log_probability = np.log(counts / counts.sum())
+    labels = np.concatenate([batch.labels_M.numpy() for batch in batches])
+    return float(-log_probability[labels].mean())

@@ -1,0 +1,60 @@
+"""A trained encoder as a Hugging Face folder: safetensors, config.json and tokenizer files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
+from configs.errors import InputError
+from configs.files import written_aside
+from configs.loader import load_config
+from configs.schema import PretrainConfig
+from pretrain.engine import checkpoint
+from pretrain.engine.assemble import make_model
+from pretrain.model.convert import huggingface_config, to_huggingface
+from pretrain.model.pretraining import PretrainingModel
+from tokenizer.base import Tokenizer
+from tokenizer.load import load_tokenizer
+
+
+def export_model(
+    folder: Path, model: PretrainingModel, config: PretrainConfig, tokenizer: Tokenizer
+) -> None:
+    """Write `folder` so that transformers' Auto classes load it without custom code.
+
+    The class is BertForPreTraining (with NSP), BertForMaskedLM or RobertaForMaskedLM.
+    """
+    with written_aside(folder) as aside:
+        weights = {name: w.cpu().contiguous() for name, w in to_huggingface(model).items()}
+        save_file(weights, aside / "model.safetensors", metadata={"format": "pt"})
+        huggingface = huggingface_config(
+            config.model,
+            tokenizer.vocabulary_size,
+            tokenizer.special,
+            config.next_sentence_prediction,
+        )
+        (aside / "config.json").write_text(json.dumps(huggingface, indent=2), encoding="utf-8")
+        tokenizer.export_huggingface(
+            aside, max_length=config.model.max_positions, segment_types=config.model.segment_types
+        )
+
+
+def export_run(run_dir: Path, folder: Path) -> Path:
+    """Export the newest whole checkpoint of a run; returns its path.
+
+    Raises:
+        InputError: `run_dir` is no run folder, or holds no whole checkpoint.
+    """
+    if not (run_dir / "config.yaml").is_file():
+        raise InputError(f"--model {run_dir}: no run folder (config.yaml is missing)")
+    found = checkpoint.find_last(run_dir / "checkpoints")
+    if found is None:
+        raise InputError(f"--model {run_dir}: no whole checkpoint to export yet")
+    config = load_config(PretrainConfig, str(run_dir / "config.yaml"))
+    tokenizer = load_tokenizer(run_dir / "tokenizer")
+    model = make_model(config, tokenizer)
+    model.load_state_dict(load_file(found / "model.safetensors"))
+    export_model(folder, model, config, tokenizer)
+    return found

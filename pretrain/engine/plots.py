@@ -1,0 +1,66 @@
+"""The curves of a run as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+BLUE, ORANGE, GREY = "#2563eb", "#ea580c", "#6b7280"
+
+
+def plot_curves(records: list[dict], path: Path, title: str) -> None:
+    """Loss (training, held-out, unigram yardstick), masked accuracy and learning rate by step."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    loss, accuracy = figure.subplots(1, 2, width_ratios=[3, 2])
+    train, heldout = _series(records, "train"), _series(records, "heldout")
+    _draw_loss(loss, train, heldout, _series(records, "baseline"))
+    _draw_accuracy(accuracy, train, heldout)
+    for axes in (loss, accuracy):
+        axes.set_xlabel("step")
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
+def _draw_loss(axes, train: dict, heldout: dict, baseline: dict) -> None:
+    axes.plot(
+        train.get("step", []),
+        train.get("mlm_loss", []),
+        color=BLUE,
+        alpha=0.5,
+        lw=1,
+        label="training",
+    )
+    axes.plot(
+        heldout.get("step", []),
+        heldout.get("mlm_loss", []),
+        "o-",
+        color=ORANGE,
+        ms=4,
+        label="held-out",
+    )
+    if baseline:
+        value = baseline["unigram_loss"][0]
+        axes.axhline(value, color=GREY, ls="--", lw=1, label=f"unigram distribution ({value:.2f})")
+    axes.set_ylabel("MLM loss (nats per predicted token)")
+    axes.legend(frameon=False)
+
+
+def _draw_accuracy(axes, train: dict, heldout: dict) -> None:
+    for series, color, style in ((train, BLUE, "-"), (heldout, ORANGE, "o-")):
+        values = [100 * v for v in series.get("mlm_accuracy", [])]
+        axes.plot(series.get("step", []), values, style, color=color, ms=4, lw=1)
+        if "nsp_accuracy" in series:
+            nsp = [100 * v for v in series["nsp_accuracy"]]
+            axes.plot(series["step"], nsp, ":", color=color, label="NSP")
+            axes.legend(frameon=False)
+    axes.set_ylabel("accuracy (%)")
+
+
+def _series(records: list[dict], kind: str) -> dict[str, list[float]]:
+    """The records of a kind as columns."""
+    chosen = [record for record in records if record["kind"] == kind]
+    return {key: [record[key] for record in chosen] for key in chosen[0]} if chosen else {}

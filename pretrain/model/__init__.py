@@ -1,0 +1,1 @@
+"""Flat tokens to hidden states, logits and Hugging Face weights."""

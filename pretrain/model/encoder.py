@@ -1,0 +1,113 @@
+"""The BERT encoder on flat, unpadded tokens (Devlin et al. 2019, section 3).
+
+Post-LayerNorm, learned positions, segment embeddings, exact GELU. RoBERTa differs in its positions
+only: they start after the padding id, as in Hugging Face.
+
+Axes: T tokens, D hidden size, H heads, K head size.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from configs.schema import ModelConfig
+from pretrain.batch import MicroBatch
+from pretrain.model.attention import attend, choose_backend
+from pretrain.model.dropout import AttentionDropout, Dropout
+from pretrain.model.packing import Packing
+
+SITES_PER_LAYER = 3
+
+
+class Embeddings(nn.Module):
+    """Token, position and segment embeddings: their sum, normalised."""
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int, pad_id: int) -> None:
+        super().__init__()
+        width = config.hidden_size
+        self.first_position = pad_id + 1 if config.architecture == "roberta" else 0
+        self.word = nn.Embedding(vocabulary_size, width)
+        self.position = nn.Embedding(config.max_positions + self.first_position, width)
+        self.segment = nn.Embedding(config.segment_types, width)
+        self.norm = nn.LayerNorm(width, config.layer_norm_epsilon)
+        self.dropout = Dropout(config.dropout, site=0)
+
+    def forward(self, batch: MicroBatch, packing: Packing) -> Tensor:
+        """(T, D); segments are ignored where the model has one type only."""
+        summed = self.word(batch.tokens_T) + self.position(batch.positions_T + self.first_position)
+        one_type = len(self.segment.weight) == 1
+        summed = summed + (self.segment.weight[0] if one_type else self.segment(batch.segments_T))
+        return self.dropout(self.norm(summed), packing)
+
+
+class Layer(nn.Module):
+    """Self-attention and feed-forward, each followed by dropout, residual sum and LayerNorm."""
+
+    def __init__(self, config: ModelConfig, index: int) -> None:
+        super().__init__()
+        width, inner, epsilon = (
+            config.hidden_size,
+            config.feed_forward_size,
+            config.layer_norm_epsilon,
+        )
+        first_site = 1 + SITES_PER_LAYER * index
+        self.heads = config.heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.attention_dropout = AttentionDropout(config.attention_dropout, first_site)
+        self.attention_output = nn.Linear(width, width)
+        self.attention_output_dropout = Dropout(config.dropout, first_site + 1)
+        self.attention_norm = nn.LayerNorm(width, epsilon)
+        self.feed_forward_inner = nn.Linear(width, inner)
+        self.feed_forward_output = nn.Linear(inner, width)
+        self.feed_forward_dropout = Dropout(config.dropout, first_site + 2)
+        self.feed_forward_norm = nn.LayerNorm(width, epsilon)
+
+    def forward(self, hidden_TD: Tensor, packing: Packing, backend: str) -> Tensor:
+        """(T, D) to (T, D)."""
+        qkv_T3HK = self.qkv(hidden_TD).unflatten(-1, (3, self.heads, -1))
+        context_THK = attend(qkv_T3HK, packing, backend, self.attention_dropout)
+        update_TD = self.attention_output(context_THK.flatten(1))
+        hidden_TD = self.attention_norm(
+            hidden_TD + self.attention_output_dropout(update_TD, packing)
+        )
+        update_TD = self.feed_forward_output(F.gelu(self.feed_forward_inner(hidden_TD)))
+        return self.feed_forward_norm(hidden_TD + self.feed_forward_dropout(update_TD, packing))
+
+
+class Encoder(nn.Module):
+    """Embeddings and layers: a micro-batch to hidden states."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        vocabulary_size: int,
+        pad_id: int,
+        activation_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.config, self.activation_checkpointing = config, activation_checkpointing
+        self.embeddings = Embeddings(config, vocabulary_size, pad_id)
+        self.layers = nn.ModuleList(Layer(config, index) for index in range(config.layers))
+
+    def forward(self, batch: MicroBatch) -> Tensor:
+        """Hidden states of the last layer, (T, D)."""
+        packing, backend = Packing.of(batch), self.attention_backend
+        hidden_TD = self.embeddings(batch, packing)
+        for layer in self.layers:
+            if self.activation_checkpointing and self.training:
+                hidden_TD = checkpoint(layer, hidden_TD, packing, backend, use_reentrant=False)
+            else:
+                hidden_TD = layer(hidden_TD, packing, backend)
+        return hidden_TD
+
+    @property
+    def attention_backend(self) -> str:
+        """What computes attention on the present device, in the present mode and autocast."""
+        device, dtype = self.embeddings.word.weight.device, self.embeddings.word.weight.dtype
+        if torch.is_autocast_enabled(device.type):
+            dtype = torch.get_autocast_dtype(device.type)
+        rate = self.config.attention_dropout if self.training else 0.0
+        return choose_backend(self.config.attention, device, dtype, self.config.max_positions, rate)

@@ -1,0 +1,96 @@
+"""How much arithmetic a step needs, and how much the device can do: the two halves of MFU.
+
+Model FLOPs utilisation (Chowdhery et al. 2022, PaLM, appendix B) = useful FLOPs / (time x peak).
+Useful are those of real tokens and predicted positions: neither padding nor recomputation counts.
+The peak is measured, not taken from a data sheet, so that it means the same on every device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from configs.schema import ModelConfig
+from pretrain.batch import MicroBatch
+from pretrain.model.pretraining import PretrainingModel
+
+PEAK_SECONDS = 0.3
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def parameter_count(
+    config: ModelConfig, vocabulary_size: int, pad_id: int, next_sentence: bool
+) -> int:
+    """Parameters of encoder and heads; the decoder shares the word embeddings."""
+    with torch.device("meta"):
+        model = PretrainingModel(config, vocabulary_size, pad_id, next_sentence)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def flops_per_step(
+    config: ModelConfig,
+    vocabulary_size: int,
+    lengths: Sequence[int] | np.ndarray,
+    predicted: int,
+    next_sentence: bool = False,
+) -> int:
+    """Useful FLOPs of the matrix products, forward and backward, for the given sequences.
+
+    A product of (m, k) and (k, n) is 2mkn FLOPs. With hidden size H, feed-forward size F and
+    vocabulary V, the forward pass needs
+        per token and layer: 2 (3HH + HH + 2HF) for query, key, value, output and feed-forward;
+        per sequence of n tokens and layer: 2nnH for Q K^T and 2nnH for the weighted sum;
+        per predicted token: 2 (HH + HV) for the MLM head;
+        per sequence with NSP: 2 (HH + 2H).
+    The backward pass needs twice as much: one product for each of the two factors.
+
+    Args:
+        lengths: tokens of each sequence.
+        predicted: predicted tokens, all sequences together.
+    """
+    width, inner = config.hidden_size, config.feed_forward_size
+    lengths = np.asarray(lengths, np.int64)
+    per_token = 2 * (4 * width * width + 2 * width * inner)
+    attention = 4 * width * int((lengths**2).sum())
+    forward = config.layers * (per_token * int(lengths.sum()) + attention)
+    forward += 2 * (width * width + width * vocabulary_size) * predicted
+    forward += next_sentence * 2 * (width * width + 2 * width) * len(lengths)
+    return 3 * forward
+
+
+def training_flops(model: PretrainingModel, batch: MicroBatch) -> int:
+    """`flops_per_step` of one micro-batch, which should still be on the host."""
+    lengths, predicted = batch.boundaries.diff().numpy(), len(batch.labels_M)
+    vocabulary_size = len(model.mlm_head.bias)
+    return flops_per_step(model.config, vocabulary_size, lengths, predicted, model.next_sentence)
+
+
+def matmul_peak(device: torch.device, precision: str) -> float:
+    """FLOP/s of a large matrix product on `device`, measured in about 0.3 s.
+
+    On a CPU that is with the number of threads torch uses at the moment.
+
+    Args:
+        precision: `fp32` or `bf16`.
+    """
+    dtype = DTYPES[precision]
+    size = 1024 if device.type == "cpu" else 8192
+    a = torch.randn(size, size, device=device).to(dtype)
+    b = torch.randn(size, size, device=device).to(dtype)
+    _seconds_per_product(a, b, repeats=2)
+    best, end = float("inf"), perf_counter() + PEAK_SECONDS
+    while perf_counter() < end:
+        best = min(best, _seconds_per_product(a, b, repeats=4))
+    return 2 * size**3 / best
+
+
+def _seconds_per_product(a: torch.Tensor, b: torch.Tensor, repeats: int) -> float:
+    start = perf_counter()
+    for _ in range(repeats):
+        product = a @ b
+    # Waits for the device.
+    product[0, 0].item()
+    return (perf_counter() - start) / repeats

@@ -1,0 +1,114 @@
+"""How the sequences of a micro-batch lie: what attention and dropout share, computed once.
+
+Axes: T tokens, B sequences, L length of the longest sequence; `...` any further axes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from pretrain.batch import MicroBatch
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Where each sequence lies in the flat tokens, and in the padded layout of some kernels."""
+
+    boundaries: Tensor
+    """int32 (B + 1): where each sequence starts, and the end"""
+    positions_T: Tensor
+    """int64: place inside the own sequence, from 0"""
+    longest: int
+    dropout_keys: tuple[int, ...]
+
+    @classmethod
+    def of(cls, batch: MicroBatch) -> Packing:
+        """The packing of `batch`; reads nothing from the device."""
+        return cls(batch.boundaries, batch.positions_T, batch.longest, batch.dropout_keys)
+
+    @property
+    def sequences(self) -> int:
+        """B."""
+        return len(self.boundaries) - 1
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether all sequences are equally long: padding is then a mere reshape."""
+        return self.sequences * self.longest == len(self.positions_T)
+
+    @cached_property
+    def lengths_B(self) -> Tensor:
+        """Length of each sequence, int32."""
+        return self.boundaries.diff()
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        """The same on the host; waits for the device, so it is for CPU code only."""
+        return self.lengths_B.tolist()
+
+    @cached_property
+    def slots_T(self) -> Tensor:
+        """Each token's row among the B x L rows of the padded layout, int64."""
+        starts_B = torch.arange(self.sequences, device=self.boundaries.device) * self.longest
+        starts_T = starts_B.repeat_interleave(self.lengths_B, output_size=len(self.positions_T))
+        return starts_T + self.positions_T
+
+    @cached_property
+    def is_token_BL(self) -> Tensor:
+        """False where the padded layout holds no token, bool."""
+        places_L = torch.arange(self.longest, device=self.boundaries.device)
+        return places_L < self.lengths_B[:, None]
+
+    @cached_property
+    def score_bias_BL(self) -> Tensor:
+        """Added to attention scores: 0, or -inf where there is no token, float32."""
+        return torch.where(self.is_token_BL, 0.0, float("-inf"))
+
+    def pad(self, flat_T: Tensor) -> Tensor:
+        """Flat (T, ...) to padded (B, L, ...), zero where there is no token."""
+        if not self.is_uniform:
+            flat_T = Scatter.apply(flat_T, self.slots_T, self.sequences * self.longest)
+        return flat_T.unflatten(0, (self.sequences, self.longest))
+
+    def unpad(self, padded_BL: Tensor) -> Tensor:
+        """Padded (B, L, ...) to flat (T, ...)."""
+        rows = padded_BL.flatten(0, 1)
+        return rows if self.is_uniform else Gather.apply(rows, self.slots_T)
+
+
+class Scatter(torch.autograd.Function):
+    """Rows into distinct slots of a zero tensor.
+
+    Torch's own index operations allow repeated slots and pay for it in the backward pass.
+    """
+
+    @staticmethod
+    def forward(ctx, rows: Tensor, slots: Tensor, size: int) -> Tensor:
+        ctx.save_for_backward(slots)
+        return _scatter(rows, slots, size)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return gradient.index_select(0, ctx.saved_tensors[0]), None, None
+
+
+class Gather(torch.autograd.Function):
+    """Rows out of distinct slots: the inverse of `Scatter`."""
+
+    @staticmethod
+    def forward(ctx, rows: Tensor, slots: Tensor) -> Tensor:
+        ctx.save_for_backward(slots)
+        ctx.size = len(rows)
+        return rows.index_select(0, slots)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        return _scatter(gradient, ctx.saved_tensors[0], ctx.size), None
+
+
+def _scatter(rows: Tensor, slots: Tensor, size: int) -> Tensor:
+    return rows.new_zeros(size, *rows.shape[1:]).index_copy_(0, slots, rows)

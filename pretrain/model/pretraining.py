@@ -1,0 +1,125 @@
+"""The encoder with its two objectives: masked tokens and next sentence (BERT, section 3.1).
+
+Axes: T tokens, D hidden size, V vocabulary, M predicted tokens, B sequences.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from zlib import crc32
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from configs.schema import ModelConfig
+from pretrain.batch import MicroBatch
+from pretrain.model.encoder import Encoder
+from pretrain.model.loss import SummedCrossEntropy, next_sentence_sums
+from pretrain.model.packing import Gather
+from pretrain.randomness import Purpose, key_64
+
+
+class Sums(NamedTuple):
+    """What a micro-batch adds to the loss and the scores; the caller divides by global counts.
+
+    Scalars on the device of the batch, losses float32 and differentiable, counts int64.
+    """
+
+    mlm_loss_sum: Tensor
+    """cross entropy, summed over predicted tokens"""
+    mlm_correct: Tensor
+    """how many of them were predicted right"""
+    nsp_loss_sum: Tensor
+    """cross entropy, summed over sequences that have an NSP label; 0 without the head"""
+    nsp_correct: Tensor
+    """how many of them were judged right"""
+
+
+class MLMHead(nn.Module):
+    """Dense, GELU, LayerNorm, then the word embeddings as decoder, plus a bias."""
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.norm = nn.LayerNorm(config.hidden_size, config.layer_norm_epsilon)
+        self.bias = nn.Parameter(torch.zeros(vocabulary_size))
+
+    def forward(self, hidden_MD: Tensor, word_VD: Tensor) -> Tensor:
+        """Logits (M, V)."""
+        return F.linear(self.norm(F.gelu(self.dense(hidden_MD))), word_VD, self.bias)
+
+
+class NSPHead(nn.Module):
+    """BERT's pooler (tanh on each sequence's first token) and a classifier of two classes."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.pooler = nn.Linear(config.hidden_size, config.hidden_size)
+        self.classifier = nn.Linear(config.hidden_size, 2)
+
+    def forward(self, first_BD: Tensor) -> Tensor:
+        """Logits (B, 2)."""
+        return self.classifier(torch.tanh(self.pooler(first_BD)))
+
+
+class PretrainingModel(nn.Module):
+    """Encoder and heads.
+
+    Args:
+        vocabulary_size: V.
+        pad_id: RoBERTa's positions start after it.
+        next_sentence: whether there are a pooler and an NSP head.
+        activation_checkpointing: recompute each layer in the backward pass, to save memory.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        vocabulary_size: int,
+        pad_id: int,
+        next_sentence: bool,
+        activation_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.config, self.next_sentence = config, next_sentence
+        self.encoder = Encoder(config, vocabulary_size, pad_id, activation_checkpointing)
+        self.mlm_head = MLMHead(config, vocabulary_size)
+        self.nsp_head = NSPHead(config) if next_sentence else None
+
+    @property
+    def attention_backend(self) -> str:
+        """What computes attention on the present device, in the present mode and autocast."""
+        return self.encoder.attention_backend
+
+    def encode(self, batch: MicroBatch) -> Tensor:
+        """Hidden states of the last layer, (T, D)."""
+        return self.encoder(batch)
+
+    def forward(self, batch: MicroBatch) -> Sums:
+        """Summed losses and correct predictions; a batch without predicted tokens gives zeros."""
+        hidden_TD = self.encode(batch)
+        word_VD = self.encoder.embeddings.word.weight
+        mlm_logits_MV = self.mlm_head(Gather.apply(hidden_TD, batch.predicted_M), word_VD)
+        mlm = SummedCrossEntropy.apply(mlm_logits_MV, batch.labels_M)
+        if self.nsp_head is None:
+            return Sums(*mlm, *(torch.zeros_like(value) for value in mlm))
+        nsp_logits_B2 = self.nsp_head(Gather.apply(hidden_TD, batch.boundaries[:-1].long()))
+        return Sums(*mlm, *next_sentence_sums(nsp_logits_B2, batch.next_sentence_B))
+
+
+@torch.no_grad()
+def initialise(model: nn.Module, config: ModelConfig, seed: int) -> None:
+    """Initial weights: normal(0, initializer_range) matrices, zero biases, LayerNorm scale 1.
+
+    Each parameter draws from a generator of its own, keyed by the seed and its name, so its value
+    does not depend on the order of construction, nor on which other parameters exist.
+    """
+    for name, parameter in model.named_parameters():
+        if parameter.dim() == 1:
+            parameter.fill_(1.0 if name.endswith("weight") else 0.0)
+            continue
+        key = key_64(seed, Purpose.INIT, sample=crc32(name.encode()))
+        generator = torch.Generator().manual_seed(key)
+        values = torch.empty(parameter.shape)
+        parameter.copy_(values.normal_(0.0, config.initializer_range, generator=generator))

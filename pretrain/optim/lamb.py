@@ -1,0 +1,91 @@
+"""LAMB: layer-wise adaptive moments for large batches (You et al., 2019, algorithm 2).
+
+DeepSpeed's LAMB has no CPU version and refuses bf16, and under ZeRO a tensor's norm would be that
+of a piece; hence this one, to be run at ZeRO 0.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.optim import Optimizer
+
+
+class Lamb(Optimizer):
+    """Adam's direction plus decoupled weight decay, rescaled per tensor by |weights| / |direction|.
+
+    Groups with `weight_decay == 0` (biases, LayerNorm) keep a trust ratio of 1, as in the authors'
+    implementation. State per parameter, fp32: `exp_avg`, `exp_avg_sq`, `step`.
+
+    Args:
+        params: parameters or groups.
+        lr: learning rate.
+        betas: decays of the two moments; both are bias-corrected.
+        eps: added to the root of the second moment.
+        weight_decay: decoupled decay, inside the trust ratio.
+    """
+
+    def __init__(
+        self,
+        params,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay))
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        """Update all parameters that have a gradient."""
+        loss = None if closure is None else torch.enable_grad()(closure)()
+        for group in self.param_groups:
+            parameters = [p for p in group["params"] if p.grad is not None]
+            if parameters:
+                self._update(group, parameters)
+        return loss
+
+    def _update(self, group: dict, parameters: list[torch.Tensor]) -> None:
+        direction = self._adam_direction(group, parameters)
+        if group["weight_decay"]:
+            torch._foreach_add_(direction, parameters, alpha=group["weight_decay"])
+            torch._foreach_mul_(direction, trust_ratios(parameters, direction))
+        torch._foreach_add_(parameters, direction, alpha=-group["lr"])
+
+    def _adam_direction(self, group: dict, parameters: list[torch.Tensor]) -> list[torch.Tensor]:
+        beta1, beta2 = group["betas"]
+        gradients = [p.grad for p in parameters]
+        states = [self._state_of(p) for p in parameters]
+        first = [state["exp_avg"] for state in states]
+        second = [state["exp_avg_sq"] for state in states]
+        for state in states:
+            state["step"] += 1
+        steps = [state["step"].item() for state in states]
+        torch._foreach_lerp_(first, gradients, 1 - beta1)
+        torch._foreach_mul_(second, beta2)
+        torch._foreach_addcmul_(second, gradients, gradients, 1 - beta2)
+        denominator = torch._foreach_sqrt(second)
+        torch._foreach_div_(denominator, [(1 - beta2**step) ** 0.5 for step in steps])
+        torch._foreach_add_(denominator, group["eps"])
+        direction = torch._foreach_div(first, denominator)
+        torch._foreach_div_(direction, [1 - beta1**step for step in steps])
+        return direction
+
+    def _state_of(self, parameter: torch.Tensor) -> dict:
+        state = self.state[parameter]
+        if not state:
+            state["step"] = torch.zeros(())  # on the CPU: read without a sync
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros_like(parameter)
+        return state
+
+
+def trust_ratios(
+    parameters: list[torch.Tensor], direction: list[torch.Tensor]
+) -> list[torch.Tensor]:
+    """|weights| / |direction| of each tensor, 1 where either is 0; no host sync."""
+    weight_norms = torch._foreach_norm(parameters)
+    direction_norms = torch._foreach_norm(direction)
+    return [
+        torch.where((w > 0) & (d > 0), w / d, torch.ones_like(w))
+        for w, d in zip(weight_norms, direction_norms)
+    ]

@@ -1,0 +1,88 @@
+"""Checkpoints: exact on the same ranks, the same curve on others, and never half of one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.distributed.ranks import on_ranks
+from tests.distributed.training import open_engine, tiny_config, train_steps, write_random_store
+
+pytestmark = pytest.mark.distributed
+HALF, END = 5, 10
+
+
+def begin(store: str, folder: str, overrides: list[str]) -> list[float]:
+    """Train to HALF, save, go on to END: the uninterrupted run."""
+    from pretrain.engine import checkpoint
+    from pretrain.engine import world as ranks
+
+    world = ranks.start()
+    engine, batches = open_engine(world, store, tiny_config(overrides))
+    losses = train_steps(engine, batches, 0, HALF)
+    checkpoint.save(Path(folder), engine, checkpoint.State(HALF), keep=2)
+    losses += train_steps(engine, batches, HALF, END)
+    checkpoint.save(Path(folder), engine, checkpoint.State(END), keep=2)
+    ranks.stop()
+    return losses
+
+
+def resume(store: str, folder: str, overrides: list[str]) -> tuple[list[float], dict]:
+    """Load the checkpoint at HALF into a fresh engine and go on to END."""
+    from pretrain.engine import checkpoint
+    from pretrain.engine import world as ranks
+
+    world = ranks.start()
+    engine, batches = open_engine(world, store, tiny_config(overrides), weights_seed=99)
+    checkpoint.restore(Path(folder) / f"step-{HALF:08d}", engine, checkpoint.State(HALF))
+    losses = train_steps(engine, batches, HALF, END)
+    weights, _ = checkpoint.gather(engine)
+    ranks.stop()
+    return losses, {name: w.numpy() for name, w in weights.items()}
+
+
+def last_weights(folder: Path) -> dict[str, np.ndarray]:
+    from safetensors.numpy import load_file
+
+    return load_file(folder / f"step-{END:08d}" / "model.safetensors")
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_two_ranks_resume_bit_for_bit(tmp_path, stage):
+    store, folder = str(write_random_store(tmp_path / "store")), tmp_path / "checkpoints"
+    overrides = [f"engine.zero_stage={stage}", "batch.micro_sequences=4"]
+    losses, _ = on_ranks(begin, 2, store, str(folder), overrides)
+    (resumed, weights), _ = on_ranks(resume, 2, store, str(folder), overrides)
+    assert resumed == losses[HALF:]
+    for name, expected in last_weights(folder).items():
+        np.testing.assert_array_equal(weights[name], expected, err_msg=name)
+
+
+@pytest.mark.parametrize("stages", [(0, 2), (1, 0)], ids=["zero0-to-zero2", "zero1-to-zero0"])
+def test_other_ranks_and_stages_go_on_with_the_curve(tmp_path, stages):
+    store, folder = str(write_random_store(tmp_path / "store")), tmp_path / "checkpoints"
+    before, after = ([f"engine.zero_stage={stage}"] for stage in stages)
+    (losses,) = on_ranks(begin, 1, store, str(folder), before)
+    (resumed, _), _ = on_ranks(resume, 2, store, str(folder), after)
+    np.testing.assert_allclose(resumed, losses[HALF:], rtol=1e-4)
+
+
+def test_damage_is_found_and_the_one_before_is_used(tmp_path, capsys):
+    from pretrain.engine import checkpoint
+
+    store, folder = str(write_random_store(tmp_path / "store")), tmp_path / "checkpoints"
+    on_ranks(begin, 1, store, str(folder), [])
+    newest = folder / f"step-{END:08d}"
+    assert checkpoint.find_last(folder) == newest
+    for name in (*checkpoint.FILES, "manifest.json"):
+        content = (newest / name).read_bytes()
+        flipped = bytearray(content)
+        flipped[len(content) // 2] ^= 1
+        (newest / name).write_bytes(flipped)
+        assert checkpoint.find_last(folder) == folder / f"step-{HALF:08d}", name
+        (newest / name).write_bytes(content[: len(content) // 2])
+        assert checkpoint.find_last(folder) == folder / f"step-{HALF:08d}", name
+        (newest / name).write_bytes(content)
+    assert "is damaged" in capsys.readouterr().err

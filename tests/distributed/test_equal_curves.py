@@ -1,0 +1,67 @@
+"""Law 2: the same global batch gives the same curve, however it is shared out.
+
+Acceptance: 1 and 2 ranks, accumulation 1, 2 and 4, dropout on, 20 steps, agree to 1e-4 relative.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.distributed.ranks import on_ranks
+from tests.distributed.training import tiny_config, write_random_store
+
+pytestmark = pytest.mark.distributed
+STEPS = 20
+
+
+def curves(store: str, variants: list[list[str]]) -> list[list[float]]:
+    """The losses of `STEPS` steps under each variant of the configuration; runs on every rank."""
+    from pretrain.engine import world as ranks
+
+    world = ranks.start()
+    losses = [train(world, store, overrides) for overrides in variants]
+    ranks.stop()
+    return losses
+
+
+def train(world, store: str, overrides: list[str]) -> list[float]:
+    from tests.distributed.training import open_engine, train_steps
+
+    engine, batches = open_engine(world, store, tiny_config(overrides))
+    return train_steps(engine, batches, 0, STEPS)
+
+
+def by_accumulation(world_size: int, *more: str) -> list[list[str]]:
+    """Micro-batch sizes that make accumulation 1, 2 and 4 of a global batch of 16 sequences."""
+    return [[f"batch.micro_sequences={16 // world_size // n}", *more] for n in (1, 2, 4)]
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
+def test_ranks_and_accumulation_do_not_change_the_curve(tmp_path, optimizer):
+    store = str(write_random_store(tmp_path / "store"))
+    name = f"optimizer.name={optimizer}"
+    (single,) = on_ranks(curves, 1, store, by_accumulation(1, name))
+    both = on_ranks(curves, 2, store, by_accumulation(2, name))
+    assert both[0] == both[1], "ranks disagree about the global loss"
+    reference = np.array(single[0])
+    assert reference[-1] != pytest.approx(reference[0], rel=1e-3), "nothing was learnt"
+    for losses in [*single, *both[0]]:
+        np.testing.assert_allclose(losses, reference, rtol=1e-4)
+
+
+def test_zero_stages_agree(tmp_path):
+    store = str(write_random_store(tmp_path / "store"))
+    stages = [[f"engine.zero_stage={stage}", "batch.micro_sequences=4"] for stage in (0, 1, 2)]
+    losses, _ = on_ranks(curves, 2, store, stages)
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+    np.testing.assert_allclose(losses[2], losses[0], rtol=1e-4)
+
+
+def test_dropout_is_on_and_keyed_by_the_seed(tmp_path):
+    """The agreement above would be empty if dropout did nothing."""
+    store = str(write_random_store(tmp_path / "store"))
+    variants = [[], ["model.dropout=0.0", "model.attention_dropout=0.0"], []]
+    ((with_dropout, without, again),) = on_ranks(curves, 1, store, variants)
+    assert with_dropout == again
+    assert not np.allclose(with_dropout, without, rtol=1e-4)

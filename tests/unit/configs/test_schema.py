@@ -1,0 +1,157 @@
+"""Every check of the schema says which field is wrong; every field says what it is for."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from configs.errors import InputError
+from configs.loader import describe
+from configs.schema import (
+    BatchConfig,
+    CheckpointConfig,
+    DataConfig,
+    EngineConfig,
+    EvaluationConfig,
+    MaskingConfig,
+    ModelConfig,
+    OptimizerConfig,
+    PretrainConfig,
+    ScheduleConfig,
+    SourceConfig,
+    TokenizerConfig,
+)
+
+BERT = ModelConfig(architecture="bert", segment_types=2)
+NAN = float("nan")
+
+BROKEN = [
+    (SourceConfig, {"kind": "text"}, "data.sources.*has no path"),
+    (SourceConfig, {"kind": "jsonl", "path": ""}, "data.sources.*has no path"),
+    (SourceConfig, {"path": "text.txt"}, "data.sources.0.kind=text"),
+    (SourceConfig, {"weight": 0.0}, "data.sources: weight=0.0"),
+    (DataConfig, {"sources": []}, "data.sources is empty"),
+    (DataConfig, {"heldout_fraction": 0.0}, "data.heldout_fraction=0.0"),
+    (DataConfig, {"heldout_fraction": 0.5}, "data.heldout_fraction=0.5"),
+    (TokenizerConfig, {"vocabulary_size": 63}, "tokenizer.vocabulary_size=63"),
+    (TokenizerConfig, {"training_megabytes": 0}, "tokenizer.training_megabytes=0"),
+    (MaskingConfig, {"probability": 0.0}, "masking.probability=0.0"),
+    (MaskingConfig, {"probability": 1.0}, "masking.probability=1.0"),
+    (MaskingConfig, {"probability": NAN}, "masking.probability=nan"),
+    (MaskingConfig, {"mask_share": -0.1}, "masking.mask_share=-0.1"),
+    (MaskingConfig, {"mask_share": 0.0, "random_share": 1.1}, "masking.random_share=1.1"),
+    (MaskingConfig, {"mask_share": 0.8, "random_share": 0.3}, "random_share exceed 1"),
+    (ModelConfig, {"layers": 0}, "model.layers"),
+    (ModelConfig, {"hidden_size": 0}, "model.hidden_size"),
+    (ModelConfig, {"heads": 0}, "model.heads"),
+    (ModelConfig, {"feed_forward_size": 0}, "model.feed_forward_size"),
+    (ModelConfig, {"max_positions": 0}, "model.max_positions"),
+    (ModelConfig, {"hidden_size": 250}, "model.hidden_size=250 is no multiple of model.heads=4"),
+    (ModelConfig, {"segment_types": 3}, "model.segment_types"),
+    (ModelConfig, {"dropout": 1.0}, "model.dropout=1.0"),
+    (ModelConfig, {"attention_dropout": -0.1}, "model.attention_dropout=-0.1"),
+    (BatchConfig, {"sequences": 0}, "batch.sequences=0"),
+    (BatchConfig, {"micro_sequences": 0}, "batch.micro_sequences=0"),
+    (OptimizerConfig, {"learning_rate": 0.0}, "optimizer.learning_rate=0.0"),
+    (OptimizerConfig, {"learning_rate": NAN}, "optimizer.learning_rate=nan"),
+    (OptimizerConfig, {"beta1": 1.0}, "optimizer.beta1=1.0"),
+    (OptimizerConfig, {"beta2": -1.0}, "optimizer.beta2=-1.0"),
+    (OptimizerConfig, {"epsilon": 0.0}, "optimizer.epsilon=0.0"),
+    (OptimizerConfig, {"weight_decay": -1.0}, "optimizer.weight_decay"),
+    (OptimizerConfig, {"max_gradient_norm": -1.0}, "optimizer.max_gradient_norm"),
+    (ScheduleConfig, {}, "not none"),
+    (ScheduleConfig, {"max_steps": 1, "max_epochs": 1}, "not max_steps, max_epochs; .*=null"),
+    (ScheduleConfig, {"max_steps": 0}, "schedule.max_steps must be above 0"),
+    (ScheduleConfig, {"max_minutes": -1.0}, "schedule.max_minutes must be above 0"),
+    (ScheduleConfig, {"max_steps": 9, "warmup_steps": -1}, "schedule.warmup_steps"),
+    (ScheduleConfig, {"max_steps": 9, "warmup_fraction": 1.0}, "schedule.warmup_fraction=1.0"),
+    (
+        ScheduleConfig,
+        {"max_steps": 9, "warmup_steps": 1, "warmup_fraction": 0.1},
+        "warmup_steps or warmup_fraction",
+    ),
+    (ScheduleConfig, {"max_minutes": 9, "warmup_steps": 1}, "use schedule.warmup_fraction"),
+    (ScheduleConfig, {"max_steps": 9, "warmup_steps": 9}, "schedule.warmup_steps=9"),
+    (EngineConfig, {"zero_stage": 3}, "engine.zero_stage=3"),
+    (CheckpointConfig, {"every_steps": 0}, "checkpoint.every_steps"),
+    (CheckpointConfig, {"keep": 0}, "checkpoint.keep"),
+    (EvaluationConfig, {"every_steps": 0}, "evaluation.every_steps"),
+    (EvaluationConfig, {"sequences": 0}, "evaluation.sequences"),
+    (PretrainConfig, {"seed": -1}, "seed=-1"),
+    (PretrainConfig, {"seed": 2**32}, f"seed={2**32}"),
+    (PretrainConfig, {"max_length": 7}, "max_length=7"),
+    (PretrainConfig, {"max_length": 513}, "max_length=513 .*model.max_positions=512"),
+    (PretrainConfig, {"log_every_steps": 0}, "log_every_steps"),
+    (PretrainConfig, {"short_sequence_probability": 1.1}, "short_sequence_probability=1.1"),
+    (
+        PretrainConfig,
+        {"next_sentence_prediction": True, "model": BERT},
+        "input_format=full-sentences .*choose segment-pair",
+    ),
+    (
+        PretrainConfig,
+        {"next_sentence_prediction": True, "input_format": "segment-pair"},
+        "model.architecture=bert",
+    ),
+    (PretrainConfig, {"mask_epochs": 0}, "mask_epochs=0"),
+    (PretrainConfig, {"sample_epochs": 0}, "sample_epochs=0"),
+    (PretrainConfig, {"mask_epochs": 10, "sample_epochs": 3}, "mask_epochs=10 .*sample_epochs=3"),
+    (PretrainConfig, {"mask_epochs": 10, "sample_epochs": None}, "sample_epochs=None"),
+    (
+        PretrainConfig,
+        {"optimizer": OptimizerConfig(name="lamb"), "engine": EngineConfig(zero_stage=1)},
+        "optimizer.name=lamb needs engine.zero_stage=0",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("schema", "fields", "message"), BROKEN, ids=[str(message) for *_, message in BROKEN]
+)
+def test_a_broken_rule_names_its_field(schema, fields, message):
+    with pytest.raises(InputError, match=message) as error:
+        schema(**fields)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("schema", "fields"),
+    [
+        (MaskingConfig, {"mask_share": 0.9, "random_share": 0.1}),
+        (MaskingConfig, {"mask_share": 0.0, "random_share": 0.0}),
+        (ScheduleConfig, {"max_minutes": 0.5, "warmup_fraction": 0.1}),
+        (SourceConfig, {"kind": "hub", "path": "wikitext"}),
+        (PretrainConfig, {"mask_epochs": 10, "sample_epochs": 5}),
+        (PretrainConfig, {"seed": 2**32 - 1, "max_length": 512}),
+        (
+            PretrainConfig,
+            {"next_sentence_prediction": True, "model": BERT, "input_format": "sentence-pair"},
+        ),
+    ],
+)
+def test_the_edges_are_allowed(schema, fields):
+    config = schema(**fields)
+    with pytest.raises(FrozenInstanceError):
+        setattr(config, next(iter(fields)), None)
+
+
+def test_every_field_is_documented_once():
+    rows = describe(PretrainConfig)
+    names = [name for name, _, _ in rows]
+    assert len(names) == len(set(names)) > 60
+    assert [name for name, _, documentation in rows if len(documentation) < 10] == []
+    assert {"data.sources.0.path", "schedule.max_steps", "mask_epochs"} <= set(names)
+
+
+def test_described_types_are_readable():
+    types = {name: kind for name, kind, _ in describe(PretrainConfig)}
+    assert types["seed"] == "int"
+    assert types["mask_epochs"] == "int | null"
+    assert types["optimizer.name"] == "adamw | lamb"
+
+
+def test_micro_batches_are_equally_many_for_every_rank():
+    batch = BatchConfig(sequences=33, micro_sequences=16)
+    assert [batch.micro_batches(world_size) for world_size in (1, 2, 3, 4)] == [3, 4, 3, 4]
+    assert BatchConfig(sequences=8, micro_sequences=64).micro_batches(1) == 1

@@ -1,0 +1,258 @@
+"""Masking: the paper's shares, and the same choices as a slow loop over samples."""
+
+from __future__ import annotations
+
+from math import floor
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from configs.schema import MaskingConfig
+from pretrain.data.masking import Masked, Vocabulary, mask_tokens
+from pretrain.randomness import Purpose, draw
+from tests.helpers import assert_binomial, assert_uniform, simple_vocabulary
+
+SINGLE, WHOLE_WORD = MaskingConfig(), MaskingConfig(whole_word=True)
+EPOCH, SEED = 3, 11
+
+
+class Batch(NamedTuple):
+    """The first three arguments of `mask_tokens`, and the samples' numbers."""
+
+    tokens_T: np.ndarray
+    lengths_B: np.ndarray
+    maskable_T: np.ndarray
+    samples_B: np.ndarray
+
+    @property
+    def starts_B(self) -> np.ndarray:
+        return np.cumsum(self.lengths_B) - self.lengths_B
+
+    def mask(self, config: MaskingConfig, vocabulary: Vocabulary, epoch: int = EPOCH) -> Masked:
+        return mask_tokens(*self, epoch, config, vocabulary, SEED)
+
+    def only(self, row: int) -> Batch:
+        part = slice(self.starts_B[row], self.starts_B[row] + self.lengths_B[row])
+        return Batch(
+            self.tokens_T[part],
+            self.lengths_B[row : row + 1],
+            self.maskable_T[part],
+            self.samples_B[row : row + 1],
+        )
+
+
+def random_batch(lengths: list[int], vocabulary: Vocabulary, seed: int = 0) -> Batch:
+    """Sequences `[CLS] a [SEP] b [SEP]` (b where there is room) of the given lengths."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for length in lengths:
+        row = rng.choice(vocabulary.ordinary, length)
+        row[0], row[-1] = vocabulary.cls_id, vocabulary.sep_id
+        if length > 5:
+            row[rng.integers(2, length - 2)] = vocabulary.sep_id
+        rows.append(row)
+    tokens = np.concatenate(rows)
+    samples = rng.permutation(10 * len(lengths))[: len(lengths)]
+    return Batch(tokens, np.asarray(lengths), tokens < vocabulary.cls_id, samples)
+
+
+def words_of(batch: Batch, row: int, vocabulary: Vocabulary, whole_word: bool) -> list[list[int]]:
+    """The places of each word (or token) of a sequence, counted inside it."""
+    one, words, open_ = batch.only(row), [], False
+    for place, (token, maskable) in enumerate(zip(one.tokens_T, one.maskable_T)):
+        if maskable and open_ and whole_word and vocabulary.continues_word[token]:
+            words[-1].append(place)
+        elif maskable:
+            words.append([place])
+        open_ = maskable
+    return words
+
+
+def slowly_masked(batch: Batch, config: MaskingConfig, vocabulary: Vocabulary) -> Masked:
+    """`mask_tokens` as a loop over sequences, words and tokens."""
+    shown, predicted = batch.tokens_T.tolist(), []
+    for row, (start, sample) in enumerate(zip(batch.starts_B, batch.samples_B)):
+        words = words_of(batch, row, vocabulary, config.whole_word)
+        chance = draw(SEED, Purpose.MASK_COUNT, EPOCH, sample)[0, 0] / 2**32
+        budget = max(1, floor(config.probability * sum(map(len, words)) + chance))
+        spent = 0
+        for word in sorted(words, key=lambda word: score(sample, word[0])):
+            if spent and 2 * spent + len(word) > 2 * budget:
+                break
+            predicted += [start + place for place in word]
+            spent += len(word)
+            for place in word:
+                shown[start + place] = shown_token(
+                    shown[start + place], sample, place, config, vocabulary
+                )
+    predicted = np.sort(np.asarray(predicted, np.int64))
+    return Masked(np.asarray(shown), predicted, batch.tokens_T[predicted])
+
+
+def score(sample: int, place: int) -> int:
+    block, word = divmod(place, 4)
+    return int(draw(SEED, Purpose.MASK_POSITIONS, EPOCH, sample, block)[word, 0])
+
+
+def shown_token(
+    token: int, sample: int, place: int, config: MaskingConfig, vocabulary: Vocabulary
+) -> int:
+    action, pick = draw(SEED, Purpose.MASK_TOKENS, EPOCH, sample, place)[:2, 0].tolist()
+    if action / 2**32 < config.mask_share:
+        return vocabulary.mask_id
+    if action / 2**32 < config.mask_share + config.random_share:
+        return int(vocabulary.ordinary[pick * len(vocabulary.ordinary) >> 32])
+    return token
+
+
+def assert_same(a: Masked, b: Masked) -> None:
+    assert a.predicted_M.tolist() == b.predicted_M.tolist()
+    assert a.tokens_T.tolist() == b.tokens_T.tolist()
+    assert a.labels_M.tolist() == b.labels_M.tolist()
+
+
+@pytest.mark.parametrize("whole_word", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_same_masks_as_the_slow_loop(whole_word, seed):
+    vocabulary = simple_vocabulary(100, continues_every=2 + seed)
+    config = MaskingConfig(
+        probability=(0.15, 0.4, 0.9)[seed % 3],
+        mask_share=0.5,
+        random_share=0.3,
+        whole_word=whole_word,
+    )
+    lengths = np.random.default_rng(seed).integers(3, 70, 40).tolist()
+    batch = random_batch([3, 4, *lengths], vocabulary, seed)
+    assert_same(batch.mask(config, vocabulary), slowly_masked(batch, config, vocabulary))
+
+
+@pytest.fixture(scope="module")
+def million():
+    """A million tokens in sequences of 128, and their masks."""
+    vocabulary = simple_vocabulary(100)
+    batch = random_batch([128] * 7813, vocabulary)
+    return vocabulary, batch, batch.mask(SINGLE, vocabulary)
+
+
+def test_fifteen_percent_are_predicted(million):
+    _, batch, masked = million
+    assert_binomial(len(masked.predicted_M), int(batch.maskable_T.sum()), 0.15)
+
+
+def test_special_tokens_are_never_predicted(million):
+    vocabulary, batch, masked = million
+    assert batch.maskable_T[masked.predicted_M].all()
+    assert (masked.labels_M < vocabulary.cls_id).all()
+    assert (np.diff(masked.predicted_M) > 0).all()
+
+
+def test_eighty_ten_ten(million):
+    vocabulary, _, masked = million
+    shown, labels = masked.tokens_T[masked.predicted_M], masked.labels_M
+    assert_binomial(int((shown == vocabulary.mask_id).sum()), len(shown), 0.8)
+    # One in a hundred random tokens is the token itself.
+    assert_binomial(int((shown == labels).sum()), len(shown), 0.1 + 0.1 / 100)
+
+
+def test_random_tokens_are_ordinary_and_uniform(million):
+    vocabulary, _, masked = million
+    shown, labels = masked.tokens_T[masked.predicted_M], masked.labels_M
+    random = shown[(shown != vocabulary.mask_id) & (shown != labels)]
+    assert random.max() < vocabulary.cls_id
+    assert_uniform(np.bincount(random, minlength=100))
+
+
+def test_random_tokens_skip_special_ids_wherever_they_stand():
+    vocabulary = Vocabulary(0, 50, 7, np.setdiff1d(np.arange(60), [0, 7, 50]), np.zeros(60, bool))
+    batch = Batch(np.full(3000, 5), np.asarray([3000]), np.ones(3000, bool), np.asarray([0]))
+    config = MaskingConfig(probability=0.9, mask_share=0.0, random_share=1.0)
+    shown = np.unique(batch.mask(config, vocabulary).tokens_T)
+    assert shown.tolist() == vocabulary.ordinary.tolist()
+
+
+def test_labels_are_the_tokens_that_stood_there_and_id_0_counts(million):
+    _, batch, masked = million
+    assert (masked.labels_M == batch.tokens_T[masked.predicted_M]).all()
+    assert_binomial(int((masked.labels_M == 0).sum()), len(masked.labels_M), 1 / 100)
+    untouched = np.delete(masked.tokens_T, masked.predicted_M)
+    assert (untouched == np.delete(batch.tokens_T, masked.predicted_M)).all()
+
+
+def test_no_place_is_favoured(million):
+    _, batch, masked = million
+    framed_in_the_middle = np.bincount(np.flatnonzero(~batch.maskable_T) % 128, minlength=128)
+    counts = np.bincount(masked.predicted_M % 128, minlength=128)[1:127]
+    assert_uniform(counts / (7813 - framed_in_the_middle[1:127]) * 7813)
+
+
+def test_the_input_is_left_alone():
+    vocabulary = simple_vocabulary()
+    batch = random_batch([50], vocabulary)
+    before = batch.tokens_T.copy()
+    batch.mask(SINGLE, vocabulary)
+    assert (batch.tokens_T == before).all()
+
+
+@pytest.mark.parametrize("config", [SINGLE, WHOLE_WORD])
+def test_every_sequence_predicts_something(config):
+    vocabulary = simple_vocabulary(100, continues_every=2)
+    lengths = list(range(3, 60)) * 10
+    batch = random_batch(lengths, vocabulary)
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    assert len(np.unique(rows[batch.mask(config, vocabulary).predicted_M])) == len(lengths)
+
+
+@pytest.mark.parametrize("config", [SINGLE, WHOLE_WORD])
+def test_neighbours_in_the_batch_do_not_matter(config):
+    vocabulary = simple_vocabulary(100, continues_every=3)
+    batch = random_batch([30, 7, 128, 3, 61], vocabulary)
+    together = batch.mask(config, vocabulary)
+    for row, start in enumerate(batch.starts_B):
+        alone = batch.only(row).mask(config, vocabulary)
+        part = slice(start, start + batch.lengths_B[row])
+        assert (alone.tokens_T == together.tokens_T[part]).all()
+
+
+def test_epochs_differ_and_one_epoch_is_itself():
+    vocabulary = simple_vocabulary()
+    batch = random_batch([128] * 4, vocabulary)
+    epochs = [batch.mask(SINGLE, vocabulary, epoch).predicted_M.tolist() for epoch in (3, 4, 3)]
+    assert epochs[0] == epochs[2] != epochs[1]
+
+
+@pytest.fixture(scope="module")
+def words():
+    """Half a million tokens under whole-word masking; every third token goes on with a word."""
+    vocabulary = simple_vocabulary(100, continues_every=3)
+    batch = random_batch([128] * 4000, vocabulary)
+    return vocabulary, batch, batch.mask(WHOLE_WORD, vocabulary)
+
+
+def test_whole_words_are_chosen_whole(words):
+    vocabulary, batch, masked = words
+    chosen = np.zeros(len(batch.tokens_T), bool)
+    chosen[masked.predicted_M] = True
+    sizes = set()
+    for row, start in enumerate(batch.starts_B[:200]):
+        for word in words_of(batch, row, vocabulary, whole_word=True):
+            assert len(set(chosen[[start + place for place in word]])) == 1
+            sizes.add(len(word))
+    assert {1, 2, 3} <= sizes
+
+
+def test_whole_words_keep_the_rate(words):
+    _, batch, masked = words
+    assert batch.maskable_T[masked.predicted_M].all()
+    assert len(masked.predicted_M) / batch.maskable_T.sum() == pytest.approx(0.15, rel=0.03)
+
+
+def test_words_do_not_cross_separators():
+    # Every ordinary token goes on with a word: each segment is one word of 18 tokens.
+    vocabulary = simple_vocabulary(100, continues_every=1)
+    vocabulary.continues_word[:100] = True
+    tokens = np.full(40, 5)
+    tokens[[0, 19, 20, 39]] = vocabulary.cls_id, vocabulary.sep_id, vocabulary.cls_id, 101
+    batch = Batch(tokens, np.asarray([20, 20]), tokens < 100, np.asarray([4, 5]))
+    places = batch.mask(WHOLE_WORD, vocabulary).predicted_M.tolist()
+    assert places == [*range(1, 19), *range(21, 39)]

@@ -1,0 +1,1 @@
+"""Text to ids: WordPiece, byte-level BPE, SentencePiece."""

@@ -1,0 +1,162 @@
+"""The one interface of all tokenizers: text to ids, ids to text, and folders that keep both."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from configs.files import written_aside
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as Backend
+
+MANIFEST = "tokenizer.manifest.json"
+SPECIAL_NAMES = {
+    "cls": ("[CLS]", "<s>"),
+    "sep": ("[SEP]", "</s>"),
+    "pad": ("[PAD]", "<pad>"),
+    "mask": ("[MASK]", "<mask>"),
+    "unk": ("[UNK]", "<unk>"),
+}
+
+
+@dataclass(frozen=True)
+class SpecialTokens:
+    """Ids of the tokens that text never produces, but for `unk`."""
+
+    cls: int
+    sep: int
+    pad: int
+    mask: int
+    unk: int
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        return tuple(getattr(self, field.name) for field in fields(self))
+
+
+class Tokenizer(ABC):
+    """Text to ids and back.
+
+    A special token's name inside a text ("[MASK]", "<mask>") is text like any other.
+    """
+
+    kind: ClassVar[str]
+    sentence_prefix: ClassVar[str] = ""
+    """put before each sentence of a document but the first, so that their concatenated ids decode
+    to the running text"""
+    pieces: list[str]
+    """the piece of each id"""
+    special: SpecialTokens
+
+    @property
+    def vocabulary_size(self) -> int:
+        return len(self.pieces)
+
+    @cached_property
+    def continues_word(self) -> np.ndarray:
+        """bool (vocabulary): True where a piece goes on with the word of the token before it."""
+        flags = np.array([self._continues_word(piece) for piece in self.pieces], dtype=bool)
+        flags[list(self.special.ids)] = False
+        flags.setflags(write=False)
+        return flags
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of everything that decides the ids, and of nothing else."""
+        content = [self.kind, asdict(self.special), self._identity()]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def save(self, folder: Path) -> None:
+        """Write `folder`, or replace it, at once; `load_tokenizer` reads it back."""
+        manifest = {
+            "kind": self.kind,
+            "vocabulary_size": self.vocabulary_size,
+            "special": asdict(self.special),
+            **self.settings(),
+            "fingerprint": self.fingerprint,
+        }
+        with written_aside(Path(folder)) as aside:
+            self.write_model(aside)
+            (aside / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+
+    def export_huggingface(self, folder: Path, max_length: int, segment_types: int = 2) -> None:
+        """Write the files transformers' AutoTokenizer needs into `folder`, beside what is there.
+
+        Args:
+            folder: made if it is missing.
+            max_length: longest input in tokens, special tokens included.
+            segment_types: 2: the second text of a pair has token_type_ids 1; 1: all are 0.
+        """
+        from tokenizer.huggingface import write_huggingface
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.write_model(folder)
+        write_huggingface(folder, self, max_length, segment_types)
+
+    @abstractmethod
+    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        """The ids of each text, without special tokens; all cores share the work."""
+
+    @abstractmethod
+    def decode(self, ids: list[int]) -> str:
+        """The text of `ids`; special tokens appear by their names."""
+
+    @abstractmethod
+    def normalize(self, text: str) -> str:
+        """What `decode` returns for the ids of `text` if the vocabulary misses nothing in it."""
+
+    @abstractmethod
+    def write_model(self, folder: Path) -> None:
+        """Write the vocabulary under its published file names."""
+
+    @abstractmethod
+    def new_backend(self) -> Backend:
+        """A fresh tokenizer of the `tokenizers` library that gives the same ids."""
+
+    @abstractmethod
+    def _continues_word(self, piece: str) -> bool:
+        """Whether an ordinary piece goes on with a word."""
+
+    @abstractmethod
+    def _identity(self) -> object:
+        """What decides the ids, as JSON."""
+
+    def settings(self) -> dict[str, object]:
+        """What decides the ids and is not in the model's files, by transformers' names."""
+        return {}
+
+
+class BackendTokenizer(Tokenizer):
+    """A tokenizer that runs on the `tokenizers` library, which is not told of special tokens:
+    it would find them in the text."""
+
+    backend: Backend
+
+    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in self.backend.encode_batch_fast(texts)]
+
+    def decode(self, ids: list[int]) -> str:
+        return self.backend.decode(ids, skip_special_tokens=False)
+
+    def new_backend(self) -> Backend:
+        return self.backend.from_str(self.backend.to_str())
+
+    def write_model(self, folder: Path) -> None:
+        self.backend.model.save(str(folder))
+
+
+def find_special(pieces: list[str]) -> dict[str, int]:
+    """The ids of those special tokens that a vocabulary names, by role (cls, sep, ...)."""
+    ids = {piece: number for number, piece in enumerate(pieces)}
+    return {
+        role: ids[name] for role, names in SPECIAL_NAMES.items() for name in names if name in ids
+    }

@@ -1,0 +1,58 @@
+"""A tokenizer as Hugging Face files that `AutoTokenizer` reads without custom code."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tokenizers import AddedToken, processors
+
+if TYPE_CHECKING:
+    from tokenizer.base import Tokenizer
+
+
+def write_huggingface(
+    folder: Path, tokenizer: Tokenizer, max_length: int, segment_types: int
+) -> None:
+    """Write tokenizer.json, tokenizer_config.json and special_tokens_map.json into `folder`.
+
+    One text becomes CLS text SEP, a pair CLS text SEP text SEP.
+    """
+    names = {role: tokenizer.pieces[number] for role, number in asdict(tokenizer.special).items()}
+    backend = tokenizer.new_backend()
+    backend.add_special_tokens([_added_token(role, name) for role, name in names.items()])
+    backend.post_processor = _template(tokenizer, segment_types)
+    inputs = ["input_ids", "token_type_ids", "attention_mask"]
+    special = {f"{role}_token": name for role, name in names.items()}
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": max_length,
+        "model_input_names": inputs if segment_types == 2 else inputs[::2],
+        "clean_up_tokenization_spaces": False,
+        **tokenizer.settings(),
+        **special,
+    }
+    backend.save(str(folder / "tokenizer.json"))
+    _write_json(folder / "tokenizer_config.json", config)
+    _write_json(folder / "special_tokens_map.json", special)
+
+
+def _added_token(role: str, name: str) -> AddedToken:
+    """As in RoBERTa, the mask takes the space before it: in pretraining it hid a piece with one."""
+    return AddedToken(name, special=True, normalized=False, lstrip=role == "mask")
+
+
+def _template(tokenizer: Tokenizer, segment_types: int) -> processors.TemplateProcessing:
+    special, second = tokenizer.special, segment_types - 1
+    cls, sep = tokenizer.pieces[special.cls], tokenizer.pieces[special.sep]
+    return processors.TemplateProcessing(
+        single=f"{cls} $A {sep}",
+        pair=f"{cls}:0 $A:0 {sep}:0 $B:{second} {sep}:{second}",
+        special_tokens=[(cls, special.cls), (sep, special.sep)],
+    )
+
+
+def _write_json(path: Path, content: dict) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

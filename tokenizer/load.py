@@ -1,0 +1,80 @@
+"""Finding out what a path holds: a saved tokenizer, or one of the published forms."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from configs.errors import InputError
+from tokenizer.base import MANIFEST, Tokenizer
+from tokenizer.byte_bpe import read_byte_bpe
+from tokenizer.unigram import read_sentencepiece
+from tokenizer.wordpiece import read_wordpiece
+
+BPE_FILES = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
+
+
+def load_tokenizer(path: Path, lowercase: bool = False) -> Tokenizer:
+    """The tokenizer that `path` holds.
+
+    Args:
+        path: a folder made by `Tokenizer.save`; or a published vocabulary: a WordPiece `.txt`, a
+            SentencePiece `.model`, or a folder with one of these or with GPT-2's or RoBERTa's
+            `vocab.json` and `merges.txt` (`encoder.json` and `vocab.bpe`).
+        lowercase: for a published WordPiece vocabulary: it is BERT's uncased kind. A folder's
+            manifest, or else the `do_lower_case` of its tokenizer_config.json, goes before this.
+
+    Raises:
+        InputError: nothing there, nothing known, or damage.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise InputError(f"{path} does not exist: name a tokenizer's folder or vocabulary file")
+    if (path / MANIFEST).is_file():
+        return _load_saved(path)
+    return _load_published(path, lowercase)
+
+
+def _load_saved(folder: Path) -> Tokenizer:
+    manifest = _read_json(folder / MANIFEST)
+    tokenizer = _load_published(folder, bool(manifest.get("do_lower_case")))
+    for field in ("kind", "fingerprint"):
+        if getattr(tokenizer, field) != manifest.get(field):
+            raise InputError(
+                f"{folder}: the tokenizer's {field} is not the one in {MANIFEST}, so its files "
+                "were changed or damaged: make or copy them anew"
+            )
+    return tokenizer
+
+
+def _load_published(path: Path, lowercase: bool) -> Tokenizer:
+    if path.suffix == ".model":
+        return read_sentencepiece(path)
+    if path.suffix == ".txt":
+        return read_wordpiece(path, lowercase)
+    for vocabulary, merges in BPE_FILES:
+        if (path / vocabulary).is_file() and (path / merges).is_file():
+            return read_byte_bpe(path / vocabulary, path / merges)
+    if (path / "vocab.txt").is_file():
+        return read_wordpiece(path / "vocab.txt", _published_lowercase(path, lowercase))
+    if models := sorted(path.glob("*.model")):
+        return read_sentencepiece(models[0])
+    raise InputError(
+        f"{path} holds no tokenizer: give a saved folder, a vocab.txt, a SentencePiece .model, or "
+        "a folder with vocab.json and merges.txt"
+    )
+
+
+def _published_lowercase(folder: Path, otherwise: bool) -> bool:
+    config = folder / "tokenizer_config.json"
+    return _read_json(config).get("do_lower_case", otherwise) if config.is_file() else otherwise
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is no JSON, so it is damaged: make or copy it anew") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no JSON object: make or copy it anew")
+    return content

@@ -1,0 +1,63 @@
+"""Learning a vocabulary from text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from configs.errors import InputError
+from configs.schema import TokenizerConfig
+from tokenizer.base import Tokenizer
+from tokenizer.byte_bpe import train_byte_bpe
+from tokenizer.unigram import train_sentencepiece
+from tokenizer.wordpiece import train_wordpiece
+
+
+def train_tokenizer(config: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:
+    """Train the tokenizer that `config` describes: the same text gives the same tokenizer.
+
+    Args:
+        config: its `path` is not looked at.
+        texts: sentences or documents; the first `config.training_megabytes` of them are read.
+
+    Raises:
+        InputError: no text, or a vocabulary that the text cannot fill or that is too small.
+    """
+    read = list(_first_bytes(texts, config.training_megabytes * 1_000_000))
+    if not read:
+        raise InputError("data.sources hold no text to train a tokenizer on: give some text")
+    tokenizer = _train(config, read)
+    _check_size(config, tokenizer.vocabulary_size)
+    return tokenizer
+
+
+def _train(config: TokenizerConfig, texts: list[str]) -> Tokenizer:
+    if config.kind == "wordpiece":
+        return train_wordpiece(texts, config.vocabulary_size, config.lowercase)
+    if config.kind == "byte-bpe":
+        return train_byte_bpe(texts, config.vocabulary_size)
+    return train_sentencepiece(texts, config.vocabulary_size)
+
+
+def _first_bytes(texts: Iterable[str], most: int) -> Iterator[str]:
+    """Texts that hold more than white space, up to the one that reaches `most` bytes."""
+    read = 0
+    for text in texts:
+        if text and not text.isspace():
+            yield text
+            read += len(text.encode())
+        if read >= most:
+            return
+
+
+def _check_size(config: TokenizerConfig, learnt: int) -> None:
+    wanted = config.vocabulary_size
+    if learnt > wanted:
+        raise InputError(
+            f"tokenizer.vocabulary_size={wanted} is too small: a {config.kind} tokenizer of this "
+            f"text has at least {learnt} entries: raise it"
+        )
+    if learnt < wanted and not config.allow_smaller_vocabulary:
+        raise InputError(
+            f"tokenizer.vocabulary_size={wanted} but the text supports only {learnt} entries: "
+            "lower it, give more text, or set tokenizer.allow_smaller_vocabulary=true"
+        )

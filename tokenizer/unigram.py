@@ -1,0 +1,221 @@
+"""SentencePiece's unigram model (Kudo, 2018) with the special tokens of SKTBrain's KoBERT."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import tempfile
+from itertools import groupby
+from pathlib import Path
+
+import sentencepiece
+from sentencepiece import sentencepiece_model_pb2 as schema
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer as Backend
+
+from configs.errors import InputError
+from tokenizer.base import SPECIAL_NAMES, SpecialTokens, Tokenizer, find_special
+
+MODEL_FILE = "spiece.model"
+SPACE = "▁"
+KOBERT_SPECIAL = {
+    "unk_id": 0,
+    "pad_id": 1,
+    "bos_id": 2,
+    "eos_id": 3,
+    "unk_piece": "[UNK]",
+    "pad_piece": "[PAD]",
+    "bos_piece": "[CLS]",
+    "eos_piece": "[SEP]",
+    "control_symbols": ["[MASK]"],
+}
+"""the trainer's options; control symbols are numbered after the rest"""
+CHARACTER_COVERAGE = 0.9995
+LONGEST_TEXT = 1 << 24
+"""bytes; the library drops longer training texts"""
+TRAINING_THREADS = 8
+"""fixed, on any machine: sums are rounded differently for each number of threads"""
+SCORE_STEPS = 1024
+"""grid points per nat of a trained piece's log-probability"""
+COMPATIBILITY_JAMO = re.compile("[\u3130-\u318f]")
+LETTERS = "".join(map(chr, range(0x3131, 0x3164)))
+"""the 51 modern compatibility jamo, ㄱ to ㅣ"""
+HANGUL = re.compile("[가-힣]")
+
+
+class SentencePiece(Tokenizer):
+    """KoBERT's tokenizer.
+
+    Args:
+        model: a serialised SentencePiece model.
+
+    Raises:
+        InputError: no such model, one of another algorithm, or one without a special token.
+    """
+
+    kind = "sentencepiece"
+
+    def __init__(self, model: bytes) -> None:
+        self.proto = _parse(model)
+        self.pieces = [entry.piece for entry in self.proto.pieces]
+        self.special = _close_special(self.proto, self.pieces)
+        self.model = self.proto.SerializeToString(deterministic=True)
+        self.processor = sentencepiece.SentencePieceProcessor(model_proto=self.model)
+
+    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        return self.processor.encode(texts, num_threads=os.cpu_count() or 1)
+
+    def decode(self, ids: list[int]) -> str:
+        special = set(self.special.ids)
+        runs = [(shown, list(run)) for shown, run in groupby(ids, key=special.__contains__)]
+        return " ".join(
+            " ".join(self.pieces[number] for number in run) if shown else self.processor.decode(run)
+            for shown, run in runs
+        )
+
+    def normalize(self, text: str) -> str:
+        return self.processor.normalize(text).replace(SPACE, " ").removeprefix(" ")
+
+    def write_model(self, folder: Path) -> None:
+        (folder / MODEL_FILE).write_bytes(self.model)
+
+    def new_backend(self) -> Backend:
+        """The same model for the `tokenizers` library, after transformers' SpmConverter.
+
+        It adds up scores in float64, so in a published model it may cut a run such as "......."
+        elsewhere among equally likely cuts; trained models are free of this.
+        """
+        entries = [(entry.piece, entry.score) for entry in self.proto.pieces]
+        backend = Backend(models.Unigram(entries, unk_id=self.special.unk))
+        steps = [
+            normalizers.Replace(Regex(" {2,}"), " "),
+            normalizers.Replace(Regex("^ | $"), ""),
+        ]
+        charsmap = self.proto.normalizer_spec.precompiled_charsmap
+        if charsmap:
+            # The library maps short graphemes only; NFC joins what was left apart, such as Hangul
+            # written as jamo.
+            steps = [normalizers.Precompiled(charsmap), normalizers.NFC(), *steps]
+        backend.normalizer = normalizers.Sequence(steps)
+        backend.pre_tokenizer = pre_tokenizers.Metaspace(SPACE, prepend_scheme="always")
+        backend.decoder = decoders.Metaspace(SPACE, prepend_scheme="always")
+        return backend
+
+    def _continues_word(self, piece: str) -> bool:
+        return not piece.startswith(SPACE)
+
+    def _identity(self) -> object:
+        return hashlib.sha256(self.model).hexdigest()
+
+
+def read_sentencepiece(path: Path) -> SentencePiece:
+    """The tokenizer of a published `*.model` file."""
+    try:
+        return SentencePiece(path.read_bytes())
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def train_sentencepiece(texts: list[str], vocabulary_size: int) -> SentencePiece:
+    """Learn a unigram model of up to `vocabulary_size` pieces: the same text, the same model.
+
+    Raises:
+        InputError: `vocabulary_size` does not even hold the characters of the text.
+    """
+    model = io.BytesIO()
+    with tempfile.TemporaryDirectory() as folder:
+        rules = Path(folder) / "rules.tsv"
+        rules.write_text(_normalization_rules(), encoding="utf-8")
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(texts),
+                model_writer=model,
+                vocab_size=vocabulary_size,
+                hard_vocab_limit=False,
+                character_coverage=CHARACTER_COVERAGE,
+                required_chars=LETTERS if any(map(HANGUL.search, texts)) else "",
+                normalization_rule_tsv=str(rules),
+                **KOBERT_SPECIAL,
+                shuffle_input_sentence=False,
+                max_sentence_length=LONGEST_TEXT,
+                num_threads=TRAINING_THREADS,
+                minloglevel=2,
+            )
+        except RuntimeError as error:
+            raise _training_error(error, vocabulary_size) from error
+    return SentencePiece(_canonical(model.getvalue()))
+
+
+def _normalization_rules() -> str:
+    """The library's nmt_nfkc but for compatibility jamo, as its TSV of code points.
+
+    NFKC turns them into conjoining jamo, of which no font makes the ㅋㅋㅋ and ㅠㅠ that people
+    type, and joins neighbours: ㅋㅠ would become 큐.
+    """
+    normalizer = sentencepiece.SentencePieceNormalizer(rule_name="nmt_nfkc")
+    return "".join(
+        f"{_code_points(source)}\t{_code_points(target)}\n"
+        for source, target in normalizer.decompile()
+        if not COMPATIBILITY_JAMO.search(source)
+    )
+
+
+def _code_points(text: str) -> str:
+    return " ".join(f"{ord(character):X}" for character in text)
+
+
+def _canonical(model: bytes) -> bytes:
+    """The model without the name of a temporary file, and with scores on a grid.
+
+    On the grid sums of scores are exact, in this library's float32 (up to a thousand pieces or so)
+    as in the float64 of Hugging Face's: so both choose the same among equally likely pieces.
+    """
+    proto = schema.ModelProto.FromString(model)
+    proto.normalizer_spec.ClearField("normalization_rule_tsv")
+    for entry in proto.pieces:
+        entry.score = round(entry.score * SCORE_STEPS) / SCORE_STEPS
+    return proto.SerializeToString(deterministic=True)
+
+
+def _training_error(error: RuntimeError, vocabulary_size: int) -> Exception:
+    needed = re.search(r"smaller than required_chars\. \d+ vs (\d+)", str(error))
+    if not needed:
+        return error
+    return InputError(
+        f"tokenizer.vocabulary_size={vocabulary_size} is below the {needed[1]} characters and "
+        "special tokens that the text needs: raise it"
+    )
+
+
+def _parse(model: bytes) -> schema.ModelProto:
+    try:
+        proto = schema.ModelProto.FromString(model)
+    except Exception as error:  # protobuf's own class, which moves between its versions
+        raise InputError("no SentencePiece model, or a damaged one: fetch it anew") from error
+    trainer, normalizer = proto.trainer_spec, proto.normalizer_spec
+    usual_spaces = normalizer.add_dummy_prefix and normalizer.remove_extra_whitespaces
+    usual = usual_spaces and not (trainer.byte_fallback or trainer.treat_whitespace_as_suffix)
+    if trainer.model_type != schema.TrainerSpec.UNIGRAM or not usual:
+        raise InputError(
+            "not a unigram model with the library's default handling of spaces and bytes: "
+            "give one that is, or train one"
+        )
+    return proto
+
+
+def _close_special(proto: schema.ModelProto, pieces: list[str]) -> SpecialTokens:
+    """Find the special tokens, and see to it that text cannot name them.
+
+    KoBERT's model lists them as user-defined pieces, which the library looks for in the text.
+    """
+    found = find_special(pieces)
+    missing = SPECIAL_NAMES.keys() - found.keys()
+    if missing:
+        names = " or ".join(SPECIAL_NAMES[min(missing)])
+        raise InputError(f"no piece {names}: give a model that was trained with it")
+    for role, number in found.items():
+        entry = schema.ModelProto.SentencePiece
+        proto.pieces[number].type = entry.UNKNOWN if role == "unk" else entry.CONTROL
+    return SpecialTokens(**found)
