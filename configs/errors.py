@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     Every launch script prints it as `error: ...` and exits with code 2.
     """
+
+    def __init__(self, message: str) -> None:
+        # What a user typed may hold line breaks; the message stays one line.
+        super().__init__(" ".join(message.split()))

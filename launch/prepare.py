@@ -15,7 +15,7 @@ from launch.command import config_parser, read_config, run
 def main() -> None:
     """Prepare the corpus and report on its tokenizer and on all four input formats."""
     parser = config_parser("prepare.py", "Prepare tokenizer and token store.", PretrainConfig)
-    config = read_config(parser.parse_args(), PretrainConfig)
+    config = read_config(parser.parse_intermixed_args(), PretrainConfig)
 
     from pretrain.data.prepare import prepare
     from pretrain.data.report import corpus_report

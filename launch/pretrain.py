@@ -15,7 +15,7 @@ from launch.command import config_parser, read_config, run
 def main() -> None:
     """Read the configuration, join the other ranks, train."""
     parser = config_parser("pretrain.py", "Pretrain an encoder from scratch.", PretrainConfig)
-    config = read_config(parser.parse_args(), PretrainConfig)
+    config = read_config(parser.parse_intermixed_args(), PretrainConfig)
 
     from pretrain.engine import world
     from pretrain.engine.train import pretrain

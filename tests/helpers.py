@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import count, islice
 from pathlib import Path
 
@@ -75,11 +74,6 @@ def simple_vocabulary(ordinary: int = 100, continues_every: int = 0) -> Vocabula
 def flatten(nested: list[list]) -> list:
     """One level of nesting less."""
     return [item for part in nested for item in part]
-
-
-def folders(parent: Path) -> Iterator[Path]:
-    """Fresh names for folders under `parent`."""
-    return (parent / str(number) for number in count())
 
 
 def assert_binomial(successes: int, trials: int, probability: float, sigmas: float = 5.0) -> None:

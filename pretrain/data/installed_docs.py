@@ -64,12 +64,15 @@ def heldout_packages(sizes: dict[str, int], fraction: float) -> set[str]:
     Where even the smallest package is too large, it is taken.
     """
     room = fraction * sum(sizes.values())
+    names = sorted(
+        filter(sizes.get, sizes), key=lambda name: hashlib.sha256(name.encode()).digest()
+    )
     chosen = set()
-    for name in sorted(sizes, key=lambda name: hashlib.sha256(name.encode()).digest()):
-        if 0 < sizes[name] <= room:
+    for name in names:
+        if sizes[name] <= room:
             chosen.add(name)
             room -= sizes[name]
-    return chosen or {min(sizes, key=sizes.__getitem__)}
+    return chosen or {min(names, key=sizes.__getitem__)}
 
 
 def installation() -> dict[str, Any]:

@@ -40,7 +40,7 @@ def evaluate(engine: Engine, batches: list[MicroBatch], heldout: TokenStore) -> 
 
 def _sums(engine: Engine, batch: MicroBatch) -> torch.Tensor:
     sums = engine(batch)
-    pairs = (batch.next_sentence_B >= 0).sum() if engine.model.nsp_head is not None else 0
+    pairs = (batch.next_sentence_B >= 0).sum() if engine.model.next_sentence else 0
     values = (
         sums.mlm_loss_sum,
         sums.mlm_correct,

@@ -23,7 +23,7 @@ from pretrain.engine.evaluate import evaluate, unigram_loss
 from pretrain.engine.log import RunLog, duration, read_metrics
 from pretrain.engine.plots import plot_curves
 from pretrain.engine.world import World
-from pretrain.model.flops import flops_per_step, matmul_peak
+from pretrain.model.flops import matmul_peak, training_flops
 from pretrain.model.pretraining import initialise
 from pretrain.optim.schedule import Plan
 from pretrain.randomness import Purpose, key_64
@@ -173,18 +173,9 @@ class Trainer:
                     torch.tensor(float(len(batch.tokens_T)), device=device),
                 ]
             )
-            window.flops += self._flops(batch)
+            window.flops += training_flops(self.engine.model, batch)
         window.steps += 1
         return self.engine.step(learning_rate)
-
-    def _flops(self, batch: MicroBatch) -> int:
-        return flops_per_step(
-            self.config.model,
-            self.corpus.tokenizer.vocabulary_size,
-            batch.boundaries.diff().numpy(),
-            len(batch.labels_M),
-            self.config.next_sentence_prediction,
-        )
 
     def _log(self, step: int, window: Window, learning_rate: float, norm, progress: float) -> None:
         """Metrics of the window that ends with `step`; stops a run whose loss is not finite."""

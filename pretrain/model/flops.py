@@ -17,7 +17,6 @@ from configs.schema import ModelConfig
 from pretrain.batch import MicroBatch
 from pretrain.model.pretraining import PretrainingModel
 
-PEAK_SECONDS = 0.3
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -68,8 +67,8 @@ def training_flops(model: PretrainingModel, batch: MicroBatch) -> int:
     return flops_per_step(model.config, vocabulary_size, lengths, predicted, model.next_sentence)
 
 
-def matmul_peak(device: torch.device, precision: str) -> float:
-    """FLOP/s of a large matrix product on `device`, measured in about 0.3 s.
+def matmul_peak(device: torch.device, precision: str, seconds: float = 0.3) -> float:
+    """FLOP/s of a large matrix product on `device`, measured for about `seconds`.
 
     On a CPU that is with the number of threads torch uses at the moment.
 
@@ -81,7 +80,7 @@ def matmul_peak(device: torch.device, precision: str) -> float:
     a = torch.randn(size, size, device=device).to(dtype)
     b = torch.randn(size, size, device=device).to(dtype)
     _seconds_per_product(a, b, repeats=2)
-    best, end = float("inf"), perf_counter() + PEAK_SECONDS
+    best, end = float("inf"), perf_counter() + seconds
     while perf_counter() < end:
         best = min(best, _seconds_per_product(a, b, repeats=4))
     return 2 * size**3 / best

@@ -11,14 +11,13 @@ from configs.loader import load_config
 from configs.schema import PretrainConfig
 from pretrain.data.batches import Batches
 from pretrain.data.collate import Collator
-from pretrain.data.masking import Vocabulary
-from pretrain.data.store import SplitWriter, TokenStore, token_dtype, write_manifest
+from pretrain.data.store import TokenStore
 from pretrain.engine.engine import Engine
 from pretrain.engine.world import World
 from pretrain.model.pretraining import PretrainingModel, initialise
+from tests.helpers import SPECIAL_TOKENS, random_shape, simple_vocabulary, write_store
 
 VOCABULARY = 300
-SPECIAL = 5
 TINY = [
     "model={layers: 2, hidden_size: 32, heads: 2, feed_forward_size: 64, max_positions: 64}",
     "model.dropout=0.1",
@@ -39,31 +38,22 @@ def tiny_config(overrides: list[str]) -> PretrainConfig:
 def write_random_store(folder: Path) -> Path:
     """A store of 200 documents of skewed random tokens, so that there is something to learn."""
     generator = np.random.default_rng(0)
-    writer = SplitWriter(folder / "train", VOCABULARY, shard_tokens=10_000)
-    for _ in range(200):
-        lengths = generator.integers(1, 40, generator.integers(2, 12))
-        sentences = [
-            SPECIAL + (generator.beta(1, 4, n) * (VOCABULARY - SPECIAL)).astype(int)
-            for n in lengths
-        ]
-        writer.add([s.tolist() for s in sentences], int(lengths.sum()) * 4)
-    write_manifest(folder, {"train": writer.finish()}, token_dtype(VOCABULARY), {})
-    return folder
+    documents = [
+        [(VOCABULARY * generator.beta(1, 4, n)).astype(int).tolist() for n in lengths]
+        for lengths in random_shape(seed=0, documents=200, sentences=12, tokens=40)
+    ]
+    return write_store(folder, VOCABULARY + SPECIAL_TOKENS, shard_tokens=10_000, train=documents)
 
 
 def open_engine(
     world: World, store: str, config: PretrainConfig, weights_seed: int = 0
 ) -> tuple[Engine, Batches]:
     """A fresh model under DeepSpeed and its data."""
-    vocabulary = Vocabulary(
-        cls_id=0,
-        sep_id=1,
-        mask_id=2,
-        ordinary=np.arange(SPECIAL, VOCABULARY),
-        continues_word=np.zeros(VOCABULARY, bool),
-    )
+    vocabulary = simple_vocabulary(VOCABULARY)
     batches = Batches(Collator(TokenStore.open(Path(store), "train"), config, vocabulary))
-    model = PretrainingModel(config.model, VOCABULARY, 3, config.next_sentence_prediction)
+    model = PretrainingModel(
+        config.model, VOCABULARY + SPECIAL_TOKENS, pad_id=0, next_sentence=False
+    )
     initialise(model, config.model, weights_seed)
     return Engine(model, config, world), batches
 

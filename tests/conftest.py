@@ -1,0 +1,103 @@
+"""Text, caches and processes for the tests that run the real commands."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared" / "data"
+"""real corpora, beside the project where there are any"""
+
+TINY_YAML = """
+base: roberta_small.yaml
+data: {{sources: [{{kind: text, path: {text}}}], heldout_fraction: 0.1, cache: {cache}}}
+tokenizer: {{vocabulary_size: 512}}
+max_length: 32
+model: {{layers: 2, hidden_size: 64, heads: 2, feed_forward_size: 128, max_positions: 64}}
+batch: {{sequences: 16, micro_sequences: 8}}
+optimizer: {{learning_rate: 3.0e-3}}
+engine: {{precision: fp32}}
+schedule: {{max_steps: 8}}
+evaluation: {{every_steps: 4, sequences: 64}}
+checkpoint: {{every_steps: 2}}
+log_every_steps: 1
+"""
+
+
+@pytest.fixture(scope="session")
+def prose(tmp_path_factory) -> Path:
+    """A text file with blank lines between documents: the help topics that Python carries."""
+    from pydoc_data.topics import topics
+
+    path = tmp_path_factory.mktemp("text") / "topics.txt"
+    documents = ["\n".join(topic.split("\n\n")).replace("\n\n", "\n") for topic in topics.values()]
+    path.write_text("\n\n".join(documents), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory) -> Path:
+    """Tokenizers and stores, shared by the tests of a session."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory, prose, cache) -> Path:
+    """The path of a configuration that trains in seconds."""
+    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
+    path.write_text(TINY_YAML.format(text=prose, cache=cache), encoding="utf-8")
+    return path
+
+
+class Command:
+    """A launch script in a process group of its own, which ends with the test."""
+
+    def __init__(self, *arguments: object, cwd: Path, launcher: tuple[str, ...] = ()) -> None:
+        script, *rest = map(str, arguments)
+        words = [*(launcher or (sys.executable,)), str(ROOT / "launch" / script), *rest]
+        environment = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE")}
+        self.process = subprocess.Popen(
+            words,
+            cwd=cwd,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def finish(self, timeout: float = 300) -> subprocess.CompletedProcess:
+        """Wait for the end; kills everything it started if that takes too long."""
+        try:
+            out, err = self.process.communicate(timeout=timeout)
+        finally:
+            self.kill()
+        return subprocess.CompletedProcess(self.process.args, self.process.returncode, out, err)
+
+    def kill(self) -> None:
+        """SIGKILL the whole group."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+
+@pytest.fixture
+def launch(tmp_path):
+    """`launch("pretrain.py", "--config", ...)` runs a command to its end in `tmp_path`."""
+
+    def run(*arguments: object, **options) -> subprocess.CompletedProcess:
+        return Command(*arguments, cwd=options.pop("cwd", tmp_path), **options).finish()
+
+    return run
+
+
+def deepspeed(ranks: int) -> tuple[str, ...]:
+    """The launcher's words in front of a script."""
+    return (str(Path(sys.executable).with_name("deepspeed")), "--num_gpus", str(ranks))

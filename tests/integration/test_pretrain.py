@@ -1,0 +1,158 @@
+"""The main job, by the commands a person types."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from pretrain.engine.log import read_metrics
+from tests.conftest import Command, deepspeed
+
+pytestmark = pytest.mark.distributed
+CONTENTS = (
+    "config.yaml",
+    "environment.json",
+    "metrics.jsonl",
+    "status",
+    "tensorboard",
+    "checkpoints",
+    "plots/curves.png",
+    "export/config.json",
+    "export/model.safetensors",
+    "tokenizer",
+)
+
+
+def losses(run_dir: Path) -> list[float]:
+    records = read_metrics(run_dir / "metrics.jsonl")
+    return [record["mlm_loss"] for record in records if record["kind"] == "train"]
+
+
+def final_weights(run_dir: Path) -> dict[str, np.ndarray]:
+    return load_file(sorted((run_dir / "checkpoints").iterdir())[-1] / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def single(tiny, tmp_path_factory) -> tuple[Path, str]:
+    """(run folder, console) of one undisturbed run on one rank, started from another folder."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    command = Command("pretrain.py", "--config", tiny, cwd=folder, launcher=deepspeed(1))
+    done = command.finish()
+    assert done.returncode == 0, done.stderr
+    return folder / "runs" / "tiny", done.stdout
+
+
+def test_the_run_folder_explains_itself(single):
+    run_dir, _ = single
+    for name in CONTENTS:
+        assert (run_dir / name).exists(), name
+    assert (run_dir / "status").read_text().strip() == "completed"
+    environment = json.loads((run_dir / "environment.json").read_text())
+    assert {"architecture", "tokenizer", "corpus", "code", "packages"} <= set(environment)
+    kinds = {record["kind"] for record in read_metrics(run_dir / "metrics.jsonl")}
+    assert kinds == {"baseline", "train", "heldout"}
+
+
+def test_the_console_tells_decisions_progress_and_results(single):
+    _, console = single
+    for text in (
+        "full-sentences",
+        "dynamic masking",
+        "parameters",
+        "predict",
+        "held-out loss of the unigram distribution",
+        "tokens/s",
+        "MFU",
+        "left",
+        "bits per byte",
+        "curves.png",
+    ):
+        assert text in console, text
+
+
+def test_the_model_learns(single):
+    run_dir, _ = single
+    curve = losses(run_dir)
+    assert len(curve) == 8
+    assert curve[-1] < curve[0] - 0.1
+
+
+def test_tensorboard_holds_the_same_curve(single):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run_dir, _ = single
+    events = EventAccumulator(str(run_dir / "tensorboard"))
+    events.Reload()
+    scalars = [event.value for event in events.Scalars("train/mlm_loss")]
+    np.testing.assert_allclose(scalars, losses(run_dir), rtol=1e-6)
+
+
+def test_two_ranks_give_the_same_curve(single, tiny, tmp_path):
+    run_dir, _ = single
+    command = Command("pretrain.py", "--config", tiny, cwd=tmp_path, launcher=deepspeed(2))
+    done = command.finish()
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(losses(tmp_path / "runs/tiny"), losses(run_dir), rtol=1e-4)
+
+
+def test_killed_and_resumed_ends_with_the_same_bits(single, tiny, tmp_path):
+    run_dir, _ = single
+    arguments = ("pretrain.py", "--config", tiny)
+    interrupted = Command(*arguments, cwd=tmp_path)
+    checkpoints = tmp_path / "runs/tiny/checkpoints"
+    deadline = time.monotonic() + 200
+    while not list(checkpoints.glob("step-*2")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    interrupted.kill()
+    interrupted.finish()
+    reached = len(losses(tmp_path / "runs/tiny"))
+    assert 2 <= reached < 8, f"killed at step {reached}: too early or too late to tell anything"
+    done = Command(*arguments, cwd=tmp_path).finish()
+    assert done.returncode == 0, done.stderr
+    assert "resumed at step" in done.stdout
+    assert losses(tmp_path / "runs/tiny") == losses(run_dir)
+    for name, expected in final_weights(run_dir).items():
+        np.testing.assert_array_equal(
+            final_weights(tmp_path / "runs/tiny")[name], expected, err_msg=name
+        )
+
+
+def test_two_preparations_at_once_do_not_harm_each_other(tiny, tmp_path):
+    override = f"data.cache={tmp_path / 'cache'}"
+    arguments = ("prepare.py", "--config", tiny, override)
+    both = [Command(*arguments, cwd=tmp_path) for _ in range(2)]
+    first, second = (command.finish() for command in both)
+    assert first.returncode == second.returncode == 0, first.stderr + second.stderr
+    assert first.stdout == second.stdout
+    assert "full-sentences" in first.stdout and "fertility" in first.stdout
+    stores = [p for p in (tmp_path / "cache/stores").iterdir() if p.is_dir()]
+    assert len(stores) == 1, "one builds, the other waits and reuses"
+
+
+def test_a_second_run_reuses_the_store_and_a_changed_source_rebuilds_it(prose, tiny, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text(prose.read_text(encoding="utf-8"), encoding="utf-8")
+    arguments = (
+        "prepare.py",
+        "--config",
+        tiny,
+        f"data.cache={tmp_path / 'cache'}",
+        f"data.sources.0.path={text}",
+    )
+
+    def store() -> tuple[str, bool]:
+        done = Command(*arguments, cwd=tmp_path).finish()
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()[1], "tokenised" in done.stderr
+
+    first, built = store()
+    assert built
+    assert store() == (first, False)
+    text.write_text(text.read_text(encoding="utf-8") + "\n\nOne more document.", encoding="utf-8")
+    changed, rebuilt = store()
+    assert changed != first and rebuilt

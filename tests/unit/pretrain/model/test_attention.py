@@ -1,0 +1,125 @@
+"""All attention backends agree, and the right one is chosen."""
+
+import pytest
+import torch
+
+from configs.errors import InputError
+from pretrain.model import attention
+from pretrain.model.attention import attend, choose_backend
+from pretrain.model.dropout import AttentionDropout
+from pretrain.model.packing import Packing
+from tests.unit.pretrain.model.examples import RAGGED, random_batch, random_model, tiny
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+NO_DROPOUT = AttentionDropout(0.0, site=1)
+FP32, BF16 = torch.float32, torch.bfloat16
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+def by_hand(qkv_T3HK, lengths):
+    """One sequence and head at a time, from the definition."""
+    parts = []
+    for qkv in qkv_T3HK.split(lengths):
+        query, key, value = qkv.permute(1, 2, 0, 3)
+        scores = torch.einsum("hqk,hpk->hqp", query, key) / query.shape[-1] ** 0.5
+        parts.append(torch.einsum("hqp,hpk->qhk", scores.softmax(-1), value))
+    return torch.cat(parts)
+
+
+@pytest.mark.parametrize("lengths", [RAGGED, (6, 6, 6)], ids=["ragged", "uniform"])
+@pytest.mark.parametrize("backend", ["eager", "sdpa"])
+def test_backend_computes_the_definition(backend, lengths):
+    torch.manual_seed(0)
+    qkv = torch.randn(sum(lengths), 3, 4, 8)
+    out = attend(qkv, Packing.of(random_batch(lengths)), backend, NO_DROPOUT)
+    torch.testing.assert_close(out, by_hand(qkv, lengths), rtol=1e-5, atol=1e-6)
+
+
+def test_gradients_of_eager_and_sdpa_agree():
+    gradients = []
+    for backend in ("eager", "sdpa"):
+        model = random_model(tiny(attention=backend))
+        model(random_batch()).mlm_loss_sum.backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    for eager, sdpa in zip(*gradients):
+        torch.testing.assert_close(eager, sdpa, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@torch.no_grad()
+def test_jagged_forward_computes_the_definition():
+    qkv = torch.randn(sum(RAGGED), 3, 4, 8)
+    out = attention._jagged(qkv, Packing.of(random_batch()), rate=0.0)
+    torch.testing.assert_close(out, by_hand(qkv, RAGGED), rtol=1e-5, atol=1e-6)
+
+
+@needs_cuda
+@pytest.mark.parametrize("kernel", ["_varlen", "_jagged"])
+def test_cuda_kernels_compute_the_definition_and_its_gradient(kernel):
+    if kernel == "_varlen" and not attention._is_installed("torch.nn.attention.varlen"):
+        pytest.skip("this torch has no torch.nn.attention.varlen")
+    arguments = (0.0,) if kernel == "_jagged" else ()
+    qkv = torch.randn(sum(RAGGED), 3, 4, 64, device=CUDA, dtype=BF16, requires_grad=True)
+    exact = qkv.detach().float().requires_grad_()
+    out = getattr(attention, kernel)(qkv, Packing.of(random_batch().to(CUDA)), *arguments)
+    expected = by_hand(exact, RAGGED)
+    torch.testing.assert_close(out.float(), expected, rtol=2e-2, atol=2e-2)
+    direction = torch.randn_like(expected)
+    out.backward(direction.to(BF16))
+    expected.backward(direction)
+    torch.testing.assert_close(qkv.grad.float(), exact.grad, rtol=5e-2, atol=5e-2)
+
+
+@needs_cuda
+def test_cuda_dropout_follows_the_seed_and_trains():
+    model = random_model(tiny(hidden_size=64, dropout=0.1, attention_dropout=0.1)).to(CUDA)
+    batch, losses = random_batch().to(CUDA), []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        with torch.autocast("cuda", BF16):
+            assert model.attention_backend == "flash"
+            losses.append(model(batch).mlm_loss_sum)
+    losses[0].backward()
+    assert losses[0] == losses[1] != losses[2]
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "longest", "rate", "chosen"),
+    [
+        (CPU, FP32, 512, 0.0, "eager"),
+        (CPU, BF16, 512, 0.1, "eager"),
+        (CPU, BF16, 513, 0.0, "sdpa"),
+        (CPU, BF16, 513, 0.1, "eager"),
+        (CUDA, BF16, 128, 0.1, "flash"),
+        (CUDA, FP32, 128, 0.1, "sdpa"),
+    ],
+)
+def test_auto_chooses(device, dtype, longest, rate, chosen):
+    assert choose_backend("auto", device, dtype, longest, rate) == chosen
+
+
+def test_a_request_is_followed():
+    assert choose_backend("eager", CUDA, BF16, 512, 0.1) == "eager"
+    assert choose_backend("sdpa", CUDA, BF16, 512, 0.1) == "sdpa"
+    assert choose_backend("flash", CUDA, BF16, 512, 0.1) == "flash"
+    assert choose_backend("sdpa", CPU, FP32, 128, 0.0) == "sdpa"
+
+
+@pytest.mark.parametrize(
+    ("requested", "device", "dtype", "rate", "cure"),
+    [
+        ("flash", CPU, BF16, 0.0, "choose auto"),
+        ("flash", CUDA, FP32, 0.0, "engine.precision=bf16"),
+        ("sdpa", CPU, FP32, 0.1, "model.attention_dropout=0"),
+    ],
+)
+def test_impossible_requests_name_the_cure(requested, device, dtype, rate, cure):
+    with pytest.raises(InputError, match=cure):
+        choose_backend(requested, device, dtype, 128, rate)
+
+
+def test_model_tells_its_backend():
+    model = random_model(tiny(max_positions=600, attention_dropout=0.1))
+    assert model.train().attention_backend == "eager"
+    assert model.eval().attention_backend == "sdpa"

@@ -1,0 +1,30 @@
+"""Flat and padded layouts hold the same rows."""
+
+import pytest
+import torch
+
+from pretrain.model.packing import Packing
+from tests.unit.pretrain.model.examples import RAGGED, random_batch
+
+
+@pytest.mark.parametrize("lengths", [RAGGED, (5, 5, 5), (4,)])
+def test_pad_puts_each_sequence_into_its_row(lengths):
+    packing = Packing.of(random_batch(lengths))
+    flat = torch.randn(sum(lengths), 3, 2)
+    padded = packing.pad(flat)
+    expected = torch.nn.utils.rnn.pad_sequence(flat.split(lengths), batch_first=True)
+    assert torch.equal(padded, expected)
+    assert torch.equal(packing.unpad(padded), flat)
+
+
+def test_gradients_follow_the_rows():
+    packing = Packing.of(random_batch((2, 4, 1)))
+    flat = torch.randn(7, 2, dtype=torch.double, requires_grad=True)
+    padded = torch.randn(3, 4, 2, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(packing.pad, flat)
+    assert torch.autograd.gradcheck(packing.unpad, padded)
+
+
+def test_score_bias_hides_exactly_the_empty_places():
+    bias = Packing.of(random_batch((1, 3))).score_bias_BL
+    assert bias.tolist() == [[0.0, float("-inf"), float("-inf")], [0.0, 0.0, 0.0]]
