@@ -97,8 +97,8 @@ def read_state(path: Path, fingerprints: dict[str, str]) -> State:
     for name, value in fingerprints.items():
         if state.fingerprints.get(name) != value:
             raise InputError(
-                f"{path}: this checkpoint was made with another {name} than the configuration's: "
-                "restore that, or start anew in another run_dir"
+                f"{path} has {name} '{state.fingerprints.get(name)}' but the configuration makes "
+                f"'{value}': restore that, or start anew in another run_dir"
             )
     return state
 

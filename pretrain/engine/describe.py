@@ -103,7 +103,7 @@ def decisions(trainer: Trainer) -> str:
         "samples": sample_summary(trainer),
         "batch": (
             f"{config.batch.sequences} x {config.max_length} tokens, "
-            f"{config.batch.micro_batches(trainer.world.size)} micro-batches over {ranks}, "
+            f"micro-batches: {config.batch.micro_batches(trainer.world.size)} over {ranks}, "
             f"ZeRO {config.engine.zero_stage}"
         ),
         "schedule": _schedule(trainer),
