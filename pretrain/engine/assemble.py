@@ -12,14 +12,13 @@ from tokenizer.base import Tokenizer
 
 def make_model(config: PretrainConfig, tokenizer: Tokenizer) -> PretrainingModel:
     """The model of a configuration, its weights not yet set."""
-    model = PretrainingModel(
+    return PretrainingModel(
         config.model,
         tokenizer.vocabulary_size,
         tokenizer.special.pad,
         config.next_sentence_prediction,
+        config.engine.activation_checkpointing,
     )
-    model.encoder.activation_checkpointing = config.engine.activation_checkpointing
-    return model
 
 
 def make_vocabulary(tokenizer: Tokenizer) -> Vocabulary:
