@@ -55,6 +55,7 @@ def write_text(path: Path, text: str) -> None:
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         aside.write_text(text, encoding="utf-8")
+        _flush(aside)
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)

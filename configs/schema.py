@@ -57,7 +57,10 @@ class SourceConfig:
             f"data.sources: path={self.path} says nothing to a source of kind '{self.kind}': "
             "name the kind as well, e.g. data.sources.0.kind=text",
         )
-        require(self.weight > 0, f"data.sources: weight={self.weight} must be above 0")
+        require(
+            0 < self.weight < float("inf"),
+            f"data.sources: weight={self.weight} must be above 0 and finite",
+        )
 
 
 @dataclass(frozen=True)
@@ -226,8 +229,8 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         require(
-            self.learning_rate > 0,
-            f"optimizer.learning_rate={self.learning_rate} must be above 0",
+            0 < self.learning_rate < float("inf"),
+            f"optimizer.learning_rate={self.learning_rate} must be above 0 and finite",
         )
         require_fraction("optimizer.beta1", self.beta1, upper_included=False)
         require_fraction("optimizer.beta2", self.beta2, upper_included=False)
@@ -262,7 +265,10 @@ class ScheduleConfig:
             f"schedule: set exactly one of {', '.join(LIMITS)}, not {', '.join(limits) or 'none'}; "
             "an inherited one is unset by =null",
         )
-        require(getattr(self, limits[0]) > 0, f"schedule.{limits[0]} must be above 0")
+        require(
+            0 < getattr(self, limits[0]) < float("inf"),
+            f"schedule.{limits[0]} must be above 0 and finite",
+        )
         require(self.warmup_steps >= 0, "schedule.warmup_steps must not be negative")
         require_fraction("schedule.warmup_fraction", self.warmup_fraction, upper_included=False)
         require(
@@ -272,11 +278,6 @@ class ScheduleConfig:
         require(
             not (self.warmup_steps and self.max_minutes),
             "schedule.warmup_steps has no length in minutes: use schedule.warmup_fraction",
-        )
-        require(
-            self.max_steps is None or self.warmup_steps < self.max_steps,
-            f"schedule.warmup_steps={self.warmup_steps} leaves nothing of "
-            f"schedule.max_steps={self.max_steps}: lower the warm-up",
         )
 
 

@@ -54,17 +54,29 @@ def run(main: Callable[[], None]) -> None:
         _leave(error, 2)
     except FloatingPointError as error:
         _leave(error, 1)
+    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        _leave(f"{error.filename}: {error.strerror}: name another file or folder", 2)
     except KeyboardInterrupt:
         _leave("interrupted; run the same command to go on from the last checkpoint", 130)
+    except Exception:
+        _let_rank_0_speak()
+        raise
 
 
 def _leave(message: object, code: int) -> None:
-    if os.environ.get("RANK", "0") != "0":
-        # Rank 0 mostly knows the same and says it; the launcher then ends the others.
-        time.sleep(3)
+    _let_rank_0_speak()
     print(f"error: {message}", file=sys.stderr, flush=True)
     # A rank that waits in a collective must not keep this one from leaving.
     os._exit(code)
+
+
+def _let_rank_0_speak() -> None:
+    """Wait, on other ranks: rank 0 mostly knows the same and better, and the launcher then ends us.
+
+    A rank that sees only a broken connection would otherwise decide the exit code.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        time.sleep(5)
 
 
 def _fields_help(schema: type) -> str:

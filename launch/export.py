@@ -20,7 +20,9 @@ def main() -> None:
     parser.add_argument("--format", choices=["huggingface"], default="huggingface")
     arguments = parser.parse_args()
 
-    from pretrain.engine.export import export_run
+    from pretrain.engine.export import check_output, export_run
+
+    check_output(arguments.output)
 
     path = export_run(arguments.model, arguments.output)
     print(f"{path} -> {arguments.output}")

@@ -19,8 +19,10 @@ def main() -> None:
 
     from pretrain.data.prepare import prepare
     from pretrain.data.report import corpus_report
+    from pretrain.data.store import verify
 
     corpus = prepare(config)
+    verify(corpus.folder)
     print(f"store      {corpus.folder}")
     print(corpus_report(corpus, config))
 

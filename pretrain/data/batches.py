@@ -27,6 +27,7 @@ class Batches:
     def __init__(self, collate: Collator) -> None:
         self.collate, self.config = collate, collate.config
         self._plan = lru_cache(maxsize=2)(self._epoch_plan)
+        self.tokens_per_epoch = int(collate.index(0).lengths.sum())
         self.steps_per_epoch = self._count_steps()
 
     def step(self, step: int, rank: int = 0, world_size: int = 1) -> list[MicroBatch]:
@@ -54,13 +55,13 @@ class Batches:
 
     def _count_steps(self) -> int:
         batch = self.config.batch.sequences * self.config.max_length
-        total = int(self.collate.index(0).lengths.sum())
-        if total < batch:
+        if self.tokens_per_epoch < batch:
             raise InputError(
-                f"the corpus makes {total:,} tokens of samples, less than one batch of {batch:,} "
-                "(batch.sequences x max_length): give more text or lower one of the two"
+                f"the corpus makes {self.tokens_per_epoch:,} tokens of samples, less than one "
+                f"batch of {batch:,} (batch.sequences x max_length): give more text or lower one "
+                "of the two"
             )
-        return -(-total // batch)
+        return -(-self.tokens_per_epoch // batch)
 
     def _epoch_plan(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """(order, bounds): step k of the epoch sees the samples order[bounds[k]:bounds[k + 1]]."""

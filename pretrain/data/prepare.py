@@ -21,7 +21,7 @@ from filelock import FileLock
 from configs.errors import InputError
 from configs.files import written_aside
 from configs.schema import PretrainConfig
-from pretrain.data.sentences import split_sentences
+from pretrain.data.sentences import RULES_VERSION, split_sentences
 from pretrain.data.source import Document, documents, source_identity
 from pretrain.data.store import (
     FORMAT_VERSION,
@@ -36,7 +36,7 @@ from tokenizer.base import Tokenizer
 from tokenizer.load import load_tokenizer
 from tokenizer.train import train_tokenizer
 
-ENCODE_BYTES = 4_000_000
+ENCODE_CHARACTERS = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,12 @@ def _build(config: PretrainConfig) -> Path:
         "heldout_fraction": config.data.heldout_fraction,
     }
     tokenizer = _find_tokenizer(config, cache, corpus)
-    identity = {**corpus, "tokenizer": tokenizer.fingerprint, "format_version": FORMAT_VERSION}
+    identity = {
+        **corpus,
+        "tokenizer": tokenizer.fingerprint,
+        "sentence_rules": RULES_VERSION,
+        "format_version": FORMAT_VERSION,
+    }
     folder = cache / "stores" / _digest(identity)[:16]
     with _lock(folder):
         if not (folder / "manifest.json").is_file():
@@ -109,14 +114,21 @@ def _find_tokenizer(config: PretrainConfig, cache: Path, corpus: dict) -> Tokeni
                 f"training a {config.tokenizer.kind} tokenizer, "
                 f"{config.tokenizer.vocabulary_size:,} entries ..."
             )
-            train_tokenizer(config.tokenizer, _training_sentences(config)).save(folder)
+            train_tokenizer(config.tokenizer, sentences(config, heldout=False)).save(folder)
     return load_tokenizer(folder)
 
 
-def _training_sentences(config: PretrainConfig) -> Iterator[str]:
-    for document in documents(config.data.sources, config.data.heldout_fraction):
-        if not is_heldout(document, config.data.heldout_fraction):
-            yield from split_sentences(document.text, config.data.language)
+def sentences(config: PretrainConfig, heldout: bool) -> Iterator[str]:
+    """The sentences of one split, the sources taking turns so that each is heard early on."""
+    fraction = config.data.heldout_fraction
+    streams = [documents([source], fraction) for source in config.data.sources]
+    while streams:
+        for stream in list(streams):
+            document = next(stream, None)
+            if document is None:
+                streams.remove(stream)
+            elif is_heldout(document, fraction) == heldout:
+                yield from split_sentences(document.text, config.data.language)
 
 
 def _write_store(
@@ -125,11 +137,11 @@ def _write_store(
     started = time.monotonic()
     writers = {split: SplitWriter(folder / split, tokenizer.vocabulary_size) for split in SPLITS}
     stream = documents(config.data.sources, config.data.heldout_fraction)
-    for batch in _batched(stream, ENCODE_BYTES):
+    for batch in _batched(stream, ENCODE_CHARACTERS):
         texts = [split_sentences(document.text, config.data.language) for document in batch]
-        for document, sentences, ids in zip(batch, texts, encode(tokenizer, texts)):
+        for document, text, ids in zip(batch, texts, encode(tokenizer, texts)):
             heldout = is_heldout(document, config.data.heldout_fraction)
-            text_bytes = sum(len(s.encode()) + 1 for s in sentences)
+            text_bytes = sum(len(sentence.encode()) + 1 for sentence in text)
             writers["heldout" if heldout else "train"].add(ids, text_bytes)
         done = sum(writer.text_bytes for writer in writers.values()) / 1e6
         say(f"tokenised {done:,.1f} MB, {done / (time.monotonic() - started):.1f} MB/s", end="\r")
@@ -155,11 +167,11 @@ def encode(tokenizer: Tokenizer, documents: list[list[str]]) -> list[list[list[i
     """The ids of every sentence of every document, all encoded in one parallel call."""
     flat = [
         tokenizer.sentence_prefix + sentence if number else sentence
-        for sentences in documents
-        for number, sentence in enumerate(sentences)
+        for document in documents
+        for number, sentence in enumerate(document)
     ]
     ids = iter(tokenizer.encode_batch(flat))
-    return [list(islice(ids, len(sentences))) for sentences in documents]
+    return [list(islice(ids, len(document))) for document in documents]
 
 
 def is_heldout(document: Document, fraction: float) -> bool:
@@ -171,7 +183,7 @@ def is_heldout(document: Document, fraction: float) -> bool:
 
 
 def _batched(stream: Iterable[Document], size: int) -> Iterator[list[Document]]:
-    """Runs of documents of about `size` bytes, so that memory stays flat."""
+    """Runs of documents of about `size` characters, so that memory stays flat."""
     batch, held = [], 0
     for document in stream:
         batch.append(document)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -10,9 +9,7 @@ import numpy as np
 
 from configs.schema import PretrainConfig
 from pretrain.data.formats import IS_NEXT, IS_RANDOM, build_index
-from pretrain.data.prepare import Corpus, is_heldout
-from pretrain.data.sentences import split_sentences
-from pretrain.data.source import documents
+from pretrain.data.prepare import Corpus, sentences
 from pretrain.data.store import TokenStore
 from tokenizer.report import report as tokenizer_report
 
@@ -65,8 +62,8 @@ def corpus_report(corpus: Corpus, config: PretrainConfig) -> str:
     """Sizes, the tokenizer's report, and a table of the four formats, as text."""
     parts = [_sizes(corpus)]
     if not config.data.store:
-        sentences = list(islice(_heldout_sentences(config), REPORT_SENTENCES))
-        parts.append(str(tokenizer_report(corpus.tokenizer, sentences)))
+        texts = list(islice(sentences(config, heldout=True), REPORT_SENTENCES))
+        parts.append(str(tokenizer_report(corpus.tokenizer, texts)))
     parts.append(_format_table(corpus.train, config))
     return "\n\n".join(parts)
 
@@ -85,6 +82,9 @@ def _format_table(store: TokenStore, config: PretrainConfig) -> str:
     head = ("format", "sequences", "mean length", "short", "crossed", "next", "random", "truncated")
     lines = ["{:<16}{:>12}{:>13}{:>8}{:>10}{:>8}{:>8}{:>12}".format(*head)]
     for name in FORMATS:
+        if name.endswith("pair") and len(store.document_ends) < 2:
+            lines.append(f"{name:<16}needs a second document")
+            continue
         changed = replace(config, input_format=name, next_sentence_prediction=False)
         r = format_report(store, changed)
         lines.append(
@@ -92,9 +92,3 @@ def _format_table(store: TokenStore, config: PretrainConfig) -> str:
             f"{r.documents_crossed:>10,}{r.next:>8.1%}{r.random:>8.1%}{r.truncated:>12,}"
         )
     return "\n".join(lines)
-
-
-def _heldout_sentences(config: PretrainConfig) -> Iterator[str]:
-    for document in documents(config.data.sources, config.data.heldout_fraction):
-        if is_heldout(document, config.data.heldout_fraction):
-            yield from split_sentences(document.text, config.data.language)

@@ -15,6 +15,9 @@ from __future__ import annotations
 
 import re
 
+RULES_VERSION = 1
+"""part of every store's identity: raise it with each change of the rules"""
+
 END = re.compile(
     r"""
     (?P<stop> [.!?…。！？]+ )

@@ -20,12 +20,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from configs.errors import InputError
 from configs.files import sha256_file, written_aside
 from pretrain.engine.engine import MOMENTS, Engine
+from pretrain.engine.tensors import write_tensors
 
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
 
@@ -39,7 +40,11 @@ class State:
     elapsed_minutes: float = 0.0
     """training time so far, all starts together"""
     fingerprints: dict[str, str] = field(default_factory=dict)
-    """what must not change between save and load: architecture, tokenizer, data"""
+    """what must not change between save and load: see `describe.fingerprints`"""
+    precision: str | None = None
+    """what `engine.precision` was resolved to"""
+    store: str | None = None
+    """folder of the token store"""
 
 
 def save(folder: Path, engine: Engine, state: State, keep: int) -> None:
@@ -50,14 +55,26 @@ def save(folder: Path, engine: Engine, state: State, keep: int) -> None:
     weights, moments = gather(engine)
     if engine.world.is_main:
         with written_aside(folder / f"step-{state.step:08d}") as aside:
-            save_file(weights, aside / "model.safetensors")
-            save_file(moments, aside / "optimizer.safetensors")
+            write_tensors(aside / "model.safetensors", weights)
+            write_tensors(aside / "optimizer.safetensors", moments)
             (aside / "state.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
             hashes = {name: sha256_file(aside / name) for name in FILES}
             (aside / "manifest.json").write_text(json.dumps(hashes), encoding="utf-8")
-        for old in list_checkpoints(folder)[:-keep]:
-            shutil.rmtree(old)
+        prune(folder, state.step, keep)
     engine.world.barrier()
+
+
+def prune(folder: Path, step: int, keep: int) -> None:
+    """Drop what is older than the last `keep`, later than `step`, or torn by a kill.
+
+    Later ones exist where a run went on from an earlier checkpoint: their future is abandoned.
+    """
+    newest = folder / f"step-{step:08d}"
+    saved = list_checkpoints(folder)
+    past = [path for path in saved if path <= newest]
+    stale = [path for path in saved if path > newest] + past[:-keep] + list(folder.glob(".step-*"))
+    for path in stale:
+        shutil.rmtree(path)
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -68,12 +85,21 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def find_last(folder: Path) -> Path | None:
-    """The newest checkpoint that is whole; damaged ones are named on standard error."""
-    for path in reversed(list_checkpoints(folder)):
+    """The newest checkpoint that is whole; damaged ones are named on standard error.
+
+    Returns None where there is none at all.
+
+    Raises:
+        InputError: there are checkpoints, and all of them are damaged.
+    """
+    saved = list_checkpoints(folder)
+    for path in reversed(saved):
         damage = find_damage(path)
         if damage is None:
             return path
         print(f"checkpoint {path} is damaged ({damage}): trying the one before", file=sys.stderr)
+    if saved:
+        raise InputError(f"{folder}: every checkpoint is damaged: restore one or remove them all")
     return None
 
 
@@ -95,10 +121,12 @@ def read_state(path: Path, fingerprints: dict[str, str]) -> State:
     """
     state = State(**json.loads((path / "state.json").read_text(encoding="utf-8")))
     for name, value in fingerprints.items():
-        if state.fingerprints.get(name) != value:
+        saved = state.fingerprints.get(name)
+        if saved != value:
+            other = f" (or go on with data.store={state.store})" if name == "corpus" else ""
             raise InputError(
-                f"{path} has {name} '{state.fingerprints.get(name)}' but the configuration makes "
-                f"'{value}': restore that, or start anew in another run_dir"
+                f"{path} was made with {name}={saved}, the configuration makes {value}: restore "
+                f"that{other}, or start anew in another run_dir"
             )
     return state
 

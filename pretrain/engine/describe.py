@@ -7,16 +7,18 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from configs.files import write_text
 from configs.loader import dump_config
-from configs.schema import PretrainConfig
+from configs.schema import LIMITS, PretrainConfig
 from pretrain.data.prepare import Corpus
 from pretrain.engine.world import World
 from pretrain.model.attention import choose_backend
@@ -27,29 +29,50 @@ if TYPE_CHECKING:
 PACKAGES = ("torch", "deepspeed", "tokenizers", "sentencepiece", "datasets", "numpy")
 
 
+FREE_TO_CHANGE = (
+    *("run_dir", "log_every_steps", "data", "tokenizer", "checkpoint", "evaluation", "engine"),
+    *(f"schedule.{limit}" for limit in LIMITS),
+    *("batch.micro_sequences", "model.attention"),
+)
+"""fields that may differ between save and load: they don't change the curve, or only its end, or
+(data, tokenizer) have a fingerprint of their own"""
+
+
 def fingerprints(config: PretrainConfig, corpus: Corpus) -> dict[str, str]:
-    """What must be the same when a checkpoint is loaded again."""
-    m = config.model
-    architecture = (
-        f"{m.architecture} layers={m.layers} hidden_size={m.hidden_size} heads={m.heads} "
-        f"feed_forward_size={m.feed_forward_size} max_positions={m.max_positions} "
-        f"segment_types={m.segment_types} vocabulary={corpus.tokenizer.vocabulary_size} "
-        f"next_sentence_prediction={config.next_sentence_prediction}"
-    )
+    """What must be the same when a checkpoint is loaded again, by name: the recipe's fields, the
+    vocabulary, the tokenizer's and the corpus's hashes."""
+
+    def is_free(name: str) -> bool:
+        return any(name == free or name.startswith(f"{free}.") for free in FREE_TO_CHANGE)
+
+    recipe = {name: str(value) for name, value in _flat(asdict(config)) if not is_free(name)}
     return {
-        "architecture": architecture,
+        **recipe,
+        "vocabulary": str(corpus.tokenizer.vocabulary_size),
         "tokenizer": corpus.tokenizer.fingerprint,
         "corpus": corpus.fingerprint,
     }
 
 
-def write_run_folder(run_dir: Path, config: PretrainConfig, corpus: Corpus, world: World) -> None:
+def _flat(tree: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def write_run_folder(
+    run_dir: Path, config: PretrainConfig, corpus: Corpus, world: World, precision: str
+) -> None:
     """config.yaml, environment.json and the tokenizer."""
     run_dir.mkdir(parents=True, exist_ok=True)
     corpus.tokenizer.save(run_dir / "tokenizer")
     write_text(run_dir / "config.yaml", dump_config(config))
     environment = {
-        **fingerprints(config, corpus),
+        "tokenizer": corpus.tokenizer.fingerprint,
+        "corpus": corpus.fingerprint,
+        "precision": precision,
         "store": str(corpus.folder),
         "code": code_version(),
         "packages": {name: _version(name) for name in ("masklab", *PACKAGES)},
@@ -66,6 +89,8 @@ def write_run_folder(run_dir: Path, config: PretrainConfig, corpus: Corpus, worl
 def code_version() -> str:
     """Commit of the source tree, with a mark for uncommitted changes; else the package version."""
     root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return f"version {_version('masklab')}"
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from configs.schema import OptimizerConfig, PretrainConfig
+from pretrain.batch import MicroBatch
 from pretrain.engine.world import World
 from pretrain.model.flops import matmul_peak
+from pretrain.model.pretraining import Sums
 from pretrain.optim.groups import parameter_groups
 from pretrain.optim.lamb import Lamb
 
@@ -25,10 +27,13 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 class Engine:
     """A model under DeepSpeed, one optimizer step at a time."""
 
-    def __init__(self, model: nn.Module, config: PretrainConfig, world: World) -> None:
+    def __init__(
+        self, model: nn.Module, config: PretrainConfig, world: World, precision: str | None = None
+    ) -> None:
+        """`precision` is that of a run to go on with, else the configuration's is resolved."""
         self.world, self.model = world, model
         self.max_gradient_norm = config.optimizer.max_gradient_norm
-        self.precision = resolve_precision(config.engine.precision, world)
+        self.precision = precision or resolve_precision(config.engine.precision, world)
         self.zero_stage = config.engine.zero_stage
         self._engine, *_ = _deepspeed().initialize(
             model=model,
@@ -43,7 +48,7 @@ class Engine:
         """The optimizer as DeepSpeed wraps it."""
         return self._engine.optimizer
 
-    def __call__(self, batch):
+    def __call__(self, batch: MicroBatch) -> Sums:
         return self._engine(batch)
 
     def train(self, mode: bool = True) -> None:
@@ -61,11 +66,14 @@ class Engine:
         """Clip and update; returns the global gradient norm before clipping."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        # At stage 0 in fp32 DeepSpeed clips but does not tell the norm.
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients) if self.zero_stage == 0 else None
+        if self.zero_stage > 0:
+            self._engine.step()
+            return self._engine.get_global_grad_norm()
+        # At stage 0 DeepSpeed clips without telling the norm: clipping here measures it once.
+        limit = self.max_gradient_norm or float("inf")
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
         self._engine.step()
-        return self._engine.get_global_grad_norm() if norm is None else norm
+        return norm
 
     # -- what a checkpoint holds, in full whatever the ZeRO stage: collective calls --------------
 
@@ -136,12 +144,13 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Opt
 
 def deepspeed_config(config: PretrainConfig, precision: str, world_size: int) -> dict:
     """What DeepSpeed is told; accumulation boundaries and loss scaling stay with `Engine`."""
+    stage = config.engine.zero_stage
     accumulation = config.batch.micro_batches(world_size) // world_size
     return {
         "train_micro_batch_size_per_gpu": config.batch.micro_sequences,
         "gradient_accumulation_steps": accumulation,
-        "gradient_clipping": config.optimizer.max_gradient_norm,
-        "zero_optimization": {"stage": config.engine.zero_stage},
+        "gradient_clipping": config.optimizer.max_gradient_norm if stage else 0.0,
+        "zero_optimization": {"stage": stage},
         "zero_allow_untested_optimizer": True,
         # `bf16.enabled` would step once on zero gradients at start; autocast keeps fp32 weights.
         "torch_autocast": {"enabled": precision == "bf16", "dtype": "bfloat16"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from configs.errors import InputError
 from configs.files import written_aside
@@ -13,6 +13,7 @@ from configs.loader import load_config
 from configs.schema import PretrainConfig
 from pretrain.engine import checkpoint
 from pretrain.engine.assemble import make_model
+from pretrain.engine.tensors import write_tensors
 from pretrain.model.convert import huggingface_config, to_huggingface
 from pretrain.model.pretraining import PretrainingModel
 from tokenizer.base import Tokenizer
@@ -28,7 +29,7 @@ def export_model(
     """
     with written_aside(folder) as aside:
         weights = {name: w.cpu().contiguous() for name, w in to_huggingface(model).items()}
-        save_file(weights, aside / "model.safetensors", metadata={"format": "pt"})
+        write_tensors(aside / "model.safetensors", weights)
         huggingface = huggingface_config(
             config.model,
             tokenizer.vocabulary_size,
@@ -39,6 +40,14 @@ def export_model(
         tokenizer.export_huggingface(
             aside, max_length=config.model.max_positions, segment_types=config.model.segment_types
         )
+
+
+def check_output(folder: Path) -> None:
+    """Raise `InputError` where an export to `folder` would replace anything but an export."""
+    is_export = (folder / "config.json").is_file() and (folder / "model.safetensors").is_file()
+    is_free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if not (is_free or is_export):
+        raise InputError(f"--output {folder} holds something else: name a new folder")
 
 
 def export_run(run_dir: Path, folder: Path) -> Path:

@@ -32,11 +32,6 @@ class RunLog:
         for name, value in values.items():
             self._tensorboard.add_scalar(f"{kind}/{name}", value, step)
 
-    def text(self, tag: str, text: str) -> None:
-        """A text for TensorBoard, shown as it is."""
-        if self.is_main:
-            self._tensorboard.add_text(tag, f"<pre>{text}</pre>")
-
     def say(self, text: str) -> None:
         """A line for the person at the terminal."""
         if self.is_main:

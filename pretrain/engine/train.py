@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from configs.errors import InputError
 from configs.files import write_text
@@ -37,20 +38,23 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
     """
     run_dir = Path(config.run_dir)
     corpus = prepare(config)
-    found = find_checkpoint(config, run_dir)
+    # Ranks must not judge files by themselves: one that saw another checkpoint would diverge.
+    found = world.from_main(find_checkpoint(config, run_dir) if world.is_main else None)
     trainer = Trainer(config, world, corpus, found)
     if world.is_main:
-        describe.write_run_folder(run_dir, config, corpus, world)
-    status = run_dir / "status"
+        describe.write_run_folder(run_dir, config, corpus, world, trainer.engine.precision)
     try:
-        _write_status(status, "running", world)
+        _write_status(run_dir, "running")
         trainer.run()
         if world.is_main:
             export.export_run(run_dir, run_dir / "export")
-        _write_status(status, "completed", world)
-    except BaseException:
-        _write_status(status, "failed", world)
+            _write_status(run_dir, "completed")
+    except BaseException as error:
+        interrupted = isinstance(error, KeyboardInterrupt)
+        _write_status(run_dir, "interrupted" if interrupted else "failed")
         raise
+    finally:
+        trainer.log.close()
     trainer.log.say(f"done: curves {run_dir}/plots/curves.png, model {run_dir}/export")
     return run_dir
 
@@ -75,16 +79,25 @@ def find_checkpoint(config: PretrainConfig, run_dir: Path) -> Path | None:
 
 @dataclass
 class Window:
-    """Sums since the last log line; `sums` holds this rank's part, on the device."""
+    """What happened since the last log line; `sums` holds this rank's part, on the device."""
 
-    sums: torch.Tensor
+    sums: Tensor
     started: float
     flops: float = 0.0
     steps: int = 0
+    norm: Tensor | float = 0.0
+    learning_rate: float = 0.0
+    progress: float = 0.0
 
     @classmethod
     def open(cls, device: torch.device) -> Window:
+        """An empty window that starts now."""
         return cls(torch.zeros(5, dtype=torch.float64, device=device), time.monotonic())
+
+    def add(self, norm: Tensor | float, learning_rate: float, progress: float) -> None:
+        """One step more; the last one's norm and rate are shown."""
+        self.steps += 1
+        self.norm, self.learning_rate, self.progress = norm, learning_rate, progress
 
 
 class Trainer:
@@ -96,64 +109,79 @@ class Trainer:
         self.config, self.world, self.corpus = config, world, corpus
         self.run_dir = Path(config.run_dir)
         vocabulary = make_vocabulary(corpus.tokenizer)
-        collate = Collator(corpus.train, config, vocabulary)
-        self.batches = Batches(collate)
-        self.heldout = heldout_batches(
-            Collator(corpus.heldout, config, vocabulary), world.rank, world.size
+        self.batches = Batches(Collator(corpus.train, config, vocabulary))
+        self.heldout_collate = Collator(corpus.heldout, config, vocabulary)
+        self.heldout = heldout_batches(self.heldout_collate, world.rank, world.size)
+        self.plan = Plan.make(
+            config.schedule, self.batches.steps_per_epoch, self.batches.tokens_per_epoch
         )
-        tokens_per_epoch = int(collate.index(0).lengths.sum())
-        self.plan = Plan.make(config.schedule, self.batches.steps_per_epoch, tokens_per_epoch)
-        self.fingerprints = describe.fingerprints(config, corpus)
-        self.state = (
-            checkpoint.read_state(found, self.fingerprints) if found else checkpoint.State(step=0)
+        fingerprints = describe.fingerprints(config, corpus)
+        state = (
+            checkpoint.read_state(found, fingerprints)
+            if found
+            else checkpoint.State(0, fingerprints=fingerprints, store=str(corpus.folder))
         )
         model = make_model(config, corpus.tokenizer)
         initialise(model, config.model, config.seed)
-        self.engine = Engine(model.to(world.device), config, world)
+        self.engine = Engine(model.to(world.device), config, world, state.precision)
+        self.state = replace(state, precision=self.engine.precision)
         if found:
-            checkpoint.restore(found, self.engine, self.state)
-        self.log = RunLog(self.run_dir, world.is_main, self.state.step)
+            checkpoint.restore(found, self.engine, state)
+        self.evaluated_step = self.saved_step = state.step
+        self.started = time.monotonic() - 60 * state.elapsed_minutes
+        self.log = RunLog(self.run_dir, world.is_main, state.step)
         self.peak_flops = matmul_peak(world.device, self.engine.precision)
 
     def run(self) -> None:
         """All steps that are left, with logs, evaluations and checkpoints on the way."""
-        self.log.say(describe.decisions(self))
+        if self.world.is_main:
+            self.log.say(describe.decisions(self))
         if self.state.step == 0:
             self._baseline()
+        config, step, last = self.config, self.state.step, self.plan.total_steps
         self.started = time.monotonic() - 60 * self.state.elapsed_minutes
         window = Window.open(self.world.device)
-        first, last = self.state.step, self.plan.total_steps
-        step = first
         self.engine.train()
-        for batches in self.batches.prefetched(first, last, self.world.rank, self.world.size):
-            progress = self.plan.progress(step, self.world.from_main(self._elapsed_minutes()))
+        for batches in self.batches.prefetched(step, last, self.world.rank, self.world.size):
+            progress = self._progress(step)
             if progress >= 1:
                 break
-            factor = self.plan.learning_rate_factor(progress)
-            learning_rate = self.config.optimizer.learning_rate * factor
-            norm = self._step(step, batches, learning_rate, window)
+            learning_rate = config.optimizer.learning_rate * self.plan.learning_rate_factor(
+                progress
+            )
+            window.add(self._step(step, batches, learning_rate, window), learning_rate, progress)
             step += 1
-            if step % self.config.log_every_steps == 0:
-                self._log(step, window, learning_rate, norm, progress)
-                window = Window.open(self.world.device)
-            if step % self.config.evaluation.every_steps == 0 and step != last:
+            saves = step % config.checkpoint.every_steps == 0
+            # What is saved has been found finite: a checkpoint must be worth going back to.
+            if step % config.log_every_steps == 0 or saves or step == last:
+                window = self._log(step, window)
+            if step % config.evaluation.every_steps == 0:
                 window.started += self._evaluate(step)
-            if step % self.config.checkpoint.every_steps == 0 and step != last:
+            if saves:
                 window.started += self._save(step)
-        if step > first:
+        self._finish(step, window)
+
+    def _finish(self, step: int, window: Window) -> None:
+        """Log, evaluate and save what the last step left open."""
+        if window.steps:
+            self._log(step, window)
+        if self.evaluated_step != step:
             self._evaluate(step)
+        if self.saved_step != step:
             self._save(step)
+
+    def _progress(self, step: int) -> float:
+        """The same on all ranks; asks rank 0's clock only where the clock decides."""
+        if self.plan.total_steps is not None:
+            return self.plan.progress(step, 0.0)
+        return self.plan.progress(step, self.world.from_main(self._elapsed_minutes()))
 
     def _step(
         self, step: int, batches: list[MicroBatch], learning_rate: float, window: Window
-    ) -> torch.Tensor | float:
+    ) -> Tensor | float:
         """One optimizer step on this rank's micro-batches; returns the gradient norm."""
         device = self.world.device
-        counts = [
-            sum(len(batch.labels_M) for batch in batches),
-            sum(int((batch.next_sentence_B >= 0).sum()) for batch in batches),
-        ]
-        predicted, pairs = self.world.sum(torch.tensor(counts, device=device)).clamp(min=1)
+        predicted, pairs = self._global_counts(batches)
         for number, batch in enumerate(batches):
             # Native dropout (CUDA) draws from the generator seeded here; on a CPU the batch's keys
             # decide.
@@ -170,22 +198,32 @@ class Trainer:
                     sums.mlm_correct / predicted,
                     sums.nsp_loss_sum.detach() / pairs,
                     sums.nsp_correct / pairs,
-                    torch.tensor(float(len(batch.tokens_T)), device=device),
+                    torch.full((), float(len(batch.tokens_T)), device=device),
                 ]
             )
             window.flops += training_flops(self.engine.model, batch)
-        window.steps += 1
         return self.engine.step(learning_rate)
 
-    def _log(self, step: int, window: Window, learning_rate: float, norm, progress: float) -> None:
-        """Metrics of the window that ends with `step`; stops a run whose loss is not finite."""
+    def _global_counts(self, batches: list[MicroBatch]) -> Tensor:
+        """Predicted tokens and labelled pairs of the step on all ranks, at least 1 each; (2,)."""
+        predicted = sum(len(batch.labels_M) for batch in batches)
+        pairs = sum(int((batch.next_sentence_B >= 0).sum()) for batch in batches)
+        counts = torch.tensor([predicted, pairs])
+        return self.world.sum(counts.to(self.world.device, non_blocking=True)).clamp(min=1)
+
+    def _log(self, step: int, window: Window) -> Window:
+        """Metrics of the window that ends with `step`; returns the next one.
+
+        Raises:
+            FloatingPointError: the loss or the gradient is not finite.
+        """
         loss, accuracy, nsp_loss, nsp_accuracy, tokens = self.world.sum(window.sums).tolist()
         seconds = time.monotonic() - window.started
         values = {
             "mlm_loss": loss / window.steps,
             "mlm_accuracy": accuracy / window.steps,
-            "learning_rate": learning_rate,
-            "gradient_norm": float(norm),
+            "learning_rate": window.learning_rate,
+            "gradient_norm": float(window.norm),
             "tokens_per_second": tokens / seconds,
             "mfu": window.flops / seconds / self.peak_flops,
         }
@@ -193,12 +231,13 @@ class Trainer:
             values["nsp_loss"] = nsp_loss / window.steps
             values["nsp_accuracy"] = nsp_accuracy / window.steps
         self.log.record("train", step, values)
-        self.log.say(self._console_line(step, values, progress))
-        if not math.isfinite(values["mlm_loss"]):
+        self.log.say(self._console_line(step, values, window.progress))
+        if not math.isfinite(values["mlm_loss"]) or not math.isfinite(values["gradient_norm"]):
             raise FloatingPointError(
-                f"the loss is not finite at step {step}: lower optimizer.learning_rate or lengthen "
-                "the warm-up; the last checkpoint in run_dir is from before"
+                f"loss or gradient is not finite at step {step}: lower optimizer.learning_rate or "
+                "lengthen the warm-up; the last checkpoint in run_dir is from before"
             )
+        return Window.open(self.world.device)
 
     def _console_line(self, step: int, values: dict[str, float], progress: float) -> str:
         left = self._elapsed_minutes() * 60 * (1 - progress) / progress
@@ -212,18 +251,16 @@ class Trainer:
         )
 
     def _baseline(self) -> None:
-        """What a model that ignores the context would score, for the log and the plot."""
-        everything = heldout_batches(
-            Collator(self.corpus.heldout, self.config, make_vocabulary(self.corpus.tokenizer))
-        )
-        loss = unigram_loss(self.corpus.train, everything)
-        self.log.record("baseline", 0, {"unigram_loss": loss})
-        self.log.say(f"held-out loss of the unigram distribution: {loss:.3f}")
+        """What the text's unigram distribution scores, for the log and the plot."""
+        if self.world.is_main:
+            loss = unigram_loss(self.corpus.train, heldout_batches(self.heldout_collate))
+            self.log.record("baseline", 0, {"unigram_loss": loss})
+            self.log.say(f"held-out loss of the unigram distribution: {loss:.3f}")
         self._evaluate(0)
 
     def _evaluate(self, step: int) -> float:
         """Score the held-out text; returns the seconds it took."""
-        started = time.monotonic()
+        started, self.evaluated_step = time.monotonic(), step
         scores = evaluate(self.engine, self.heldout, self.corpus.heldout)
         self.log.record("heldout", step, scores)
         nsp = f"  nsp {scores['nsp_accuracy']:.1%}" if "nsp_accuracy" in scores else ""
@@ -239,8 +276,8 @@ class Trainer:
 
     def _save(self, step: int) -> float:
         """Write a checkpoint; returns the seconds it took."""
-        started = time.monotonic()
-        state = checkpoint.State(step, self._elapsed_minutes(), self.fingerprints)
+        started, self.saved_step = time.monotonic(), step
+        state = replace(self.state, step=step, elapsed_minutes=self._elapsed_minutes())
         folder = self.run_dir / "checkpoints"
         checkpoint.save(folder, self.engine, state, self.config.checkpoint.keep)
         return time.monotonic() - started
@@ -249,7 +286,7 @@ class Trainer:
         return (time.monotonic() - self.started) / 60
 
 
-def _write_status(path: Path, status: str, world: World) -> None:
-    if world.is_main:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, f"{status}\n")
+def _write_status(run_dir: Path, status: str) -> None:
+    """Called by any rank: the one that fails may not be rank 0."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_text(run_dir / "status", f"{status}\n")

@@ -6,10 +6,13 @@ import os
 import socket
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+Value = TypeVar("Value")
 
 SINGLE_PROCESS = {
     "RANK": "0",
@@ -37,13 +40,13 @@ class World:
             dist.all_reduce(values)
         return values
 
-    def from_main(self, value: float) -> float:
-        """Rank 0's number, on every rank."""
+    def from_main(self, value: Value) -> Value:
+        """Rank 0's value, on every rank; waits for the device."""
         if self.size == 1:
             return value
-        box = torch.tensor([value], dtype=torch.float64, device=self.device)
-        dist.broadcast(box, 0)
-        return box.item()
+        box = [value]
+        dist.broadcast_object_list(box, 0, device=self.device)
+        return box[0]
 
     def barrier(self) -> None:
         if self.size > 1:
@@ -70,8 +73,9 @@ def start() -> World:
 
 
 def stop() -> None:
-    """Leave the process group."""
+    """Leave the process group, all ranks together: gloo aborts where one is gone too early."""
     if dist.is_initialized():
+        dist.barrier()
         dist.destroy_process_group()
 
 

@@ -12,7 +12,9 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     and in LAMB (You et al., 2019, appendix).
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
+    matrices = [p for p in parameters if p.ndim > 1]
+    vectors = [p for p in parameters if p.ndim <= 1]
     return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": matrices, "weight_decay": weight_decay, "layer_adaptation": True},
+        {"params": vectors, "weight_decay": 0.0, "layer_adaptation": False},
     ]

@@ -13,8 +13,9 @@ from torch.optim import Optimizer
 class Lamb(Optimizer):
     """Adam's direction plus decoupled weight decay, rescaled per tensor by |weights| / |direction|.
 
-    Groups with `weight_decay == 0` (biases, LayerNorm) keep a trust ratio of 1, as in the authors'
-    implementation. State per parameter, fp32: `exp_avg`, `exp_avg_sq`, `step`.
+    Groups with `layer_adaptation` False (biases, LayerNorm) keep a trust ratio of 1, as in the
+    authors' implementation; a group that does not say adapts where it decays. State per parameter,
+    fp32: `exp_avg`, `exp_avg_sq`, `step`.
 
     Args:
         params: parameters or groups.
@@ -48,6 +49,7 @@ class Lamb(Optimizer):
         direction = self._adam_direction(group, parameters)
         if group["weight_decay"]:
             torch._foreach_add_(direction, parameters, alpha=group["weight_decay"])
+        if group.get("layer_adaptation", group["weight_decay"] > 0):
             torch._foreach_mul_(direction, trust_ratios(parameters, direction))
         torch._foreach_add_(parameters, direction, alpha=-group["lr"])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from configs.errors import InputError
 from configs.schema import ScheduleConfig
 
 
@@ -18,7 +19,7 @@ class Plan:
 
     @classmethod
     def make(cls, config: ScheduleConfig, steps_per_epoch: int, tokens_per_epoch: int) -> Plan:
-        """Translate epochs or tokens into steps."""
+        """Translate epochs or tokens into steps; `InputError` where warm-up outlasts the run."""
         if config.max_steps is not None:
             steps = config.max_steps
         elif config.max_epochs is not None:
@@ -27,6 +28,11 @@ class Plan:
             steps = math.ceil(config.max_tokens * steps_per_epoch / tokens_per_epoch)
         else:
             steps = None
+        if steps is not None and config.warmup_steps >= steps:
+            raise InputError(
+                f"schedule.warmup_steps={config.warmup_steps} leaves nothing of the run's {steps} "
+                "steps: lower the warm-up or train for longer"
+            )
         return cls(config, steps)
 
     def progress(self, step: int, elapsed_minutes: float) -> float:

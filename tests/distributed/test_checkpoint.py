@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from configs.errors import InputError
 from tests.distributed.ranks import on_ranks
 from tests.distributed.training import open_engine, tiny_config, train_steps, write_random_store
 
@@ -86,3 +87,17 @@ def test_damage_is_found_and_the_one_before_is_used(tmp_path, capsys):
         assert checkpoint.find_last(folder) == folder / f"step-{HALF:08d}", name
         (newest / name).write_bytes(content)
     assert "is damaged" in capsys.readouterr().err
+    for path in checkpoint.list_checkpoints(folder):
+        (path / "manifest.json").unlink()
+    with pytest.raises(InputError, match="every checkpoint is damaged"):
+        checkpoint.find_last(folder)
+
+
+def test_only_the_last_checkpoints_of_the_present_branch_stay(tmp_path):
+    from pretrain.engine import checkpoint
+
+    for step in (1, 2, 3, 7, 9):
+        (tmp_path / f"step-{step:08d}").mkdir()
+    (tmp_path / ".step-00000003.torn").mkdir()
+    checkpoint.prune(tmp_path, step=3, keep=2)
+    assert [path.name[-1] for path in sorted(tmp_path.iterdir())] == ["2", "3"]

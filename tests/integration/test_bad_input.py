@@ -107,11 +107,31 @@ def test_damaged_store(launch, tiny, tmp_path):
     assert_one_line(done, "00000.tokens", "cut short")
 
 
-def test_checkpoint_of_another_architecture(launch, tiny):
+def test_checkpoint_of_another_run(launch, tiny, tmp_path):
+    """Another architecture, recipe or corpus is refused, and the run folder is left as it was."""
     steps = ("schedule.max_steps=2", "run_dir=run")
     assert launch("pretrain.py", "--config", tiny, *steps).returncode == 0
-    done = launch("pretrain.py", "--config", tiny, *steps, "model.layers=1")
-    assert_one_line(done, "architecture", "run_dir")
+    before = (tmp_path / "run/config.yaml").read_text()
+    for change in ("model.layers=1", "seed=1", "masking.probability=0.2"):
+        done = launch("pretrain.py", "--config", tiny, *steps, change)
+        assert_one_line(done, change.split("=")[0], "run_dir")
+    done = launch("pretrain.py", "--config", tiny, *steps, "data.heldout_fraction=0.2")
+    assert_one_line(done, "tokenizer" if "tokenizer" in done.stderr else "corpus", "run_dir")
+    assert (tmp_path / "run/config.yaml").read_text() == before
+
+
+def test_export_does_not_replace_a_folder_of_something_else(launch, tiny, tmp_path):
+    kept = tmp_path / "thesis" / "chapter.tex"
+    kept.parent.mkdir()
+    kept.write_text("years of work")
+    done = launch("export.py", "--model", tmp_path / "run", "--output", kept.parent)
+    assert_one_line(done, "--output", "new folder")
+    assert kept.read_text() == "years of work"
+
+
+def test_run_dir_that_cannot_be_made(launch, tiny, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    assert_one_line(launch("pretrain.py", "--config", tiny, "run_dir=file/run"), "file")
 
 
 def test_full_disk_while_writing_the_store(tiny, tmp_path):

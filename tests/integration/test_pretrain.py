@@ -53,7 +53,7 @@ def test_the_run_folder_explains_itself(single):
         assert (run_dir / name).exists(), name
     assert (run_dir / "status").read_text().strip() == "completed"
     environment = json.loads((run_dir / "environment.json").read_text())
-    assert {"architecture", "tokenizer", "corpus", "code", "packages"} <= set(environment)
+    assert {"precision", "tokenizer", "corpus", "code", "packages"} <= set(environment)
     kinds = {record["kind"] for record in read_metrics(run_dir / "metrics.jsonl")}
     assert kinds == {"baseline", "train", "heldout"}
 

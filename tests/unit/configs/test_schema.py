@@ -72,7 +72,6 @@ BROKEN = [
         "warmup_steps or warmup_fraction",
     ),
     (ScheduleConfig, {"max_minutes": 9, "warmup_steps": 1}, "use schedule.warmup_fraction"),
-    (ScheduleConfig, {"max_steps": 9, "warmup_steps": 9}, "schedule.warmup_steps=9"),
     (EngineConfig, {"zero_stage": 3}, "engine.zero_stage=3"),
     (CheckpointConfig, {"every_steps": 0}, "checkpoint.every_steps"),
     (CheckpointConfig, {"keep": 0}, "checkpoint.keep"),

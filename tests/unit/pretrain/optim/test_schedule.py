@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from configs.errors import InputError
 from configs.schema import ScheduleConfig
 from pretrain.optim.schedule import Plan
 
@@ -95,3 +96,10 @@ def test_minutes_follow_the_clock():
     assert 0 < plan.learning_rate_factor(plan.progress(0, 0.0)) < 1e-4
     assert plan.progress(0, 10.0) >= 1
     assert plan.learning_rate_factor(plan.progress(0, 11.0)) == 0
+
+
+@pytest.mark.parametrize("limit", [{"max_steps": 9}, {"max_epochs": 0.9}, {"max_tokens": 900}])
+def test_a_warmup_longer_than_the_run_is_refused(limit):
+    config = ScheduleConfig(**limit, warmup_steps=9)
+    with pytest.raises(InputError, match=r"schedule\.warmup_steps=9"):
+        Plan.make(config, steps_per_epoch=10, tokens_per_epoch=1000)
