@@ -18,6 +18,8 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """
     try:
         save_file(tensors, path, metadata={"format": "pt"})
+        # The library lets nobody but the owner read; teams share models.
+        path.chmod(0o644)
     except SafetensorError as error:
         number = re.search(r"os error (\d+)", str(error))
         raise OSError(int(number[1]) if number else 0, str(error)) from error

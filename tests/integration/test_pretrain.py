@@ -122,6 +122,29 @@ def test_killed_and_resumed_ends_with_the_same_bits(single, tiny, tmp_path):
         )
 
 
+LIMITS = {
+    "max_minutes=0.03": None,
+    "max_tokens=2000": 4,
+    "max_epochs=0.02": None,
+}
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_other_limits_end_the_run_on_two_ranks(tiny, tmp_path, limit):
+    overrides = ("schedule.max_steps=null", f"schedule.{limit}", "evaluation.every_steps=1000")
+    command = Command(
+        "pretrain.py", "--config", tiny, *overrides, cwd=tmp_path, launcher=deepspeed(2)
+    )
+    done = command.finish()
+    assert done.returncode == 0, done.stderr
+    run_dir = tmp_path / "runs/tiny"
+    assert (run_dir / "status").read_text().strip() == "completed"
+    steps = len(losses(run_dir))
+    assert steps == LIMITS[limit] or (LIMITS[limit] is None and 0 < steps < 2000)
+    scored = [r["step"] for r in read_metrics(run_dir / "metrics.jsonl") if r["kind"] == "heldout"]
+    assert scored == [0, steps], "scored once at the start and once at the end"
+
+
 def test_two_preparations_at_once_do_not_harm_each_other(tiny, tmp_path):
     override = f"data.cache={tmp_path / 'cache'}"
     arguments = ("prepare.py", "--config", tiny, override)

@@ -96,3 +96,7 @@ def test_every_dependency_has_its_reason():
 
 def setup_cfg() -> str:
     return Path(ROOT / "setup.cfg").read_text(encoding="utf-8")
+
+
+def test_no_figure_was_left_open():
+    assert not re.findall(r"@[A-Z]+@", README)

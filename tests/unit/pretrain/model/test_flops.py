@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from configs.schema import ModelConfig
+from configs.loader import load_config
+from configs.schema import ModelConfig, PretrainConfig
 from pretrain.model.flops import (
     flops_per_step,
     matmul_peak,
@@ -55,6 +56,23 @@ def test_parameters_are_those_of_hugging_face(shape, kind, vocabulary_size, pad_
     config = ModelConfig(**shape, **kind)
     ours = parameter_count(config, vocabulary_size, pad_id, next_sentence)
     assert ours == huggingface_count(config, vocabulary_size, next_sentence)
+
+
+@pytest.mark.parametrize(
+    ("name", "pad_id"),
+    [
+        ("bert_base", 0),
+        ("bert_large", 0),
+        ("roberta_base", 1),
+        ("roberta_large", 1),
+        ("kobert_base", 1),
+    ],
+)
+def test_shipped_configs_have_the_parameters_of_hugging_face(name, pad_id):
+    config = load_config(PretrainConfig, name)
+    size, pairs = config.tokenizer.vocabulary_size, config.next_sentence_prediction
+    ours = parameter_count(config.model, size, pad_id, pairs)
+    assert ours == huggingface_count(config.model, size, pairs)
 
 
 def test_kobert_has_the_published_number_of_parameters():
