@@ -139,7 +139,6 @@ class Trainer:
         if self.state.step == 0:
             self._baseline()
         config, step, last = self.config, self.state.step, self.plan.total_steps
-        self.started = time.monotonic() - 60 * self.state.elapsed_minutes
         window = Window.open(self.world.device)
         self.engine.train()
         for batches in self.batches.prefetched(step, last, self.world.rank, self.world.size):

@@ -122,6 +122,14 @@ def test_killed_and_resumed_ends_with_the_same_bits(single, tiny, tmp_path):
         )
 
 
+def test_a_loss_that_is_not_finite_stops_the_run_in_words(tiny, launch, tmp_path):
+    done = launch("pretrain.py", "--config", tiny, "optimizer.learning_rate=1e30")
+    assert done.returncode == 1
+    assert "error: loss or gradient is not finite at step" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "runs/tiny/status").read_text().strip() == "failed"
+
+
 LIMITS = {
     "max_minutes=0.03": None,
     "max_tokens=2000": 4,
