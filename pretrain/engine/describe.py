@@ -153,18 +153,18 @@ def sample_summary(trainer: Trainer) -> str:
 
 
 def masked_example(trainer: Trainer, width: int = 320) -> str:
-    """The first sample of the next step, as text: what is shown, and what is to be predicted."""
-    batch = trainer.batches.step(trainer.state.step)[0]
+    """The longest sample of the next step, as text: what the model sees and what it predicts."""
+    batch = trainer.batches.step(trainer.state.step)[-1]
     tokenizer = trainer.corpus.tokenizer
     mask = tokenizer.special.mask
-    tokens = batch.tokens_T[: int(batch.boundaries[1])].tolist()
+    first = int(batch.boundaries[-2])
+    tokens = batch.tokens_T[first:].tolist()
     answers = {
-        place: label
+        place - first: label
         for place, label in zip(batch.predicted_M.tolist(), batch.labels_M.tolist())
-        if place < len(tokens)
+        if place >= first
     }
-    original = [answers.get(place, token) for place, token in enumerate(tokens)]
-    shown = " ".join(tokenizer.decode(original).split())[:width]
+    shown = " ".join(tokenizer.decode(tokens).split())[:width]
 
     def word(token: int) -> str:
         return tokenizer.decode([token]).strip() or tokenizer.pieces[token]

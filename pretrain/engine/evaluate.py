@@ -61,7 +61,7 @@ def bits_per_byte(loss: float, store: TokenStore) -> float:
 def unigram_loss(train: TokenStore, batches: list[MicroBatch]) -> float:
     """Cross entropy, nats, of the predicted tokens under the training text's unigram distribution.
 
-    Counts are smoothed by one. What a model that ignores the context can learn.
+    Counts are smoothed by one. A model that ignores the context learns about as much.
     """
     counts = train.unigram_counts + 1.0
     log_probability = np.log(counts / counts.sum())

@@ -145,9 +145,8 @@ class Trainer:
             progress = self._progress(step)
             if progress >= 1:
                 break
-            learning_rate = config.optimizer.learning_rate * self.plan.learning_rate_factor(
-                progress
-            )
+            factor = self.plan.learning_rate_factor(progress)
+            learning_rate = config.optimizer.learning_rate * factor
             window.add(self._step(step, batches, learning_rate, window), learning_rate, progress)
             step += 1
             saves = step % config.checkpoint.every_steps == 0

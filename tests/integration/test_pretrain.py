@@ -64,6 +64,7 @@ def test_the_console_tells_decisions_progress_and_results(single):
         "full-sentences",
         "dynamic masking",
         "parameters",
+        "<mask>",
         "predict",
         "held-out loss of the unigram distribution",
         "tokens/s",
