@@ -65,6 +65,11 @@ def dump_config(config: Any) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
+def from_container(schema: type[Schema], values: dict[str, Any]) -> Schema:
+    """The configuration whose fields, as plain dicts and lists, are `values`."""
+    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
+
+
 def check_keys(node: Any, schema: Any, source: str, prefix: str = "") -> None:
     """Raise `InputError` for the first key that `schema` does not know, with a suggestion.
 

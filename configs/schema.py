@@ -186,6 +186,28 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class EmbeddingsConfig:
+    """What the word embeddings begin with."""
+
+    initial: Literal["random", "word2vec"] = "random"
+    """random, like all other weights; or word2vec (Mikolov et al., 2013) of the training tokens,
+    which takes a minute or two and spares a small budget the plateau that MLM begins with"""
+    skip_gram: bool = False
+    """word2vec: skip-gram instead of CBOW"""
+    window: int = 5
+    """word2vec: tokens on each side"""
+    epochs: int = 3
+    """word2vec: passes over the training tokens"""
+    scale: float = 0.05
+    """word2vec: standard deviation of the embeddings it hands over"""
+
+    def __post_init__(self) -> None:
+        require(self.window >= 1, "embeddings.window must be at least 1")
+        require(self.epochs >= 1, "embeddings.epochs must be at least 1")
+        require(self.scale > 0, "embeddings.scale must be above 0")
+
+
+@dataclass(frozen=True)
 class BatchConfig:
     """How much text one optimizer step sees, whatever the number of ranks."""
 
@@ -342,6 +364,9 @@ class PretrainConfig:
     """folder of everything the run leaves behind; default: runs/<name of the config>"""
     seed: int = 0
     """every random decision is a function of this number"""
+    initial_model: Optional[str] = None
+    """go on from these weights (a run folder, a Hugging Face folder or hub name) instead of new
+    ones; its shape must be `model`, its tokenizer the one at `tokenizer.path`"""
     input_format: Literal["full-sentences", "doc-sentences", "segment-pair", "sentence-pair"] = (
         "full-sentences"
     )
@@ -365,6 +390,7 @@ class PretrainConfig:
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    embeddings: EmbeddingsConfig = field(default_factory=EmbeddingsConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(max_steps=1000))
@@ -382,6 +408,11 @@ class PretrainConfig:
         )
         require(self.log_every_steps >= 1, "log_every_steps must be at least 1")
         require_fraction("short_sequence_probability", self.short_sequence_probability)
+        require(
+            not self.initial_model or bool(self.tokenizer.path or self.data.store),
+            f"initial_model={self.initial_model} has a tokenizer: name it, e.g. "
+            f"tokenizer.path={self.initial_model}/tokenizer",
+        )
         self._check_next_sentence_prediction()
         self._check_epochs()
         require(

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from configs.errors import InputError
 from tokenizer.base import MANIFEST, Tokenizer
-from tokenizer.byte_bpe import read_byte_bpe
+from tokenizer.byte_bpe import ByteBpe, read_byte_bpe
 from tokenizer.unigram import read_sentencepiece
-from tokenizer.wordpiece import read_wordpiece
+from tokenizer.wordpiece import WordPiece, read_wordpiece
 
+BACKEND_FILE = "tokenizer.json"
+"""all that newer versions of transformers save"""
 BPE_FILES = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
 
 
@@ -59,9 +61,48 @@ def _load_published(path: Path, lowercase: bool) -> Tokenizer:
         return read_wordpiece(path / "vocab.txt", _published_lowercase(path, lowercase))
     if models := sorted(path.glob("*.model")):
         return read_sentencepiece(models[0])
+    if (path / BACKEND_FILE).is_file():
+        return _read_backend(path / BACKEND_FILE)
     raise InputError(
         f"{path} holds no tokenizer: give a saved folder, a vocab.txt, a SentencePiece .model, or "
         "a folder with vocab.json and merges.txt"
+    )
+
+
+def _read_backend(path: Path) -> Tokenizer:
+    """The tokenizer of a file of the `tokenizers` library, where ours compute the same.
+
+    Raises:
+        InputError: its model, normaliser or options are others than BERT's and RoBERTa's.
+    """
+    content = _read_json(path)
+    model, normalizer = content.get("model", {}), content.get("normalizer") or {}
+    ids = dict(model.get("vocab", {})) if isinstance(model.get("vocab"), dict) else {}
+    ids |= {token["content"]: token["id"] for token in content.get("added_tokens", [])}
+    pieces = sorted(ids, key=ids.__getitem__)
+    if [ids[piece] for piece in pieces] != list(range(len(pieces))) or not pieces:
+        raise InputError(f"{path}: the ids are not 0 to n - 1: give the vocabulary's own files")
+    if model.get("type") == "WordPiece" and _is_bert_normalizer(normalizer):
+        return WordPiece(pieces, normalizer["lowercase"])
+    is_byte_level = (content.get("pre_tokenizer") or {}).get("type") == "ByteLevel"
+    if model.get("type") == "BPE" and is_byte_level and not normalizer:
+        merges = [tuple(m.split(" ") if isinstance(m, str) else m) for m in model["merges"]]
+        return ByteBpe(pieces, merges)
+    raise InputError(
+        f"{path}: a {model.get('type')} tokenizer with these options is not computed here, only "
+        "BERT's WordPiece and RoBERTa's byte-level BPE: give a vocab.txt, a SentencePiece .model, "
+        "or vocab.json and merges.txt"
+    )
+
+
+def _is_bert_normalizer(normalizer: dict) -> bool:
+    """Whether it strips accents exactly where it makes letters small, as our WordPiece does."""
+    lowercase = normalizer.get("lowercase")
+    return (
+        normalizer.get("type") == "BertNormalizer"
+        and normalizer.get("clean_text")
+        and normalizer.get("handle_chinese_chars")
+        and normalizer.get("strip_accents") in (None, lowercase)
     )
 
 

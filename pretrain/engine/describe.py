@@ -68,12 +68,21 @@ def write_run_folder(
     """config.yaml, environment.json and the tokenizer."""
     run_dir.mkdir(parents=True, exist_ok=True)
     corpus.tokenizer.save(run_dir / "tokenizer")
-    write_text(run_dir / "config.yaml", dump_config(config))
-    environment = {
+    decided = {
         "tokenizer": corpus.tokenizer.fingerprint,
         "corpus": corpus.fingerprint,
         "precision": precision,
         "store": str(corpus.folder),
+    }
+    write_environment(run_dir, config, world, decided)
+
+
+def write_environment(run_dir: Path, config: Any, world: World, decided: dict[str, str]) -> None:
+    """config.yaml, and environment.json with what was `decided` on top."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_text(run_dir / "config.yaml", dump_config(config))
+    environment = {
+        **decided,
         "code": code_version(),
         "packages": {name: _version(name) for name in ("masklab", *PACKAGES)},
         "python": platform.python_version(),

@@ -9,26 +9,38 @@ from __future__ import annotations
 
 import os
 from types import ModuleType
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from configs.schema import OptimizerConfig, PretrainConfig
-from pretrain.batch import MicroBatch
+from configs.schema import BatchConfig, EngineConfig, OptimizerConfig
 from pretrain.engine.world import World
 from pretrain.model.flops import matmul_peak
-from pretrain.model.pretraining import Sums
 from pretrain.optim.groups import parameter_groups
 from pretrain.optim.lamb import Lamb
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
+class StepConfig(Protocol):
+    """The part of a configuration that decides a step, in pretraining and in fine-tuning."""
+
+    batch: BatchConfig
+    optimizer: OptimizerConfig
+    engine: EngineConfig
+
+
 class Engine:
     """A model under DeepSpeed, one optimizer step at a time."""
 
     def __init__(
-        self, model: nn.Module, config: PretrainConfig, world: World, precision: str | None = None
+        self,
+        model: nn.Module,
+        config: StepConfig,
+        world: World,
+        precision: str | None = None,
+        layer_decay: float = 1.0,
     ) -> None:
         """`precision` is that of a run to go on with, else the configuration's is resolved."""
         self.world, self.model = world, model
@@ -37,7 +49,7 @@ class Engine:
         self.zero_stage = config.engine.zero_stage
         self._engine, *_ = _deepspeed().initialize(
             model=model,
-            optimizer=make_optimizer(model, config.optimizer),
+            optimizer=make_optimizer(model, config.optimizer, layer_decay),
             config=deepspeed_config(config, self.precision, world.size),
             dist_init_required=False,
         )
@@ -48,7 +60,8 @@ class Engine:
         """The optimizer as DeepSpeed wraps it."""
         return self._engine.optimizer
 
-    def __call__(self, batch: MicroBatch) -> Sums:
+    def __call__(self, batch: Any) -> Any:
+        """The model's output for a micro-batch."""
         return self._engine(batch)
 
     def train(self, mode: bool = True) -> None:
@@ -65,7 +78,7 @@ class Engine:
     def step(self, learning_rate: float) -> Tensor | float:
         """Clip and update; returns the global gradient norm before clipping."""
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group["rate_scale"]
         if self.zero_stage > 0:
             self._engine.step()
             return self._engine.get_global_grad_norm()
@@ -133,16 +146,18 @@ class Engine:
         return [tensor for group in groups for tensor in group["params"]]
 
 
-def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """AdamW (fused) or LAMB over the decay groups."""
-    groups = parameter_groups(model, config.weight_decay)
+def make_optimizer(
+    model: nn.Module, config: OptimizerConfig, layer_decay: float = 1.0
+) -> torch.optim.Optimizer:
+    """AdamW (fused) or LAMB over the parameter groups."""
+    groups = parameter_groups(model, config.weight_decay, layer_decay)
     common = dict(lr=config.learning_rate, betas=(config.beta1, config.beta2), eps=config.epsilon)
     if config.name == "lamb":
         return Lamb(groups, **common)
     return torch.optim.AdamW(groups, fused=True, **common)
 
 
-def deepspeed_config(config: PretrainConfig, precision: str, world_size: int) -> dict:
+def deepspeed_config(config: StepConfig, precision: str, world_size: int) -> dict:
     """What DeepSpeed is told; accumulation boundaries and loss scaling stay with `Engine`."""
     stage = config.engine.zero_stage
     accumulation = config.batch.micro_batches(world_size) // world_size

@@ -13,14 +13,21 @@ from configs.files import write_text
 class RunLog:
     """The log of one run, kept by rank 0; on other ranks every call does nothing."""
 
-    def __init__(self, run_dir: Path, is_main: bool, resumed_step: int = 0) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        is_main: bool,
+        resumed_step: int = 0,
+        tensorboard: Path | None = None,
+    ) -> None:
+        """`tensorboard` is where its events go; None: into `run_dir`."""
         self.path = run_dir / "metrics.jsonl"
         self.is_main = is_main
         self._tensorboard = None
         if is_main:
             run_dir.mkdir(parents=True, exist_ok=True)
             drop_records_after(self.path, resumed_step)
-            self._tensorboard = _writer(run_dir / "tensorboard", resumed_step)
+            self._tensorboard = _writer(tensorboard or run_dir / "tensorboard", resumed_step)
 
     def record(self, kind: str, step: int, values: dict[str, float]) -> None:
         """One line of metrics.jsonl, and a scalar `kind/name` for each value."""

@@ -9,9 +9,7 @@ BLUE, ORANGE, GREY = "#2563eb", "#ea580c", "#6b7280"
 
 def plot_curves(records: list[dict], path: Path, title: str) -> None:
     """Loss (training, held-out, unigram yardstick), masked accuracy and learning rate by step."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    figure = new_figure(11, 4.2)
     loss, accuracy = figure.subplots(1, 2, width_ratios=[3, 2])
     train, heldout = _series(records, "train"), _series(records, "heldout")
     _draw_loss(loss, train, heldout, _series(records, "baseline"))
@@ -21,6 +19,18 @@ def plot_curves(records: list[dict], path: Path, title: str) -> None:
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title)
+    save(figure, path)
+
+
+def new_figure(width: float, height: float):
+    """An empty matplotlib figure of so many inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save(figure, path: Path) -> None:
+    """Write a PNG; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
 

@@ -17,15 +17,17 @@ from pretrain.batch import MicroBatch
 from pretrain.data.batches import Batches, heldout_batches
 from pretrain.data.collate import Collator
 from pretrain.data.prepare import Corpus, prepare
+from pretrain.data.word2vec import word_vectors
 from pretrain.engine import checkpoint, describe, export
 from pretrain.engine.assemble import make_model, make_vocabulary
 from pretrain.engine.engine import Engine
 from pretrain.engine.evaluate import evaluate, unigram_loss
 from pretrain.engine.log import RunLog, duration, read_metrics
 from pretrain.engine.plots import plot_curves
+from pretrain.engine.pretrained import load_initial
 from pretrain.engine.world import World
 from pretrain.model.flops import matmul_peak, training_flops
-from pretrain.model.pretraining import initialise
+from pretrain.model.pretraining import initialise, set_embeddings
 from pretrain.optim.schedule import Plan
 from pretrain.randomness import Purpose, key_64
 
@@ -44,14 +46,14 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
     if world.is_main:
         describe.write_run_folder(run_dir, config, corpus, world, trainer.engine.precision)
     try:
-        _write_status(run_dir, "running")
+        write_status(run_dir, "running")
         trainer.run()
         if world.is_main:
             export.export_run(run_dir, run_dir / "export")
-            _write_status(run_dir, "completed")
+            write_status(run_dir, "completed")
     except BaseException as error:
         interrupted = isinstance(error, KeyboardInterrupt)
-        _write_status(run_dir, "interrupted" if interrupted else "failed")
+        write_status(run_dir, "interrupted" if interrupted else "failed")
         raise
     finally:
         trainer.log.close()
@@ -123,6 +125,10 @@ class Trainer:
         )
         model = make_model(config, corpus.tokenizer)
         initialise(model, config.model, config.seed)
+        if config.embeddings.initial == "word2vec" and not found:
+            set_embeddings(model, word_vectors(config, corpus), config.embeddings.scale)
+        if config.initial_model and not found:
+            load_initial(model, config.initial_model, corpus.tokenizer)
         self.engine = Engine(model.to(world.device), config, world, state.precision)
         self.state = replace(state, precision=self.engine.precision)
         if found:
@@ -284,7 +290,7 @@ class Trainer:
         return (time.monotonic() - self.started) / 60
 
 
-def _write_status(run_dir: Path, status: str) -> None:
-    """Called by any rank: the one that fails may not be rank 0."""
+def write_status(run_dir: Path, status: str) -> None:
+    """The one word in `run_dir/status`; any rank may write it: the one that fails may not be 0."""
     run_dir.mkdir(parents=True, exist_ok=True)
     write_text(run_dir / "status", f"{status}\n")

@@ -49,6 +49,14 @@ class World:
         dist.broadcast_object_list(box, 0, device=self.device)
         return box[0]
 
+    def gather(self, value: Value) -> list[Value]:
+        """Every rank's value, in the order of ranks, on every rank; any picklable object."""
+        values = [value]
+        if self.size > 1:
+            values = [value] * self.size
+            dist.all_gather_object(values, value)
+        return values
+
     def barrier(self) -> None:
         if self.size > 1:
             dist.barrier()

@@ -7,6 +7,7 @@ the word embeddings and left out, as transformers itself does when it saves.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,6 +47,15 @@ HEADS = {
 }
 PROJECTIONS = ("query", "key", "value")
 FUSED = LAYER["qkv"]
+ROBERTA_TYPES = ("roberta", "xlm-roberta", "camembert")
+SUPPORTED = {
+    "hidden_act": "gelu",
+    "position_embedding_type": "absolute",
+    "is_decoder": False,
+    "add_cross_attention": False,
+    "pruned_heads": {},
+}
+"""fields of config.json that have one value here"""
 OLD_KINDS = {"gamma": "weight", "beta": "bias"}
 
 
@@ -119,6 +129,37 @@ def huggingface_config(
         "tie_word_embeddings": True,
         "torch_dtype": "float32",
     }
+
+
+def model_config(content: Mapping[str, Any]) -> ModelConfig:
+    """The shape that a `config.json` describes; missing fields have transformers' defaults.
+
+    Raises:
+        InputError: it asks for something that our encoder does not compute.
+    """
+    kind = content.get("model_type")
+    if kind not in ("bert", *ROBERTA_TYPES):
+        raise InputError(f"model_type={kind}: choose a BERT or RoBERTa model")
+    for name, supported in SUPPORTED.items():
+        value = content.get(name, supported)
+        if value != supported:
+            raise InputError(f"{name}={value} is not computed here, only {name}={supported}")
+    is_roberta = kind in ROBERTA_TYPES
+    first_position = content.get("pad_token_id", 1) + 1 if is_roberta else 0
+    rate = content.get("hidden_dropout_prob", 0.1)
+    return ModelConfig(
+        architecture="roberta" if is_roberta else "bert",
+        layers=content.get("num_hidden_layers", 12),
+        hidden_size=content.get("hidden_size", 768),
+        heads=content.get("num_attention_heads", 12),
+        feed_forward_size=content.get("intermediate_size", 3072),
+        max_positions=content.get("max_position_embeddings", 512) - first_position,
+        segment_types=content.get("type_vocab_size", 2),
+        dropout=rate,
+        attention_dropout=content.get("attention_probs_dropout_prob", 0.1),
+        layer_norm_epsilon=content.get("layer_norm_eps", 1e-12),
+        initializer_range=content.get("initializer_range", 0.02),
+    )
 
 
 def _stems(layers: int, architecture: str) -> dict[str, str]:

@@ -123,3 +123,15 @@ def initialise(model: nn.Module, config: ModelConfig, seed: int) -> None:
         generator = torch.Generator().manual_seed(key)
         values = torch.empty(parameter.shape)
         parameter.copy_(values.normal_(0.0, config.initializer_range, generator=generator))
+
+
+@torch.no_grad()
+def set_embeddings(model: PretrainingModel, vectors_VD: Tensor, scale: float) -> None:
+    """Begin with these word embeddings, centred and with standard deviation `scale`.
+
+    Rows of zeros (tokens the text does not hold) leave the model's own as they are.
+    """
+    word_VD = model.encoder.embeddings.word.weight
+    seen = vectors_VD.any(dim=1)
+    vectors = vectors_VD[seen] - vectors_VD[seen].mean(0)
+    word_VD[seen] = (vectors * (scale / vectors.std())).to(word_VD)

@@ -1,20 +1,44 @@
-"""Parameter groups: what weight decay (and LAMB's layer adaptation) leaves alone."""
+"""Parameter groups: what weight decay (and LAMB's layer adaptation) leaves alone, and how fast each
+layer learns."""
 
 from __future__ import annotations
+
+import re
+from collections import defaultdict
 
 from torch import nn
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Two groups that cover every parameter once: matrices, and the rest without decay.
+def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float = 1.0) -> list[dict]:
+    """Groups that cover every trained parameter once.
 
-    Biases and LayerNorm weights, all of one dimension, are exempt as in BERT's released optimizer
-    and in LAMB (You et al., 2019, appendix).
+    Biases and LayerNorm weights, all of one dimension, are exempt from decay as in BERT's released
+    optimizer and in LAMB (You et al., 2019, appendix).
+
+    Args:
+        layer_decay: a layer's `rate_scale` is this times that of the layer above it; heads have 1
+            (ELECTRA, Clark et al., 2020, appendix B). With 1 there are two groups.
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    matrices = [p for p in parameters if p.ndim > 1]
-    vectors = [p for p in parameters if p.ndim <= 1]
+    groups = defaultdict(list)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            depth = layers_above(name, model) if layer_decay != 1 else 0
+            groups[depth, parameter.ndim > 1].append(parameter)
     return [
-        {"params": matrices, "weight_decay": weight_decay, "layer_adaptation": True},
-        {"params": vectors, "weight_decay": 0.0, "layer_adaptation": False},
+        {
+            "params": parameters,
+            "weight_decay": weight_decay if is_matrix else 0.0,
+            "layer_adaptation": is_matrix,
+            "rate_scale": layer_decay**depth,
+        }
+        for (depth, is_matrix), parameters in groups.items()
     ]
+
+
+def layers_above(name: str, model: nn.Module) -> int:
+    """How many steps a parameter lies below the head: 0 there, 1 in the last layer."""
+    if not name.startswith("encoder."):
+        return 0
+    layers = len(model.encoder.layers)
+    found = re.match(r"encoder\.layers\.(\d+)\.", name)
+    return layers - int(found[1]) if found else layers + 1

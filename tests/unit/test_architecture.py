@@ -14,6 +14,13 @@ LAYERS = ("configs", "tokenizer", "pretrain", "finetune", "launch")
 DOORS = {
     "deepspeed": {"pretrain/engine/engine.py"},
     "tokenizers": {"tokenizer"},
+    "gensim": {"pretrain/data/word2vec.py"},
+    "sklearn": {"finetune/metrics.py", "finetune/data/preprocess.py"},
+    "scipy": {"finetune/metrics.py"},
+    "seqeval": {"finetune/metrics.py"},
+    "datasketch": {"finetune/data/duplicates.py"},
+    "emoji": {"finetune/data/preprocess.py"},
+    "huggingface_hub": {"pretrain/engine/pretrained.py"},
     "sentencepiece": {"tokenizer/unigram.py"},
     "datasets": {"pretrain/data/text_files.py"},
     "matplotlib": {"pretrain/engine/plots.py"},

@@ -1,0 +1,241 @@
+"""Everything that can be chosen in fine-tuning, beside what it shares with pretraining."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Optional
+
+from configs.errors import InputError
+from configs.schema import (
+    BatchConfig,
+    EngineConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    SourceConfig,
+    require,
+    require_fraction,
+)
+
+STEPS = (
+    "entities",
+    "lowercase",
+    "links",
+    "mentions",
+    "hashtags",
+    "hashtag-words",
+    "trailing-hashtags",
+    "numbers",
+    "punctuation",
+    "emoji",
+    "stop-words",
+    "spaces",
+)
+PRESETS = {
+    "none": (),
+    "classical": (
+        "entities",
+        "links",
+        "mentions",
+        "hashtag-words",
+        "lowercase",
+        "emoji",
+        "numbers",
+        "punctuation",
+        "stop-words",
+        "spaces",
+    ),
+    "transformer": ("entities", "links", "trailing-hashtags", "punctuation", "spaces"),
+}
+
+
+@dataclass(frozen=True)
+class PreprocessConfig:
+    """What is done to a text before it is tokenised."""
+
+    preset: Literal["none", "classical", "transformer"] = "none"
+    """a named list of steps; `steps` replaces it"""
+    steps: Optional[list[str]] = None
+    """steps of your own choice, in order: entities (&amp; as &); lowercase; links, mentions,
+    hashtags (removed whole); hashtag-words (the word stays, # goes); trailing-hashtags (the block
+    at the end goes, # of the others too); numbers; punctuation; emoji; stop-words (English);
+    spaces (repeated ones)"""
+    minimum_words: int = 0
+    """texts with fewer words after these steps are left out of training and marked in evaluation"""
+
+    def __post_init__(self) -> None:
+        unknown = [step for step in self.steps or () if step not in STEPS]
+        require(
+            not unknown,
+            f"task.preprocess.steps: no step is called {unknown[:1]}: choose of {', '.join(STEPS)}",
+        )
+        require(self.minimum_words >= 0, "task.preprocess.minimum_words must not be negative")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The steps to take, in order."""
+        return PRESETS[self.preset] if self.steps is None else tuple(self.steps)
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """What is predicted from what, and where the examples are."""
+
+    name: str = "task"
+    """for tables and titles"""
+    kind: Literal["classification", "regression", "span", "choice", "tagging"] = "classification"
+    """one label a text or pair (BERT, figure 4 a and b); a number; a span of a context (c); one of
+    several options; a label a word (d)"""
+    folder: str = "."
+    """where the files below are"""
+    train: str = "train.csv"
+    """labelled examples to learn from: csv, tsv, json, jsonl, also .gz or .xz; SQuAD's json for
+    span, RACE's json or jsonl for choice, CoNLL's columns for tagging"""
+    dev: Optional[str] = None
+    """examples to choose by; null: `dev_fraction` of train, stratified, by a hash of the content"""
+    test: Optional[str] = None
+    """labelled examples to score once, at the end"""
+    dev_fraction: float = 0.1
+    """share of train held out where there is no dev file; for span, share of the articles"""
+    columns: Optional[list[str]] = None
+    """names of the columns where the files have no header line"""
+    text: str = "text"
+    """column of the text, or of the first of a pair"""
+    text_pair: Optional[str] = None
+    """column of the second text of a pair"""
+    label: str = "label"
+    """column of the label or number"""
+    labels: Optional[list[str]] = None
+    """all labels, in the order of tables; null: those of train, sorted"""
+    merge: dict[str, str] = field(default_factory=dict)
+    """labels to count as others, e.g. {Extremely Positive: Positive}"""
+    metric: Optional[str] = None
+    """what dev scores are compared by; null: accuracy, pearson, f1 by kind"""
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    stride: int = 64
+    """span: tokens by which the windows over a long context overlap (BERT's document stride)"""
+    longest_answer: int = 30
+    """span: longest answer in tokens"""
+    no_answer: bool = False
+    """span: questions may have none (SQuAD 2.0); its threshold is chosen on dev"""
+    joined_characters: bool = False
+    """tagging: the rows are characters, spaces included (KLUE NER), not words; the tokenizer sees
+    the whole sentence, and scores are per character"""
+
+    def __post_init__(self) -> None:
+        require(
+            0.0 < self.dev_fraction < 0.5,
+            f"task.dev_fraction={self.dev_fraction} must lie between 0 and 0.5",
+        )
+        require(self.longest_answer >= 1, "task.longest_answer must be at least 1")
+        require(self.stride >= 0, "task.stride must not be negative")
+        for old, new in self.merge.items():
+            require(
+                self.labels is None or new in self.labels,
+                f"task.merge: {old} becomes {new}, which task.labels does not name",
+            )
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """What stands on the encoder, and its loss."""
+
+    pooling: Literal["cls", "mean"] = "cls"
+    """what a sequence is judged by: the first token's state, as in the papers and in Hugging Face's
+    classes, or the mean of all"""
+    dropout: float = 0.1
+    """before the last linear map"""
+    encoder_dropout: Optional[float] = None
+    """dropout inside the encoder, attention included; null: as in its pretraining"""
+    loss: Literal["cross-entropy", "focal"] = "cross-entropy"
+    """focal: easy examples weigh less (Lin et al., 2017)"""
+    focal_gamma: float = 2.0
+    """how much less"""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: each class weighs n / (classes x its count), scikit-learn's formula"""
+    label_smoothing: float = 0.0
+    """share of the target spread evenly over all classes"""
+
+    def __post_init__(self) -> None:
+        require_fraction("head.dropout", self.dropout, upper_included=False)
+        require_fraction("head.encoder_dropout", self.encoder_dropout or 0.0, upper_included=False)
+        require_fraction("head.label_smoothing", self.label_smoothing, upper_included=False)
+        require(self.focal_gamma >= 0, "head.focal_gamma must not be negative")
+
+
+@dataclass(frozen=True)
+class AdaptConfig:
+    """Continued masked-language-model pretraining on the task's own training texts
+    (Gururangan et al., 2020)."""
+
+    epochs: float = 0.0
+    """passes over the texts before fine-tuning; 0: none"""
+    learning_rate: float = 5e-4
+    """peak learning rate"""
+    masking_probability: float = 0.15
+    """share of tokens to predict"""
+    sequences: int = 32
+    """sequences of max_length tokens a step"""
+    sources: list[SourceConfig] = field(default_factory=list)
+    """further text of the same kind"""
+
+    def __post_init__(self) -> None:
+        require(self.epochs >= 0, "adapt.epochs must not be negative")
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """One task, one encoder, one or several training runs (trials)."""
+
+    run_dir: str = "runs/unnamed"
+    """folder of everything the run leaves behind; default: runs/<name of the config>"""
+    model: Optional[str] = None
+    """the encoder: a run folder of ours, a Hugging Face folder, or a name on its hub"""
+    reinitialise: bool = False
+    """keep the encoder's shape and tokenizer but forget its weights: what is pretraining worth?"""
+    seeds: list[int] = field(default_factory=lambda: [0])
+    """one trial each; tables show the median and the interquartile range"""
+    grid: dict[str, list[float]] = field(default_factory=dict)
+    """fields to try all values of, e.g. {optimizer.learning_rate: [2e-5, 3e-5, 5e-5]}"""
+    max_length: int = 128
+    """longest sequence in tokens, special tokens included; longer texts are cut"""
+    layer_decay: float = 1.0
+    """each layer learns at this times the rate of the layer above it (Clark et al., 2020)"""
+    patience: Optional[int] = None
+    """stop after so many evaluations without a better dev score; null: train to the end"""
+    evaluations_per_epoch: int = 1
+    """how often dev is scored; the best state is kept"""
+    log_every_steps: int = 10
+    """write metrics and a console line each time this many steps are done"""
+
+    task: TaskConfig = field(default_factory=TaskConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
+    adapt: AdaptConfig = field(default_factory=AdaptConfig)
+    batch: BatchConfig = field(default_factory=BatchConfig)
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(learning_rate=5e-5, beta2=0.999)
+    )
+    schedule: ScheduleConfig = field(
+        default_factory=lambda: ScheduleConfig(max_epochs=3, warmup_fraction=0.1)
+    )
+    engine: EngineConfig = field(default_factory=EngineConfig)
+
+    def __post_init__(self) -> None:
+        require(len(self.seeds) > 0, "seeds is empty: name at least one, e.g. seeds=[0]")
+        require(
+            all(0 <= seed < 2**32 for seed in self.seeds)
+            and len(set(self.seeds)) == len(self.seeds),
+            f"seeds={list(self.seeds)} must be different numbers from 0 to 2^32 - 1",
+        )
+        require(self.max_length >= 8, f"max_length={self.max_length} must be at least 8")
+        require(0 < self.layer_decay <= 1, "layer_decay must lie above 0 and not exceed 1")
+        require(self.patience is None or self.patience >= 1, "patience must be null or at least 1")
+        require(self.evaluations_per_epoch >= 1, "evaluations_per_epoch must be at least 1")
+        require(self.log_every_steps >= 1, "log_every_steps must be at least 1")
+        require(
+            self.task.kind == "classification"
+            or (self.head.loss == "cross-entropy" and self.head.class_weights == "none"),
+            "head.loss and head.class_weights are for task.kind=classification",
+        )
+        empty = [name for name, values in self.grid.items() if not values]
+        if empty:
+            raise InputError(f"grid.{empty[0]} has no values: name some or leave it out")

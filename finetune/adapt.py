@@ -1,0 +1,81 @@
+"""Task-adaptive pretraining: MLM on the task's own training texts (Gururangan et al., 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from configs.files import write_text
+from configs.finetune_schema import FinetuneConfig
+from configs.schema import (
+    BatchConfig,
+    CheckpointConfig,
+    DataConfig,
+    EvaluationConfig,
+    MaskingConfig,
+    OptimizerConfig,
+    PretrainConfig,
+    ScheduleConfig,
+    SourceConfig,
+    TokenizerConfig,
+)
+from finetune.example import ChoiceExample, SpanExample, TagExample, TextExample
+from pretrain.engine.pretrained import Pretrained, load_pretrained
+from pretrain.engine.train import pretrain
+from pretrain.engine.world import World
+
+
+def adapt(
+    config: FinetuneConfig, examples: list[Any], pretrained: Pretrained, world: World
+) -> Pretrained:
+    """The encoder after further pretraining on `examples`, the training split alone.
+
+    The pretraining run lies in `run_dir/adapt` and goes on from its last checkpoint if it was cut.
+    """
+    folder = Path(config.run_dir) / "adapt"
+    if world.is_main:
+        folder.mkdir(parents=True, exist_ok=True)
+        pretrained.tokenizer.save(folder / "vocabulary")
+        lines = (line for example in examples for line in texts(example))
+        write_text(folder / "texts.txt", "".join(f"{line}\n" for line in lines))
+    world.barrier()
+    pretrain(adapt_config(config, pretrained, folder), world)
+    return load_pretrained(str(folder))
+
+
+def adapt_config(config: FinetuneConfig, pretrained: Pretrained, folder: Path) -> PretrainConfig:
+    """The pretraining run that adapts: one text a document, dynamic masking, no NSP."""
+    own = SourceConfig(kind="text", path=str(folder / "texts.txt"), documents="line")
+    choice, length = config.adapt, config.max_length
+    steps = EvaluationConfig().every_steps
+    return PretrainConfig(
+        run_dir=str(folder),
+        seed=config.seeds[0],
+        initial_model=config.model,
+        input_format="doc-sentences",
+        max_length=length,
+        data=DataConfig(sources=[own, *choice.sources]),
+        tokenizer=TokenizerConfig(path=str(folder / "vocabulary")),
+        masking=MaskingConfig(probability=choice.masking_probability),
+        model=pretrained.model,
+        batch=BatchConfig(choice.sequences, min(choice.sequences, config.batch.micro_sequences)),
+        optimizer=replace(OptimizerConfig(), learning_rate=choice.learning_rate),
+        schedule=ScheduleConfig(max_epochs=choice.epochs, warmup_fraction=0.06),
+        engine=config.engine,
+        checkpoint=CheckpointConfig(every_steps=4 * steps),
+        evaluation=EvaluationConfig(every_steps=steps),
+    )
+
+
+def texts(example: Any) -> Iterator[str]:
+    """What an example has to read, each text in one line."""
+    if isinstance(example, TextExample):
+        found = [example.text, example.pair or ""]
+    elif isinstance(example, TagExample):
+        found = [" ".join(example.words)]
+    else:
+        assert isinstance(example, (SpanExample, ChoiceExample))
+        found = [example.context, example.question]
+    yield from filter(None, (" ".join(text.split()) for text in found))

@@ -1,0 +1,1 @@
+"""Labelled examples: tables, cleaning, splits, duplicates."""

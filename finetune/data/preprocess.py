@@ -1,0 +1,128 @@
+"""Cleaning of texts: named steps, each a function, in an order of the user's choice.
+
+Every step is idempotent and leaves letters of all scripts alone.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from functools import cache
+
+from configs.finetune_schema import PreprocessConfig
+
+LINK = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
+MENTION = re.compile(r"(?<!\w)@\w+")
+HASHTAG = re.compile(r"#(\w+)")
+TRAILING = re.compile(r"(?:(?:^|\s)(?:#\w+|(?:https?://|www\.)\S+))+\W*$", re.IGNORECASE)
+NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+APOSTROPHE = re.compile(r"(?<=\w)['’](?=\w)")
+PUNCTUATION = re.compile(r"[^\w\s]|_")
+SPACES = re.compile(r"\s+")
+
+
+def unescape_entities(text: str) -> str:
+    """&amp; as &, however often it was escaped."""
+    while (plain := html.unescape(text)) != text:
+        text = plain
+    return text
+
+
+def lowercase(text: str) -> str:
+    """Small letters."""
+    return text.lower()
+
+
+def remove_links(text: str) -> str:
+    """No http://, https:// or www. addresses."""
+    return LINK.sub(" ", text)
+
+
+def remove_mentions(text: str) -> str:
+    """No @names."""
+    return MENTION.sub(" ", text)
+
+
+def remove_hashtags(text: str) -> str:
+    """No #words."""
+    return HASHTAG.sub(" ", text)
+
+
+def keep_hashtag_words(text: str) -> str:
+    """#word as word."""
+    return HASHTAG.sub(r"\1", text)
+
+
+def drop_trailing_hashtags(text: str) -> str:
+    """No block of hashtags (and links) at the end; other hashtags as words.
+
+    Inside the sentence a hashtag is one of its words; at the end it is a label for searching.
+    """
+    return keep_hashtag_words(TRAILING.sub("", text))
+
+
+def remove_numbers(text: str) -> str:
+    """No digits."""
+    return NUMBER.sub(" ", text)
+
+
+def remove_punctuation(text: str) -> str:
+    """Letters, digits and spaces only; an apostrophe inside a word goes without a gap (dont)."""
+    return PUNCTUATION.sub(" ", APOSTROPHE.sub("", text))
+
+
+def remove_emoji(text: str) -> str:
+    """No emoji, sequences of several code points included."""
+    import emoji
+
+    return emoji.replace_emoji(text, " ")
+
+
+def remove_stop_words(text: str) -> str:
+    """Without scikit-learn's English stop words; spaces are repaired on the way."""
+    return " ".join(word for word in text.split() if word.lower() not in _stop_words())
+
+
+def join_spaces(text: str) -> str:
+    """One space between words, none at the ends."""
+    return SPACES.sub(" ", text).strip()
+
+
+FUNCTIONS = {
+    "entities": unescape_entities,
+    "lowercase": lowercase,
+    "links": remove_links,
+    "mentions": remove_mentions,
+    "hashtags": remove_hashtags,
+    "hashtag-words": keep_hashtag_words,
+    "trailing-hashtags": drop_trailing_hashtags,
+    "numbers": remove_numbers,
+    "punctuation": remove_punctuation,
+    "emoji": remove_emoji,
+    "stop-words": remove_stop_words,
+    "spaces": join_spaces,
+}
+
+
+class Preprocessor:
+    """The steps of a configuration, one after the other."""
+
+    def __init__(self, config: PreprocessConfig) -> None:
+        self.config = config
+        self.steps = [FUNCTIONS[name] for name in config.names]
+
+    def __call__(self, text: str) -> str:
+        for step in self.steps:
+            text = step(text)
+        return text
+
+    def is_short(self, text: str) -> bool:
+        """Whether a text, after the steps, has fewer words than the configuration wants."""
+        return len(text.split()) < self.config.minimum_words
+
+
+@cache
+def _stop_words() -> frozenset[str]:
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    return ENGLISH_STOP_WORDS

@@ -1,0 +1,206 @@
+"""Labelled texts and pairs out of tables: cleaned, checked, split."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from configs.errors import InputError
+from configs.finetune_schema import TaskConfig
+from finetune.data.duplicates import find_duplicates
+from finetune.data.preprocess import Preprocessor
+from finetune.data.split import heldout_mask
+from finetune.data.tables import Table, read_table, require_columns
+from finetune.example import Splits, TextExample
+
+ID_COLUMNS = ("id", "guid", "UserName", "idx", "index")
+
+
+def read_text_splits(config: TaskConfig) -> Splits[TextExample]:
+    """The examples of a classification or regression task.
+
+    Raises:
+        InputError: a missing file or column, an unknown label, a number that is none, an empty
+            text, or fewer than two classes; with file and row.
+    """
+    reader = TextReader(config)
+    train_rows = reader.table(config.train)
+    labels = reader.find_labels(train_rows)
+    train = list(reader.examples(train_rows, labels))
+    if config.dev:
+        dev_rows = reader.table(config.dev)
+        dev = list(reader.examples(dev_rows, labels))
+    else:
+        dev_rows = None
+        strata = reader.strata(train_rows)
+        mask = heldout_mask([content(example) for example in train], strata, config.dev_fraction)
+        dev = [example for example, is_dev in zip(train, mask) if is_dev]
+        train = [example for example, is_dev in zip(train, mask) if not is_dev]
+    test_rows = reader.table(config.test) if config.test else None
+    test = list(reader.examples(test_rows, labels)) if test_rows else []
+    long = [example for example in train if not example.is_short]
+    check_splits(config, long, dev, labels)
+    tables = [rows for rows in (train_rows, dev_rows, test_rows) if rows]
+    notes = [*table_notes(tables), *short_notes(config, train, dev, test)]
+    return Splits(long, dev, test, labels, (*notes, *duplicate_notes(train, dev, test)))
+
+
+class TextReader:
+    """One task's columns, labels and cleaning."""
+
+    def __init__(self, config: TaskConfig) -> None:
+        self.config, self.clean = config, Preprocessor(config.preprocess)
+
+    def table(self, name: str) -> Table:
+        """A file of the task, its columns checked."""
+        path = Path(self.config.folder).expanduser() / name
+        table = read_table(path, self.config.columns)
+        for field in ("text", "text_pair", "label"):
+            column = getattr(self.config, field)
+            require_columns(table, [column] if column else [], f"task.{field}")
+        return table
+
+    def find_labels(self, train: Table) -> tuple[str, ...]:
+        """The configuration's labels, or those of the training file; none for numbers."""
+        if self.config.kind == "regression":
+            return ()
+        if self.config.labels:
+            return tuple(self.config.labels)
+        return tuple(sorted({self.label(row) for row in train.rows}))
+
+    def label(self, row: dict[str, str]) -> str:
+        """A row's label after merging."""
+        value = row[self.config.label]
+        return self.config.merge.get(value, value)
+
+    def strata(self, table: Table) -> list[str]:
+        """What the dev split keeps the balance of: labels as they stand in the file."""
+        if self.config.kind == "regression":
+            return [""] * len(table.rows)
+        return [row[self.config.label] for row in table.rows]
+
+    def examples(self, table: Table, labels: tuple[str, ...]) -> Iterator[TextExample]:
+        """The table's rows; `InputError` for the first that is wrong."""
+        places = {label: place for place, label in enumerate(labels)}
+        name = next((column for column in ID_COLUMNS if column in table.columns), None)
+        for number, row in zip(table.numbers, table.rows):
+            where = f"{table.path}, row {number}"
+            raw, pair = self.text(row, self.config.text, where), None
+            if self.config.text_pair:
+                pair = self.clean(self.text(row, self.config.text_pair, where))
+            text = self.clean(raw)
+            yield TextExample(
+                where=where,
+                id=row[name] if name else str(number),
+                text=text,
+                pair=pair,
+                target=self.target(row, places, where),
+                raw=raw,
+                is_short=self.clean.is_short(text),
+            )
+
+    def text(self, row: dict[str, str], column: str, where: str) -> str:
+        """A cell that must not be empty."""
+        if not row[column].strip():
+            raise InputError(f"{where}: empty text in column '{column}': fill or remove the row")
+        return row[column]
+
+    def target(self, row: dict[str, str], places: dict[str, int], where: str) -> int | float:
+        """The label's place, or the number."""
+        value = row[self.config.label]
+        if self.config.kind == "regression":
+            return parse_number(value, self.config.label, where)
+        label = self.label(row)
+        if label not in places:
+            raise InputError(
+                f"{where}: unknown label '{label}' in column '{self.config.label}': the labels are "
+                f"{', '.join(places)} (task.labels, or else those of {self.config.train}); correct "
+                "the row, or add the label, or merge it by task.merge"
+            )
+        return places[label]
+
+
+def parse_number(value: str, column: str, where: str) -> float:
+    """A finite number."""
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{where}: '{value}' in column '{column}' is no number: correct the row")
+    return number
+
+
+def content(example: TextExample) -> str:
+    """What the dev split is decided by: the text as it was."""
+    return example.raw if example.pair is None else f"{example.raw}\n{example.pair}"
+
+
+def check_splits(
+    config: TaskConfig, train: list[TextExample], dev: list[TextExample], labels: tuple[str, ...]
+) -> None:
+    """Raise `InputError` for splits that nothing can be learnt from or measured on."""
+    for name, split in (("train", train), ("dev", dev)):
+        if not split:
+            raise InputError(
+                f"{config.folder}/{config.train}: no example is left for {name}: give more rows, "
+                "or lower task.preprocess.minimum_words"
+            )
+    if config.kind == "regression":
+        return
+    learnt = {example.target for example in train}
+    if len(learnt) < 2:
+        raise InputError(
+            f"{config.folder}/{config.train}: all examples have the label "
+            f"'{labels[train[0].target]}': a classifier needs two, check task.label and task.merge"
+        )
+    for example in dev:
+        if example.target not in learnt:
+            raise InputError(
+                f"{example.where}: the label '{labels[example.target]}' is in dev only, so it "
+                "cannot be learnt: add training examples, or merge it by task.merge"
+            )
+
+
+def table_notes(tables: Iterable[Table]) -> Iterator[str]:
+    """What reading changed."""
+    for table in tables:
+        if table.repaired:
+            yield (
+                f"{table.path.name}: {table.repaired:,} of {len(table.rows):,} rows held "
+                "Windows-1252 characters as control characters; they were repaired"
+            )
+        if table.cut:
+            yield f"{table.path.name}: {table.cut:,} rows are cut inside a character"
+
+
+def short_notes(config: TaskConfig, *splits: list[TextExample]) -> Iterator[str]:
+    """How many texts were too short after cleaning."""
+    for name, split in zip(("train", "dev", "test"), splits):
+        short = sum(example.is_short for example in split)
+        if short:
+            fate = "left out" if name == "train" else "kept and scored all the same"
+            yield (
+                f"{name}: {short:,} of {len(split):,} texts have fewer than "
+                f"{config.preprocess.minimum_words} words after cleaning: {fate}"
+            )
+
+
+def duplicate_notes(
+    train: list[TextExample], dev: list[TextExample], test: list[TextExample]
+) -> Iterator[str]:
+    """Texts of dev and test that train holds too."""
+    for name, split in (("dev", dev), ("test", test)):
+        if not split:
+            continue
+        found = find_duplicates(*([content(e) for e in part] for part in (train, split)))
+        exact, near = len(found.exact), len(found.near)
+        line = f"{name}: {exact} exact and {near} near duplicates of training texts"
+        if found.near:
+            place, other, similarity = max(found.near, key=lambda pair: pair[2])
+            line += (
+                f"; the nearest (Jaccard {similarity:.2f}): {split[place].where} and "
+                f"{train[other].where}"
+            )
+        yield line

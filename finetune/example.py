@@ -1,0 +1,98 @@
+"""What flows from files to tasks: examples as read, and features as the model sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class TextExample:
+    """A text, or a pair, with a label or number."""
+
+    where: str
+    """file and row, for messages"""
+    id: str
+    text: str
+    pair: str | None
+    target: int | float | None
+    """index into the task's labels, or a number; None where it is to be predicted"""
+    raw: str = ""
+    """the text before preprocessing"""
+    is_short: bool = False
+    """fewer words than task.preprocess.minimum_words"""
+
+
+@dataclass(frozen=True)
+class SpanExample:
+    """A question about a context (SQuAD)."""
+
+    where: str
+    id: str
+    question: str
+    context: str
+    answers: tuple[tuple[str, int], ...]
+    """(text, start in characters) of each accepted answer; none: it has no answer"""
+
+
+@dataclass(frozen=True)
+class ChoiceExample:
+    """A question with options (RACE)."""
+
+    where: str
+    id: str
+    context: str
+    question: str
+    options: tuple[str, ...]
+    target: int | None
+
+
+@dataclass(frozen=True)
+class TagExample:
+    """A sentence whose words, or characters, carry labels (CoNLL)."""
+
+    where: str
+    id: str
+    words: tuple[str, ...]
+    targets: tuple[int, ...]
+    """indexes into the task's labels"""
+
+
+Example = TypeVar("Example", TextExample, SpanExample, ChoiceExample, TagExample)
+
+
+@dataclass(frozen=True)
+class Splits(Generic[Example]):
+    """The examples of a task."""
+
+    train: list[Example]
+    dev: list[Example]
+    test: list[Example]
+    labels: tuple[str, ...] = ()
+    """all labels, in the order of tables"""
+    notes: tuple[str, ...] = ()
+    """what a reader of the results should know: rows repaired, left out, duplicated"""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """What the model sees of an example: one sequence, or one per option; a long context makes
+    several features."""
+
+    example: int
+    """index within its split"""
+    ids: tuple[np.ndarray, ...]
+    """int64 token ids of each sequence, special tokens included"""
+    segments: tuple[np.ndarray, ...]
+    """int64: 0 for segment A, 1 for segment B"""
+    targets: np.ndarray
+    """classification, choice: int64 (1); regression: float32 (1); span: int64 (2), places of start
+    and end within the sequence, (0, 0) for none; tagging: int64 (tokens), -100 where no word
+    starts"""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all its sequences."""
+        return sum(map(len, self.ids))

@@ -1,0 +1,137 @@
+"""A fine-tuned model on disk: weights, tokenizer, and what is needed to use them again.
+
+model.safetensors   fp32 weights of encoder and head
+finetuned.json      task, labels, head, shape, settings, scores
+tokenizer/
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from configs.errors import InputError
+from configs.files import written_aside
+from configs.finetune_schema import HeadConfig, TaskConfig
+from configs.loader import from_container
+from configs.schema import ModelConfig
+from finetune.batches import evaluation_batches
+from finetune.losses import TaskLoss
+from finetune.model import TaskModel
+from finetune.runner import batch_logits
+from finetune.tasks.base import Task
+from finetune.tasks.kinds import make_task
+from pretrain.engine.tensors import write_tensors
+from tokenizer.base import Tokenizer
+from tokenizer.load import load_tokenizer
+
+CARD = "finetuned.json"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a fine-tuned model is, beside its weights."""
+
+    task: TaskConfig
+    model: ModelConfig
+    head: HeadConfig
+    labels: tuple[str, ...]
+    max_length: int
+    settings: dict[str, Any]
+    """the task's, chosen on dev"""
+    scores: dict[str, Any]
+    """of the trial it is from: name, dev, test"""
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """A model that answers."""
+
+    card: Card
+    tokenizer: Tokenizer
+    model: TaskModel
+
+    @property
+    def task(self) -> Task:
+        return make_task(self.card.task, self.card.max_length)
+
+    def answers(self, examples: Sequence[Any], sequences: int = 32) -> list[Any]:
+        """The task's answers for examples without targets, `sequences` at a time."""
+        task, model = self.task, self.model.eval()
+        features = task.features(examples, self.tokenizer, self.card.model.segment_types)
+        device = next(model.parameters()).device
+        logits: dict[int, np.ndarray] = {}
+        for batch in evaluation_batches(features, sequences):
+            logits.update(batch_logits(model, model.kind, features, batch, device))
+        ordered = [logits[number] for number in range(len(features))]
+        return task.answers(examples, features, ordered, self.card.settings)
+
+
+def save_finetuned(
+    folder: Path, card: Card, tokenizer: Tokenizer, weights: dict[str, Tensor]
+) -> None:
+    """Write `folder`, or replace it, at once."""
+    with written_aside(folder) as aside:
+        write_tensors(aside / "model.safetensors", weights)
+        (aside / CARD).write_text(json.dumps(asdict(card), indent=1, ensure_ascii=False), "utf-8")
+        tokenizer.save(aside / "tokenizer")
+
+
+def load_finetuned(path: Path) -> Finetuned:
+    """The model in `path`: a fine-tuning run, or the folder in it.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    folder = path if (path / CARD).is_file() else path / "checkpoints" / "best"
+    if not (folder / CARD).is_file():
+        raise InputError(
+            f"--model {path}: no fine-tuned model ({CARD} is missing): name the run folder of a "
+            "finished launch/finetune.py"
+        )
+    try:
+        card = read_card(folder / CARD)
+        weights = load_file(folder / "model.safetensors")
+    except Exception as error:
+        raise InputError(f"{folder} is damaged ({error}): make or copy it anew") from error
+    tokenizer = load_tokenizer(folder / "tokenizer")
+    words = weights["encoder.embeddings.word.weight"]
+    model = make_task_model(card, tokenizer, vocabulary_size=len(words))
+    model.load_state_dict(weights)
+    return Finetuned(card, tokenizer, model.eval())
+
+
+def read_card(path: Path) -> Card:
+    """The card in a file."""
+    raw = json.loads(path.read_text("utf-8"))
+    for name, schema in (("task", TaskConfig), ("model", ModelConfig), ("head", HeadConfig)):
+        raw[name] = from_container(schema, raw[name])
+    return Card(**raw | {"labels": tuple(raw["labels"])})
+
+
+def make_task_model(
+    card: Card,
+    tokenizer: Tokenizer,
+    class_weights: torch.Tensor | None = None,
+    vocabulary_size: int | None = None,
+) -> TaskModel:
+    """The model of a card, its weights not yet set."""
+    kind = card.task.kind
+    outputs = make_task(card.task, card.max_length).outputs(card.labels)
+    return TaskModel(
+        card.model,
+        vocabulary_size or tokenizer.vocabulary_size,
+        tokenizer.special.pad,
+        kind,
+        outputs,
+        card.head,
+        TaskLoss(kind, card.head, class_weights),
+    )

@@ -1,0 +1,150 @@
+"""Scores, from libraries where one is well kept. All lie in [0, 1], correlations in [-1, 1]."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+ARTICLES = re.compile(r"\b(a|an|the)\b")
+PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def classification_scores(
+    gold: Sequence[int], predicted: Sequence[int], classes: int
+) -> dict[str, float]:
+    """accuracy, macro_f1, matthews; with two classes also f1 of the second (MRPC, QQP)."""
+    from sklearn import metrics
+
+    places = list(range(classes))
+    scores = {
+        "accuracy": metrics.accuracy_score(gold, predicted),
+        "macro_f1": metrics.f1_score(
+            gold, predicted, labels=places, average="macro", zero_division=0
+        ),
+        "matthews": metrics.matthews_corrcoef(gold, predicted),
+    }
+    if classes == 2:
+        scores["f1"] = metrics.f1_score(gold, predicted, zero_division=0)
+    return {name: float(value) for name, value in scores.items()}
+
+
+def class_scores(
+    gold: Sequence[int], predicted: Sequence[int], classes: int
+) -> list[dict[str, float]]:
+    """precision, recall, f1 and support of every class."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    columns = precision_recall_fscore_support(
+        gold, predicted, labels=list(range(classes)), zero_division=0
+    )
+    names = ("precision", "recall", "f1", "support")
+    return [dict(zip(names, map(float, row))) for row in zip(*columns)]
+
+
+def confusion(gold: Sequence[int], predicted: Sequence[int], classes: int) -> np.ndarray:
+    """int64 (gold class, predicted class)."""
+    from sklearn.metrics import confusion_matrix
+
+    return confusion_matrix(gold, predicted, labels=list(range(classes)))
+
+
+def regression_scores(gold: Sequence[float], predicted: Sequence[float]) -> dict[str, float]:
+    """pearson and spearman; 0 where all predictions, or all numbers, are equal."""
+    from scipy import stats
+
+    if np.ptp(gold) == 0 or np.ptp(predicted) == 0:
+        return {"pearson": 0.0, "spearman": 0.0}
+    return {
+        "pearson": float(stats.pearsonr(gold, predicted).statistic),
+        "spearman": float(stats.spearmanr(gold, predicted).statistic),
+    }
+
+
+def tagging_scores(gold: list[list[str]], predicted: list[list[str]]) -> dict[str, float]:
+    """Precision, recall and F1 of whole entities (BIO), and accuracy of single labels."""
+    from seqeval import metrics
+
+    return {
+        "f1": float(metrics.f1_score(gold, predicted, zero_division=0)),
+        "precision": float(metrics.precision_score(gold, predicted, zero_division=0)),
+        "recall": float(metrics.recall_score(gold, predicted, zero_division=0)),
+        "accuracy": float(metrics.accuracy_score(gold, predicted)),
+    }
+
+
+# -- spans: the rules of the official SQuAD scripts ------------------------------------------------
+
+
+def normal_answer(text: str) -> str:
+    """Without case, punctuation, articles and extra space, as the official scripts compare."""
+    return " ".join(ARTICLES.sub(" ", text.lower().translate(PUNCTUATION)).split())
+
+
+def exact_match(predicted: str, gold: str) -> float:
+    """1 where both are equal but for form."""
+    return float(normal_answer(predicted) == normal_answer(gold))
+
+
+def token_f1(predicted: str, gold: str) -> float:
+    """F1 of the words in common; an empty answer matches only an empty one."""
+    words, wanted = normal_answer(predicted).split(), normal_answer(gold).split()
+    if not words or not wanted:
+        return float(words == wanted)
+    common = sum((Counter(words) & Counter(wanted)).values())
+    return 2 * common / (len(words) + len(wanted))
+
+
+def best_scores(predicted: str, golds: Sequence[str]) -> tuple[float, float]:
+    """(exact match, F1), each against the gold answer that fits best; none accepts only ""."""
+    # As the official script for 2.0: gold answers that normalise to nothing don't count.
+    golds = [gold for gold in golds if normal_answer(gold)] or [""]
+    exact = max(exact_match(predicted, gold) for gold in golds)
+    return exact, max(token_f1(predicted, gold) for gold in golds)
+
+
+def span_scores(predicted: Sequence[str], golds: Sequence[Sequence[str]]) -> dict[str, float]:
+    """exact and f1, the mean over questions; apart for those with and without an answer (2.0).
+
+    Args:
+        golds: the accepted answers of each question; none where it has no answer.
+    """
+    pairs = np.array([best_scores(*pair) for pair in zip(predicted, golds)])
+    scores = dict(zip(("exact", "f1"), pairs.mean(0).tolist()))
+    answerable = np.array([bool(gold) for gold in golds])
+    if answerable.all():
+        return scores
+    for name, chosen in (("answerable", answerable), ("unanswerable", ~answerable)):
+        if chosen.any():
+            scores[f"f1_{name}"] = float(pairs[chosen, 1].mean())
+    return scores
+
+
+# -- calibration -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Predictions of about the same confidence."""
+
+    confidence: float
+    """their mean highest probability"""
+    accuracy: float
+    count: int
+
+
+def calibration(probabilities_NC: np.ndarray, gold: Sequence[int]) -> tuple[float, list[Bin]]:
+    """(expected calibration error, its filled bins of equal width; Guo et al., 2017, section 2)."""
+    confidence, right = probabilities_NC.max(1), probabilities_NC.argmax(1) == np.asarray(gold)
+    place = np.minimum((confidence * 10).astype(int), 9)
+    bins = [
+        Bin(float(confidence[place == k].mean()), float(right[place == k].mean()), int(n))
+        for k, n in enumerate(np.bincount(place, minlength=10))
+        if n
+    ]
+    error = sum(b.count * abs(b.confidence - b.accuracy) for b in bins) / len(gold)
+    return float(error), bins

@@ -1,0 +1,119 @@
+"""An encoder with a task's head (BERT, figure 4): flat tokens in, logits and a summed loss out.
+
+Axes: T tokens, B sequences, D hidden size, C outputs, L longest sequence.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from configs.finetune_schema import HeadConfig
+from configs.schema import ModelConfig
+from finetune.batches import TaskBatch
+from finetune.losses import TaskLoss
+from pretrain.model.dropout import Dropout
+from pretrain.model.encoder import SITES_PER_LAYER, Encoder
+from pretrain.model.packing import Gather, Packing
+
+
+class Output(NamedTuple):
+    """What a micro-batch gives."""
+
+    loss_sum: Tensor
+    """summed over targets, float32; the caller divides by the global weight"""
+    logits: Tensor
+    """sequences: (B, C); tokens: (T, C)"""
+
+
+class SequenceHead(nn.Module):
+    """Pooled state, dense, tanh, dropout, linear: BERT's pooler and classifier, RoBERTa's head.
+
+    Args:
+        outputs: C: classes, or 1 for regression and multiple choice.
+        first_site: number of its place of dropout.
+    """
+
+    def __init__(self, width: int, outputs: int, config: HeadConfig, first_site: int) -> None:
+        super().__init__()
+        self.pooling = config.pooling
+        self.dense = nn.Linear(width, width)
+        self.dropout = Dropout(config.dropout, first_site)
+        self.output = nn.Linear(width, outputs)
+
+    def forward(self, hidden_TD: Tensor, packing: Packing) -> Tensor:
+        """(B, C)."""
+        pooled_BD = torch.tanh(self.dense(self.pool(hidden_TD, packing)))
+        return self.output(self.dropout(pooled_BD, one_token_each(packing)))
+
+    def pool(self, hidden_TD: Tensor, packing: Packing) -> Tensor:
+        """What stands for each sequence, (B, D)."""
+        if self.pooling == "cls":
+            return Gather.apply(hidden_TD, packing.boundaries[:-1].long())
+        return packing.pad(hidden_TD).sum(1) / packing.lengths_B[:, None]
+
+
+class TokenHead(nn.Module):
+    """Dropout, linear, for every token: tagging (C labels) and spans (start and end)."""
+
+    def __init__(self, width: int, outputs: int, config: HeadConfig, first_site: int) -> None:
+        super().__init__()
+        self.dropout = Dropout(config.dropout, first_site)
+        self.output = nn.Linear(width, outputs)
+
+    def forward(self, hidden_TD: Tensor, packing: Packing) -> Tensor:
+        """(T, C)."""
+        return self.output(self.dropout(hidden_TD, packing))
+
+
+HEADS = {
+    "classification": SequenceHead,
+    "regression": SequenceHead,
+    "choice": SequenceHead,
+    "tagging": TokenHead,
+    "span": TokenHead,
+}
+
+
+class TaskModel(nn.Module):
+    """Encoder and head.
+
+    Args:
+        kind: the task's, which chooses head and loss.
+        outputs: width of the last linear map.
+        loss: what is minimised.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        vocabulary_size: int,
+        pad_id: int,
+        kind: str,
+        outputs: int,
+        head: HeadConfig,
+        loss: TaskLoss,
+        activation_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.config, self.kind, self.loss = config, kind, loss
+        self.encoder = Encoder(config, vocabulary_size, pad_id, activation_checkpointing)
+        first_site = 1 + SITES_PER_LAYER * config.layers
+        self.head = HEADS[kind](config.hidden_size, outputs, head, first_site)
+
+    def forward(self, batch: TaskBatch) -> Output:
+        """Summed loss and logits of a micro-batch."""
+        packing = Packing.of(batch.inputs)
+        logits = self.head(self.encoder(batch.inputs), packing).float()
+        return Output(self.loss(logits, batch.targets, packing), logits)
+
+
+def one_token_each(packing: Packing) -> Packing:
+    """The packing of one vector a sequence."""
+    starts = torch.arange(
+        packing.sequences + 1, dtype=torch.int32, device=packing.boundaries.device
+    )
+    zeros = torch.zeros_like(packing.positions_T[: packing.sequences])
+    return Packing(starts, zeros, 1, packing.dropout_keys)

@@ -1,0 +1,104 @@
+"""Answers for new text, in blocks, so that input of any length streams through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, TextIO
+
+from configs.errors import InputError
+from finetune.data.preprocess import Preprocessor
+from finetune.data.tables import read_table
+from finetune.example import SpanExample, TagExample, TextExample
+from finetune.finetuned import Finetuned
+
+PAIR_COLUMNS = {"span": "context"}
+TEXT_COLUMNS = {"span": "question"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing to answer."""
+
+    where: str
+    """for messages: file and row"""
+    text: str
+    pair: str | None = None
+
+
+def read_lines(stream: TextIO, name: str) -> Iterator[Row]:
+    """One text a line, as they come; an empty one is an `InputError`."""
+    for number, line in enumerate(stream, start=1):
+        if not line.strip():
+            raise InputError(f"{name}, line {number}: empty text: remove the line")
+        yield Row(f"{name}, line {number}", line.rstrip("\r\n"))
+
+
+def read_rows(path: Path, model: Finetuned, column: str | None) -> Iterator[Row]:
+    """The texts of a table: of `column`, or else of the column that the task was trained on.
+
+    Raises:
+        InputError: no such column, or an empty text.
+    """
+    task = model.card.task
+    text = column or TEXT_COLUMNS.get(task.kind, task.text)
+    pair = PAIR_COLUMNS.get(task.kind, task.text_pair)
+    table = read_table(path, None)
+    for name in filter(None, (text, pair)):
+        if name not in table.columns:
+            raise InputError(
+                f"{path}: no column '{name}': choose one of {', '.join(table.columns)} by "
+                "--text-column"
+            )
+    for number, row in zip(table.numbers, table.rows):
+        where = f"{path}, row {number}"
+        if not row[text].strip():
+            raise InputError(f"{where}: empty text in column '{text}': fill or remove the row")
+        yield Row(where, row[text], row[pair] if pair else None)
+
+
+def predict(model: Finetuned, rows: Iterable[Row], block: int) -> Iterator[dict[str, object]]:
+    """A line of output for every row, `block` rows at a time.
+
+    Raises:
+        InputError: the model's kind of task cannot be asked by text alone.
+    """
+    make = example_maker(model)
+    rows = iter(rows)
+    number = 0
+    while chunk := list(islice(rows, block)):
+        examples = [make(str(number + place), row) for place, row in enumerate(chunk, start=1)]
+        number += len(chunk)
+        answers = model.answers(examples, block)
+        for row, line in zip(chunk, model.task.rows(examples, answers, model.card.labels)):
+            line.pop("label", None)
+            yield {**line, "text": row.text}
+
+
+def example_maker(model: Finetuned):
+    """(id, row) to the example of the model's kind of task."""
+    kind = model.card.task.kind
+    clean = Preprocessor(model.card.task.preprocess)
+
+    def make(number: str, row: Row) -> Any:
+        if kind == "tagging":
+            words = tuple(row.text if model.card.task.joined_characters else row.text.split())
+            return TagExample(row.where, number, words, (0,) * len(words))
+        if kind == "span":
+            return SpanExample(row.where, number, row.text, row.pair or "", ())
+        pair = None if row.pair is None else clean(row.pair)
+        return TextExample(row.where, number, clean(row.text), pair, None, row.text)
+
+    if kind == "choice":
+        raise InputError("a multiple-choice model is asked by launch/finetune.py on a test file")
+    return make
+
+
+def first_and_rest(lines: Iterator[dict]) -> tuple[list[str], Iterator[dict]]:
+    """(column names, all lines); no line at all is an `InputError`."""
+    first = next(lines, None)
+    if first is None:
+        raise InputError("--input holds no text: give at least one line")
+    return list(first), chain([first], lines)

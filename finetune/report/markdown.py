@@ -1,0 +1,28 @@
+"""Tables as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table whose first column is text and whose others are numbers."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(cell(value) for value in line)} |" for line in lines)
+
+
+def cell(value: object) -> str:
+    """A value in one line that does not break the table."""
+    text = f"{value:,}" if isinstance(value, int) else str(value)
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def confusion_table(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
+    """Rows: what the examples are; columns: what they were taken for."""
+    rows = [[label, *map(int, counts)] for label, counts in zip(labels, matrix)]
+    return table(["is ↓, taken for →", *labels], rows)
+
+
+def percent(value: float) -> str:
+    """0.8641 as 86.4."""
+    return f"{100 * value:.1f}"

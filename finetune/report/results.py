@@ -1,0 +1,238 @@
+"""The report of a fine-tuning run: what was learnt, how surely, and where it goes wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from configs.files import write_text
+from configs.finetune_schema import FinetuneConfig
+from finetune.example import Splits
+from finetune.metrics import calibration, class_scores, confusion
+from finetune.report.markdown import confusion_table, percent, table
+from finetune.report.plots import plot_calibration, plot_confusion, plot_trials
+from finetune.report.scores import Scores, TrialScores, split_fingerprint, summary
+from finetune.tasks.base import Task
+from pretrain.engine.log import read_metrics
+
+ERRORS = 15
+
+
+@dataclass(frozen=True)
+class TrialFolder:
+    """A finished trial on disk."""
+
+    folder: Path
+
+    @cached_property
+    def result(self) -> dict[str, Any]:
+        return json.loads((self.folder / "result.json").read_text(encoding="utf-8"))
+
+    @cached_property
+    def predictions(self) -> list[dict[str, str]]:
+        with (self.folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    def split(self, name: str) -> list[dict[str, str]]:
+        """The predictions of dev or test."""
+        return [row for row in self.predictions if row["split"] == name]
+
+
+@dataclass(frozen=True)
+class Classified:
+    """Predictions of a classifier as arrays."""
+
+    gold: list[int]
+    predicted: list[int]
+    probabilities_NC: np.ndarray
+
+    @classmethod
+    def of(cls, rows: Sequence[dict[str, str]], labels: Sequence[str]) -> Classified:
+        """From lines of predictions.csv."""
+        places = {label: place for place, label in enumerate(labels)}
+        probabilities = [[float(row[f"p({label})"]) for label in labels] for row in rows]
+        return cls(
+            [places[row["label"]] for row in rows],
+            [places[row["prediction"]] for row in rows],
+            np.array(probabilities),
+        )
+
+
+def write_report(
+    run_dir: Path, config: FinetuneConfig, task: Task, splits: Splits, names: Sequence[str]
+) -> str:
+    """report.md, predictions.csv, scores.json, metrics.jsonl and plots/; returns the first table.
+
+    Args:
+        names: the run's trials, in order.
+    """
+    trials = [TrialFolder(run_dir / "trials" / name) for name in names]
+    best = max(trials, key=lambda trial: trial.result["dev"][task.metric])
+    (run_dir / "plots").mkdir(exist_ok=True)
+    shutil.copyfile(best.folder / "predictions.csv", run_dir / "predictions.csv")
+    merge_metrics(run_dir, trials)
+    write_scores(run_dir, config, task, splits, trials)
+    plot_trials(dev_curves(trials, task.metric), task.metric, run_dir / "plots" / "trials.png")
+    overview = trial_table(trials, task.metric)
+    parts = [
+        f"# {config.task.name}: {config.model}",
+        facts(config, splits),
+        "## Scores",
+        overview,
+        "![dev score by step](plots/trials.png)",
+        f"## The best trial on dev: {best.result['name']}",
+        "Its model is in `checkpoints/best`, its answers are in `predictions.csv`.",
+    ]
+    for name in ("dev", "test"):
+        rows, examples = best.split(name), getattr(splits, name)
+        if rows and config.task.kind == "classification":
+            parts += classification_part(run_dir, name, rows, examples, splits.labels)
+        elif rows:
+            parts += [f"### Some answers on {name}", sample_answers(rows, examples)]
+    write_text(run_dir / "report.md", "\n\n".join(parts) + "\n")
+    return overview
+
+
+def facts(config: FinetuneConfig, splits: Splits) -> str:
+    """What the run was made of."""
+    sizes = ", ".join(f"{len(getattr(splits, s)):,} {s}" for s in ("train", "dev", "test"))
+    steps = ", ".join(config.task.preprocess.names) or "none"
+    lines = [
+        f"encoder: {config.model}" + (", its weights forgotten" if config.reinitialise else ""),
+        f"examples: {sizes}",
+        f"cleaning: {steps}",
+        f"adapted to the task's texts: {config.adapt.epochs:g} epochs",
+        *splits.notes,
+    ]
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def trial_table(trials: Sequence[TrialFolder], metric: str) -> str:
+    """Every trial's scores; the median and interquartile range where there are several seeds."""
+    names = list(trials[0].result["dev"])
+    splits = ("dev", "test") if trials[0].result["test"] else ("dev",)
+    header = ["trial", *(f"{s} {n}" for s in splits for n in names), "best epoch", "minutes"]
+    rows, points = [], defaultdict(list)
+    for trial in trials:
+        result = trial.result
+        points[result["point"]].append(result)
+        scores = [percent(result[s][n]) for s in splits for n in names]
+        times = [f"{result['epoch']:.2f}", f"{result['seconds'] / 60:.1f}"]
+        rows.append([result["name"], *scores, *times])
+    for point, results in points.items():
+        if len(results) > 1:
+            cells = [summary([r[s][n] for r in results]) for s in splits for n in names]
+            title = f"**median (IQR) of {len(results)} seeds{', ' if point else ''}{point}**"
+            rows.append([title, *cells, "", ""])
+    return table(header, rows)
+
+
+def classification_part(
+    run_dir: Path, split: str, rows: Sequence[dict], examples: Sequence, labels: Sequence[str]
+) -> list[str]:
+    """Per class, confusion matrix, calibration and errors of one split."""
+    answers = Classified.of(rows, labels)
+    matrix = confusion(answers.gold, answers.predicted, len(labels))
+    error, bins = calibration(answers.probabilities_NC, answers.gold)
+    plot_confusion(matrix, labels, run_dir / "plots" / f"confusion_{split}.png", split)
+    plot_calibration(bins, error, run_dir / "plots" / f"calibration_{split}.png", split)
+    per_class = [
+        [
+            label,
+            *(percent(scores[name]) for name in ("precision", "recall", "f1")),
+            int(scores["support"]),
+        ]
+        for label, scores in zip(labels, class_scores(answers.gold, answers.predicted, len(labels)))
+    ]
+    return [
+        f"### {split}",
+        table(["class", "precision", "recall", "F1", "examples"], per_class),
+        confusion_table(matrix, labels),
+        f"![confusion matrix](plots/confusion_{split}.png)",
+        f"Expected calibration error {error:.3f}:",
+        table(
+            ["confidence", "accuracy", "predictions"],
+            [[f"{b.confidence:.3f}", f"{b.accuracy:.3f}", b.count] for b in bins],
+        ),
+        f"![calibration](plots/calibration_{split}.png)",
+        f"#### The most confident errors on {split}",
+        confident_errors(answers, examples, labels),
+    ]
+
+
+def confident_errors(answers: Classified, examples: Sequence, labels: Sequence[str]) -> str:
+    """Where the model is most sure and wrong, as text."""
+    wrong = [i for i, (g, p) in enumerate(zip(answers.gold, answers.predicted)) if g != p]
+    wrong.sort(key=lambda i: -answers.probabilities_NC[i].max())
+    lines = []
+    for place in wrong[:ERRORS]:
+        example = examples[place]
+        text = example.raw if example.pair is None else f"{example.raw} / {example.pair}"
+        lines.append(
+            f"- {answers.probabilities_NC[place].max():.1%} {labels[answers.predicted[place]]}, is "
+            f"{labels[answers.gold[place]]} ({example.id}): {' '.join(text.split())}"
+        )
+    return "\n".join(lines) or "none"
+
+
+def sample_answers(rows: Sequence[dict], examples: Sequence) -> str:
+    """The first answers that differ from what was wanted."""
+    differing = [row for row in rows if row.get("label") != row["prediction"]][:ERRORS]
+    names = [name for name in rows[0] if name != "split"]
+    return table(names, [[row[name] for name in names] for row in differing])
+
+
+def merge_metrics(run_dir: Path, trials: Sequence[TrialFolder]) -> None:
+    """All trials' records in one metrics.jsonl, each with its trial's name."""
+    records = [
+        {"trial": trial.result["name"], **record}
+        for trial in trials
+        for record in read_metrics(trial.folder / "metrics.jsonl")
+    ]
+    write_text(run_dir / "metrics.jsonl", "".join(f"{json.dumps(r)}\n" for r in records))
+
+
+def dev_curves(trials: Sequence[TrialFolder], metric: str) -> dict[str, list[tuple[int, float]]]:
+    """(step, dev score) of every evaluation, by trial."""
+    return {
+        trial.result["name"]: [
+            (record["step"], record[metric])
+            for record in read_metrics(trial.folder / "metrics.jsonl")
+            if record["kind"] == "dev"
+        ]
+        for trial in trials
+    }
+
+
+def write_scores(
+    run_dir: Path, config: FinetuneConfig, task: Task, splits: Splits, trials: Sequence[TrialFolder]
+) -> None:
+    """scores.json, for tables over many runs."""
+    found = []
+    for trial in trials:
+        result, matrix = trial.result, []
+        if config.task.kind == "classification":
+            answers = Classified.of(trial.split("dev"), splits.labels)
+            matrix = confusion(answers.gold, answers.predicted, len(splits.labels)).tolist()
+        found.append(
+            TrialScores(
+                result["name"],
+                result["seed"],
+                result["dev"],
+                result["test"],
+                result["seconds"],
+                matrix,
+            )
+        )
+    fingerprint = split_fingerprint(example.id for example in splits.dev)
+    name, labels = run_dir.name, list(splits.labels)
+    Scores(name, config.task.name, task.metric, labels, fingerprint, found).write(run_dir)

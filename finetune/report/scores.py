@@ -1,0 +1,85 @@
+"""What every method, encoder or classical, leaves behind to be compared: `scores.json`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from configs.errors import InputError
+from configs.files import write_text
+
+FILE = "scores.json"
+
+
+@dataclass(frozen=True)
+class TrialScores:
+    """One training of a method."""
+
+    name: str
+    seed: int
+    dev: dict[str, float]
+    test: dict[str, float] | None
+    seconds: float
+    confusion: list[list[int]] = field(default_factory=list)
+    """dev, (gold class, predicted class); empty where there are no classes"""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """All trainings of a method on a task."""
+
+    method: str
+    task: str
+    metric: str
+    labels: list[str]
+    split: str
+    """fingerprint of the dev examples: only equal ones may stand in one table"""
+    trials: list[TrialScores]
+
+    def write(self, folder: Path) -> None:
+        """Into `folder`, at once."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / FILE, json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
+
+    def values(self, metric: str, split: str = "dev") -> list[float]:
+        """One metric of all trials that have it."""
+        parts = [getattr(trial, split) or {} for trial in self.trials]
+        return [part[metric] for part in parts if metric in part]
+
+    def middle(self) -> TrialScores:
+        """The trial whose dev score is the (lower) median."""
+        ordered = sorted(self.trials, key=lambda trial: trial.dev[self.metric])
+        return ordered[(len(ordered) - 1) // 2]
+
+
+def read_scores(folder: Path) -> Scores:
+    """The scores in a folder."""
+    try:
+        content: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        trials = [TrialScores(**trial) for trial in content.pop("trials")]
+        return Scores(**content, trials=trials)
+    except FileNotFoundError as error:
+        raise InputError(f"{folder} holds no {FILE}: name the folder of a finished run") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{folder / FILE} is damaged ({error}): run its method anew") from error
+
+
+def split_fingerprint(ids: Iterable[str]) -> str:
+    """16 hexadecimal digits for the set of dev examples, by their ids."""
+    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()[:16]
+
+
+def summary(values: Sequence[float], percent: bool = True) -> str:
+    """Median and, of three values or more, interquartile range: `86.4 (86.1-86.7)`."""
+    if not values:
+        return ""
+    scale = 100 if percent else 1
+    low, middle, high = scale * np.quantile(values, [0.25, 0.5, 0.75])
+    spread = f" ({low:.1f}–{high:.1f})" if len(values) > 2 else ""
+    return f"{middle:.1f}{spread}"

@@ -1,0 +1,256 @@
+"""The training loop of one trial."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from finetune.batches import TaskBatch, TaskBatches, evaluation_batches
+from finetune.example import Feature, Splits
+from finetune.model import TaskModel
+from finetune.tasks.base import Task
+from finetune.trials import Trial
+from pretrain.engine.engine import Engine
+from pretrain.engine.log import RunLog, duration
+from pretrain.engine.world import World
+from pretrain.optim.schedule import Plan
+from pretrain.randomness import Purpose, key_64
+
+
+@dataclass(frozen=True)
+class Framed:
+    """A task's examples and their features, by split."""
+
+    examples: Splits
+    train: list[Feature]
+    dev: list[Feature]
+    test: list[Feature]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a trial found at its best evaluation."""
+
+    dev: dict[str, float]
+    test: dict[str, float] | None
+    dev_answers: list[Any]
+    test_answers: list[Any]
+    settings: dict[str, Any]
+    weights: dict[str, Tensor]
+    """on the CPU"""
+    step: int
+    epoch: float
+    seconds: float
+
+
+@dataclass
+class Best:
+    """The best evaluation so far."""
+
+    score: float = -math.inf
+    step: int = 0
+    age: int = 0
+    """evaluations since"""
+    found: tuple | None = None
+
+
+class Runner:
+    """Trains one model; everything random is a function of the seed and the step (law 1)."""
+
+    def __init__(
+        self, trial: Trial, task: Task, framed: Framed, model: TaskModel, world: World, log: RunLog
+    ) -> None:
+        self.trial, self.task, self.framed = trial, task, framed
+        self.model, self.world, self.log = model, world, log
+        config = self.config = trial.config
+        self.batches = TaskBatches(framed.train, config.batch, trial.seed)
+        self.plan = Plan.make(
+            config.schedule, self.batches.steps_per_epoch, self.batches.tokens_per_epoch
+        )
+        self.engine = Engine(model, config, world, layer_decay=config.layer_decay)
+        self.best = Best()
+        self.started = time.monotonic()
+
+    def run(self) -> Result:
+        """Train, scoring dev on the way; what scored best there is kept and scored on test."""
+        evaluate_at = self._evaluation_steps()
+        window = Window(self.world.device)
+        self.engine.train()
+        for step in count() if self.plan.total_steps is None else range(self.plan.total_steps):
+            progress = self._progress(step)
+            if progress >= 1:
+                break
+            window.rate = self.config.optimizer.learning_rate * self.plan.learning_rate_factor(
+                progress
+            )
+            self._step(step, window)
+            done = step + 1
+            if done % self.config.log_every_steps == 0:
+                window = self._log(done, progress, window)
+            if done in evaluate_at and self._evaluate(done):
+                break
+        if self.best.step != done and done not in evaluate_at:
+            self._evaluate(done)
+        return self._result()
+
+    def _evaluation_steps(self) -> range | set[int]:
+        epoch, number = self.batches.steps_per_epoch, self.config.evaluations_per_epoch
+        total = self.plan.total_steps
+        if total is None:
+            return range(0, 2**31, max(1, epoch // number))
+        evaluations = round(number * total / epoch) or 1
+        return {round(total * (i + 1) / evaluations) for i in range(evaluations)}
+
+    def _progress(self, step: int) -> float:
+        """The same on all ranks; asks rank 0's clock only where the clock decides."""
+        if self.plan.total_steps is not None:
+            return self.plan.progress(step, 0.0)
+        minutes = (time.monotonic() - self.started) / 60
+        return self.plan.progress(step, self.world.from_main(minutes))
+
+    def _step(self, step: int, window: Window) -> None:
+        world, loss = self.world, self.model.loss
+        batches = self.batches.step(step, world.rank, world.size)
+        weight = torch.tensor(sum(loss.weight(batch.targets) for batch in batches))
+        weight = world.sum(weight.to(world.device)).clamp(min=1e-9)
+        for number, batch in enumerate(batches):
+            # Native dropout (CUDA) draws from the generator seeded here.
+            place = world.rank + number * world.size
+            torch.manual_seed(key_64(self.trial.seed, Purpose.DROPOUT, step, place))
+            part = self.engine(batch.to(world.device)).loss_sum / weight
+            self.engine.backward(part, is_last=number == len(batches) - 1)
+            window.add(part.detach(), len(batch.inputs.tokens_T))
+        window.norm = self.engine.step(window.rate)
+        window.steps += 1
+
+    def _log(self, step: int, progress: float, window: Window) -> Window:
+        """Metrics of the window that ends with `step`; returns the next one.
+
+        Raises:
+            FloatingPointError: the loss or the gradient is not finite.
+        """
+        loss, tokens = self.world.sum(window.sums).tolist()
+        values = {
+            "loss": loss / window.steps,
+            "learning_rate": window.rate,
+            "gradient_norm": float(window.norm),
+            "tokens_per_second": tokens / (time.monotonic() - window.started),
+        }
+        self.log.record("train", step, values)
+        left = (time.monotonic() - self.started) * (1 - progress) / progress
+        total = f"/{self.plan.total_steps}" if self.plan.total_steps else ""
+        self.log.say(
+            f"{self.trial.name}  step {step:>5}{total}  {progress:4.0%}  "
+            f"loss {values['loss']:6.4f}  lr {window.rate:.1e}  norm {values['gradient_norm']:5.2f}"
+            f"  {values['tokens_per_second']:>7,.0f} tokens/s  left {duration(max(0.0, left))}"
+        )
+        if not math.isfinite(values["loss"]) or not math.isfinite(values["gradient_norm"]):
+            raise FloatingPointError(
+                f"loss or gradient is not finite at step {step}: lower optimizer.learning_rate or "
+                "lengthen the warm-up"
+            )
+        return Window(self.world.device)
+
+    def _evaluate(self, step: int) -> bool:
+        """Score dev and keep the state if it is the best; returns whether patience has run out."""
+        examples = self.framed.examples.dev
+        logits = predict_logits(self.engine, self.framed.dev, self.config.batch.micro_sequences)
+        answers = self.task.answers(examples, self.framed.dev, logits, {})
+        settings = self.task.choose_settings(examples, answers)
+        if settings:
+            answers = self.task.answers(examples, self.framed.dev, logits, settings)
+        scores = self.task.scores(examples, answers)
+        score, best = scores[self.task.metric], self.best
+        is_better = score > best.score
+        if is_better:
+            found = (scores, answers, settings, cpu_weights(self.model))
+            self.best = Best(score, step, 0, found)
+        else:
+            best.age += 1
+        epoch = step / self.batches.steps_per_epoch
+        self.log.record("dev", step, scores)
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
+        mark = "  best so far" if is_better else ""
+        self.log.say(f"{self.trial.name}  epoch {epoch:.2f}  dev: {shown}{mark}")
+        patience = self.config.patience
+        return patience is not None and self.best.age >= patience
+
+    def _result(self) -> Result:
+        dev, dev_answers, settings, weights = self.best.found
+        self.model.load_state_dict(weights)
+        test, test_answers = None, []
+        if self.framed.test:
+            sequences = self.config.batch.micro_sequences
+            logits = predict_logits(self.engine, self.framed.test, sequences)
+            examples = self.framed.examples.test
+            test_answers = self.task.answers(examples, self.framed.test, logits, settings)
+            test = self.task.scores(examples, test_answers)
+        return Result(
+            dev,
+            test,
+            dev_answers,
+            test_answers,
+            settings,
+            weights,
+            self.best.step,
+            self.best.step / self.batches.steps_per_epoch,
+            time.monotonic() - self.started,
+        )
+
+
+class Window:
+    """What happened since the last log line; `sums` is this rank's part, on the device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.sums = torch.zeros(2, dtype=torch.float64, device=device)
+        self.started, self.steps = time.monotonic(), 0
+        self.norm: Tensor | float = 0.0
+        self.rate = 0.0
+
+    def add(self, loss: Tensor, tokens: int) -> None:
+        """One micro-batch more."""
+        self.sums += torch.stack([loss.double(), torch.full_like(loss, tokens).double()])
+
+
+def predict_logits(engine: Engine, features: Sequence[Feature], sequences: int) -> list[np.ndarray]:
+    """The logits of every feature, in order, on every rank; all ranks share the work."""
+    world = engine.world
+    own: dict[int, np.ndarray] = {}
+    engine.train(False)
+    for batch in evaluation_batches(features, sequences, world.rank, world.size):
+        own.update(batch_logits(engine, engine.model.kind, features, batch, world.device))
+    engine.train(True)
+    merged = {number: rows for part in world.gather(own) for number, rows in part.items()}
+    return [merged[number] for number in range(len(features))]
+
+
+@torch.no_grad()
+def batch_logits(
+    model: Any, kind: str, features: Sequence[Feature], batch: TaskBatch, device: torch.device
+) -> dict[int, np.ndarray]:
+    """The logits of each feature of a batch, by its index; shapes as `Task.answers` takes them."""
+    logits = model(batch.to(device)).logits.cpu()
+    per_token = kind in ("span", "tagging")
+    counts = [
+        features[number].tokens if per_token else len(features[number].ids)
+        for number in batch.features
+    ]
+    rows = (part.numpy() for part in logits.split(counts))
+    if kind == "choice":
+        rows = (part[:, 0] for part in rows)
+    elif not per_token:
+        rows = (part[0] for part in rows)
+    return dict(zip(batch.features, rows))
+
+
+def cpu_weights(model: TaskModel) -> dict[str, Tensor]:
+    """A copy of all weights."""
+    return {name: w.detach().to("cpu", copy=True) for name, w in model.state_dict().items()}

@@ -1,0 +1,1 @@
+"""Kinds of tasks: what is read, framed, answered and scored."""

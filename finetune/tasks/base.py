@@ -1,0 +1,74 @@
+"""The one interface of all kinds of tasks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from configs.finetune_schema import TaskConfig
+from finetune.example import Feature, Splits
+from tokenizer.base import Tokenizer
+
+
+class Task(ABC):
+    """Reads examples, frames them for the encoder, and turns its logits into scored answers.
+
+    `settings` is what the answers need beyond the weights (a threshold chosen on dev, say): plain
+    JSON, kept beside the model.
+    """
+
+    default_metric: ClassVar[str]
+
+    def __init__(self, config: TaskConfig, max_length: int) -> None:
+        self.config, self.max_length = config, max_length
+
+    @property
+    def metric(self) -> str:
+        """The score that runs are compared by; higher is better."""
+        return self.config.metric or self.default_metric
+
+    @abstractmethod
+    def read(self) -> Splits:
+        """The examples. `InputError` names file and row of the first that is wrong."""
+
+    @abstractmethod
+    def outputs(self, labels: Sequence[str]) -> int:
+        """Width of the head's last linear map."""
+
+    @abstractmethod
+    def features(
+        self, examples: Sequence[Any], tokenizer: Tokenizer, segment_types: int
+    ) -> list[Feature]:
+        """What the model sees; targets are zeros (tagging: -100) where an example has none."""
+
+    @abstractmethod
+    def answers(
+        self,
+        examples: Sequence[Any],
+        features: Sequence[Feature],
+        logits: Sequence[np.ndarray],
+        settings: dict[str, Any],
+    ) -> list[Any]:
+        """One answer an example, in order.
+
+        Args:
+            logits: float32, one array a feature: classification (classes), regression (1), choice
+                (options), tagging (tokens, labels), span (tokens, 2).
+        """
+
+    def choose_settings(self, examples: Sequence[Any], answers: Sequence[Any]) -> dict[str, Any]:
+        """What is best chosen on dev, from answers made with `settings={}`."""
+        return {}
+
+    @abstractmethod
+    def scores(self, examples: Sequence[Any], answers: Sequence[Any]) -> dict[str, float]:
+        """Every metric by name, in [0, 1] or [-1, 1] for correlations; `self.metric` is one."""
+
+    @abstractmethod
+    def rows(
+        self, examples: Sequence[Any], answers: Sequence[Any], labels: Sequence[str]
+    ) -> Iterator[dict[str, object]]:
+        """Lines of predictions.csv: id, label (where known), prediction, probabilities."""

@@ -1,0 +1,101 @@
+"""One of several options (RACE; RoBERTa, section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from configs.errors import InputError
+from finetune.data.race import read_race
+from finetune.data.split import heldout_mask
+from finetune.example import ChoiceExample, Feature, Splits
+from finetune.metrics import classification_scores
+from finetune.tasks.base import Task
+from finetune.tasks.framing import frame
+from finetune.tasks.text import softmax
+from tokenizer.base import Tokenizer
+
+
+class ChoiceTask(Task):
+    """An answer is the options' probabilities."""
+
+    default_metric = "accuracy"
+
+    def read(self) -> Splits[ChoiceExample]:
+        config, folder = self.config, Path(self.config.folder).expanduser()
+        train = read_race(folder / config.train)
+        if config.dev:
+            dev = read_race(folder / config.dev)
+        else:
+            # All questions of a passage fall on the same side.
+            contexts = [example.context for example in train]
+            mask = heldout_mask(contexts, [""] * len(train), config.dev_fraction)
+            dev = [example for example, held in zip(train, mask) if held]
+            train = [example for example, held in zip(train, mask) if not held]
+        test = read_race(folder / config.test) if config.test else []
+        counts = {len(example.options) for example in (*train, *dev, *test)}
+        if len(counts) > 1:
+            odd = next(e for e in (*train, *dev, *test) if len(e.options) != max(counts))
+            raise InputError(
+                f"{odd.where}: {len(odd.options)} options where others have {max(counts)}: give "
+                "every question the same number"
+            )
+        if not train or not dev:
+            raise InputError(f"{folder / config.train}: too few passages for train and dev")
+        return Splits(train, dev, test)
+
+    def outputs(self, labels: Sequence[str]) -> int:
+        return 1
+
+    def features(
+        self, examples: Sequence[ChoiceExample], tokenizer: Tokenizer, segment_types: int
+    ) -> list[Feature]:
+        contexts = tokenizer.encode_batch([example.context for example in examples])
+        texts = [
+            " ".join(f"{example.question} {option}".split())
+            for example in examples
+            for option in example.options
+        ]
+        options = iter(tokenizer.encode_batch(texts))
+        features = []
+        for number, (example, context) in enumerate(zip(examples, contexts)):
+            framed = [
+                frame(tokenizer, context, next(options), self.max_length) for _ in example.options
+            ]
+            ids, segments = zip(*framed)
+            targets = np.array([example.target or 0])
+            features.append(Feature(number, ids, segments, targets))
+        return features
+
+    def answers(
+        self,
+        examples: Sequence[ChoiceExample],
+        features: Sequence[Feature],
+        logits: Sequence[np.ndarray],
+        settings: dict[str, Any],
+    ) -> list[np.ndarray]:
+        return [softmax(row) for row in logits]
+
+    def scores(
+        self, examples: Sequence[ChoiceExample], answers: Sequence[np.ndarray]
+    ) -> dict[str, float]:
+        gold = [example.target for example in examples]
+        predicted = [int(answer.argmax()) for answer in answers]
+        accuracy = classification_scores(gold, predicted, len(answers[0]))["accuracy"]
+        return {"accuracy": accuracy}
+
+    def rows(
+        self,
+        examples: Sequence[ChoiceExample],
+        answers: Sequence[np.ndarray],
+        labels: Sequence[str],
+    ) -> Iterator[dict[str, object]]:
+        for example, answer in zip(examples, answers):
+            letters = [chr(ord("A") + place) for place in range(len(answer))]
+            known = {} if example.target is None else {"label": letters[example.target]}
+            shares = {f"p({c})": round(float(p), 6) for c, p in zip(letters, answer)}
+            prediction = letters[int(answer.argmax())]
+            yield {"id": example.id, **known, "prediction": prediction, **shares}

@@ -1,0 +1,34 @@
+"""Texts to sequences: CLS a SEP, or CLS a SEP b SEP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tokenizer.base import Tokenizer
+
+
+def frame(
+    tokenizer: Tokenizer, first: Sequence[int], second: Sequence[int] | None, max_length: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(ids, segments) of one or two texts, int64, cut to `max_length` tokens.
+
+    The longer of the two loses its last tokens first, as in BERT's released code.
+    """
+    special = tokenizer.special
+    if second is None:
+        ids = [special.cls, *first[: max_length - 2], special.sep]
+        return np.array(ids), np.zeros(len(ids), np.int64)
+    keep_first, keep_second = shares(len(first), len(second), max_length - 3)
+    head = [special.cls, *first[:keep_first], special.sep]
+    tail = [*second[:keep_second], special.sep]
+    return np.array(head + tail), np.repeat([0, 1], [len(head), len(tail)])
+
+
+def shares(first: int, second: int, room: int) -> tuple[int, int]:
+    """How many tokens of each of two texts fit into `room` if the longer one gives way first."""
+    if first + second <= room:
+        return first, second
+    keep_first = min(first, max(room - second, (room + 1) // 2))
+    return keep_first, room - keep_first

@@ -1,0 +1,23 @@
+"""From `task.kind` to the class."""
+
+from __future__ import annotations
+
+from configs.finetune_schema import TaskConfig
+from finetune.tasks.base import Task
+from finetune.tasks.choice import ChoiceTask
+from finetune.tasks.span import SpanTask
+from finetune.tasks.tagging import TaggingTask
+from finetune.tasks.text import ClassificationTask, RegressionTask
+
+KINDS: dict[str, type[Task]] = {
+    "classification": ClassificationTask,
+    "regression": RegressionTask,
+    "span": SpanTask,
+    "choice": ChoiceTask,
+    "tagging": TaggingTask,
+}
+
+
+def make_task(config: TaskConfig, max_length: int) -> Task:
+    """The task that a configuration describes."""
+    return KINDS[config.kind](config, max_length)

@@ -1,0 +1,224 @@
+"""The span of a context that answers a question (BERT, sections 4.2 and 4.3)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from configs.errors import InputError
+from finetune.data.split import heldout_groups
+from finetune.data.squad import read_squad
+from finetune.example import Feature, SpanExample, Splits
+from finetune.metrics import best_scores, span_scores
+from finetune.tasks.base import Task
+from finetune.tasks.offsets import Located, Locator
+from tokenizer.base import Tokenizer
+
+LONGEST_QUESTION = 64
+"""tokens, as in BERT's released code"""
+CANDIDATES = 20
+"""best starts, and best ends, whose pairs are tried"""
+THRESHOLD = "no_answer_threshold"
+
+
+@dataclass(frozen=True)
+class SpanAnswer:
+    """The best span of all windows, and how it stands against no answer."""
+
+    text: str
+    """what is answered; empty for no answer"""
+    span: str
+    """the best span, whatever the threshold says"""
+    margin: float
+    """logit sum of the span minus that of no answer"""
+
+
+@dataclass(frozen=True)
+class Window(Feature):
+    """A feature that knows its part of the context."""
+
+    first: int
+    """place of the first context token in the sequence"""
+    starts: np.ndarray
+    """first character of each context token"""
+    ends: np.ndarray
+
+
+class SpanTask(Task):
+    """Sliding windows over contexts that are too long; with `no_answer`, a threshold from dev."""
+
+    default_metric = "f1"
+
+    def read(self) -> Splits[SpanExample]:
+        config, folder = self.config, Path(self.config.folder).expanduser()
+        train = read_squad(folder / config.train)
+        if config.dev:
+            dev = read_squad(folder / config.dev)
+        else:
+            held = heldout_groups([article for article, _ in train], config.dev_fraction)
+            dev = [pair for pair in train if pair[0] in held]
+            train = [pair for pair in train if pair[0] not in held]
+        test = read_squad(folder / config.test) if config.test else []
+        splits = [[example for _, example in pairs] for pairs in (train, dev, test)]
+        for name, split in zip(("train", "dev"), splits):
+            if not split:
+                raise InputError(f"{folder / config.train}: no article is left for {name}")
+        if not config.no_answer:
+            for split in splits:
+                _require_answers(split)
+        notes = [
+            f"{name}: {len({article for article, _ in pairs})} articles"
+            for name, pairs in (("train", train), ("dev", dev))
+        ]
+        return Splits(*splits, (), tuple(notes))
+
+    def outputs(self, labels: Sequence[str]) -> int:
+        return 2
+
+    def features(
+        self, examples: Sequence[SpanExample], tokenizer: Tokenizer, segment_types: int
+    ) -> list[Feature]:
+        locate = Locator(tokenizer)
+        contexts = list(dict.fromkeys(example.context for example in examples))
+        located = dict(zip(contexts, locate(contexts)))
+        questions = tokenizer.encode_batch([example.question for example in examples])
+        return [
+            window
+            for number, (example, question) in enumerate(zip(examples, questions))
+            for window in self._windows(
+                number, example, question[:LONGEST_QUESTION], located[example.context], tokenizer
+            )
+        ]
+
+    def _windows(
+        self,
+        number: int,
+        example: SpanExample,
+        question: list[int],
+        context: Located,
+        tokenizer: Tokenizer,
+    ) -> Iterator[Window]:
+        cls, sep = tokenizer.special.cls, tokenizer.special.sep
+        head = np.array([cls, *question, sep])
+        room = self.max_length - len(head) - 1
+        if room < 1:
+            raise InputError(f"max_length={self.max_length} leaves no room for a context: raise it")
+        step = max(1, room - self.config.stride)
+        answer = _token_span(example, context)
+        for start in window_starts(len(context), room, step):
+            part = slice(start, start + room)
+            ids = np.concatenate([head, context.ids[part], [sep]])
+            segments = np.repeat([0, 1], [len(head), len(ids) - len(head)])
+            targets = np.zeros(2, np.int64)
+            if answer and start <= answer[0] and answer[1] < min(start + room, len(context)):
+                targets = np.array(answer) - start + len(head)
+            starts, ends = context.starts[part], context.ends[part]
+            yield Window(number, (ids,), (segments,), targets, len(head), starts, ends)
+
+    def answers(
+        self,
+        examples: Sequence[SpanExample],
+        features: Sequence[Window],
+        logits: Sequence[np.ndarray],
+        settings: dict[str, Any],
+    ) -> list[SpanAnswer]:
+        best: dict[int, tuple[float, str]] = {}
+        null: dict[int, float] = defaultdict(lambda: np.inf)
+        for window, rows in zip(features, logits):
+            number = window.example
+            null[number] = min(null[number], float(rows[0].sum()))
+            score, start, end = best_span(window, rows, self.config.longest_answer)
+            if score > best.get(number, (-np.inf, ""))[0]:
+                best[number] = (score, examples[number].context[start:end])
+        threshold = settings.get(THRESHOLD, 0.0) if self.config.no_answer else -np.inf
+        return [
+            SpanAnswer(span if score - null[number] > threshold else "", span, score - null[number])
+            for number, (score, span) in ((n, best[n]) for n in range(len(examples)))
+        ]
+
+    def choose_settings(
+        self, examples: Sequence[SpanExample], answers: Sequence[SpanAnswer]
+    ) -> dict[str, Any]:
+        """The threshold of the margin that gives the highest F1."""
+        if not self.config.no_answer:
+            return {}
+        margins = np.array([answer.margin for answer in answers])
+        golds = [[text for text, _ in example.answers] for example in examples]
+        with_span = np.array([best_scores(a.span, g)[1] for a, g in zip(answers, golds)])
+        without = np.array([float(not gold) for gold in golds])
+        order = np.argsort(-margins)
+        # Answering the k surest questions, for every k.
+        answered = np.concatenate([[0], np.cumsum(with_span[order])])
+        silent = without.sum() - np.concatenate([[0], np.cumsum(without[order])])
+        k = int(np.argmax(answered + silent))
+        return {THRESHOLD: float(margins[order[k]]) if k < len(order) else -1e9}
+
+    def scores(
+        self, examples: Sequence[SpanExample], answers: Sequence[SpanAnswer]
+    ) -> dict[str, float]:
+        golds = [[text for text, _ in example.answers] for example in examples]
+        return span_scores([answer.text for answer in answers], golds)
+
+    def rows(
+        self,
+        examples: Sequence[SpanExample],
+        answers: Sequence[SpanAnswer],
+        labels: Sequence[str],
+    ) -> Iterator[dict[str, object]]:
+        for example, answer in zip(examples, answers):
+            gold = example.answers[0][0] if example.answers else ""
+            yield {
+                "id": example.id,
+                "question": example.question,
+                "label": gold,
+                "prediction": answer.text,
+                "margin": round(answer.margin, 4),
+            }
+
+
+def window_starts(tokens: int, room: int, step: int) -> Iterator[int]:
+    """Where windows of `room` tokens begin so that each of `tokens` is in one."""
+    start = 0
+    yield start
+    while start + room < tokens:
+        start += step
+        yield start
+
+
+def best_span(window: Window, logits: np.ndarray, longest: int) -> tuple[float, int, int]:
+    """(logit sum, first character, end) of the best span of at most `longest` context tokens."""
+    inside = logits[window.first : window.first + len(window.starts)]
+    if not len(inside):
+        return -np.inf, 0, 0
+    first = np.argsort(-inside[:, 0])[:CANDIDATES]
+    last = np.argsort(-inside[:, 1])[:CANDIDATES]
+    length = last[None] - first[:, None]
+    total = inside[first, 0][:, None] + inside[last, 1][None]
+    total = np.where((length >= 0) & (length < longest), total, -np.inf)
+    row, column = np.unravel_index(total.argmax(), total.shape)
+    if not np.isfinite(total[row, column]):  # no pair of the best is in order
+        only = int(first[0])
+        return float(inside[only].sum()), int(window.starts[only]), int(window.ends[only])
+    start, end = window.starts[first[row]], window.ends[last[column]]
+    return float(total[row, column]), int(start), int(end)
+
+
+def _token_span(example: SpanExample, context: Located) -> tuple[int, int] | None:
+    """First and last token of the first answer; the tokens that hold its ends, where it is cut."""
+    if not example.answers:
+        return None
+    text, start = example.answers[0]
+    end = start + len(text)
+    touched = np.flatnonzero((context.starts < end) & (context.ends > start))
+    return (int(touched[0]), int(touched[-1])) if len(touched) else None
+
+
+def _require_answers(examples: Sequence[SpanExample]) -> None:
+    for example in examples:
+        if not example.answers:
+            raise InputError(f"{example.where}: it has no answer: set task.no_answer=true")

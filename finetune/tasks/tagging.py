@@ -1,0 +1,167 @@
+"""A label for every word, or every character (BERT, figure 4 d)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from configs.errors import InputError
+from finetune.data.conll import Sentence, read_conll
+from finetune.data.split import heldout_mask
+from finetune.example import Feature, Splits, TagExample
+from finetune.metrics import tagging_scores
+from finetune.tasks.base import Task
+from finetune.tasks.offsets import Located, Locator
+from pretrain.model.loss import IGNORED
+from tokenizer.base import Tokenizer
+
+
+@dataclass(frozen=True)
+class TagFeature(Feature):
+    """A feature that knows the words of its tokens, special ones left out."""
+
+    first: np.ndarray
+    """the word in which each token begins"""
+    last: np.ndarray
+    """the word in which it ends: another one only where words are characters"""
+
+
+class TaggingTask(Task):
+    """An answer is one label's place for every word; words past `max_length` get O.
+
+    The first piece of a word carries its label, the others none (BERT, section 5.3).
+    """
+
+    default_metric = "f1"
+
+    def read(self) -> Splits[TagExample]:
+        config, folder = self.config, Path(self.config.folder).expanduser()
+        train = read_conll(folder / config.train)
+        if config.dev:
+            dev = read_conll(folder / config.dev)
+        else:
+            texts = [" ".join(sentence.words) for sentence in train]
+            mask = heldout_mask(texts, [""] * len(train), config.dev_fraction)
+            dev = [sentence for sentence, held in zip(train, mask) if held]
+            train = [sentence for sentence, held in zip(train, mask) if not held]
+        test = read_conll(folder / config.test) if config.test else []
+        found = sorted({label for sentence in train for label in sentence.labels} - {"O"})
+        self.labels = tuple(config.labels or ["O", *found])
+        splits = [[self._example(s) for s in part] for part in (train, dev, test)]
+        if not train or not dev:
+            raise InputError(f"{folder / config.train}: too few sentences for train and dev")
+        return Splits(*splits, self.labels)
+
+    def _example(self, sentence: Sentence) -> TagExample:
+        places = {label: place for place, label in enumerate(self.labels)}
+        unknown = [label for label in sentence.labels if label not in places]
+        if unknown:
+            raise InputError(
+                f"{sentence.where}: the label '{unknown[0]}' is not in train, so it cannot be "
+                f"learnt: the labels are {', '.join(self.labels)}"
+            )
+        targets = tuple(places[label] for label in sentence.labels)
+        return TagExample(sentence.where, sentence.where, sentence.words, targets)
+
+    def outputs(self, labels: Sequence[str]) -> int:
+        # A model that is loaded again has not read the files.
+        self.labels = tuple(labels)
+        return len(labels)
+
+    def features(
+        self, examples: Sequence[TagExample], tokenizer: Tokenizer, segment_types: int
+    ) -> list[Feature]:
+        running = [self._running_text(example.words) for example in examples]
+        located = Locator(tokenizer)([text for text, _ in running])
+        return [
+            self._feature(number, example, found, starts, tokenizer)
+            for number, (example, found, (_, starts)) in enumerate(zip(examples, located, running))
+        ]
+
+    def _running_text(self, words: Sequence[str]) -> tuple[str, np.ndarray]:
+        """The sentence, and each word's first character in it."""
+        gap = 0 if self.config.joined_characters else 1
+        lengths = np.array([len(word) + gap for word in words])
+        return ("" if gap == 0 else " ").join(words), np.cumsum(lengths) - lengths
+
+    def _feature(
+        self,
+        number: int,
+        example: TagExample,
+        located: Located,
+        starts: np.ndarray,
+        tokenizer: Tokenizer,
+    ) -> TagFeature:
+        special, room = tokenizer.special, self.max_length - 2
+        first = np.searchsorted(starts, located.starts[:room], side="right") - 1
+        last = np.searchsorted(starts, located.ends[:room] - 1, side="right") - 1
+        begins = np.diff(first, prepend=-1) > 0
+        targets = np.full(len(first) + 2, IGNORED)
+        targets[1:-1] = np.where(begins, np.array(example.targets)[first], IGNORED)
+        ids = np.concatenate([[special.cls], located.ids[:room], [special.sep]])
+        return TagFeature(number, (ids,), (np.zeros_like(ids),), targets, first, last)
+
+    def answers(
+        self,
+        examples: Sequence[TagExample],
+        features: Sequence[TagFeature],
+        logits: Sequence[np.ndarray],
+        settings: dict[str, Any],
+    ) -> list[list[int]]:
+        return [
+            self._spread(
+                rows.argmax(1)[1:-1].tolist(), feature, len(examples[feature.example].words)
+            )
+            for example, feature, rows in zip(examples, features, logits)
+        ]
+
+    def _spread(self, tokens: list[int], feature: TagFeature, words: int) -> list[int]:
+        """Labels of tokens to labels of words: a word has that of its first piece.
+
+        Where words are characters, a piece's other characters go on with its entity, and a space
+        goes on with the entity of the piece behind it.
+        """
+        found: list[int | None] = [None] * words
+        for label, first, last in zip(tokens, feature.first.tolist(), feature.last.tolist()):
+            for word in range(first, last + 1):
+                if found[word] is None:
+                    found[word] = label if word == first else self._continued(label)
+        outside = self.labels.index("O")
+        follower = outside
+        for word in reversed(range(words)):
+            if found[word] is None:
+                is_inside = self.config.joined_characters and self._is_inside(follower)
+                found[word] = follower if is_inside else outside
+            follower = found[word]
+        return found
+
+    def _is_inside(self, label: int) -> bool:
+        return self.labels[label].startswith("I-")
+
+    def _continued(self, label: int) -> int:
+        """B-x as I-x, where there is such a label."""
+        inside = f"I-{self.labels[label][2:]}"
+        return self.labels.index(inside) if inside in self.labels else label
+
+    def scores(
+        self, examples: Sequence[TagExample], answers: Sequence[list[int]]
+    ) -> dict[str, float]:
+        named = [[self.labels[place] for place in answer] for answer in answers]
+        gold = [[self.labels[place] for place in example.targets] for example in examples]
+        return tagging_scores(gold, named)
+
+    def rows(
+        self, examples: Sequence[TagExample], answers: Sequence[list[int]], labels: Sequence[str]
+    ) -> Iterator[dict[str, object]]:
+        gap = "" if self.config.joined_characters else " "
+        for example, answer in zip(examples, answers):
+            yield {
+                "id": example.id,
+                "words": gap.join(example.words),
+                "label": " ".join(labels[place] for place in example.targets),
+                "prediction": " ".join(labels[place] for place in answer),
+            }

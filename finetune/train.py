@@ -1,0 +1,256 @@
+"""From a configuration to a run folder: all trials, the best model, and the report."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from configs.errors import InputError
+from configs.files import write_text
+from configs.finetune_schema import FinetuneConfig
+from configs.schema import ModelConfig
+from finetune.adapt import adapt
+from finetune.finetuned import Card, make_task_model, save_finetuned
+from finetune.losses import balanced_weights
+from finetune.report.results import write_report
+from finetune.runner import Framed, Result, Runner
+from finetune.tasks.base import Task
+from finetune.tasks.kinds import make_task
+from finetune.trials import Trial, make_trials
+from pretrain.engine import describe
+from pretrain.engine.log import RunLog, duration
+from pretrain.engine.pretrained import Pretrained, load_pretrained
+from pretrain.engine.train import write_status
+from pretrain.engine.world import World
+from pretrain.model.pretraining import initialise
+
+
+def finetune(config: FinetuneConfig, world: World) -> Path:
+    """Run every trial that is not done yet, keep the best model, write the report.
+
+    Raises:
+        InputError: for everything that the user can cure, before any step is taken.
+    """
+    run_dir, trials = Path(config.run_dir), make_trials(config)
+    task, examples, pretrained = prepare(config)
+    identity = digest(pretrained.weights)
+    check_run_dir(run_dir, trials, identity)
+    try:
+        write_status(run_dir, "running")
+        if config.adapt.epochs:
+            pretrained = adapt(config, examples.train, pretrained, world)
+        framed = frame(task, examples, pretrained)
+        if world.is_main:
+            describe.write_environment(run_dir, config, world, {"encoder": identity})
+            print(opening(config, trials, framed, pretrained), flush=True)
+        started = time.monotonic()
+        for number, trial in enumerate(trials):
+            if not world.from_main(is_done(run_dir, trial, identity)):
+                run_trial(trial, task, framed, pretrained, world, identity)
+                say_left(world, number + 1, len(trials), time.monotonic() - started)
+        if world.is_main:
+            print(write_report(run_dir, config, task, examples, [t.name for t in trials]))
+            write_status(run_dir, "completed")
+            print(f"done: report {run_dir}/report.md, model {run_dir}/checkpoints/best")
+        world.barrier()
+    except BaseException as error:
+        interrupted = isinstance(error, KeyboardInterrupt)
+        write_status(run_dir, "interrupted" if interrupted else "failed")
+        raise
+    return run_dir
+
+
+def opening(
+    config: FinetuneConfig, trials: list[Trial], framed: Framed, pretrained: Pretrained
+) -> str:
+    """The lines a run begins with."""
+    parts = {name: getattr(framed, name) for name in ("train", "dev", "test")}
+    sizes = ", ".join(
+        f"{len(getattr(framed.examples, name)):,} {name} ({sum(f.tokens for f in part):,} tokens)"
+        for name, part in parts.items()
+    )
+    shape, rate = pretrained.model, config.optimizer.learning_rate
+    first = framed.train[0]
+    example = " ".join(pretrained.tokenizer.decode(first.ids[0].tolist()).split())
+    names, labels = (", ".join(x)[:200] for x in ([t.name for t in trials], framed.examples.labels))
+    rows = {
+        "run": f"{config.run_dir}, {len(trials)} trials: {names}",
+        "task": f"{config.task.name}, {config.task.kind}: {labels}",
+        "examples": sizes,
+        "encoder": f"{config.model}: {shape.architecture} {shape.layers} x {shape.hidden_size}",
+        "batch": f"{config.batch.sequences} examples, peak learning rate {rate:g}",
+        "example": example[:320],
+    }
+    notes = [f"note      {note}" for note in framed.examples.notes]
+    return "\n".join([*(f"{name:<10}{text}" for name, text in rows.items()), *notes, ""])
+
+
+def say_left(world: World, done: int, trials: int, seconds: float) -> None:
+    """How long the trials that are left will take."""
+    if world.is_main and done < trials:
+        left = duration(seconds / done * (trials - done))
+        print(f"trial {done} of {trials} is done; about {left} left", flush=True)
+
+
+def prepare(config: FinetuneConfig) -> tuple[Task, Any, Pretrained]:
+    """(task, its examples, the encoder), each checked."""
+    if not config.model:
+        raise InputError("model is missing: name a run folder, a Hugging Face folder or a hub name")
+    task = make_task(config.task, config.max_length)
+    pretrained = load_pretrained(config.model)
+    if config.max_length > pretrained.model.max_positions:
+        raise InputError(
+            f"max_length={config.max_length} is beyond the {pretrained.model.max_positions} "
+            f"positions of {config.model}: lower it"
+        )
+    return task, task.read(), pretrained
+
+
+def frame(task: Task, examples: Any, pretrained: Pretrained) -> Framed:
+    """The features of every split."""
+    tokenizer, segments = pretrained.tokenizer, pretrained.model.segment_types
+    splits = (examples.train, examples.dev, examples.test)
+    return Framed(examples, *(task.features(split, tokenizer, segments) for split in splits))
+
+
+def run_trial(
+    trial: Trial,
+    task: Task,
+    framed: Framed,
+    pretrained: Pretrained,
+    world: World,
+    identity: str,
+) -> None:
+    """Train one model and write what it found."""
+    run_dir = Path(trial.config.run_dir)
+    card = make_card(trial, framed, pretrained.model)
+    model = build_model(trial, card, framed, pretrained).to(world.device)
+    folder = run_dir / "trials" / trial.name
+    log = RunLog(folder, world.is_main, tensorboard=run_dir / "tensorboard" / trial.name)
+    try:
+        result = Runner(trial, task, framed, model, world, log).run()
+    finally:
+        log.close()
+    if world.is_main:
+        keep_best(run_dir, card, trial, result, pretrained, task.metric)
+        write_predictions(folder / "predictions.csv", task, framed, result)
+        write_result(folder, trial, result, identity)
+    world.barrier()
+
+
+def make_card(trial: Trial, framed: Framed, shape: ModelConfig) -> Card:
+    """What the model will be, its settings and scores still unknown."""
+    config = trial.config
+    rate = config.head.encoder_dropout
+    if rate is not None:
+        shape = replace(shape, dropout=rate, attention_dropout=rate)
+    labels = tuple(framed.examples.labels)
+    return Card(config.task, shape, config.head, labels, config.max_length, {}, {})
+
+
+def build_model(trial: Trial, card: Card, framed: Framed, pretrained: Pretrained):
+    """The encoder's weights (unless it is to forget them) under a new head."""
+    weights = pretrained.weights
+    balanced = None
+    if card.head.class_weights == "balanced":
+        targets = [int(feature.targets[0]) for feature in framed.train]
+        balanced = balanced_weights(targets, len(card.labels))
+    vocabulary_size = len(weights["encoder.embeddings.word.weight"])
+    model = make_task_model(card, pretrained.tokenizer, balanced, vocabulary_size)
+    initialise(model, card.model, trial.seed)
+    if not trial.config.reinitialise:
+        missing, _ = model.load_state_dict(inherited(weights), strict=False)
+        assert all(name.startswith("head.") for name in missing), missing
+    return model
+
+
+def inherited(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What a task model takes over: the encoder, and BERT's pooler where NSP trained one."""
+    kept = {name: w for name, w in weights.items() if name.startswith("encoder.")}
+    for kind in ("weight", "bias"):
+        pooler = weights.get(f"nsp_head.pooler.{kind}")
+        if pooler is not None:
+            kept[f"head.dense.{kind}"] = pooler
+    return kept
+
+
+def keep_best(
+    run_dir: Path, card: Card, trial: Trial, result: Result, pretrained: Pretrained, metric: str
+) -> None:
+    """Let the model take the place of `checkpoints/best` if its dev score is higher."""
+    folder = run_dir / "checkpoints" / "best"
+    scores = {"trial": trial.name, "dev": result.dev, "test": result.test}
+    if (folder / "finetuned.json").is_file():
+        before = json.loads((folder / "finetuned.json").read_text("utf-8"))["scores"]
+        if before["dev"][metric] >= result.dev[metric]:
+            return
+    card = replace(card, settings=result.settings, scores=scores)
+    save_finetuned(folder, card, pretrained.tokenizer, result.weights)
+
+
+def write_predictions(path: Path, task: Task, framed: Framed, result: Result) -> None:
+    """A line for every example of dev and test."""
+    splits, labels = framed.examples, framed.examples.labels
+    rows = [
+        {"split": name, **row}
+        for name, examples, answers in (
+            ("dev", splits.dev, result.dev_answers),
+            ("test", splits.test, result.test_answers),
+        )
+        for row in task.rows(examples, answers, labels)
+    ]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_result(folder: Path, trial: Trial, result: Result, identity: str) -> None:
+    """result.json, last: it marks the trial as done."""
+    content = {
+        "name": trial.name,
+        "point": trial.point,
+        "seed": trial.seed,
+        "dev": result.dev,
+        "test": result.test,
+        "settings": result.settings,
+        "best_step": result.step,
+        "epoch": result.epoch,
+        "seconds": result.seconds,
+        "fingerprint": trial.fingerprint(identity),
+    }
+    write_text(folder / "result.json", json.dumps(content, indent=1) + "\n")
+
+
+def is_done(run_dir: Path, trial: Trial, identity: str) -> bool:
+    """Whether a trial has its result."""
+    return (run_dir / "trials" / trial.name / "result.json").is_file()
+
+
+def check_run_dir(run_dir: Path, trials: list[Trial], identity: str) -> None:
+    """Raise `InputError` where `run_dir` holds trials of another configuration."""
+    for trial in trials:
+        path = run_dir / "trials" / trial.name / "result.json"
+        if path.is_file():
+            found = json.loads(path.read_text("utf-8"))["fingerprint"]
+            if found != trial.fingerprint(identity):
+                raise InputError(
+                    f"{path} is from another configuration or encoder: choose another run_dir, or "
+                    "remove this one"
+                )
+
+
+def digest(weights: dict[str, Tensor]) -> str:
+    """sha256 of all weights under their names."""
+    hasher = hashlib.sha256()
+    for name in sorted(weights):
+        hasher.update(name.encode())
+        hasher.update(weights[name].contiguous().numpy().tobytes())
+    return hasher.hexdigest()

@@ -1,0 +1,28 @@
+"""Fine-tune an encoder: `deepspeed launch/finetune.py --config finetune/tweets.yaml model=RUN`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if not __package__:  # a script's own folder would hide the package of the same name
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from configs.finetune_schema import FinetuneConfig
+from launch.command import config_parser, read_config, run
+
+
+def main() -> None:
+    """Read the configuration, join the other ranks, train every trial, report."""
+    parser = config_parser("finetune.py", "Fine-tune an encoder on a task.", FinetuneConfig)
+    config = read_config(parser.parse_intermixed_args(), FinetuneConfig)
+
+    from finetune.train import finetune
+    from pretrain.engine import world
+
+    finetune(config, world.start())
+    world.stop()
+
+
+if __name__ == "__main__":
+    run(main)

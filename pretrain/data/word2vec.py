@@ -1,0 +1,90 @@
+"""Word embeddings from counting company: word2vec on the tokens of a store, by gensim.
+
+An encoder's first few million tokens teach it little more than which words stand near which, and
+slowly. word2vec learns the same from a hundred times as many tokens a second.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from configs.files import written_aside
+from configs.schema import EmbeddingsConfig, PretrainConfig
+from pretrain.data.prepare import Corpus, say
+from pretrain.data.store import TokenStore
+
+NEGATIVE_SAMPLES = 5
+FREQUENT = 1e-3
+"""words above this share of the text are thinned out (Mikolov et al., 2013, section 2.3)"""
+LONGEST = 1000
+
+
+def word_vectors(config: PretrainConfig, corpus: Corpus) -> Tensor:
+    """float32 (vocabulary, hidden size): word2vec of the training tokens, zero for unseen ones.
+
+    Made once for each corpus and choice, and kept in `data.cache`; one rank makes, others wait.
+    """
+    width, size = config.model.hidden_size, corpus.tokenizer.vocabulary_size
+    identity = [corpus.fingerprint, width, config.seed, asdict(config.embeddings)]
+    name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
+    folder = Path(config.data.cache).expanduser() / "word2vec" / name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.is_dir():
+            say(f"word2vec on {corpus.train.token_count:,} tokens ...")
+            vectors = train_word2vec(Sentences(corpus.train), width, config.embeddings, config.seed)
+            table = np.zeros((size, width), np.float32)
+            for token, vector in vectors.items():
+                table[int(token)] = vector
+            with written_aside(folder) as aside:
+                np.save(aside / "vectors.npy", table)
+    return torch.from_numpy(np.load(folder / "vectors.npy"))
+
+
+class Sentences:
+    """The documents of a store as lists of words, each token's id being its word."""
+
+    def __init__(self, store: TokenStore) -> None:
+        self.store = store
+        self.names = [str(token) for token in range(len(store.unigram_counts))]
+
+    def __iter__(self) -> Iterator[list[str]]:
+        start = 0
+        for end in self.store.sentence_ends[self.store.document_ends - 1].tolist():
+            for first in range(start, end, LONGEST):
+                tokens = self.store.tokens(first, min(first + LONGEST, end))
+                yield [self.names[token] for token in tokens]
+            start = end
+
+
+def train_word2vec(
+    sentences: Iterable[list[str]], width: int, config: EmbeddingsConfig, seed: int
+) -> dict[str, np.ndarray]:
+    """Each word's vector, float32 (width), from negative sampling; equal for equal arguments.
+
+    One thread: with several, gensim's result depends on their race.
+    """
+    from gensim.models import Word2Vec
+
+    model = Word2Vec(
+        sentences,
+        vector_size=width,
+        window=config.window,
+        sg=int(config.skip_gram),
+        negative=NEGATIVE_SAMPLES,
+        sample=FREQUENT,
+        epochs=config.epochs,
+        min_count=1,
+        workers=1,
+        seed=seed,
+    )
+    return dict(zip(model.wv.index_to_key, model.wv.vectors))
