@@ -1,0 +1,99 @@
+"""An n-gram language model for every class: which of them would have said it?
+
+Probabilities are interpolated with absolute discounting (Ney et al., 1994): d is taken off every
+count, and what is gained goes to the next shorter history, at last to equal shares of the
+vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+DISCOUNT = 0.75
+START, END = "<s>", "</s>"
+
+
+class NgramModel:
+    """One language model.
+
+    Args:
+        texts: what it learns from.
+        order: n: words of a history plus one.
+        vocabulary: words that any text may hold, unknown ones counting as one more.
+    """
+
+    def __init__(self, texts: Sequence[str], order: int, vocabulary: int) -> None:
+        self.order, self.vocabulary = order, vocabulary
+        self.counts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+        self.tokens = 0
+        for text in texts:
+            for history, word in events(text, order):
+                self.tokens += 1
+                for start in range(order):
+                    self.counts[history[start:]][word] += 1
+        self.totals = {history: counter.total() for history, counter in self.counts.items()}
+
+    @property
+    def types(self) -> int:
+        """Different words that it has seen."""
+        return len(self.counts[()]) - (END in self.counts[()])
+
+    def probability(self, word: str, history: tuple[str, ...]) -> float:
+        """P(word | history), above 0 for every word."""
+        value = 1 / (self.vocabulary + 2)  # the unknown word and the end
+        for start in reversed(range(len(history) + 1)):
+            seen = self.counts.get(history[start:])
+            if seen:
+                total = self.totals[history[start:]]
+                own = max(seen[word] - DISCOUNT, 0) / total
+                value = own + DISCOUNT * len(seen) / total * value
+        return value
+
+    def log_probability(self, text: str) -> float:
+        """ln P(text), its end included."""
+        return sum(math.log(self.probability(w, h)) for h, w in events(text, self.order))
+
+
+class NgramClassifier:
+    """The class with the highest P(class) P(text | class)."""
+
+    def __init__(self, order: int = 2) -> None:
+        self.order = order
+
+    def fit(self, texts: Sequence[str], classes: Sequence[int]) -> NgramClassifier:
+        """One model a class."""
+        words = {word for text in texts for word in text.split()}
+        numbers = range(max(classes) + 1)
+        own = [[t for t, c in zip(texts, classes) if c == number] for number in numbers]
+        self.models = [NgramModel(part, self.order, len(words)) for part in own]
+        self.log_prior = np.log([len(part) / len(texts) for part in own])
+        return self
+
+    def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
+        """P(class | text), (texts, classes)."""
+        joint = self.log_prior + [[m.log_probability(t) for m in self.models] for t in texts]
+        powers = np.exp(joint - joint.max(1, keepdims=True))
+        return powers / powers.sum(1, keepdims=True)
+
+    def perplexities(self, texts: Sequence[str], classes: Sequence[int]) -> np.ndarray:
+        """(class of the text, class of the model): perplexity per word, ends included."""
+        numbers = range(len(self.models))
+        table = np.zeros((len(numbers), len(numbers)))
+        for row in numbers:
+            own = [text for text, c in zip(texts, classes) if c == row]
+            words = sum(len(text.split()) + 1 for text in own)
+            for column, model in enumerate(self.models):
+                total = sum(model.log_probability(text) for text in own)
+                table[row, column] = math.exp(-total / max(words, 1))
+        return table
+
+
+def events(text: str, order: int) -> Iterator[tuple[tuple[str, ...], str]]:
+    """(history of order - 1 words, word) for every word and the end."""
+    words = [START] * (order - 1) + text.lower().split() + [END]
+    for place in range(order - 1, len(words)):
+        yield tuple(words[place - order + 1 : place]), words[place]

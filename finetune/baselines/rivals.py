@@ -1,0 +1,177 @@
+"""The classical methods by name, and what each scores on a task's own split."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn.dummy import DummyClassifier
+from sklearn.pipeline import make_pipeline
+
+from configs.errors import InputError
+from configs.finetune_schema import FinetuneConfig
+from finetune.baselines import linear
+from finetune.baselines.bigru import BiGRUClassifier
+from finetune.baselines.features import PlainTfIdf, TfidfTransformer, bag_of_words
+from finetune.baselines.ngram_lm import NgramClassifier
+from finetune.example import Splits, TextExample
+from finetune.metrics import classification_scores, confusion
+from finetune.report.markdown import table
+from finetune.report.scores import Scores, TrialScores, split_fingerprint
+
+PAIR_MARK = " ||| "
+"""between the two texts of a pair"""
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A method: `make(seed)` has `fit(texts, classes)` and `predict` or `predict_proba`."""
+
+    make: Callable[[int], object]
+    is_random: bool = False
+    """whether seeds matter"""
+
+
+def _pipeline(*steps: object) -> object:
+    return make_pipeline(*steps)
+
+
+RIVALS = {
+    "majority": Rival(lambda seed: _pipeline(bag_of_words(), DummyClassifier())),
+    "one-hot": Rival(
+        lambda seed: _pipeline(bag_of_words(binary=True), linear.logistic_regression(seed))
+    ),
+    "bag-of-words": Rival(lambda seed: _pipeline(bag_of_words(), linear.logistic_regression(seed))),
+    "naive-bayes": Rival(lambda seed: _pipeline(bag_of_words(), linear.naive_bayes(seed))),
+    "tf-idf": Rival(
+        lambda seed: _pipeline(
+            bag_of_words(), PlainTfIdf(unit_length=True), linear.logistic_regression(seed)
+        )
+    ),
+    "n-grams": Rival(
+        lambda seed: _pipeline(
+            bag_of_words(ngram_range=(1, 3), min_df=2), linear.logistic_regression(seed)
+        )
+    ),
+    "svm-hinge": Rival(
+        lambda seed: _pipeline(bag_of_words(), PlainTfIdf(unit_length=True), linear.hinge_svm(seed))
+    ),
+    "svm-multiclass-hinge": Rival(
+        lambda seed: _pipeline(
+            bag_of_words(), PlainTfIdf(unit_length=True), linear.multiclass_hinge_svm(seed)
+        )
+    ),
+    "n-grams-svm": Rival(
+        lambda seed: _pipeline(
+            bag_of_words(ngram_range=(1, 2), min_df=2),
+            TfidfTransformer(sublinear_tf=True),
+            linear.squared_hinge_svm(seed),
+        )
+    ),
+    "characters-svm": Rival(
+        lambda seed: _pipeline(
+            bag_of_words(analyzer="char_wb", ngram_range=(2, 5), min_df=5),
+            TfidfTransformer(sublinear_tf=True),
+            linear.squared_hinge_svm(seed),
+        )
+    ),
+    "n-gram-lm": Rival(lambda seed: NgramClassifier()),
+    "word2vec-cbow-bigru": Rival(lambda seed: BiGRUClassifier(False, seed), is_random=True),
+    "word2vec-skipgram-bigru": Rival(lambda seed: BiGRUClassifier(True, seed), is_random=True),
+}
+
+
+def find_rivals(names: str) -> list[str]:
+    """`all`, or names with commas between them; `InputError` for one that is unknown."""
+    chosen = list(RIVALS) if names == "all" else names.split(",")
+    for name in chosen:
+        if name not in RIVALS:
+            raise InputError(f"--rivals {name}: no such rival: choose of {', '.join(RIVALS)}")
+    return chosen
+
+
+def run_rival(
+    name: str, config: FinetuneConfig, splits: Splits[TextExample], output: Path
+) -> Scores:
+    """Train and score one method with every seed; writes scores.json and predictions.csv."""
+    rival, labels = RIVALS[name], list(splits.labels)
+    seeds = config.seeds if rival.is_random else config.seeds[:1]
+    trials, predictions = [], np.zeros(0)
+    for seed in seeds:
+        started = time.monotonic()
+        model = rival.make(seed)
+        model.fit(texts_of(splits.train), targets_of(splits.train))
+        predictions = answers(model, splits.dev)
+        trials.append(
+            TrialScores(
+                name=f"seed={seed}",
+                seed=seed,
+                dev=scores_of(splits.dev, predictions, len(labels)),
+                test=scores_of(splits.test, answers(model, splits.test), len(labels))
+                if splits.test
+                else None,
+                seconds=time.monotonic() - started,
+                confusion=confusion(targets_of(splits.dev), predictions, len(labels)).tolist(),
+            )
+        )
+    split = split_fingerprint(example.id for example in splits.dev)
+    scores = Scores(name, config.task.name, "accuracy", labels, split, trials)
+    write_predictions(output / name, splits, predictions)
+    if isinstance(model, NgramClassifier):
+        (output / name / "statistics.md").write_text(statistics(model, splits), encoding="utf-8")
+    scores.write(output / name)
+    return scores
+
+
+def texts_of(examples: Sequence[TextExample]) -> list[str]:
+    """What a method reads."""
+    return [e.text if e.pair is None else f"{e.text}{PAIR_MARK}{e.pair}" for e in examples]
+
+
+def targets_of(examples: Sequence[TextExample]) -> list[int]:
+    """The classes."""
+    return [int(example.target) for example in examples]
+
+
+def answers(model: object, examples: Sequence[TextExample]) -> np.ndarray:
+    """The class of each example."""
+    texts = texts_of(examples)
+    if isinstance(model, (BiGRUClassifier, NgramClassifier)):
+        return model.predict_proba(texts).argmax(1)
+    return model.predict(texts)
+
+
+def scores_of(
+    examples: Sequence[TextExample], predictions: np.ndarray, classes: int
+) -> dict[str, float]:
+    """The metrics that encoders are scored by."""
+    return classification_scores(targets_of(examples), predictions, classes)
+
+
+def write_predictions(folder: Path, splits: Splits[TextExample], predictions: np.ndarray) -> None:
+    """The last seed's answers on dev."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "predictions.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "label", "prediction"])
+        for example, place in zip(splits.dev, predictions):
+            writer.writerow([example.id, splits.labels[example.target], splits.labels[place]])
+
+
+def statistics(model: NgramClassifier, splits: Splits[TextExample]) -> str:
+    """Types, tokens and perplexities of the classes' language models, as Markdown."""
+    labels = splits.labels
+    sizes = [[label, m.types, m.tokens] for label, m in zip(labels, model.models)]
+    perplexities = model.perplexities(texts_of(splits.dev), targets_of(splits.dev))
+    rows = [[label, *(f"{value:.0f}" for value in row)] for label, row in zip(labels, perplexities)]
+    return "\n\n".join(
+        [
+            table(["class", "words", "tokens, ends included"], sizes),
+            "Perplexity per word of dev texts (rows) under each class's model (columns):",
+            table(["", *labels], rows) + "\n",
+        ]
+    )

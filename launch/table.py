@@ -1,0 +1,32 @@
+"""All methods in one table: `python launch/table.py --runs runs/tweets runs/baselines/tweets`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+if not __package__:  # a script's own folder would hide the package of the same name
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from launch.command import run
+
+
+def main() -> None:
+    """Collect every scores.json below the given folders; refuses to mix dev splits."""
+    parser = argparse.ArgumentParser(prog="table.py", description=__doc__)
+    parser.add_argument("--runs", required=True, nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="a .md; default: printed only")
+    arguments = parser.parse_args()
+
+    from configs.files import write_text
+    from finetune.report.table import comparison
+
+    text = comparison(arguments.runs)
+    print(text)
+    if arguments.output:
+        write_text(arguments.output, text)
+
+
+if __name__ == "__main__":
+    run(main)
