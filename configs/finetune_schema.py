@@ -108,6 +108,9 @@ class TaskConfig:
     """all labels, in the order of tables; null: those of train, sorted"""
     merge: dict[str, str] = field(default_factory=dict)
     """labels to count as others, e.g. {Extremely Positive: Positive}"""
+    unmerged: Optional[str] = None
+    """name of the task with all labels: the model then learns those, merged ones add up their
+    probabilities, and both tasks are scored; null: labels are merged before anything is learnt"""
     metric: Optional[str] = None
     """what dev scores are compared by; null: accuracy, pearson, f1 by kind"""
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
@@ -128,6 +131,10 @@ class TaskConfig:
         )
         require(self.longest_answer >= 1, "task.longest_answer must be at least 1")
         require(self.stride >= 0, "task.stride must not be negative")
+        require(
+            self.unmerged is None or (self.kind == "classification" and bool(self.merge)),
+            "task.unmerged needs task.merge: say which labels are merged",
+        )
         for old, new in self.merge.items():
             require(
                 self.labels is None or new in self.labels,

@@ -61,7 +61,7 @@ class Finetuned:
 
     @property
     def task(self) -> Task:
-        return make_task(self.card.task, self.card.max_length)
+        return make_task(self.card.task, self.card.max_length, self.card.labels)
 
     def answers(self, examples: Sequence[Any], sequences: int = 32) -> list[Any]:
         """The task's answers for examples without targets, `sequences` at a time."""
@@ -125,7 +125,7 @@ def make_task_model(
 ) -> TaskModel:
     """The model of a card, its weights not yet set."""
     kind = card.task.kind
-    outputs = make_task(card.task, card.max_length).outputs(card.labels)
+    outputs = make_task(card.task, card.max_length, card.labels).outputs
     return TaskModel(
         card.model,
         vocabulary_size or tokenizer.vocabulary_size,

@@ -72,9 +72,9 @@ def predict(model: Finetuned, rows: Iterable[Row], block: int) -> Iterator[dict[
         examples = [make(str(number + place), row) for place, row in enumerate(chunk, start=1)]
         number += len(chunk)
         answers = model.answers(examples, block)
-        for row, line in zip(chunk, model.task.rows(examples, answers, model.card.labels)):
-            line.pop("label", None)
-            yield {**line, "text": row.text}
+        for row, line in zip(chunk, model.task.rows(examples, answers)):
+            known = {name: value for name, value in line.items() if not name.endswith("label")}
+            yield {**known, "text": row.text}
 
 
 def example_maker(model: Finetuned):

@@ -197,14 +197,14 @@ def keep_best(
 
 def write_predictions(path: Path, task: Task, framed: Framed, result: Result) -> None:
     """A line for every example of dev and test."""
-    splits, labels = framed.examples, framed.examples.labels
+    splits = framed.examples
     rows = [
         {"split": name, **row}
         for name, examples, answers in (
             ("dev", splits.dev, result.dev_answers),
             ("test", splits.test, result.test_answers),
         )
-        for row in task.rows(examples, answers, labels)
+        for row in task.rows(examples, answers)
     ]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))

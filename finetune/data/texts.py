@@ -65,14 +65,20 @@ class TextReader:
         """The configuration's labels, or those of the training file; none for numbers."""
         if self.config.kind == "regression":
             return ()
-        if self.config.labels:
+        if self.config.labels and not self.config.unmerged:
             return tuple(self.config.labels)
-        return tuple(sorted({self.label(row) for row in train.rows}))
+        found = sorted({self.label(row) for row in train.rows})
+        order = self.config.labels
+        if not order:
+            return tuple(found)
+        merged = {label: self.config.merge.get(label, label) for label in found}
+        known = [label for label in found if merged[label] in order]
+        return tuple(sorted(known, key=lambda label: order.index(merged[label])))
 
     def label(self, row: dict[str, str]) -> str:
-        """A row's label after merging."""
+        """A row's label, merged unless the model is to learn all."""
         value = row[self.config.label]
-        return self.config.merge.get(value, value)
+        return value if self.config.unmerged else self.config.merge.get(value, value)
 
     def strata(self, table: Table) -> list[str]:
         """What the dev split keeps the balance of: labels as they stand in the file."""

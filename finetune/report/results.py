@@ -22,6 +22,7 @@ from finetune.report.markdown import confusion_table, percent, table
 from finetune.report.plots import plot_calibration, plot_confusion, plot_trials
 from finetune.report.scores import Scores, TrialScores, split_fingerprint, summary
 from finetune.tasks.base import Task
+from finetune.tasks.text import UNMERGED
 from pretrain.engine.log import read_metrics
 
 ERRORS = 15
@@ -56,13 +57,15 @@ class Classified:
     probabilities_NC: np.ndarray
 
     @classmethod
-    def of(cls, rows: Sequence[dict[str, str]], labels: Sequence[str]) -> Classified:
-        """From lines of predictions.csv."""
+    def of(
+        cls, rows: Sequence[dict[str, str]], labels: Sequence[str], prefix: str = ""
+    ) -> Classified:
+        """From lines of predictions.csv, columns of the given prefix."""
         places = {label: place for place, label in enumerate(labels)}
-        probabilities = [[float(row[f"p({label})"]) for label in labels] for row in rows]
+        probabilities = [[float(row[f"{prefix}p({label})"]) for label in labels] for row in rows]
         return cls(
-            [places[row["label"]] for row in rows],
-            [places[row["prediction"]] for row in rows],
+            [places[row[f"{prefix}label"]] for row in rows],
+            [places[row[f"{prefix}prediction"]] for row in rows],
             np.array(probabilities),
         )
 
@@ -95,7 +98,7 @@ def write_report(
     for name in ("dev", "test"):
         rows, examples = best.split(name), getattr(splits, name)
         if rows and config.task.kind == "classification":
-            parts += classification_part(run_dir, name, rows, examples, splits.labels)
+            parts += classification_part(run_dir, name, rows, examples, task.shown_labels)
         elif rows:
             parts += [f"### Some answers on {name}", sample_answers(rows, examples)]
     write_text(run_dir / "report.md", "\n\n".join(parts) + "\n")
@@ -216,23 +219,30 @@ def dev_curves(trials: Sequence[TrialFolder], metric: str) -> dict[str, list[tup
 def write_scores(
     run_dir: Path, config: FinetuneConfig, task: Task, splits: Splits, trials: Sequence[TrialFolder]
 ) -> None:
-    """scores.json, for tables over many runs."""
-    found = []
-    for trial in trials:
-        result, matrix = trial.result, []
-        if config.task.kind == "classification":
-            answers = Classified.of(trial.split("dev"), splits.labels)
-            matrix = confusion(answers.gold, answers.predicted, len(splits.labels)).tolist()
-        found.append(
-            TrialScores(
-                result["name"],
-                result["seed"],
-                result["dev"],
-                result["test"],
-                result["seconds"],
-                matrix,
-            )
-        )
-    fingerprint = split_fingerprint(example.id for example in splits.dev)
-    name, labels = run_dir.name, list(splits.labels)
-    Scores(name, config.task.name, task.metric, labels, fingerprint, found).write(run_dir)
+    """scores.json, for tables over many runs; another in unmerged/ for a task with all labels."""
+    split = split_fingerprint(example.id for example in splits.dev)
+    common = dict(method=run_dir.name, metric=task.metric, split=split)
+    labels = task.shown_labels
+    found = [trial_scores(trial, "", labels, config.task.kind) for trial in trials]
+    Scores(task=config.task.name, labels=list(labels), trials=found, **common).write(run_dir)
+    if config.task.unmerged:
+        found = [trial_scores(t, UNMERGED, task.labels, config.task.kind) for t in trials]
+        scores = Scores(task=config.task.unmerged, labels=list(task.labels), trials=found, **common)
+        scores.write(run_dir / "unmerged")
+
+
+def trial_scores(trial: TrialFolder, prefix: str, labels: Sequence[str], kind: str) -> TrialScores:
+    """A trial's scores of the metrics with a prefix; of those with none for an empty one."""
+    result, matrix = trial.result, []
+    if kind == "classification":
+        answers = Classified.of(trial.split("dev"), labels, prefix)
+        matrix = confusion(answers.gold, answers.predicted, len(labels)).tolist()
+
+    def own(scores: dict[str, float] | None) -> dict[str, float] | None:
+        chosen = {k: v for k, v in (scores or {}).items() if k.startswith(prefix or "")}
+        if not prefix:
+            chosen = {k: v for k, v in chosen.items() if not k.startswith(UNMERGED)}
+        return {k.removeprefix(prefix): v for k, v in chosen.items()} or None
+
+    dev, test = own(result["dev"]), own(result["test"])
+    return TrialScores(result["name"], result["seed"], dev, test, result["seconds"], matrix)

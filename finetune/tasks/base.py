@@ -22,8 +22,9 @@ class Task(ABC):
 
     default_metric: ClassVar[str]
 
-    def __init__(self, config: TaskConfig, max_length: int) -> None:
-        self.config, self.max_length = config, max_length
+    def __init__(self, config: TaskConfig, max_length: int, labels: Sequence[str] = ()) -> None:
+        """`labels` are those of a model that was trained before; `read` finds them anew."""
+        self.config, self.max_length, self.labels = config, max_length, tuple(labels)
 
     @property
     def metric(self) -> str:
@@ -34,9 +35,15 @@ class Task(ABC):
     def read(self) -> Splits:
         """The examples. `InputError` names file and row of the first that is wrong."""
 
+    @property
     @abstractmethod
-    def outputs(self, labels: Sequence[str]) -> int:
+    def outputs(self) -> int:
         """Width of the head's last linear map."""
+
+    @property
+    def shown_labels(self) -> tuple[str, ...]:
+        """The labels of tables and predictions: those learnt, but for merged ones."""
+        return self.labels
 
     @abstractmethod
     def features(
@@ -68,7 +75,5 @@ class Task(ABC):
         """Every metric by name, in [0, 1] or [-1, 1] for correlations; `self.metric` is one."""
 
     @abstractmethod
-    def rows(
-        self, examples: Sequence[Any], answers: Sequence[Any], labels: Sequence[str]
-    ) -> Iterator[dict[str, object]]:
+    def rows(self, examples: Sequence[Any], answers: Sequence[Any]) -> Iterator[dict[str, object]]:
         """Lines of predictions.csv: id, label (where known), prediction, probabilities."""

@@ -47,7 +47,8 @@ class ChoiceTask(Task):
             raise InputError(f"{folder / config.train}: too few passages for train and dev")
         return Splits(train, dev, test)
 
-    def outputs(self, labels: Sequence[str]) -> int:
+    @property
+    def outputs(self) -> int:
         return 1
 
     def features(
@@ -91,7 +92,6 @@ class ChoiceTask(Task):
         self,
         examples: Sequence[ChoiceExample],
         answers: Sequence[np.ndarray],
-        labels: Sequence[str],
     ) -> Iterator[dict[str, object]]:
         for example, answer in zip(examples, answers):
             letters = [chr(ord("A") + place) for place in range(len(answer))]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from configs.finetune_schema import TaskConfig
 from finetune.tasks.base import Task
 from finetune.tasks.choice import ChoiceTask
@@ -18,6 +20,6 @@ KINDS: dict[str, type[Task]] = {
 }
 
 
-def make_task(config: TaskConfig, max_length: int) -> Task:
-    """The task that a configuration describes."""
-    return KINDS[config.kind](config, max_length)
+def make_task(config: TaskConfig, max_length: int, labels: Sequence[str] = ()) -> Task:
+    """The task that a configuration describes; `labels` as in `Task`."""
+    return KINDS[config.kind](config, max_length, labels)

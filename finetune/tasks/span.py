@@ -77,7 +77,8 @@ class SpanTask(Task):
         ]
         return Splits(*splits, (), tuple(notes))
 
-    def outputs(self, labels: Sequence[str]) -> int:
+    @property
+    def outputs(self) -> int:
         return 2
 
     def features(
@@ -168,7 +169,6 @@ class SpanTask(Task):
         self,
         examples: Sequence[SpanExample],
         answers: Sequence[SpanAnswer],
-        labels: Sequence[str],
     ) -> Iterator[dict[str, object]]:
         for example, answer in zip(examples, answers):
             gold = example.answers[0][0] if example.answers else ""

@@ -67,10 +67,9 @@ class TaggingTask(Task):
         targets = tuple(places[label] for label in sentence.labels)
         return TagExample(sentence.where, sentence.where, sentence.words, targets)
 
-    def outputs(self, labels: Sequence[str]) -> int:
-        # A model that is loaded again has not read the files.
-        self.labels = tuple(labels)
-        return len(labels)
+    @property
+    def outputs(self) -> int:
+        return len(self.labels)
 
     def features(
         self, examples: Sequence[TagExample], tokenizer: Tokenizer, segment_types: int
@@ -155,13 +154,13 @@ class TaggingTask(Task):
         return tagging_scores(gold, named)
 
     def rows(
-        self, examples: Sequence[TagExample], answers: Sequence[list[int]], labels: Sequence[str]
+        self, examples: Sequence[TagExample], answers: Sequence[list[int]]
     ) -> Iterator[dict[str, object]]:
         gap = "" if self.config.joined_characters else " "
         for example, answer in zip(examples, answers):
             yield {
                 "id": example.id,
                 "words": gap.join(example.words),
-                "label": " ".join(labels[place] for place in example.targets),
-                "prediction": " ".join(labels[place] for place in answer),
+                "label": " ".join(self.labels[place] for place in example.targets),
+                "prediction": " ".join(self.labels[place] for place in answer),
             }

@@ -14,6 +14,8 @@ from finetune.tasks.base import Task
 from finetune.tasks.framing import frame
 from tokenizer.base import Tokenizer
 
+UNMERGED = "unmerged_"
+
 
 class TextTask(Task):
     """What classification and regression share."""
@@ -21,7 +23,9 @@ class TextTask(Task):
     target_type: type
 
     def read(self) -> Splits[TextExample]:
-        return read_text_splits(self.config)
+        splits = read_text_splits(self.config)
+        self.labels = splits.labels
+        return splits
 
     def features(
         self, examples: Sequence[TextExample], tokenizer: Tokenizer, segment_types: int
@@ -45,13 +49,29 @@ class TextTask(Task):
 
 
 class ClassificationTask(TextTask):
-    """An answer is the classes' probabilities, float32 (C)."""
+    """An answer is the probabilities of all labels, float32 (C).
+
+    With `task.unmerged` the model learns labels that are merged only in its answers' rows and
+    scores; those of the unmerged task bear `UNMERGED` in their names.
+    """
 
     default_metric = "accuracy"
     target_type = np.int64
 
-    def outputs(self, labels: Sequence[str]) -> int:
-        return len(labels)
+    @property
+    def outputs(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shown_labels(self) -> tuple[str, ...]:
+        merged = [self.config.merge.get(label, label) for label in self.labels]
+        return tuple(dict.fromkeys(merged))
+
+    @property
+    def places(self) -> list[int]:
+        """Of every label learnt, its place among those shown."""
+        shown = self.shown_labels
+        return [shown.index(self.config.merge.get(label, label)) for label in self.labels]
 
     def answers(
         self,
@@ -62,24 +82,43 @@ class ClassificationTask(TextTask):
     ) -> list[np.ndarray]:
         return [softmax(row) for row in logits]
 
+    def merged(self, answer: np.ndarray) -> np.ndarray:
+        """The probabilities of the labels shown."""
+        return np.bincount(self.places, answer, len(self.shown_labels))
+
     def scores(
         self, examples: Sequence[TextExample], answers: Sequence[np.ndarray]
     ) -> dict[str, float]:
-        gold = [example.target for example in examples]
+        fine, places = [example.target for example in examples], self.places
+        gold = [places[target] for target in fine]
+        predicted = [int(self.merged(answer).argmax()) for answer in answers]
+        scores = classification_scores(gold, predicted, len(self.shown_labels))
+        if not self.config.unmerged:
+            return scores
         predicted = [int(answer.argmax()) for answer in answers]
-        return classification_scores(gold, predicted, len(answers[0]))
+        unmerged = classification_scores(fine, predicted, len(self.labels))
+        return scores | {f"{UNMERGED}{name}": value for name, value in unmerged.items()}
 
     def rows(
-        self,
-        examples: Sequence[TextExample],
-        answers: Sequence[np.ndarray],
-        labels: Sequence[str],
+        self, examples: Sequence[TextExample], answers: Sequence[np.ndarray]
     ) -> Iterator[dict[str, object]]:
         for example, answer in zip(examples, answers):
-            known = {} if example.target is None else {"label": labels[example.target]}
-            probabilities = {f"p({label})": round(float(p), 6) for label, p in zip(labels, answer)}
-            prediction = labels[int(answer.argmax())]
-            yield {"id": example.id, **known, "prediction": prediction, **probabilities}
+            place = example.target
+            known = None if place is None else self.places[place]
+            row = {"id": example.id, **row_of(self.merged(answer), known, self.shown_labels)}
+            if self.config.unmerged:
+                fine = row_of(answer, place, self.labels)
+                row |= {f"{UNMERGED}{name}": value for name, value in fine.items()}
+            yield row
+
+
+def row_of(
+    probabilities: np.ndarray, target: int | None, labels: Sequence[str]
+) -> dict[str, object]:
+    """Columns label (where known), prediction, and p(...) of each label."""
+    known = {} if target is None else {"label": labels[target]}
+    shares = {f"p({label})": round(float(p), 6) for label, p in zip(labels, probabilities)}
+    return {**known, "prediction": labels[int(probabilities.argmax())], **shares}
 
 
 class RegressionTask(TextTask):
@@ -88,7 +127,8 @@ class RegressionTask(TextTask):
     default_metric = "pearson"
     target_type = np.float32
 
-    def outputs(self, labels: Sequence[str]) -> int:
+    @property
+    def outputs(self) -> int:
         return 1
 
     def answers(
@@ -104,7 +144,7 @@ class RegressionTask(TextTask):
         return regression_scores([example.target for example in examples], answers)
 
     def rows(
-        self, examples: Sequence[TextExample], answers: Sequence[float], labels: Sequence[str]
+        self, examples: Sequence[TextExample], answers: Sequence[float]
     ) -> Iterator[dict[str, object]]:
         for example, answer in zip(examples, answers):
             known = {} if example.target is None else {"label": example.target}
