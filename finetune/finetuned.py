@@ -85,14 +85,20 @@ def save_finetuned(
         tokenizer.save(aside / "tokenizer")
 
 
+def find_finetuned(path: Path) -> Path | None:
+    """The folder of the model in `path`: a fine-tuning run, or the folder itself."""
+    folders = (path, path / "checkpoints" / "best")
+    return next((folder for folder in folders if (folder / CARD).is_file()), None)
+
+
 def load_finetuned(path: Path) -> Finetuned:
     """The model in `path`: a fine-tuning run, or the folder in it.
 
     Raises:
         InputError: there is none, or it is damaged.
     """
-    folder = path if (path / CARD).is_file() else path / "checkpoints" / "best"
-    if not (folder / CARD).is_file():
+    folder = find_finetuned(path)
+    if folder is None:
         raise InputError(
             f"--model {path}: no fine-tuned model ({CARD} is missing): name the run folder of a "
             "finished launch/finetune.py"

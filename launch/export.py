@@ -1,4 +1,4 @@
-"""Turn a run's last checkpoint into a Hugging Face folder."""
+"""Turn a run's model into a Hugging Face folder or ONNX graphs."""
 
 from __future__ import annotations
 
@@ -13,19 +13,26 @@ from launch.command import run
 
 
 def main() -> None:
-    """Rebuild the model of the run, load its newest whole checkpoint, write the folder."""
+    """A pretraining run: its newest whole checkpoint; a fine-tuning run: its best model."""
     parser = argparse.ArgumentParser(prog="export.py", description=__doc__)
     parser.add_argument("--model", required=True, type=Path, metavar="RUN", help="a run folder")
     parser.add_argument("--output", required=True, type=Path, metavar="FOLDER")
-    parser.add_argument("--format", choices=["huggingface"], default="huggingface")
+    parser.add_argument("--format", choices=["huggingface", "onnx"], default="huggingface")
     arguments = parser.parse_args()
 
-    from pretrain.engine.export import check_output, export_run
+    from finetune.export import export_huggingface, export_onnx
+    from finetune.finetuned import find_finetuned, load_finetuned
+    from pretrain.engine.export import check_output, export_run, export_run_onnx
 
     check_output(arguments.output)
-
-    path = export_run(arguments.model, arguments.output)
-    print(f"{path} -> {arguments.output}")
+    is_onnx = arguments.format == "onnx"
+    source = find_finetuned(arguments.model)
+    if source:
+        (export_onnx if is_onnx else export_huggingface)(load_finetuned(source), arguments.output)
+    else:
+        export = export_run_onnx if is_onnx else export_run
+        source = export(arguments.model, arguments.output)
+    print(f"{source} -> {arguments.output}")
 
 
 if __name__ == "__main__":

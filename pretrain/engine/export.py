@@ -1,4 +1,4 @@
-"""A trained encoder as a Hugging Face folder: safetensors, config.json and tokenizer files."""
+"""A trained encoder as a Hugging Face folder (safetensors) or as ONNX graphs, with its tokenizer."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from configs.loader import load_config
 from configs.schema import PretrainConfig
 from pretrain.engine import checkpoint
 from pretrain.engine.assemble import make_model
+from pretrain.engine.onnx import PaddedEncoder, PaddedMLM, write_onnx
 from pretrain.engine.tensors import write_tensors
 from pretrain.model.convert import huggingface_config, to_huggingface
 from pretrain.model.pretraining import PretrainingModel
@@ -30,21 +31,29 @@ def export_model(
     with written_aside(folder) as aside:
         weights = {name: w.cpu().contiguous() for name, w in to_huggingface(model).items()}
         write_tensors(aside / "model.safetensors", weights)
-        huggingface = huggingface_config(
-            config.model,
-            tokenizer.vocabulary_size,
-            tokenizer.special,
-            config.next_sentence_prediction,
-        )
-        (aside / "config.json").write_text(json.dumps(huggingface, indent=2), encoding="utf-8")
-        tokenizer.export_huggingface(
-            aside, max_length=config.model.max_positions, segment_types=config.model.segment_types
-        )
+        write_config(aside, config, tokenizer)
+
+
+def write_config(folder: Path, config: PretrainConfig, tokenizer: Tokenizer) -> None:
+    """config.json and the tokenizer's files."""
+    huggingface = huggingface_config(
+        config.model,
+        tokenizer.vocabulary_size,
+        tokenizer.special,
+        config.next_sentence_prediction,
+    )
+    (folder / "config.json").write_text(json.dumps(huggingface, indent=2), encoding="utf-8")
+    tokenizer.export_huggingface(
+        folder, max_length=config.model.max_positions, segment_types=config.model.segment_types
+    )
 
 
 def check_output(folder: Path) -> None:
     """Raise `InputError` where an export to `folder` would replace anything but an export."""
-    is_export = (folder / "config.json").is_file() and (folder / "model.safetensors").is_file()
+    weights = ("model.safetensors", "encoder.onnx")
+    is_export = (folder / "config.json").is_file() and any(
+        (folder / name).is_file() for name in weights
+    )
     is_free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
     if not (is_free or is_export):
         raise InputError(f"--output {folder} holds something else: name a new folder")
@@ -56,6 +65,24 @@ def export_run(run_dir: Path, folder: Path) -> Path:
     Raises:
         InputError: `run_dir` is no run folder, or holds no whole checkpoint.
     """
+    found, model, config, tokenizer = open_run(run_dir)
+    export_model(folder, model, config, tokenizer)
+    return found
+
+
+def export_run_onnx(run_dir: Path, folder: Path) -> Path:
+    """The same as encoder.onnx and mlm.onnx, with the tokenizer's files."""
+    found, model, config, tokenizer = open_run(run_dir)
+    with written_aside(folder) as aside:
+        encoder = PaddedEncoder(model.encoder)
+        write_onnx(aside / "encoder.onnx", encoder, ("last_hidden_state",), per_token=True)
+        write_onnx(aside / "mlm.onnx", PaddedMLM(model), ("logits",), per_token=True)
+        write_config(aside, config, tokenizer)
+    return found
+
+
+def open_run(run_dir: Path) -> tuple[Path, PretrainingModel, PretrainConfig, Tokenizer]:
+    """(newest whole checkpoint, its model, the run's configuration and tokenizer)."""
     if not (run_dir / "config.yaml").is_file():
         raise InputError(f"--model {run_dir}: no run folder (config.yaml is missing)")
     found = checkpoint.find_last(run_dir / "checkpoints")
@@ -65,5 +92,4 @@ def export_run(run_dir: Path, folder: Path) -> Path:
     tokenizer = load_tokenizer(run_dir / "tokenizer")
     model = make_model(config, tokenizer)
     model.load_state_dict(load_file(found / "model.safetensors"))
-    export_model(folder, model, config, tokenizer)
-    return found
+    return found, model, config, tokenizer

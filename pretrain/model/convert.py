@@ -61,9 +61,20 @@ OLD_KINDS = {"gamma": "weight", "beta": "bias"}
 
 def to_huggingface(model: PretrainingModel) -> dict[str, Tensor]:
     """The model's weights under Hugging Face's names."""
-    config, converted = model.config, {}
-    stems = _stems(config.layers, config.architecture)
-    for name, tensor in model.state_dict().items():
+    config = model.config
+    return renamed(model.state_dict(), config, HEADS[config.architecture])
+
+
+def renamed(
+    weights: Mapping[str, Tensor], config: ModelConfig, heads: Mapping[str, str]
+) -> dict[str, Tensor]:
+    """An encoder's and its heads' weights under Hugging Face's names.
+
+    Args:
+        heads: our names of the heads' parts to theirs, without the final `.weight` or `.bias`.
+    """
+    stems, converted = _stems(config.layers, config.architecture) | heads, {}
+    for name, tensor in weights.items():
         stem, _, kind = name.rpartition(".")
         stem = stems[stem]
         if stem.endswith(FUSED):
@@ -89,7 +100,7 @@ def from_huggingface(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     layers = sum(name.endswith(f"{FUSED}.weight") for name in weights)
     converted = {
         f"{ours}.{kind}": weights[f"{theirs}.{kind}"]
-        for ours, theirs in _stems(layers, architecture).items()
+        for ours, theirs in (_stems(layers, architecture) | HEADS[architecture]).items()
         for kind in ("weight", "bias")
         if f"{theirs}.{kind}" in weights
     }
@@ -163,7 +174,7 @@ def model_config(content: Mapping[str, Any]) -> ModelConfig:
 
 
 def _stems(layers: int, architecture: str) -> dict[str, str]:
-    """Our names to theirs, without the final `.weight` or `.bias`."""
+    """Our names of an encoder's parts to theirs, without the final `.weight` or `.bias`."""
     stems = {
         f"encoder.embeddings.{ours}": f"{architecture}.embeddings.{theirs}"
         for ours, theirs in EMBEDDINGS.items()
@@ -173,7 +184,7 @@ def _stems(layers: int, architecture: str) -> dict[str, str]:
             stems[f"encoder.layers.{index}.{ours}"] = (
                 f"{architecture}.encoder.layer.{index}.{theirs}"
             )
-    return stems | HEADS[architecture]
+    return stems
 
 
 def _modern(name: str, architecture: str) -> str:

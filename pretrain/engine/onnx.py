@@ -1,0 +1,95 @@
+"""Models as ONNX graphs: padded in, padded out, batch and length dynamic.
+
+Axes: B sequences, L longest sequence, D hidden size, H heads, K head size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pretrain.model.encoder import Encoder, Layer
+from pretrain.model.pretraining import PretrainingModel
+
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+OPSET = 18
+
+
+class PaddedEncoder(nn.Module):
+    """The encoder's computation on padded input, from the same parameters, in evaluation.
+
+    Sequences stand at the left; where `attention_mask` is 0 there is no token.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, ids_BL: Tensor, mask_BL: Tensor, segments_BL: Tensor) -> Tensor:
+        """(B, L, D)."""
+        parts = self.encoder.embeddings
+        places_L = torch.arange(ids_BL.shape[1], device=ids_BL.device) + parts.first_position
+        # A model with one segment type ignores the segments, as the flat encoder does.
+        segments_BL = segments_BL * (len(parts.segment.weight) - 1)
+        summed = parts.word(ids_BL) + parts.position(places_L) + parts.segment(segments_BL)
+        hidden_BLD = parts.norm(summed)
+        bias_B11L = (1.0 - mask_BL[:, None, None].to(hidden_BLD.dtype)) * -1e9
+        for layer in self.encoder.layers:
+            hidden_BLD = padded_layer(layer, hidden_BLD, bias_B11L)
+        return hidden_BLD
+
+
+def padded_layer(layer: Layer, hidden_BLD: Tensor, bias_B11L: Tensor) -> Tensor:
+    """One layer without dropout."""
+    query, key, value = (
+        part.unflatten(-1, (layer.heads, -1)).transpose(1, 2)
+        for part in layer.qkv(hidden_BLD).chunk(3, -1)
+    )
+    scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5 + bias_B11L
+    context = (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
+    hidden_BLD = layer.attention_norm(hidden_BLD + layer.attention_output(context))
+    inner = F.gelu(layer.feed_forward_inner(hidden_BLD))
+    return layer.feed_forward_norm(hidden_BLD + layer.feed_forward_output(inner))
+
+
+class PaddedMLM(nn.Module):
+    """Encoder and MLM head for every position."""
+
+    def __init__(self, model: PretrainingModel) -> None:
+        super().__init__()
+        self.encoder, self.head = PaddedEncoder(model.encoder), model.mlm_head
+
+    def forward(self, ids_BL: Tensor, mask_BL: Tensor, segments_BL: Tensor) -> Tensor:
+        """Logits (B, L, V)."""
+        hidden_BLD = self.encoder(ids_BL, mask_BL, segments_BL)
+        return self.head(hidden_BLD, self.encoder.encoder.embeddings.word.weight)
+
+
+def write_onnx(path: Path, module: nn.Module, outputs: tuple[str, ...], per_token: bool) -> None:
+    """Write one graph that takes `INPUTS`, int64 (B, L).
+
+    Args:
+        module: from three tensors to one, or a tuple of as many as `outputs`.
+        per_token: whether the outputs have the axis L.
+    """
+    module = module.eval().cpu()
+    example = tuple(torch.ones(2, 8, dtype=torch.int64) for _ in INPUTS)
+    axes = {0: "batch", 1: "length"}
+    dynamic = {name: axes for name in INPUTS}
+    dynamic |= {name: axes if per_token else {0: "batch"} for name in outputs}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            example,
+            str(path),
+            input_names=list(INPUTS),
+            output_names=list(outputs),
+            dynamic_axes=dynamic,
+            opset_version=OPSET,
+            dynamo=False,
+        )
