@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.finetuning import write_task
+
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
 """real corpora, beside the project where there are any"""
@@ -86,6 +88,30 @@ class Command:
             os.killpg(self.process.pid, signal.SIGKILL)
         except ProcessLookupError:
             return
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny, tmp_path_factory) -> Path:
+    """The folder of a finished pretraining run: byte-level BPE, two layers of width 64."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    done = Command("pretrain.py", "--config", tiny, cwd=folder).finish()
+    assert done.returncode == 0, done.stderr
+    return folder / "runs" / "tiny"
+
+
+@pytest.fixture(scope="session")
+def tiny_task(tiny_run, tmp_path_factory) -> Path:
+    """The path of a configuration that fine-tunes `tiny_run` on three topics in seconds."""
+    return write_task(tmp_path_factory.mktemp("topics"), tiny_run)
+
+
+@pytest.fixture(scope="session")
+def tiny_finetuned(tiny_task, tmp_path_factory) -> Path:
+    """The folder of a finished fine-tuning run of `tiny_task`."""
+    folder = tmp_path_factory.mktemp("finetuned")
+    done = Command("finetune.py", "--config", tiny_task, "run_dir=run", cwd=folder).finish()
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
 
 
 @pytest.fixture
