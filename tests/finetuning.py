@@ -7,11 +7,11 @@ import random
 from pathlib import Path
 
 TOPICS = {
-    "file": "open close read write path folder bytes stream".split(),
-    "loop": "while break continue iterate next range repeat end".split(),
-    "number": "integer float sum add divide decimal zero negative".split(),
+    "file": ["open", "close", "read", "write", "path", "folder", "bytes", "stream"],
+    "loop": ["while", "break", "continue", "iterate", "next", "range", "repeat", "end"],
+    "number": ["integer", "float", "sum", "add", "divide", "decimal", "zero", "negative"],
 }
-FILLING = "the of a, in with some; is not".split()
+FILLING = ["the", "of", "a,", "in", "with", "some;", "is", "not"]
 
 TASK_YAML = """
 model: {model}
