@@ -196,7 +196,8 @@ class FinetuneConfig:
     run_dir: str = "runs/unnamed"
     """folder of everything the run leaves behind; default: runs/<name of the config>"""
     model: Optional[str] = None
-    """the encoder: a run folder of ours, a Hugging Face folder, or a name on its hub"""
+    """the encoder: a run folder of ours (a fine-tuning run lends the encoder of its best model), a
+    Hugging Face folder, or a name on its hub"""
     reinitialise: bool = False
     """keep the encoder's shape and tokenizer but forget its weights: what is pretraining worth?"""
     seeds: list[int] = field(default_factory=lambda: [0])

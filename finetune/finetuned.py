@@ -29,6 +29,7 @@ from finetune.model import TaskModel
 from finetune.runner import batch_logits
 from finetune.tasks.base import Task
 from finetune.tasks.kinds import make_task
+from pretrain.engine.pretrained import Pretrained, load_pretrained
 from pretrain.engine.tensors import write_tensors
 from tokenizer.base import Tokenizer
 from tokenizer.load import load_tokenizer
@@ -113,6 +114,21 @@ def load_finetuned(path: Path) -> Finetuned:
     model = make_task_model(card, tokenizer, vocabulary_size=len(words))
     model.load_state_dict(weights)
     return Finetuned(card, tokenizer, model.eval())
+
+
+def load_encoder(name: str) -> Pretrained:
+    """The encoder called `name`: a fine-tuning run's, without its head, or a pretrained one.
+
+    Going on from a related task's model helps small tasks (Phang et al., 2018; RoBERTa, section
+    5.1, starts RTE, MRPC and STS-B from MNLI).
+    """
+    folder = find_finetuned(Path(name).expanduser())
+    if folder is None:
+        return load_pretrained(name)
+    found = load_finetuned(folder)
+    weights = found.model.state_dict()
+    own = {name: w for name, w in weights.items() if name.startswith("encoder.")}
+    return Pretrained(found.card.model, found.tokenizer, own)
 
 
 def read_card(path: Path) -> Card:

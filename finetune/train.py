@@ -17,7 +17,13 @@ from configs.files import write_text
 from configs.finetune_schema import FinetuneConfig
 from configs.schema import ModelConfig
 from finetune.adapt import adapt
-from finetune.finetuned import Card, make_task_model, save_finetuned
+from finetune.finetuned import (
+    Card,
+    find_finetuned,
+    load_encoder,
+    make_task_model,
+    save_finetuned,
+)
 from finetune.losses import balanced_weights
 from finetune.report.results import write_report
 from finetune.runner import Framed, Result, Runner
@@ -26,7 +32,7 @@ from finetune.tasks.kinds import make_task
 from finetune.trials import Trial, make_trials
 from pretrain.engine import describe
 from pretrain.engine.log import RunLog, duration
-from pretrain.engine.pretrained import Pretrained, load_pretrained
+from pretrain.engine.pretrained import Pretrained
 from pretrain.engine.train import write_status
 from pretrain.engine.world import World
 from pretrain.model.pretraining import initialise
@@ -103,8 +109,13 @@ def prepare(config: FinetuneConfig) -> tuple[Task, Any, Pretrained]:
     """(task, its examples, the encoder), each checked."""
     if not config.model:
         raise InputError("model is missing: name a run folder, a Hugging Face folder or a hub name")
+    if config.adapt.epochs and find_finetuned(Path(config.model)):
+        raise InputError(
+            f"model={config.model} is a fine-tuned model, which has no MLM head to adapt by: set "
+            "adapt.epochs=0, or adapt the encoder before it learns a task"
+        )
     task = make_task(config.task, config.max_length)
-    pretrained = load_pretrained(config.model)
+    pretrained = load_encoder(config.model)
     if config.max_length > pretrained.model.max_positions:
         raise InputError(
             f"max_length={config.max_length} is beyond the {pretrained.model.max_positions} "

@@ -1,0 +1,100 @@
+"""Fine-tuning means the same on any number of ranks: curve, dev scores and kept weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.distributed.ranks import on_ranks
+
+pytestmark = pytest.mark.distributed
+LABELS = ("low", "middle", "high")
+VOCABULARY = 60
+TINY = [
+    "model=unused",
+    "schedule.max_epochs=6",
+    "optimizer.learning_rate=0.01",
+    "head.pooling=mean",
+    "engine.precision=fp32",
+    "batch={sequences: 16, micro_sequences: 8}",
+    "log_every_steps=1",
+    "evaluations_per_epoch=1",
+]
+
+
+def tune(folder: str, variants: list[list[str]]) -> list[tuple[list[float], dict, list, dict]]:
+    """(losses, dev scores, dev answers, weights) of each variant; runs on every rank."""
+    from pretrain.engine import world as ranks
+
+    world = ranks.start()
+    found = [tune_one(world, Path(folder) / str(n), v) for n, v in enumerate(variants)]
+    ranks.stop()
+    return found
+
+
+def tune_one(world, folder: Path, overrides: list[str]) -> tuple[list[float], dict, list, dict]:
+    from configs.finetune_schema import FinetuneConfig
+    from configs.loader import load_config
+    from configs.schema import ModelConfig
+    from finetune.example import Splits
+    from finetune.losses import TaskLoss, balanced_weights
+    from finetune.model import TaskModel
+    from finetune.runner import Framed, Runner
+    from finetune.tasks.kinds import make_task
+    from finetune.trials import make_trials
+    from pretrain.engine.log import RunLog, read_metrics
+    from pretrain.model.pretraining import initialise
+
+    config = load_config(FinetuneConfig, "finetune/sst2", [*TINY, *overrides])
+    (trial,) = make_trials(config)
+    shape = ModelConfig(
+        layers=2, hidden_size=32, heads=2, feed_forward_size=64, max_positions=64, dropout=0.1
+    )
+    train, dev = random_examples(0, 70), random_examples(1, 31)
+    task = make_task(config.task, 32, LABELS)
+    framed = Framed(Splits(train[0], dev[0], [], LABELS), train[1], dev[1], [])
+    weights = balanced_weights([example.target for example in train[0]], len(LABELS))
+    loss = TaskLoss("classification", config.head, weights)
+    model = TaskModel(shape, VOCABULARY, 1, "classification", len(LABELS), config.head, loss)
+    initialise(model, shape, seed=7)
+    log = RunLog(folder, world.is_main)
+    result = Runner(trial, task, framed, model, world, log).run()
+    log.close()
+    world.barrier()
+    losses = [r["loss"] for r in read_metrics(folder / "metrics.jsonl") if r["kind"] == "train"]
+    kept = {name: w.numpy() for name, w in result.weights.items()}
+    return losses, result.dev, result.dev_answers, kept
+
+
+def random_examples(seed: int, number: int):
+    """Texts of random tokens, labelled by the size of their tokens, with their features."""
+    from finetune.example import Feature, TextExample
+
+    rng = np.random.default_rng(seed)
+    examples, features = [], []
+    for place in range(number):
+        target = int(rng.integers(len(LABELS)))
+        ids = rng.integers(3 + 15 * target, 33 + 12 * target, rng.integers(4, 20))
+        examples.append(TextExample("", str(place), "", None, target))
+        none = np.zeros(len(ids), np.int64)
+        features.append(Feature(place, (ids,), (none,), np.array([target])))
+    return examples, features
+
+
+def test_ranks_accumulation_and_zero_do_not_change_the_result(tmp_path):
+    variants = [[], ["batch.micro_sequences=4"], ["engine.zero_stage=2"]]
+    (single,) = on_ranks(tune, 1, str(tmp_path / "1"), variants[:2])
+    both = on_ranks(tune, 2, str(tmp_path / "2"), variants)
+    losses, scores, answers, weights = single[0]
+    assert losses[-1] < 0.8 * losses[0], "nothing was learnt"
+    assert 0.5 < scores["accuracy"]
+    for other in (single[1], *both[0]):
+        np.testing.assert_allclose(other[0], losses, rtol=1e-4)
+        assert other[1] == pytest.approx(scores)
+        np.testing.assert_allclose(other[2], answers, atol=1e-4)
+        for name, weight in weights.items():
+            np.testing.assert_allclose(other[3][name], weight, atol=1e-4, err_msg=name)
+    for one, two in zip(*both):
+        np.testing.assert_array_equal(one[2], two[2], err_msg="ranks disagree")
