@@ -3,6 +3,7 @@ sentences."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from configs.errors import InputError
 from finetune.data.tables import read_text
 
-MARKS = ("O", "B-", "I-")
+LABEL = re.compile(r"O|[BI]-.+")
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ def read_conll(path: Path) -> list[Sentence]:
     as in KLUE's files.
 
     Raises:
-        InputError: a line without a label, or one that is not O, B-... or I-...
+        InputError: a line without a word or a label, or a label that is not O, B-... or I-...
     """
     sentences = list(_sentences(path))
     if not sentences:
@@ -42,7 +43,7 @@ def _sentences(path: Path) -> Iterator[Sentence]:
     first = 1
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         line = line.rstrip("\r")
-        if line.startswith(("## ", "##\t", "-DOCSTART-")):
+        if line.startswith(("## ", "-DOCSTART-")):
             continue
         if line.strip() or "\t" in line:
             first = first if rows else number
@@ -58,7 +59,9 @@ def _row(path: Path, number: int, line: str) -> tuple[str, str]:
     cells = line.split("\t") if "\t" in line else line.split()
     if len(cells) < 2:
         raise InputError(f"{path}, line {number}: '{line}' has no label: give a word and its label")
-    if not cells[-1].startswith(MARKS):
+    if not cells[0]:
+        raise InputError(f"{path}, line {number}: '{line}' has no word: give a word and its label")
+    if not LABEL.fullmatch(cells[-1]):
         raise InputError(
             f"{path}, line {number}: the label '{cells[-1]}' is neither O nor B-... nor I-...: "
             "convert the file to BIO"

@@ -1,4 +1,8 @@
-"""Texts of one split that stand, alike or nearly, in another: MinHash finds them (Broder, 1997)."""
+"""Texts of one split that stand, alike or nearly, in another.
+
+Two sets that are similar enough share one of the few rarest shingles of either, so only those are
+looked up; the result is exact (all-pairs search: Bayardo et al., 2007).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-PERMUTATIONS = 64
 SHINGLE = 3
 SIMILAR = 0.7
 
@@ -41,47 +44,28 @@ def shingles(text: str) -> frozenset[str]:
 def _near(
     known: list[frozenset[str]], found: dict[int, frozenset[str]]
 ) -> list[tuple[int, int, float]]:
-    """The most similar known set of each found one, where it is similar enough."""
-    from datasketch import MinHash, MinHashLSH
-
-    # Only sets that share a shingle at all need to be hashed: most tweets share none.
+    """The first of the most similar known sets of each found one, where it is similar enough."""
+    wanted = frozenset().union(*found.values())
     holders = defaultdict(list)
-    for number, runs in known_shared(known, found):
-        for run in runs:
+    for number, runs in enumerate(known):
+        for run in runs & wanted:
             holders[run].append(number)
-    candidates = sorted({number for numbers in holders.values() for number in numbers})
-    index = MinHashLSH(threshold=SIMILAR - 0.1, num_perm=PERMUTATIONS)
-    hashes = MinHash.bulk([_bytes(known[n]) for n in candidates], num_perm=PERMUTATIONS)
-    for number, value in zip(candidates, hashes):
-        index.insert(number, value)
-    asked = [n for n, runs in found.items() if any(run in holders for run in runs)]
     pairs = []
-    for number, value in zip(
-        asked, MinHash.bulk([_bytes(found[n]) for n in asked], num_perm=PERMUTATIONS)
-    ):
-        scored = [(jaccard(found[number], known[other]), other) for other in index.query(value)]
+    for number, runs in found.items():
+        # A similar set lacks fewer of these shingles than there are rare ones.
+        rarest = sorted(runs, key=lambda run: len(holders[run]))
+        rare = rarest[: 1 + int((1 - SIMILAR) * len(runs))]
+        candidates = {other for run in rare for other in holders[run]}
+        scored = ((jaccard(runs, known[other]), -other) for other in candidates)
         similarity, other = max(scored, default=(0.0, 0))
         if similarity >= SIMILAR:
-            pairs.append((number, other, similarity))
+            pairs.append((number, -other, similarity))
     return pairs
-
-
-def known_shared(
-    known: list[frozenset[str]], found: dict[int, frozenset[str]]
-) -> list[tuple[int, frozenset[str]]]:
-    """(number, shared shingles) of the known sets that share any with the found ones."""
-    wanted = frozenset().union(*found.values())
-    shared = ((number, runs & wanted) for number, runs in enumerate(known))
-    return [(number, runs) for number, runs in shared if runs]
 
 
 def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
     """|a and b| / |a or b|."""
     return len(a & b) / len(a | b)
-
-
-def _bytes(runs: frozenset[str]) -> list[bytes]:
-    return [run.encode() for run in runs]
 
 
 def _normal(text: str) -> str:

@@ -7,17 +7,27 @@ from __future__ import annotations
 
 import html
 import re
+import unicodedata
 from functools import cache
 
 from configs.finetune_schema import PreprocessConfig
 
-LINK = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
-MENTION = re.compile(r"(?<!\w)@\w+")
-HASHTAG = re.compile(r"#(\w+)")
-TRAILING = re.compile(r"(?:(?:^|\s)(?:#\w+|(?:https?://|www\.)\S+))+\W*$", re.IGNORECASE)
+MARKS = "".join(
+    chr(code) for code in range(0x300, 0xFE00) if unicodedata.category(chr(code)) in ("Mn", "Mc")
+)
+"""accents and vowel signs that are characters of their own: parts of words, though not \\w"""
+LETTER = rf"[\w{MARKS}]"
+LINK = re.compile(r"(?:https?://|\bwww\.)\S+", re.IGNORECASE)
+MENTION = re.compile(rf"(?<!{LETTER})(?:@{LETTER}+)+")
+HASHTAG = re.compile(rf"#{LETTER}+")
+HASHES = re.compile(rf"(?<={LETTER})#+(?={LETTER})|(?<!#)(?<!{LETTER})(#+)(?={LETTER})")
+TRAILING = re.compile(
+    rf"(?:(?<!\S)(?:(?:#+{LETTER}+)+|(?:https?://|www\.)\S+(?!\S))[^{LETTER[1:-1]}]*)+$",
+    re.IGNORECASE,
+)
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-APOSTROPHE = re.compile(r"(?<=\w)['’](?=\w)")
-PUNCTUATION = re.compile(r"[^\w\s]|_")
+APOSTROPHE = re.compile(rf"(?<={LETTER})['’](?={LETTER})")
+PUNCTUATION = re.compile(rf"[^\w\s{MARKS}]|_")
 SPACES = re.compile(r"\s+")
 
 
@@ -49,8 +59,8 @@ def remove_hashtags(text: str) -> str:
 
 
 def keep_hashtag_words(text: str) -> str:
-    """#word as word."""
-    return HASHTAG.sub(r"\1", text)
+    """#word as word, #two#words as two."""
+    return HASHES.sub(lambda hashes: "" if hashes[1] else " ", text)
 
 
 def drop_trailing_hashtags(text: str) -> str:
@@ -58,7 +68,9 @@ def drop_trailing_hashtags(text: str) -> str:
 
     Inside the sentence a hashtag is one of its words; at the end it is a label for searching.
     """
-    return keep_hashtag_words(TRAILING.sub("", text))
+    while (plain := keep_hashtag_words(TRAILING.sub("", text).rstrip())) != text:
+        text = plain
+    return text
 
 
 def remove_numbers(text: str) -> str:

@@ -27,7 +27,7 @@ def read_race(path: Path) -> list[ChoiceExample]:
 
 def _read_file(path: Path) -> Iterator[ChoiceExample]:
     text = read_text(path)
-    pieces = text.splitlines() if ".jsonl" in path.suffixes else [text]
+    pieces = text.split("\n") if ".jsonl" in path.suffixes else [text]
     number = 0
     for piece in filter(str.strip, pieces):
         try:
@@ -48,6 +48,8 @@ def _questions(passage: dict[str, Any], where: str) -> Iterator[ChoiceExample]:
             target = _target(answer, len(options), place)
             context, choices = passage["article"], tuple(map(str, options))
             yield ChoiceExample(place, f"{name}-{number}", context, question, choices, target)
+    except InputError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{where}: not of RACE's form ({error}): it has article, questions, options, answers, "

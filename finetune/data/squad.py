@@ -22,6 +22,8 @@ def read_squad(path: Path) -> list[tuple[str, SpanExample]]:
     try:
         articles = json.loads(read_text(path))["data"]
         pairs = list(_examples(path, articles))
+    except InputError:
+        raise
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}: not of SQuAD's form ({type(error).__name__}: {error}): it has data, "
@@ -56,7 +58,7 @@ def _answers(question: dict[str, Any], context: str, where: str) -> Iterator[tup
     for answer in question.get("answers", ()):
         text, start = answer["text"], answer["answer_start"]
         found = context[start : start + len(text)]
-        if start < 0 or found != text:
+        if not text or start < 0 or found != text:
             raise InputError(
                 f"{where}: the answer '{text}' does not stand in the context at {start} (there: "
                 f"'{found}'): correct answer_start"

@@ -12,6 +12,7 @@ import gzip
 import io
 import json
 import lzma
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ class Table:
     repaired: int
     """rows whose control characters became Windows-1252's"""
     cut: int
-    """rows that hold a byte sequence that is no UTF-8, shown as U+FFFD"""
+    """rows that hold a part of a character, shown as U+FFFD"""
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> Table:
@@ -72,13 +73,18 @@ def read_table(path: Path, columns: list[str] | None = None) -> Table:
 
 
 def read_text(path: Path) -> str:
-    """The file's text, decompressed; bytes that are no UTF-8 become U+FFFD."""
+    """The file's text, decompressed; bytes that are no UTF-8 become U+FFFD.
+
+    Where `path` is missing but stands compressed under the same name, that is read.
+    """
+    packed = (path.with_name(path.name + ending) for ending in ("", *OPENERS))
+    path = next((found for found in packed if found.is_file()), path)
     if not path.is_file():
         raise InputError(f"{path}: no such file: check task.folder and the file's name")
     try:
         with OPENERS.get(path.suffix, open)(path, "rb") as stream:
             return stream.read().decode("utf-8-sig", errors="replace")
-    except (OSError, EOFError, lzma.LZMAError) as error:
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise InputError(f"{path}: damaged or cut off ({error}): fetch it anew") from error
 
 
@@ -95,10 +101,7 @@ def require_columns(table: Table, columns: list[str], field: str) -> None:
 def _cells(
     path: Path, text: str, delimiter: str, columns: list[str] | None
 ) -> tuple[list[str], list[dict[str, str]]]:
-    quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
-    csv.field_size_limit(2**31 - 1)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting)
-    filled = (cells for cells in lines if cells)
+    filled = _filled_lines(path, text, delimiter, has_header=not columns)
     names = columns or next(filled, [])
     rows = []
     for number, cells in enumerate(filled, start=1):
@@ -112,6 +115,24 @@ def _cells(
     return list(names), rows
 
 
+def _filled_lines(path: Path, text: str, delimiter: str, has_header: bool) -> Iterator[list[str]]:
+    quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
+    csv.field_size_limit(2**31 - 1)
+    stream = io.StringIO(text, newline="")
+    # Lenient reading would take all that follows a quote left open for one field.
+    lines = csv.reader(stream, delimiter=delimiter, quoting=quoting, strict=True)
+    number = 0 if has_header else 1
+    try:
+        for cells in filter(None, lines):
+            yield cells
+            number += 1
+    except csv.Error as error:
+        raise InputError(
+            f"{path}, row {number}: broken quotes ({error}): quote whole fields, and double a "
+            "quote inside one"
+        ) from error
+
+
 def _objects(path: Path, text: str, suffix: str) -> tuple[list[str], list[dict[str, str]]]:
     rows = []
     for number, content in enumerate(_parsed(path, text, suffix), start=1):
@@ -123,7 +144,7 @@ def _objects(path: Path, text: str, suffix: str) -> tuple[list[str], list[dict[s
 
 
 def _parsed(path: Path, text: str, suffix: str) -> Iterator[object]:
-    pieces = [(1, text)] if suffix == ".json" else enumerate(text.splitlines(), start=1)
+    pieces = [(1, text)] if suffix == ".json" else enumerate(text.split("\n"), start=1)
     for line, piece in pieces:
         if not piece.strip():
             continue
@@ -138,14 +159,13 @@ def _parsed(path: Path, text: str, suffix: str) -> Iterator[object]:
 def _string(value: object) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    # Escapes such as \ud83d may be the half of a character that was cut.
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _repair(row: dict[str, str]) -> tuple[dict[str, str], bool, bool]:
-    """(the row repaired, whether it held control characters, whether it was cut)."""
-    joined = "".join(row.values())
+    """(the row repaired, whether that changed it, whether it was cut)."""
     # NEL (U+0085) alone is a line end of some systems, but as Windows-1252 it is the ellipsis.
-    has_c1 = any(ord(character) in C1 for character in joined)
-    if has_c1:
-        row = {name: value.translate(WINDOWS) for name, value in row.items()}
-    return row, has_c1, REPLACEMENT in joined
+    plain = {name: value.translate(WINDOWS) for name, value in row.items()}
+    return plain, plain != row, any(REPLACEMENT in value for value in row.values())

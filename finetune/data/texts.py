@@ -67,7 +67,7 @@ class TextReader:
             return ()
         if self.config.labels and not self.config.unmerged:
             return tuple(self.config.labels)
-        found = sorted({self.label(row) for row in train.rows})
+        found = sorted({self.label(row) for row in train.rows} - {""})
         order = self.config.labels
         if not order:
             return tuple(found)

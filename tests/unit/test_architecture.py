@@ -18,7 +18,6 @@ DOORS = {
     "sklearn": {"finetune/metrics.py", "finetune/data/preprocess.py", "finetune/baselines/"},
     "scipy": {"finetune/metrics.py", "finetune/baselines/"},
     "seqeval": {"finetune/metrics.py"},
-    "datasketch": {"finetune/data/duplicates.py"},
     "emoji": {"finetune/data/preprocess.py"},
     "huggingface_hub": {"pretrain/engine/pretrained.py"},
     "sentencepiece": {"tokenizer/unigram.py"},

@@ -1,0 +1,91 @@
+"""Questions and answers of SQuAD's files."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from configs.errors import InputError
+from finetune.data.squad import read_squad
+from tests.conftest import DATA
+
+FILES = {
+    "1.1": ("dev-v1.1.reconstructed.json", 48, 10570, 34726, 0),
+    "2.0": ("dev-v2.0.reconstructed.json", 35, 11873, 20302, 5945),
+}
+CONTEXT = "The cat sat on the mat."
+
+
+def question(name: str = "q1", answers=(("cat", 4),), **more) -> dict:
+    listed = [{"text": text, "answer_start": start} for text, start in answers]
+    return {"id": name, "question": f"{name}?", "answers": listed, **more}
+
+
+@pytest.fixture
+def read(tmp_path):
+    """`read(question, ...)` reads a file with one paragraph of them; a string is the whole file."""
+
+    def make(*questions):
+        paragraph = {"context": CONTEXT, "qas": list(questions)}
+        content = {"data": [{"title": "Cats", "paragraphs": [paragraph]}]}
+        path = tmp_path / "a.json"
+        is_text = questions and isinstance(questions[0], str)
+        path.write_text(questions[0] if is_text else json.dumps(content))
+        return read_squad(path)
+
+    return make
+
+
+def test_answers_keep_their_places(read):
+    ((article, example),) = read(question(answers=[("cat", 4), ("The cat", 0)]))
+    assert (article, example.id, example.question) == ("Cats", "q1", "q1?")
+    assert example.context == CONTEXT and example.answers == (("cat", 4), ("The cat", 0))
+    assert example.where.endswith("a.json, article Cats, paragraph 1, question q1")
+
+
+def test_impossible_questions_have_no_answers(read):
+    pairs = read(question(is_impossible=True), question("q2", answers=[]))
+    assert [example.answers for _, example in pairs] == [(), ()]
+
+
+@pytest.mark.parametrize("answer", [("cat", 3), ("cat", -1), ("mat.", 20), ("", 4), ("cat", 99)])
+def test_an_answer_outside_its_context_is_named_once(read, answer):
+    with pytest.raises(InputError) as caught:
+        read(question(), question("q2", answers=[answer]))
+    message = str(caught.value)
+    assert message.count("a.json") == 1
+    assert "a.json, article Cats, paragraph 1, question q2: the answer" in message
+    assert "correct answer_start" in message and "form" not in message
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not of SQuAD's form"),
+        ("[]", "not of SQuAD's form"),
+        ('{"data": [{"title": "x"}]}', r"KeyError: 'paragraphs'\)"),
+        ('{"data": []}', "no questions"),
+    ],
+)
+def test_other_files_are_refused(read, content, message):
+    with pytest.raises(InputError, match=rf"a\.json: {message}|a\.json: .*{message}"):
+        read(content)
+
+
+def test_an_id_stands_once(read):
+    with pytest.raises(InputError, match="question id q2 stands twice"):
+        read(question(), question("q2"), question("q2"))
+
+
+@pytest.mark.parametrize("version", FILES)
+def test_the_development_sets(version):
+    name, articles, questions, answers, impossible = FILES[version]
+    path = DATA / "squad_dev" / name
+    if not path.is_file():
+        pytest.skip(f"needs SQuAD {version}'s development set")
+    pairs = read_squad(path)
+    assert len({article for article, _ in pairs}) == articles
+    assert len(pairs) == questions
+    assert sum(len(example.answers) for _, example in pairs) == answers
+    assert sum(not example.answers for _, example in pairs) == impossible

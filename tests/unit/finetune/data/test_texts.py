@@ -1,0 +1,221 @@
+"""Labelled texts: what is wrong is named with file and row, and what is right is split once."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+
+import pytest
+
+from configs.errors import InputError
+from configs.finetune_schema import PreprocessConfig, TaskConfig
+from finetune.data.split import heldout_mask
+from finetune.data.texts import parse_number, read_text_splits
+
+TRAIN = [("good film", "pos"), ("bad film", "neg"), ("fine film", "pos"), ("dull film", "neg")]
+MANY = [(f"film number {n} was {n}", ("pos", "neg", "mixed")[n % 3]) for n in range(90)]
+MERGE = {"Very good": "Good", "Very bad": "Bad"}
+GRADES = [(f"{label} {n}", label) for n in range(3) for label in ("Good", "Bad", *MERGE)]
+
+
+@pytest.fixture
+def read(tmp_path):
+    """`read(train, dev=rows, label=..., ...)` writes the files and reads the task's examples."""
+
+    def make(train, dev=TRAIN, test=None, columns=("text", "label"), **options):
+        files = {"train": train, "dev": dev, "test": test}
+        for name, rows in files.items():
+            if rows is not None:
+                with (tmp_path / f"{name}.csv").open("w", encoding="utf-8", newline="") as stream:
+                    csv.writer(stream).writerows([columns, *rows])
+                options[name] = f"{name}.csv"
+        return read_text_splits(TaskConfig(folder=str(tmp_path), **options))
+
+    return make
+
+
+def test_examples_keep_text_label_and_place(read):
+    splits = read(TRAIN, test=[("good", "neg")])
+    first = splits.train[0]
+    assert splits.labels == ("neg", "pos")
+    assert (first.text, first.raw, first.pair, first.target, first.id) == (
+        "good film",
+        "good film",
+        None,
+        1,
+        "1",
+    )
+    assert splits.train[2].where.endswith("train.csv, row 3")
+    assert [e.target for e in splits.dev] == [1, 0, 1, 0] and splits.test[0].target == 0
+
+
+def test_the_order_of_labels_can_be_chosen(read):
+    splits = read(TRAIN, labels=["pos", "neg"])
+    assert splits.labels == ("pos", "neg") and splits.train[0].target == 0
+
+
+def test_an_id_column_names_the_examples(read):
+    rows = [(f"t{n}", text, label) for n, (text, label) in enumerate(TRAIN)]
+    splits = read(rows, dev=rows, columns=("UserName", "text", "label"))
+    assert [example.id for example in splits.train] == ["t0", "t1", "t2", "t3"]
+
+
+def test_pairs_and_numbers(read):
+    rows = [("a &amp; b", "c &lt; d", "2.5"), ("e", "f", "-1e0")]
+    clean = PreprocessConfig(steps=["entities"])
+    splits = read(
+        rows,
+        dev=rows,
+        columns=("one", "two", "score"),
+        kind="regression",
+        text="one",
+        text_pair="two",
+        label="score",
+        preprocess=clean,
+    )
+    first = splits.train[0]
+    assert (first.text, first.pair, first.raw) == ("a & b", "c < d", "a &amp; b")
+    assert [example.target for example in splits.dev] == [2.5, -1.0] and splits.labels == ()
+
+
+ROW = r"{}\.csv, row {}: "
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"dev": [*TRAIN, ("odd", "meh")]},
+            ROW.format("dev", 5) + r"unknown label 'meh' in column 'label': the labels are neg, "
+            r"pos .*task\.labels.*train\.csv.* correct the row, or add the label, or merge it",
+        ),
+        ({"labels": ["pos"]}, ROW.format("train", 2) + "unknown label 'neg'"),
+        ({"train": [*TRAIN, ("x", "")]}, ROW.format("train", 5) + "unknown label ''"),
+        (
+            {"train": [*TRAIN, (" \n", "pos")]},
+            ROW.format("train", 5) + "empty text in column 'text': fill or remove the row",
+        ),
+        ({"test": [("", "pos")]}, ROW.format("test", 1) + "empty text in column 'text'"),
+        (
+            {"text_pair": "label", "train": [("x", "")]},
+            ROW.format("train", 1) + "empty text in column 'label'",
+        ),
+        (
+            {"text": "tweet"},
+            r"train\.csv: no column 'tweet': set task\.text to one of text, label",
+        ),
+        ({"text_pair": "two"}, r"train\.csv: no column 'two': set task\.text_pair"),
+        ({"label": "class"}, r"train\.csv: no column 'class': set task\.label"),
+        (
+            {"labels": ["neg", "pos", "meh"], "dev": [*TRAIN, ("odd", "meh")]},
+            ROW.format("dev", 5) + "the label 'meh' is in dev only, so it cannot be learnt: add "
+            r"training examples, or merge it by task\.merge",
+        ),
+        (
+            {"train": TRAIN[::2], "labels": ["neg", "pos"]},
+            r"train\.csv: all examples have the label 'pos': a classifier needs two",
+        ),
+        (
+            {"preprocess": PreprocessConfig(minimum_words=3)},
+            r"train\.csv: no example is left for train: .*minimum_words",
+        ),
+        ({"train": TRAIN, "dev": None}, "no example is left for dev"),
+        (
+            {"kind": "regression", "train": [("x", "1"), ("y", "one")]},
+            ROW.format("train", 2) + "'one' in column 'label' is no number: correct the row",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_place_and_cure(read, options, message):
+    with pytest.raises(InputError, match=message):
+        read(**({"train": TRAIN} | options))
+
+
+@pytest.mark.parametrize("value", ["", "nan", "inf", "-Infinity", "1,5", "0x1", "3 of 5"])
+def test_what_is_no_number(value):
+    with pytest.raises(InputError, match=r"f\.csv, row 7: '.*' in column 'score' is no number"):
+        parse_number(value, "score", "f.csv, row 7")
+
+
+def test_labels_are_merged_before_anything_is_learnt(read):
+    splits = read(GRADES, dev=GRADES, merge=MERGE)
+    assert splits.labels == ("Bad", "Good")
+    assert Counter(example.target for example in splits.train) == {0: 6, 1: 6}
+
+
+@pytest.mark.parametrize(
+    ("order", "labels"),
+    [
+        (None, ("Bad", "Good", "Very bad", "Very good")),
+        (["Good", "Bad"], ("Good", "Very good", "Bad", "Very bad")),
+    ],
+)
+def test_unmerged_labels_are_all_learnt_beside_those_they_merge_into(read, order, labels):
+    splits = read(GRADES, dev=GRADES, merge=MERGE, unmerged="fine", labels=order)
+    assert splits.labels == labels
+    assert [splits.labels[e.target] for e in splits.train] == [label for _, label in GRADES]
+
+
+def test_an_unmerged_label_outside_the_order_is_unknown(read):
+    with pytest.raises(InputError, match=r"row 13: unknown label 'meh'"):
+        read([*GRADES, ("x", "meh")], merge=MERGE, unmerged="fine", labels=["Good", "Bad"])
+
+
+def test_dev_is_a_share_of_train_by_label_as_it_stands_in_the_file(read):
+    splits = read(MANY, dev=None, dev_fraction=0.2)
+    mask = heldout_mask(*zip(*MANY), 0.2)
+    assert [e.raw for e in splits.dev] == [text for (text, _), held in zip(MANY, mask) if held]
+    assert [e.raw for e in splits.train] == [
+        text for (text, _), held in zip(MANY, mask) if not held
+    ]
+    merged = read(MANY, dev=None, dev_fraction=0.2, merge={"mixed": "neg"})
+    assert [e.raw for e in merged.dev] == [e.raw for e in splits.dev]
+
+
+def test_cleaning_does_not_move_the_split(read):
+    clean = PreprocessConfig(steps=["numbers", "spaces"])
+    splits = read(MANY, dev=None, preprocess=clean)
+    assert [e.raw for e in splits.dev] == [e.raw for e in read(MANY, dev=None).dev]
+    assert {e.text for e in splits.dev} == {"film number was"}
+
+
+def test_the_second_text_counts_in_the_split(read):
+    rows = [("same", text, label) for text, label in MANY]
+    options = {"columns": ("one", "two", "label"), "text": "one", "text_pair": "two"}
+    splits = read(rows, dev=None, dev_fraction=0.2, **options)
+    assert Counter(e.target for e in splits.dev) == {0: 6, 1: 6, 2: 6}
+
+
+def test_short_texts_leave_train_and_stay_in_dev(read):
+    rows = [*TRAIN, ("one", "pos"), ("two", "neg")]
+    splits = read(rows, dev=rows, preprocess=PreprocessConfig(minimum_words=2))
+    assert len(splits.train) == 4 and len(splits.dev) == 6
+    assert [example.is_short for example in splits.dev] == [False] * 4 + [True] * 2
+    assert "train: 2 of 6 texts have fewer than 2 words after cleaning: left out" in splits.notes
+    assert any(note.startswith("dev: 2 of 6") and "kept" in note for note in splits.notes)
+
+
+def test_a_label_of_short_texts_only_cannot_be_learnt(read):
+    rows = [*TRAIN, ("one", "meh")]
+    with pytest.raises(InputError, match="'meh' is in dev only"):
+        read(rows, dev=rows, preprocess=PreprocessConfig(minimum_words=2))
+
+
+def test_notes_tell_what_was_repaired_cut_and_duplicated(read):
+    words = "one two three four five six seven eight nine ten"
+    train = [*TRAIN, ("it\x92s odd", "pos"), (words, "neg"), ("cut \ufffd", "neg")]
+    dev = [("GOOD  film", "pos"), (f"{words} eleven", "neg"), ("new here", "neg")]
+    notes = read(train, dev=dev).notes
+    assert any(note.startswith("train.csv: 1 of 7 rows held Windows-1252") for note in notes)
+    assert "train.csv: 1 rows are cut inside a character" in notes
+    (line,) = (note for note in notes if note.startswith("dev:"))
+    assert line.startswith("dev: 1 exact and 1 near duplicates of training texts; the nearest")
+    assert "(Jaccard 0.89)" in line and "dev.csv, row 2 and " in line and "train.csv, row 6" in line
+
+
+def test_json_labels_are_strings(tmp_path):
+    rows = [{"text": f"t{n}", "label": n % 2} for n in range(30)]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    splits = read_text_splits(TaskConfig(folder=str(tmp_path), train="a.json"))
+    assert splits.labels == ("0", "1") and len(splits.dev) == 4
