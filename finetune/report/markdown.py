@@ -26,3 +26,14 @@ def confusion_table(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> s
 def percent(value: float) -> str:
     """0.8641 as 86.4."""
     return f"{100 * value:.1f}"
+
+
+def short(text: str, most: int) -> str:
+    """One line of at most so many characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """A list."""
+    return "\n".join(f"- {line}" for line in lines)

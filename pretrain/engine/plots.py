@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 BLUE, ORANGE, GREY = "#2563eb", "#ea580c", "#6b7280"
+FURTHER_FONTS = ("Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "Malgun Gothic", "AppleGothic")
+"""used, where they are installed, for characters that matplotlib's own font lacks"""
 
 
 def plot_curves(records: list[dict], path: Path, title: str) -> None:
@@ -29,10 +32,37 @@ def new_figure(width: float, height: float):
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def save(figure, path: Path) -> None:
-    """Write a PNG; its folder is made."""
+def save(figure, path: Path, dpi: int = 150) -> bool:
+    """Write a PNG; its folder is made.
+
+    Returns:
+        Whether the installed fonts have every character; the others are drawn as boxes.
+    """
+    from matplotlib.font_manager import fontManager
+    from matplotlib.text import Text
+
+    installed = set(fontManager.get_font_names())
+    families = ["DejaVu Sans", *(font for font in FURTHER_FONTS if font in installed)]
+    for text in figure.findobj(Text):
+        text.set_fontfamily(families)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", "Glyph .* missing")
+        figure.savefig(path, dpi=dpi)
+    return not any("Glyph" in str(warning.message) for warning in caught)
+
+
+def date_axis(axis) -> None:
+    """Few, short labels on an axis of dates."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(minticks=3, maxticks=7)
+    ticks = ["%Y", "%b %Y", "%d %b", "%H:%M", "%H:%M", "%S"]
+    zeros = ["", "%Y", "%d %b", "%d %b", "%H:%M", "%H:%M"]
+    axis.set_major_locator(locator)
+    axis.set_major_formatter(
+        ConciseDateFormatter(locator, formats=ticks, zero_formats=zeros, show_offset=False)
+    )
 
 
 def _draw_loss(axes, train: dict, heldout: dict, baseline: dict) -> None:

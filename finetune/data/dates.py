@@ -1,0 +1,137 @@
+"""Dates in columns of mixed formats: is 02-04-2020 in April or in February?
+
+A file that went through a spreadsheet may hold 16-03-2020 beside 3/16/2020. Dates that can be read
+in one order only, as a day above 12 is no month, decide for the others: those with the same
+separator first, then those of the whole column, and last the order that keeps the dates together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+CLOCK = r"(?:[T ,]+\d{1,2}:\d{2}.*)?"
+YEAR_FIRST = re.compile(rf"(\d{{4}})([-/.])(\d{{1,2}})\2(\d{{1,2}}){CLOCK}")
+YEAR_LAST = re.compile(rf"(\d{{1,2}})([-/.])(\d{{1,2}})\2(\d{{4}}|\d{{2}}){CLOCK}")
+SPELLED = ("%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%b %d, %Y", "%B %d, %Y", "%a %b %d %H:%M:%S %z %Y")
+DATES = 0.9
+"""share of a column's values that must be dates for it to be a column of dates"""
+EVIDENCE = (
+    "rows of the same format that can be read in one order only",
+    "other rows of the column that can be read in one order only",
+    "the shorter range of dates: a guess",
+)
+
+
+@dataclass(frozen=True)
+class DateFormat:
+    """One way in which a column's dates are written."""
+
+    name: str
+    rows: int
+    ambiguous: int
+    """rows that would be another day with day and month exchanged"""
+    decided_by: str
+    """how those were read; empty where there are none"""
+    first: date
+    last: date
+
+
+@dataclass(frozen=True)
+class Dates:
+    """A column read as dates."""
+
+    days: list[date | None]
+    """of every row; None where there is no date"""
+    formats: list[DateFormat]
+    """the commonest first"""
+    unread: list[str]
+    """what is neither empty nor a date"""
+
+
+Reading = dict[str, date]
+"""format to date: two of them for 02-04-2020, none for what is no date"""
+Rank = tuple[int, int, int]
+
+
+def read_dates(values: Sequence[str]) -> Dates | None:
+    """The dates of a column; None for a column of something else."""
+    readings = [read(value.strip()) for value in values]
+    given = sum(1 for value in values if value.strip())
+    if not given or sum(map(bool, readings)) < DATES * given:
+        return None
+    ranks = rank_formats(readings)
+    chosen = [max(reading, key=ranks.__getitem__) if reading else None for reading in readings]
+    rows: dict[str, list[Reading]] = defaultdict(list)
+    for name, reading in zip(chosen, readings):
+        if name:
+            rows[name].append(reading)
+    return Dates(
+        days=[reading.get(name) for name, reading in zip(chosen, readings)],
+        formats=sorted((describe(*item, ranks) for item in rows.items()), key=lambda f: -f.rows),
+        unread=[v for v, reading in zip(values, readings) if v.strip() and not reading],
+    )
+
+
+def read(value: str) -> Reading:
+    """Every date that a value may be."""
+    if found := YEAR_FIRST.fullmatch(value):
+        year, mark, month, day = found.groups()
+        found_days = {f"YYYY{mark}MM{mark}DD": to_date(year, month, day)}
+    elif found := YEAR_LAST.fullmatch(value):
+        first, mark, second, year = found.groups()
+        years = "Y" * len(year)
+        found_days = {
+            f"DD{mark}MM{mark}{years}": to_date(year, second, first),
+            f"MM{mark}DD{mark}{years}": to_date(year, first, second),
+        }
+    else:
+        found_days = {form: spelled_date(value, form) for form in SPELLED if value[-4:].isdigit()}
+    return {name: day for name, day in found_days.items() if day}
+
+
+def to_date(year: str, month: str, day: str) -> date | None:
+    """The day, if there is such a day; a year of two figures is one of this century."""
+    try:
+        return date(int(year) + (2000 if len(year) == 2 else 0), int(month), int(day))
+    except ValueError:
+        return None
+
+
+def spelled_date(value: str, form: str) -> date | None:
+    """A date in a format of `strptime`."""
+    try:
+        return datetime.strptime(value, form).date()
+    except ValueError:
+        return None
+
+
+def rank_formats(readings: Sequence[Reading]) -> dict[str, Rank]:
+    """For each format what speaks for it, in the order of `EVIDENCE`."""
+    votes = Counter(name for reading in readings if len(reading) == 1 for name in reading)
+    sides: Counter[str] = Counter()
+    for name, count in votes.items():
+        sides[name[:2]] += count
+    days: dict[str, set[date]] = defaultdict(set)
+    for reading in readings:
+        for name, day in reading.items():
+            days[name].add(day)
+    return {
+        name: (votes[name], sides[name[:2]], -(max(found) - min(found)).days)
+        for name, found in days.items()
+    }
+
+
+def describe(name: str, readings: Sequence[Reading], ranks: dict[str, Rank]) -> DateFormat:
+    """A format by the rows that were read in it."""
+    ambiguous = [reading for reading in readings if len(set(reading.values())) > 1]
+    reason = ""
+    if ambiguous:
+        (other,) = set(ambiguous[0]) - {name}
+        pairs = zip(EVIDENCE, ranks[name], ranks[other])
+        reason = next((text for text, own, others in pairs if own != others), "nothing: a guess")
+    days = [reading[name] for reading in readings]
+    return DateFormat(name, len(readings), len(ambiguous), reason, min(days), max(days))

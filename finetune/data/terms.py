@@ -1,0 +1,94 @@
+"""Which words and word pairs are frequent, and which are typical of a class.
+
+C classes, F terms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from finetune.baselines.features import bag_of_words
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Runs of words of one length, counted by class."""
+
+    names: np.ndarray
+    """str (F)"""
+    counts_CF: np.ndarray
+    texts_F: np.ndarray
+    """texts that hold the term"""
+
+    def merged(self, places: Sequence[int]) -> Terms:
+        """The same with classes added up; `places` says of each what it becomes."""
+        groups = [np.flatnonzero(np.equal(places, new)) for new in range(max(places) + 1)]
+        counts = np.stack([self.counts_CF[group].sum(0) for group in groups])
+        return Terms(self.names, counts, self.texts_F)
+
+
+@dataclass(frozen=True)
+class Term:
+    """A term and what it was chosen for."""
+
+    name: str
+    count: int
+    score: float
+    """log-odds as a multiple of its standard deviation"""
+
+
+def count_terms(
+    texts: Sequence[str], classes: Sequence[int], number: int, words: int = 1
+) -> Terms | None:
+    """Runs of `words` words of cleaned texts of `number` classes; None where there are none."""
+    if not any(len(text.split()) >= words for text in texts):
+        return None
+    counter = bag_of_words(ngram_range=(words, words))
+    matrix = counter.fit_transform(texts)
+    members = np.asarray(classes)
+    counts = [np.asarray(matrix[members == c].sum(0)).ravel() for c in range(number)]
+    texts_with = np.bincount(matrix.nonzero()[1], minlength=matrix.shape[1])
+    return Terms(counter.get_feature_names_out(), np.stack(counts), texts_with)
+
+
+def log_odds(counts_CF: np.ndarray) -> np.ndarray:
+    """z-scores (C, F) of the log-odds of each term in a class against all other classes.
+
+    The prior is an informative Dirichlet (Monroe et al., 2008, section 3.5): as many imagined words
+    as there are terms, spread as the words of all classes are. Frequent terms need only a small
+    difference to stand out, and rare ones cannot by chance.
+    """
+    total_F = counts_CF.sum(0)
+    prior_F = counts_CF.shape[1] * total_F / total_F.sum()
+    own = counts_CF + prior_F
+    others = total_F - counts_CF + prior_F
+    difference = np.log(odds(own)) - np.log(odds(others))
+    return difference / np.sqrt(1 / own + 1 / others)
+
+
+def odds(weights_CF: np.ndarray) -> np.ndarray:
+    """Of each term against all others of its class."""
+    return weights_CF / np.maximum(weights_CF.sum(1, keepdims=True) - weights_CF, 1e-9)
+
+
+def most_frequent(terms: Terms, most: int) -> list[list[Term]]:
+    """Of each class, the terms that occur most often."""
+    return best(terms, terms.counts_CF, most)
+
+
+def most_typical(terms: Terms, most: int) -> list[list[Term]]:
+    """Of each class, the terms that speak most for it; none that speaks against it."""
+    found = best(terms, log_odds(terms.counts_CF), most)
+    return [[term for term in row if term.score > 0] for row in found]
+
+
+def best(terms: Terms, scores_CF: np.ndarray, most: int) -> list[list[Term]]:
+    """The `most` highest of each row, the highest first; equal ones by the alphabet."""
+    orders = [np.argsort(-scores, kind="stable")[:most] for scores in scores_CF]
+    return [
+        [Term(str(terms.names[f]), int(terms.counts_CF[c, f]), float(scores_CF[c, f])) for f in row]
+        for c, row in enumerate(orders)
+    ]

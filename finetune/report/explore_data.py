@@ -1,0 +1,79 @@
+"""A task's files and examples as the data report looks at them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from configs.finetune_schema import TaskConfig
+from finetune.data.dates import Dates, read_dates
+from finetune.data.tables import Table
+from finetune.data.texts import TextReader, read_text_splits
+from finetune.example import Splits, TextExample
+
+SPLITS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task's files and examples, with all labels they have."""
+
+    config: TaskConfig
+    tables: list[Table]
+    """the files, train first"""
+    splits: Splits[TextExample]
+
+    @cached_property
+    def merged(self) -> tuple[str, ...]:
+        """The labels that are left after `task.merge`, in the configuration's order."""
+        found = [self.config.merge.get(label, label) for label in self.splits.labels]
+        order = self.config.labels or found
+        return tuple(sorted(set(found), key=order.index))
+
+    @cached_property
+    def places(self) -> list[int]:
+        """Of every label, its place among the merged ones."""
+        found = [self.config.merge.get(label, label) for label in self.splits.labels]
+        return [self.merged.index(label) for label in found]
+
+    @cached_property
+    def dates(self) -> dict[str, Dates]:
+        """The training file's columns of dates."""
+        texts = (self.config.text, self.config.text_pair, self.config.label)
+        table = self.tables[0]
+        found = {
+            name: read_dates([row[name] for row in table.rows])
+            for name in table.columns
+            if name not in texts
+        }
+        return {name: dates for name, dates in found.items() if dates}
+
+    def split(self, name: str) -> list[TextExample]:
+        """The examples of train, dev or test."""
+        return getattr(self.splits, name)
+
+    @cached_property
+    def filled(self) -> list[str]:
+        """Names of the splits that have examples."""
+        return [name for name in SPLITS if self.split(name)]
+
+
+def read_task(config: TaskConfig) -> TaskData:
+    """Read everything once; raises `InputError` as `read_text_splits` does."""
+    unmerged = config.unmerged or (config.name if config.merge else None)
+    splits = read_text_splits(replace(config, unmerged=unmerged))
+    reader = TextReader(config)
+    files = [reader.table(name) for name in (config.train, config.dev, config.test) if name]
+    return TaskData(config, files, splits)
+
+
+def words_of(example: TextExample) -> int:
+    """Words of a cleaned text or pair."""
+    return len(example.text.split()) + len((example.pair or "").split())
+
+
+def raw_texts(examples: Sequence[TextExample]) -> list[str]:
+    """All texts as in the file; the second ones of pairs are known cleaned only."""
+    texts = [example.raw for example in examples]
+    return texts + [example.pair for example in examples if example.pair is not None]
