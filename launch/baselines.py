@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 if not __package__:  # a script's own folder would hide the package of the same name
@@ -35,7 +36,8 @@ def main() -> None:
     from pretrain.engine.log import duration
 
     names = find_rivals(arguments.rivals)
-    splits = read_text_splits(config.task)
+    # Rivals learn the labels that they are scored by: the merged ones, where some are merged.
+    splits = read_text_splits(replace(config.task, unmerged=None))
     output = arguments.output or Path("runs/baselines") / config.task.name
     print(f"{len(splits.train):,} training and {len(splits.dev):,} dev examples -> {output}")
     for note in splits.notes:

@@ -25,6 +25,7 @@ def main() -> None:
     text = comparison(arguments.runs)
     print(text)
     if arguments.output:
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
         write_text(arguments.output, text)
 
 

@@ -51,14 +51,15 @@ class BiGRUClassifier:
         self.skip_gram, self.seed = skip_gram, seed
 
     def fit(self, texts: Sequence[str], classes: Sequence[int]) -> BiGRUClassifier:
-        """Learn; keeps the state that was best on the texts held out for that."""
+        """Learn; keeps the state that was best on the texts held out for that, if there are any."""
         torch.manual_seed(self.seed)
         self.encoder = IntegerEncoder(texts)
         self.network = BiGRU(self._vectors(texts), max(classes) + 1)
         held = heldout_mask(texts, [str(c) for c in classes], 0.1)
         words = [self._words(text) for text in texts]
         targets = np.array(classes)
-        own, judged = np.flatnonzero(~held), np.flatnonzero(held)
+        own = np.flatnonzero(~held)
+        judged = np.flatnonzero(held) if held.any() else own
         optimizer = torch.optim.Adam(self.network.parameters(), lr=RATE)
         best, age = (-1.0, self.network.state_dict()), 0
         for epoch in range(EPOCHS):

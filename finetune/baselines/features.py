@@ -1,4 +1,7 @@
-"""Texts as numbers, the classical ways. Words are what stands between spaces unless said otherwise.
+"""Texts as numbers, the classical ways.
+
+Matrices count words in small letters without punctuation; sequences of integers have a place for
+whatever stands between spaces.
 
 Axes of every matrix: (texts, features), scipy.sparse.
 """
@@ -6,7 +9,7 @@ Axes of every matrix: (texts, features), scipy.sparse.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from scipy import sparse
@@ -14,9 +17,26 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from sklearn.preprocessing import normalize
 
+from configs.errors import InputError
+
 __all__ = ["IntegerEncoder", "PlainTfIdf", "TfidfTransformer", "bag_of_words"]
 WORD = r"(?u)\b\w+\b"
 UNKNOWN = 1
+
+
+class WordCounter(CountVectorizer):
+    """scikit-learn's, which says in our way that the texts are too few."""
+
+    def fit_transform(self, raw_documents: Iterable[str], y: object = None) -> sparse.csr_matrix:
+        """Learn the columns and count; `InputError` where no text holds what is to be counted."""
+        try:
+            return super().fit_transform(raw_documents, y)
+        except ValueError as error:
+            wanted = f"analyzer={self.analyzer}, ngram_range={self.ngram_range}"
+            raise InputError(
+                f"nothing to count ({wanted}) stands in {self.min_df} training texts or more: give "
+                "more texts, or name other methods by --rivals"
+            ) from error
 
 
 def bag_of_words(vocabulary: dict[str, int] | None = None, **options) -> CountVectorizer:
@@ -25,8 +45,9 @@ def bag_of_words(vocabulary: dict[str, int] | None = None, **options) -> CountVe
     Options are scikit-learn's: `binary=True` is one-hot encoding of the words present,
     `ngram_range=(1, 2)` counts pairs as well, `analyzer="char_wb"` characters.
     """
-    settings = {"token_pattern": WORD, "vocabulary": vocabulary} | options
-    return CountVectorizer(**settings)
+    if options.get("analyzer", "word") == "word":
+        options["token_pattern"] = WORD
+    return WordCounter(vocabulary=vocabulary, **options)
 
 
 class PlainTfIdf(BaseEstimator, TransformerMixin):

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from scipy import sparse
-from sklearn.base import BaseEstimator, ClassifierMixin
+from scipy.optimize import minimize
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.naive_bayes import MultinomialNB
@@ -26,28 +27,31 @@ class MulticlassHingeSVC(BaseEstimator, ClassifierMixin):
     Minimises C x the summed loss + half the squared norm of the weights, as scikit-learn's SVMs do.
     """
 
-    def __init__(self, C: float = 1.0, iterations: int = 60) -> None:
+    def __init__(self, C: float = 1.0, iterations: int = 300) -> None:
         self.C, self.iterations = C, iterations
 
     def fit(self, X: sparse.csr_matrix, y: Sequence[int]) -> MulticlassHingeSVC:
         """Learn from (texts, features) and class numbers."""
         self.classes_, places = np.unique(y, return_inverse=True)
-        features, targets = to_torch(X), torch.from_numpy(places)
-        weights = torch.zeros(X.shape[1], len(self.classes_), requires_grad=True)
-        bias = torch.zeros(len(self.classes_), requires_grad=True)
-        optimizer = torch.optim.LBFGS(
-            [weights, bias], max_iter=self.iterations, line_search_fn="strong_wolfe"
-        )
+        (texts, features), classes = X.shape, len(self.classes_)
+        targets, transposed = torch.from_numpy(places), X.T.tocsr()
 
-        def closure() -> torch.Tensor:
-            optimizer.zero_grad()
-            loss = multiclass_hinge(torch.sparse.mm(features, weights) + bias, targets)
-            loss = loss + weights.square().sum() / (2 * self.C * len(targets))
+        def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+            """The minimised sum / (C x texts), and its gradient; the last row is the bias."""
+            weights, bias = np.split(flat.reshape(features + 1, classes), [features])
+            scores = torch.from_numpy(X @ weights + bias).requires_grad_()
+            loss = multiclass_hinge(scores, targets)
             loss.backward()
-            return loss
+            slope, strength = scores.grad.numpy(), 1 / (self.C * texts)
+            gradient = np.vstack([transposed @ slope + strength * weights, slope.sum(0)])
+            return loss.item() + strength / 2 * np.square(weights).sum(), gradient.ravel()
 
-        optimizer.step(closure)
-        self.coef_, self.intercept_ = weights.detach().numpy(), bias.detach().numpy()
+        start = np.zeros((features + 1) * classes)
+        # At the loss's kinks progress is small long before the end; a long memory gets past them.
+        options = {"maxiter": self.iterations, "maxcor": 50, "ftol": 0, "gtol": 0}
+        found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
+        solution = found.x.reshape(features + 1, classes)
+        self.coef_, self.intercept_ = solution[:-1], solution[-1]
         return self
 
     def decision_function(self, X: sparse.csr_matrix) -> np.ndarray:
@@ -59,40 +63,47 @@ class MulticlassHingeSVC(BaseEstimator, ClassifierMixin):
         return self.classes_[self.decision_function(X).argmax(1)]
 
 
-def to_torch(X: sparse.csr_matrix) -> torch.Tensor:
-    """A scipy matrix as a torch one, float32."""
-    entries = X.tocoo()
-    places = torch.from_numpy(np.stack([entries.row, entries.col]).astype(np.int64))
-    values = torch.from_numpy(entries.data.astype(np.float32))
-    return torch.sparse_coo_tensor(places, values, X.shape).coalesce()
+class Tuned(BaseEstimator, ClassifierMixin):
+    """`model` with C chosen by cross-validation; with few examples of a class: as it is."""
+
+    def __init__(self, model: BaseEstimator) -> None:
+        self.model = model
+
+    def fit(self, X: sparse.csr_matrix, y: Sequence[int]) -> Tuned:
+        """Choose C, then learn from all."""
+        self.classes_, counts = np.unique(y, return_counts=True)
+        chosen = clone(self.model)
+        if counts.min() >= FOLDS:
+            folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+            chosen = GridSearchCV(chosen, {"C": list(STRENGTHS)}, cv=folds)
+        self.fitted_ = chosen.fit(X, y)
+        return self
+
+    def predict(self, X: sparse.csr_matrix) -> np.ndarray:
+        """The fitted model's answers."""
+        return self.fitted_.predict(X)
 
 
 def hinge_svm(seed: int) -> BaseEstimator:
     """One binary hinge SVM a class, against the rest."""
-    return tuned(LinearSVC(loss="hinge", max_iter=5000, random_state=seed))
+    return Tuned(LinearSVC(loss="hinge", max_iter=5000, random_state=seed))
 
 
 def squared_hinge_svm(seed: int) -> BaseEstimator:
     """The same with the squared hinge, scikit-learn's default and mostly the strongest."""
-    return tuned(LinearSVC(random_state=seed))
+    return Tuned(LinearSVC(random_state=seed))
 
 
 def multiclass_hinge_svm(seed: int) -> BaseEstimator:
     """`MulticlassHingeSVC`."""
-    return tuned(MulticlassHingeSVC())
+    return Tuned(MulticlassHingeSVC())
 
 
 def logistic_regression(seed: int) -> BaseEstimator:
     """Multinomial."""
-    return tuned(LogisticRegression(max_iter=1000))
+    return Tuned(LogisticRegression(max_iter=1000))
 
 
 def naive_bayes(seed: int) -> BaseEstimator:
     """Multinomial, with Laplace's smoothing."""
     return MultinomialNB()
-
-
-def tuned(model: BaseEstimator) -> BaseEstimator:
-    """`model` with C chosen by cross-validation; few examples of a class: as it is."""
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
-    return GridSearchCV(model, {"C": list(STRENGTHS)}, cv=folds)

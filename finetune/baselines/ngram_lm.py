@@ -66,11 +66,12 @@ class NgramClassifier:
 
     def fit(self, texts: Sequence[str], classes: Sequence[int]) -> NgramClassifier:
         """One model a class."""
-        words = {word for text in texts for word in text.split()}
+        words = {word for text in texts for word in words_of(text)}
         numbers = range(max(classes) + 1)
         own = [[t for t, c in zip(texts, classes) if c == number] for number in numbers]
         self.models = [NgramModel(part, self.order, len(words)) for part in own]
-        self.log_prior = np.log([len(part) / len(texts) for part in own])
+        with np.errstate(divide="ignore"):  # a class without texts is never chosen
+            self.log_prior = np.log([len(part) / len(texts) for part in own])
         return self
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
@@ -80,20 +81,28 @@ class NgramClassifier:
         return powers / powers.sum(1, keepdims=True)
 
     def perplexities(self, texts: Sequence[str], classes: Sequence[int]) -> np.ndarray:
-        """(class of the text, class of the model): perplexity per word, ends included."""
+        """(class of the text, class of the model): perplexity per word, ends included.
+
+        NaN for a class without texts.
+        """
         numbers = range(len(self.models))
-        table = np.zeros((len(numbers), len(numbers)))
+        table = np.full((len(numbers), len(numbers)), np.nan)
         for row in numbers:
             own = [text for text, c in zip(texts, classes) if c == row]
-            words = sum(len(text.split()) + 1 for text in own)
-            for column, model in enumerate(self.models):
+            words = sum(len(words_of(text)) + 1 for text in own)
+            for column, model in enumerate(self.models if own else ()):
                 total = sum(model.log_probability(text) for text in own)
-                table[row, column] = math.exp(-total / max(words, 1))
+                table[row, column] = math.exp(-total / words)
         return table
+
+
+def words_of(text: str) -> list[str]:
+    """What stands between spaces, in small letters."""
+    return text.lower().split()
 
 
 def events(text: str, order: int) -> Iterator[tuple[tuple[str, ...], str]]:
     """(history of order - 1 words, word) for every word and the end."""
-    words = [START] * (order - 1) + text.lower().split() + [END]
+    words = [START] * (order - 1) + words_of(text) + [END]
     for place in range(order - 1, len(words)):
         yield tuple(words[place - order + 1 : place]), words[place]

@@ -118,7 +118,7 @@ def run_rival(
                 confusion=confusion(targets_of(splits.dev), predictions, len(labels)).tolist(),
             )
         )
-    split = split_fingerprint(example.id for example in splits.dev)
+    split = split_fingerprint(splits.dev)
     scores = Scores(name, config.task.name, "accuracy", labels, split, trials)
     write_predictions(output / name, splits, predictions)
     if isinstance(model, NgramClassifier):

@@ -220,7 +220,7 @@ def write_scores(
     run_dir: Path, config: FinetuneConfig, task: Task, splits: Splits, trials: Sequence[TrialFolder]
 ) -> None:
     """scores.json, for tables over many runs; another in unmerged/ for a task with all labels."""
-    split = split_fingerprint(example.id for example in splits.dev)
+    split = split_fingerprint(splits.dev)
     common = dict(method=run_dir.name, metric=task.metric, split=split)
     labels = task.shown_labels
     found = [trial_scores(trial, "", labels, config.task.kind) for trial in trials]

@@ -70,9 +70,13 @@ def read_scores(folder: Path) -> Scores:
         raise InputError(f"{folder / FILE} is damaged ({error}): run its method anew") from error
 
 
-def split_fingerprint(ids: Iterable[str]) -> str:
-    """16 hexadecimal digits for the set of dev examples, by their ids."""
-    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()[:16]
+def split_fingerprint(examples: Iterable[Any]) -> str:
+    """16 hexadecimal digits for the set of dev examples: ids and, of texts, their raw form too.
+
+    Ids alone may be numbers of rows, and so the same for another file.
+    """
+    contents = sorted(f"{example.id} {getattr(example, 'raw', '')}" for example in examples)
+    return hashlib.sha256("\n".join(contents).encode()).hexdigest()[:16]
 
 
 def summary(values: Sequence[float], percent: bool = True) -> str:
