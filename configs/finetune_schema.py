@@ -184,6 +184,8 @@ class AdaptConfig:
     """sequences of max_length tokens a step"""
     sources: list[SourceConfig] = field(default_factory=list)
     """further text of the same kind"""
+    cache: str = "~/.cache/masklab"
+    """folder of token stores, shared by runs"""
 
     def __post_init__(self) -> None:
         require(self.epochs >= 0, "adapt.epochs must not be negative")
@@ -197,7 +199,8 @@ class FinetuneConfig:
     """folder of everything the run leaves behind; default: runs/<name of the config>"""
     model: Optional[str] = None
     """the encoder: a run folder of ours (a fine-tuning run lends the encoder of its best model), a
-    Hugging Face folder, or a name on its hub"""
+    Hugging Face folder, or a name on its hub; or `classical`, or names of classical methods with
+    commas between them, to run those"""
     reinitialise: bool = False
     """keep the encoder's shape and tokenizer but forget its weights: what is pretraining worth?"""
     seeds: list[int] = field(default_factory=lambda: [0])

@@ -26,6 +26,9 @@ from pretrain.engine.pretrained import Pretrained, load_pretrained
 from pretrain.engine.train import pretrain
 from pretrain.engine.world import World
 
+HELDOUT = 25
+"""texts to watch the loss on, at least, where the task has so many to spare"""
+
 
 def adapt(
     config: FinetuneConfig, examples: list[Any], pretrained: Pretrained, world: World
@@ -47,8 +50,10 @@ def adapt(
 
 def adapt_config(config: FinetuneConfig, pretrained: Pretrained, folder: Path) -> PretrainConfig:
     """The pretraining run that adapts: one text a document, dynamic masking, no NSP."""
-    own = SourceConfig(kind="text", path=str(folder / "texts.txt"), documents="line")
+    texts_file = folder / "texts.txt"
+    own = SourceConfig(kind="text", path=str(texts_file), documents="line")
     choice, length = config.adapt, config.max_length
+    documents = texts_file.read_text(encoding="utf-8").count("\n")
     steps = EvaluationConfig().every_steps
     return PretrainConfig(
         run_dir=str(folder),
@@ -56,7 +61,11 @@ def adapt_config(config: FinetuneConfig, pretrained: Pretrained, folder: Path) -
         initial_model=config.model,
         input_format="doc-sentences",
         max_length=length,
-        data=DataConfig(sources=[own, *choice.sources]),
+        data=DataConfig(
+            sources=[own, *choice.sources],
+            heldout_fraction=min(0.4, max(0.02, HELDOUT / documents)),
+            cache=choice.cache,
+        ),
         tokenizer=TokenizerConfig(path=str(folder / "vocabulary")),
         masking=MaskingConfig(probability=choice.masking_probability),
         model=pretrained.model,

@@ -14,13 +14,19 @@ from launch.command import config_parser, read_config, run
 
 def main() -> None:
     """Read the configuration, join the other ranks, train every trial, report."""
-    parser = config_parser("finetune.py", "Fine-tune an encoder on a task.", FinetuneConfig)
+    purpose = "Fine-tune an encoder on a task, or run its classical rivals (model=classical)."
+    parser = config_parser("finetune.py", purpose, FinetuneConfig)
     config = read_config(parser.parse_intermixed_args(), FinetuneConfig)
 
+    from finetune.baselines.compare import compare_rivals, find_rivals
     from finetune.train import finetune
     from pretrain.engine import world
 
-    finetune(config, world.start())
+    rivals = find_rivals(config.model)
+    if rivals:
+        compare_rivals(rivals, config, world.start())
+    else:
+        finetune(config, world.start())
     world.stop()
 
 

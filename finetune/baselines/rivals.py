@@ -12,7 +12,6 @@ import numpy as np
 from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import make_pipeline
 
-from configs.errors import InputError
 from configs.finetune_schema import FinetuneConfig
 from finetune.baselines import linear
 from finetune.baselines.bigru import BiGRUClassifier
@@ -83,15 +82,6 @@ RIVALS = {
     "word2vec-cbow-bigru": Rival(lambda seed: BiGRUClassifier(False, seed), is_random=True),
     "word2vec-skipgram-bigru": Rival(lambda seed: BiGRUClassifier(True, seed), is_random=True),
 }
-
-
-def find_rivals(names: str) -> list[str]:
-    """`all`, or names with commas between them; `InputError` for one that is unknown."""
-    chosen = list(RIVALS) if names == "all" else names.split(",")
-    for name in chosen:
-        if name not in RIVALS:
-            raise InputError(f"--rivals {name}: no such rival: choose of {', '.join(RIVALS)}")
-    return chosen
 
 
 def run_rival(

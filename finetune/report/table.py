@@ -36,7 +36,7 @@ def expand(folders: Sequence[Path]) -> list[Path]:
     if not found:
         raise InputError(
             f"--runs {' '.join(map(str, folders))}: no scores.json there: name folders of finished "
-            "runs of launch/finetune.py and launch/baselines.py"
+            "runs of launch/finetune.py"
         )
     return found
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from configs.finetune_schema import FinetuneConfig
 from configs.loader import load_config, shipped_configs
 from configs.schema import PretrainConfig
 from tests.conftest import ROOT, Command, deepspeed
@@ -71,19 +72,21 @@ def test_the_main_command_as_written(tmp_path):
 
 
 def test_yaml_example_is_a_configuration(tmp_path):
-    (example,) = blocks("yaml")
+    pretraining, task = blocks("yaml")
     path = tmp_path / "own.yaml"
-    path.write_text(example, encoding="utf-8")
+    path.write_text(pretraining, encoding="utf-8")
     assert len(load_config(PretrainConfig, str(path)).data.sources) == 2
+    path.write_text(task, encoding="utf-8")
+    assert load_config(FinetuneConfig, str(path)).task.label == "stars"
 
 
 def test_every_yaml_is_named_and_every_named_yaml_exists():
-    named = set(re.findall(r"`(\w+\.yaml)`", README))
+    named = set(re.findall(r"`((?:finetune/)?\w+\.yaml)`", README))
     assert named - {"config.yaml"} == set(shipped_configs())
 
 
 def test_every_named_file_exists():
-    for name in re.findall(r"`((?:configs|tokenizer|pretrain|launch)/[\w/]+\.py)`", README):
+    for name in re.findall(r"`((?:configs|tokenizer|pretrain|finetune|launch)/[\w/]+\.(?:py|md))`", README):
         assert (ROOT / name).is_file(), name
 
 

@@ -15,12 +15,13 @@ from configs.errors import InputError
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import load_config
 from finetune.baselines import rivals
-from finetune.baselines.rivals import RIVALS, find_rivals, run_rival, texts_of
+from finetune.baselines.compare import find_rivals
+from finetune.baselines.rivals import RIVALS, run_rival, texts_of
 from finetune.data.texts import read_text_splits
 from finetune.example import Splits, TextExample
 from finetune.report.scores import read_scores, split_fingerprint
 from finetune.report.table import comparison
-from launch.baselines import main
+from launch.finetune import main
 from tests.conftest import Command
 from tests.finetuning import TOPICS
 
@@ -32,10 +33,10 @@ EASY = [name for name in RIVALS if name != "majority" and not name.startswith("w
 def scored(tiny_task, tmp_path_factory) -> tuple[Path, str]:
     """(folder, console) of all rivals on the topics task."""
     folder = tmp_path_factory.mktemp("rivals")
-    words = ("baselines.py", "--config", tiny_task, "--output", "out")
+    words = ("finetune.py", "--config", tiny_task, "model=classical", "run_dir=out")
     done = Command(*words, cwd=folder).finish()
     assert done.returncode == 0, done.stderr
-    return folder / "out", done.stdout
+    return folder / "out/classical", done.stdout
 
 
 def read_predictions(folder: Path) -> list[dict[str, str]]:
@@ -100,10 +101,10 @@ def baselines(tiny_task, tmp_path, monkeypatch):
     """`baselines("majority", "a.b=c")` runs the command's main on the topics task."""
 
     def run(names: str, *overrides: str) -> Path:
-        words = ("--config", str(tiny_task), "--output", str(tmp_path / "out"), "--rivals", names)
-        monkeypatch.setattr("sys.argv", ["baselines.py", *words, *overrides])
+        words = ("--config", str(tiny_task), f"run_dir={tmp_path}/out", f"model={names}")
+        monkeypatch.setattr("sys.argv", ["finetune.py", *words, *overrides])
         main()
-        return tmp_path / "out"
+        return tmp_path / "out/classical"
 
     return run
 
@@ -146,6 +147,8 @@ def test_merged_labels_are_what_rivals_learn_and_are_scored_by(baselines):
     folder = baselines("majority,naive-bayes", merge, "task.unmerged=three")
     assert read_scores(folder / "naive-bayes").labels == ["code", "number"]
     assert read_scores(folder / "majority").values("accuracy") == [20 / 30]
+    assert read_scores(folder / "unmerged/naive-bayes").task == "three"
+    assert read_scores(folder / "unmerged/naive-bayes").labels == ["file", "loop", "number"]
 
 
 def test_rivals_do_not_answer_questions(baselines):
@@ -194,6 +197,7 @@ def test_a_pair_is_read_as_one_text_with_a_mark_between():
 
 def test_names_are_chosen_with_commas_and_checked():
     assert find_rivals("tf-idf,majority") == ["tf-idf", "majority"]
-    assert find_rivals("all") == list(RIVALS)
-    with pytest.raises(InputError, match="no such rival: choose of majority"):
+    assert find_rivals("classical") == list(RIVALS)
+    assert find_rivals("runs/roberta_small") == find_rivals(None) == []
+    with pytest.raises(InputError, match="no rival is called 'svn': majority"):
         find_rivals("tf-idf,svn")

@@ -1,0 +1,83 @@
+"""All classical methods on a task's own split, by launch/finetune.py and `model=classical`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from configs.errors import InputError
+from configs.files import write_text
+from configs.finetune_schema import FinetuneConfig
+from finetune.baselines.rivals import RIVALS, run_rival
+from finetune.data.texts import read_text_splits
+from finetune.example import Splits
+from finetune.report.scores import summary
+from finetune.report.table import comparison
+from pretrain.engine import describe
+from pretrain.engine.log import duration
+from pretrain.engine.train import write_status
+from pretrain.engine.world import World
+
+ALL = "classical"
+
+
+def find_rivals(model: str | None) -> list[str]:
+    """The methods that `model` names: `classical` for all, or names with commas between them.
+
+    None where it names an encoder; `InputError` for a list with an unknown name in it.
+    """
+    if model == ALL:
+        return list(RIVALS)
+    names = (model or "").split(",")
+    if not any(name in RIVALS for name in names):
+        return []
+    for name in names:
+        if name not in RIVALS:
+            raise InputError(f"model={model}: no rival is called '{name}': {', '.join(RIVALS)}")
+    return names
+
+
+def compare_rivals(names: list[str], config: FinetuneConfig, world: World) -> Path:
+    """Train and score every method, ranks taking turns; returns `run_dir/classical`.
+
+    Methods learn the labels that they are scored by: with `task.unmerged` each is trained twice,
+    on the merged labels and, in the folder `unmerged`, on all.
+    """
+    if config.task.kind != "classification":
+        raise InputError(f"task.kind={config.task.kind}: the classical methods classify texts")
+    output = Path(config.run_dir) / ALL
+    tasks = [(output, *read_task(config, merged=True))]
+    if config.task.unmerged:
+        tasks.append((output / "unmerged", *read_task(config, merged=False)))
+    if world.is_main:
+        write_status(output, "running")
+        describe.write_environment(output, config, world, {})
+        splits = tasks[0][-1]
+        print(f"{len(splits.train):,} training and {len(splits.dev):,} dev examples -> {output}")
+        for note in splits.notes:
+            print(f"note  {note}")
+    started, work = time.monotonic(), [(name, task) for name in names for task in tasks]
+    for number, (name, (folder, own, splits)) in enumerate(work, start=1):
+        if number % world.size == world.rank:
+            scores = run_rival(name, own, splits, folder)
+            accuracy, macro_f1 = (summary(scores.values(x)) for x in ("accuracy", "macro_f1"))
+            print(
+                f"{number:>2}/{len(work)}  {own.task.name:<10} {name:<24} accuracy {accuracy}  "
+                f"macro-F1 {macro_f1}  {duration(time.monotonic() - started)} passed",
+                flush=True,
+            )
+    world.barrier()
+    if world.is_main:
+        text = comparison([folder / name for folder, *_ in tasks for name in names])
+        write_text(output / "table.md", text)
+        write_status(output, "completed")
+        print(f"\n{text}\ndone: {output}/table.md")
+    return output
+
+
+def read_task(config: FinetuneConfig, merged: bool) -> tuple[FinetuneConfig, Splits]:
+    """(configuration, examples) of the task with merged labels, or with all of them."""
+    task = config.task
+    own = replace(task, unmerged=None) if merged else replace(task, name=task.unmerged)
+    return replace(config, task=own), read_text_splits(own)

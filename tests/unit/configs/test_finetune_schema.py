@@ -1,0 +1,68 @@
+"""Every shipped fine-tuning configuration, and what the schema refuses."""
+
+from __future__ import annotations
+
+import pytest
+
+from configs.errors import InputError
+from configs.finetune_schema import PRESETS, STEPS, FinetuneConfig
+from configs.loader import describe, dump_config, load_config, shipped_configs
+
+FINETUNING = [name for name in shipped_configs() if name.startswith("finetune/")]
+TASKS = [name for name in FINETUNING if name not in ("finetune/common.yaml", "finetune/grid.yaml")]
+
+
+@pytest.mark.parametrize("name", FINETUNING)
+def test_every_shipped_config_loads_and_dumps_to_the_same(name, tmp_path):
+    config = load_config(FinetuneConfig, name)
+    copy = tmp_path / "copy.yaml"
+    copy.write_text(dump_config(config), encoding="utf-8")
+    assert load_config(FinetuneConfig, str(copy), [f"run_dir={config.run_dir}"]) == config
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_has_its_name_and_its_files(name):
+    config = load_config(FinetuneConfig, name)
+    assert config.task.name == name.removeprefix("finetune/").removesuffix(".yaml").removesuffix(
+        "_small"
+    )
+    assert config.task.folder.startswith("data/")
+    assert config.schedule.warmup_fraction > 0
+
+
+def test_the_grid_is_that_of_the_bert_paper():
+    grid = load_config(FinetuneConfig, "finetune/grid").grid
+    assert grid["batch.sequences"] == [16, 32]
+    assert grid["optimizer.learning_rate"] == [2e-5, 3e-5, 5e-5]
+    assert grid["schedule.max_epochs"] == [2, 3, 4]
+
+
+def test_every_field_is_documented():
+    for field, _, text in describe(FinetuneConfig):
+        assert text, field
+
+
+def test_presets_are_made_of_steps():
+    for steps in PRESETS.values():
+        assert set(steps) <= set(STEPS)
+
+
+REFUSED = {
+    "step": (["task.preprocess.steps=[lower]"], "no step is called"),
+    "dev share": (["task.dev_fraction=0.5"], "task.dev_fraction"),
+    "merge": (["task.labels=[a, b]", "task.merge={c: d}"], "task.merge: c becomes d"),
+    "unmerged": (["task.unmerged=fine"], "task.unmerged needs task.merge"),
+    "no seeds": (["seeds=[]"], "seeds is empty"),
+    "equal seeds": (["seeds=[1, 1]"], "different numbers"),
+    "decay": (["layer_decay=0"], "layer_decay"),
+    "patience": (["patience=0"], "patience"),
+    "grid": (["grid={optimizer.learning_rate: []}"], "has no values"),
+    "focal for numbers": (["task.kind=regression", "head.loss=focal"], "head.loss"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused(case):
+    overrides, message = REFUSED[case]
+    with pytest.raises(InputError, match=message):
+        load_config(FinetuneConfig, "finetune/sst2", overrides)
