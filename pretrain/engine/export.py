@@ -1,4 +1,4 @@
-"""A trained encoder as a Hugging Face folder (safetensors) or as ONNX graphs, with its tokenizer."""
+"""A trained encoder as a Hugging Face folder or as ONNX graphs, with its tokenizer."""
 
 from __future__ import annotations
 

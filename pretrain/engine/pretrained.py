@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -22,7 +21,7 @@ from configs.errors import InputError
 from configs.loader import load_config
 from configs.schema import ModelConfig, PretrainConfig
 from pretrain.engine import checkpoint
-from pretrain.model.convert import from_huggingface, model_config
+from pretrain.model.convert import ROBERTA_PAD, from_huggingface, model_config
 from pretrain.model.pretraining import PretrainingModel
 from tokenizer.base import Tokenizer
 from tokenizer.load import load_tokenizer
@@ -125,15 +124,20 @@ def _read_run(folder: Path) -> Pretrained:
     if found is None:
         raise InputError(f"model={folder}: no whole checkpoint yet: let its run finish first")
     config = load_config(PretrainConfig, str(folder / "config.yaml"))
-    weights = load_file(found / "model.safetensors")
-    return Pretrained(config.model, load_tokenizer(folder / "tokenizer"), weights)
+    tokenizer = load_tokenizer(folder / "tokenizer")
+    state = json.loads((found / "state.json").read_text(encoding="utf-8"))
+    if state["fingerprints"]["tokenizer"] != tokenizer.fingerprint:
+        raise InputError(
+            f"{folder / 'tokenizer'} is not the tokenizer that {found} was trained with: restore it"
+        )
+    return Pretrained(config.model, tokenizer, load_file(found / "model.safetensors"))
 
 
 def _read_huggingface(folder: Path) -> Pretrained:
     try:
         content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         config = model_config(content)
-    except (ValueError, InputError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{folder / 'config.json'}: {error}") from error
     raw = read_weights(folder)
     try:
@@ -141,7 +145,7 @@ def _read_huggingface(folder: Path) -> Pretrained:
     except InputError as error:
         raise InputError(f"{folder}: {error}") from error
     tokenizer = load_tokenizer(folder)
-    pad = content.get("pad_token_id", 0)
+    pad = content.get("pad_token_id", ROBERTA_PAD)
     if config.architecture == "roberta" and pad != tokenizer.special.pad:
         raise InputError(
             f"{folder}: config.json has pad_token_id={pad}, the tokenizer {tokenizer.special.pad}, "
@@ -159,9 +163,16 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         if (folder / name).is_file():
             return _read_tensors(folder / name)
         if index.is_file():
-            shards = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+            shards = _read_shard_names(index)
             return {k: w for shard in shards for k, w in _read_tensors(folder / shard).items()}
     raise InputError(f"{folder}: no weights: it must hold {' or '.join(WEIGHTS)}")
+
+
+def _read_shard_names(index: Path) -> list[str]:
+    try:
+        return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{index}: damaged ({error!r}): fetch it anew") from error
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
@@ -172,10 +183,10 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         tensors = read(path)
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"{path}: refused, for it holds more than weights and would execute code when it is "
-            "read: take a safetensors version of the model"
+            f"{path}: refused, for it holds more than weights, which may execute code when it is "
+            "read, or is damaged: take a safetensors version of the model"
         ) from error
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
+    except Exception as error:  # whatever a library meets in bytes that are no weights
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: damaged ({reason}): fetch it anew") from error
     if not isinstance(tensors, dict) or not all(map(torch.is_tensor, tensors.values())):

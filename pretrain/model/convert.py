@@ -48,6 +48,8 @@ HEADS = {
 PROJECTIONS = ("query", "key", "value")
 FUSED = LAYER["qkv"]
 ROBERTA_TYPES = ("roberta", "xlm-roberta", "camembert")
+ROBERTA_PAD = 1
+"""padding id where config.json names none"""
 SUPPORTED = {
     "hidden_act": "gelu",
     "position_embedding_type": "absolute",
@@ -156,7 +158,7 @@ def model_config(content: Mapping[str, Any]) -> ModelConfig:
         if value != supported:
             raise InputError(f"{name}={value} is not computed here, only {name}={supported}")
     is_roberta = kind in ROBERTA_TYPES
-    first_position = content.get("pad_token_id", 1) + 1 if is_roberta else 0
+    first_position = content.get("pad_token_id", ROBERTA_PAD) + 1 if is_roberta else 0
     rate = content.get("hidden_dropout_prob", 0.1)
     return ModelConfig(
         architecture="roberta" if is_roberta else "bert",
