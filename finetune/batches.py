@@ -50,20 +50,21 @@ class TaskBatches:
         epoch, within = divmod(step, self.steps_per_epoch)
         order = permutation(self.seed, Purpose.SAMPLE_ORDER, epoch, len(self.features))
         chosen = np.array_split(order, self.steps_per_epoch)[within]
-        parts = micro_batches(chosen, self.lengths, self.batch.micro_batches(world_size))
-        return [self._collate(part, step) for part in parts[rank::world_size]]
+        parts = micro_batches(chosen, self.lengths, self._parts(len(chosen), world_size))
+        return [collate(self.features, part, self.seed, step) for part in parts[rank::world_size]]
 
-    def _collate(self, chosen: np.ndarray, step: int) -> TaskBatch:
-        return collate(self.features, chosen, self.seed, step)
+    def _parts(self, examples: int, world_size: int) -> int:
+        """Micro-batches of a step: as many for every rank, and none without an example."""
+        if examples < world_size:
+            raise InputError(
+                f"a step holds {examples} examples, too few for {world_size} ranks: raise "
+                "batch.sequences, give more examples, or use fewer ranks"
+            )
+        return min(self.batch.micro_batches(world_size), examples - examples % world_size)
 
 
 def micro_batches(chosen: np.ndarray, lengths: np.ndarray, parts: int) -> list[np.ndarray]:
     """The chosen features in `parts` groups of about equal tokens, alike in length."""
-    if len(chosen) < parts:
-        raise InputError(
-            f"a step holds {len(chosen)} examples, too few for {parts} micro-batches: raise "
-            "batch.sequences or batch.micro_sequences, give more examples, or use fewer ranks"
-        )
     by_length = chosen[np.argsort(lengths[chosen], kind="stable")]
     bounds = equal_parts(lengths[by_length], parts)
     return [by_length[a:b] for a, b in zip(bounds, bounds[1:])]

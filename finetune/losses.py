@@ -69,7 +69,9 @@ def focal_loss(
 ) -> Tensor:
     """Cross entropy times (1 - p)^gamma, p the right class's probability (Lin et al., 2017)."""
     entropy_B = F.cross_entropy(logits_BC, targets_B, reduction="none")
-    weighted_B = entropy_B * (1 - torch.exp(-entropy_B)) ** gamma
+    # Where p is 1, a gamma below 1 would have an infinite slope.
+    wrong_B = (-torch.expm1(-entropy_B)).clamp(min=torch.finfo(entropy_B.dtype).tiny)
+    weighted_B = entropy_B * wrong_B**gamma
     return (weighted_B if weights is None else weighted_B * weights[targets_B]).sum()
 
 

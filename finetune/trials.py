@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any
+from collections import Counter
+from dataclasses import dataclass, is_dataclass, replace
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from configs.errors import InputError
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import dump_config
+
+SHARED = ("run_dir", "model", "reinitialise", "seeds", "grid", "max_length", "task", "adapt")
+"""fields that all trials have in common: examples are read and framed once"""
 
 
 @dataclass(frozen=True)
@@ -44,28 +48,45 @@ def make_trials(config: FinetuneConfig) -> list[Trial]:
     """All trials: the grid's points, and for each all seeds.
 
     Raises:
-        InputError: the grid names no field, or a value that the field refuses.
+        InputError: the grid names no field that may differ between trials, a value that the field
+            refuses, or a value twice.
     """
     names = list(config.grid)
-    trials = []
+    for name in names:
+        if name.split(".")[0] in SHARED:
+            raise InputError(
+                f"grid.{name}: all trials of a run share it: run the command once for each value"
+            )
+    trials: list[Trial] = []
     for point in itertools.product(*config.grid.values()):
         values = dict(zip(names, point))
         chosen = config
         for name, value in values.items():
             chosen = with_field(chosen, name.split("."), value, name)
         trials += [Trial(chosen, seed, values) for seed in config.seeds]
+    twice = [name for name, number in Counter(t.name for t in trials).items() if number > 1]
+    if twice:
+        raise InputError(
+            f"grid: two trials would be called {twice[0]}: name each value once, with at most six "
+            "digits"
+        )
     return trials
 
 
 def with_field(config: Any, path: list[str], value: float, name: str) -> Any:
     """A copy of a configuration with one number, at any depth, changed."""
     head, *rest = path
-    if not is_dataclass(config) or head not in {f.name for f in fields(config)}:
+    types = get_type_hints(type(config)) if is_dataclass(config) else {}
+    if head not in types:
         raise InputError(f"grid: no field is called {name}: write it as in --help")
-    old = getattr(config, head)
     if rest:
-        return replace(config, **{head: with_field(old, rest, value, name)})
-    if isinstance(old, (str, bool, list, dict)) or is_dataclass(old):
+        return replace(config, **{head: with_field(getattr(config, head), rest, value, name)})
+    kind = types[head]
+    kinds = get_args(kind) if get_origin(kind) is Union else (kind,)
+    if float in kinds:
+        return replace(config, **{head: float(value)})
+    if int not in kinds:
         raise InputError(f"grid.{name}: a grid is for numbers: run the command once for each value")
-    is_whole = isinstance(old, int) and float(value).is_integer()
-    return replace(config, **{head: int(value) if is_whole else value})
+    if not float(value).is_integer():
+        raise InputError(f"grid.{name}: {value:g} is no whole number: give one")
+    return replace(config, **{head: int(value)})

@@ -24,6 +24,8 @@ LONGEST_QUESTION = 64
 CANDIDATES = 20
 """best starts, and best ends, whose pairs are tried"""
 THRESHOLD = "no_answer_threshold"
+BELOW_ALL = -1e9
+"""a threshold at which every question is answered"""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,8 @@ class SpanTask(Task):
         room = self.max_length - len(head) - 1
         if room < 1:
             raise InputError(f"max_length={self.max_length} leaves no room for a context: raise it")
-        step = max(1, room - self.config.stride)
+        # More overlap than half would make a long question's windows many.
+        step = max(room - self.config.stride, (room + 1) // 2)
         answer = _token_span(example, context)
         for start in window_starts(len(context), room, step):
             part = slice(start, start + room)
@@ -128,18 +131,18 @@ class SpanTask(Task):
         logits: Sequence[np.ndarray],
         settings: dict[str, Any],
     ) -> list[SpanAnswer]:
-        best: dict[int, tuple[float, str]] = {}
+        best = dict.fromkeys(range(len(examples)), (-np.inf, ""))
         null: dict[int, float] = defaultdict(lambda: np.inf)
         for window, rows in zip(features, logits):
             number = window.example
             null[number] = min(null[number], float(rows[0].sum()))
             score, start, end = best_span(window, rows, self.config.longest_answer)
-            if score > best.get(number, (-np.inf, ""))[0]:
+            if score > best[number][0]:
                 best[number] = (score, examples[number].context[start:end])
         threshold = settings.get(THRESHOLD, 0.0) if self.config.no_answer else -np.inf
         return [
             SpanAnswer(span if score - null[number] > threshold else "", span, score - null[number])
-            for number, (score, span) in ((n, best[n]) for n in range(len(examples)))
+            for number, (score, span) in best.items()
         ]
 
     def choose_settings(
@@ -148,16 +151,15 @@ class SpanTask(Task):
         """The threshold of the margin that gives the highest F1."""
         if not self.config.no_answer:
             return {}
-        margins = np.array([answer.margin for answer in answers])
+        margins = np.maximum([answer.margin for answer in answers], BELOW_ALL)
         golds = [[text for text, _ in example.answers] for example in examples]
         with_span = np.array([best_scores(a.span, g)[1] for a, g in zip(answers, golds)])
         without = np.array([float(not gold) for gold in golds])
-        order = np.argsort(-margins)
-        # Answering the k surest questions, for every k.
-        answered = np.concatenate([[0], np.cumsum(with_span[order])])
-        silent = without.sum() - np.concatenate([[0], np.cumsum(without[order])])
-        k = int(np.argmax(answered + silent))
-        return {THRESHOLD: float(margins[order[k]]) if k < len(order) else -1e9}
+        # Each threshold answers the questions with a larger margin; equal margins go together.
+        thresholds, place = np.unique(np.append(margins, BELOW_ALL), return_inverse=True)
+        gain = np.bincount(place[:-1], with_span - without, len(thresholds))
+        gains = gain.sum() - np.cumsum(gain)
+        return {THRESHOLD: float(thresholds[gains.argmax()])}
 
     def scores(
         self, examples: Sequence[SpanExample], answers: Sequence[SpanAnswer]

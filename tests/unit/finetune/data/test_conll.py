@@ -38,7 +38,7 @@ def test_blank_lines_end_sentences_and_the_last_column_is_the_label(read):
 
 
 def test_spaces_are_words_where_columns_are_cut_at_tabs(read):
-    text = "## id-1\t<가:PS> 나\n가\tB-PS\n \tO\n나\tO\n\n## id-2\tx\n#\tO\n##\tO\n"
+    text = "## id-1\t<가:PS> 나\n가\tB-PS\r\n \tO\n나\tO\n\n## id-2\tx\n#\tO\n##\tO\n"
     assert shown(read(text)) == [
         [("가", "B-PS"), (" ", "O"), ("나", "O")],
         [("#", "O"), ("##", "O")],
@@ -52,6 +52,7 @@ def test_spaces_are_words_where_columns_are_cut_at_tabs(read):
         ("word ORG", r"line 3: the label 'ORG' is neither O nor B-... nor I-...: convert"),
         ("word OTHER", r"line 3: the label 'OTHER' is neither"),
         ("word B-", r"line 3: the label 'B-' is neither"),
+        (" \t", r"line 3: the label '' is neither"),
         ("word\t", r"line 3: the label '' is neither"),
         ("\tO", r"line 3: .* has no word"),
     ],

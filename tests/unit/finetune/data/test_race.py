@@ -52,11 +52,12 @@ def test_lists_and_lines_hold_many_passages(read):
 
 
 def test_folders_are_read_whole_in_the_order_of_names(tmp_path):
-    for name in ("middle/2.txt", "high/10.txt", "high/1.txt"):
+    names = [f"{level}/{number}.txt" for level in ("middle", "high") for number in range(12)]
+    for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(json.dumps(PASSAGE | {"id": name}))
     ids = [example.id for example in read_race(tmp_path)]
-    assert ids[::2] == ["high/1.txt-1", "high/10.txt-1", "middle/2.txt-1"]
+    assert ids[::2] == [f"{name}-1" for name in sorted(names)]
 
 
 @pytest.mark.parametrize("answer", ["C", "a", "", "AB", "1", "@"])

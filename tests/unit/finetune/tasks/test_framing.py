@@ -1,0 +1,52 @@
+"""Texts in the frame of special tokens, cut as BERT's released code cuts."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finetune.tasks.framing import frame, shares
+from tokenizer.base import SpecialTokens
+
+CLS, SEP = 101, 102
+TOKENIZER = SimpleNamespace(special=SpecialTokens(cls=CLS, sep=SEP, pad=0, mask=103, unk=100))
+LENGTHS = st.integers(0, 40)
+
+
+def truncate_seq_pair(first: list[int], second: list[int], room: int) -> None:
+    """BERT's released code: the longer list loses its last token, the second one in a tie."""
+    while len(first) + len(second) > room:
+        (first if len(first) > len(second) else second).pop()
+
+
+@given(LENGTHS, LENGTHS, st.integers(5, 50))
+def test_the_longer_text_loses_its_last_tokens_first(first, second, room):
+    a, b = list(range(first)), list(range(second))
+    truncate_seq_pair(a, b, room)
+    assert shares(first, second, room) == (len(a), len(b))
+
+
+@given(LENGTHS, LENGTHS, st.integers(8, 50))
+def test_a_pair_has_two_segments_each_with_its_separator(first, second, max_length):
+    a, b = list(range(first)), list(range(200, 200 + second))
+    ids, segments = frame(TOKENIZER, a, b, max_length)
+    truncate_seq_pair(a, b, max_length - 3)
+    assert ids.tolist() == [CLS, *a, SEP, *b, SEP] and len(ids) <= max_length
+    assert segments.tolist() == [0] * (len(a) + 2) + [1] * (len(b) + 1)
+    assert ids.dtype == segments.dtype == np.int64
+
+
+@given(LENGTHS, st.integers(8, 50))
+def test_one_text_has_one_segment(length, max_length):
+    tokens = list(range(length))
+    ids, segments = frame(TOKENIZER, tokens, None, max_length)
+    assert ids.tolist() == [CLS, *tokens[: max_length - 2], SEP]
+    assert segments.tolist() == [0] * len(ids) and ids.dtype == segments.dtype == np.int64
+
+
+def test_an_empty_second_text_is_still_a_pair():
+    ids, segments = frame(TOKENIZER, [7], [], 8)
+    assert ids.tolist() == [CLS, 7, SEP, SEP] and segments.tolist() == [0, 0, 0, 1]

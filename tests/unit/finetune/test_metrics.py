@@ -1,0 +1,171 @@
+"""Scores equal the libraries' and the published ones."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finetune.data.squad import read_squad
+from finetune.metrics import (
+    best_scores,
+    calibration,
+    class_scores,
+    classification_scores,
+    confusion,
+    exact_match,
+    normal_answer,
+    regression_scores,
+    span_scores,
+    tagging_scores,
+    token_f1,
+)
+from tests.conftest import DATA
+
+GOLD, PREDICTED = [0, 0, 1, 1, 1, 2], [0, 1, 1, 1, 0, 2]
+
+
+def test_classification_scores_by_hand():
+    scores = classification_scores(GOLD, PREDICTED, 3)
+    assert scores["accuracy"] == 4 / 6
+    assert scores["macro_f1"] == pytest.approx((1 / 2 + 2 / 3 + 1) / 3)
+    assert scores.keys() == {"accuracy", "macro_f1", "matthews"}
+    counts = confusion(GOLD, PREDICTED, 3)
+    assert counts.tolist() == [[1, 1, 0], [1, 2, 0], [0, 0, 1]]
+    right, total, n = np.trace(counts), counts.sum(0) @ counts.sum(1), counts.sum()
+    spread = [n * n - (counts.sum(axis) ** 2).sum() for axis in (0, 1)]
+    assert scores["matthews"] == pytest.approx((right * n - total) / np.sqrt(np.prod(spread)))
+
+
+def test_f1_of_two_classes_is_that_of_the_second():
+    scores = classification_scores([0, 0, 0, 1, 1], [0, 0, 1, 1, 0], 2)
+    assert scores["f1"] == 0.5 and scores["macro_f1"] == pytest.approx((2 / 3 + 1 / 2) / 2)
+
+
+def test_classes_that_do_not_occur_count_as_zero():
+    assert classification_scores([0, 1], [0, 1], 4)["macro_f1"] == 0.5
+    assert class_scores([0, 1], [0, 0], 3)[2] == {
+        "precision": 0.0,
+        "recall": 0.0,
+        "f1": 0.0,
+        "support": 0.0,
+    }
+    assert confusion([0], [1], 3).shape == (3, 3)
+
+
+def test_scores_of_each_class():
+    assert class_scores(GOLD, PREDICTED, 3)[1] == {
+        "precision": pytest.approx(2 / 3),
+        "recall": pytest.approx(2 / 3),
+        "f1": pytest.approx(2 / 3),
+        "support": 3.0,
+    }
+
+
+def test_correlations():
+    scores = regression_scores([1.0, 2.0, 3.0, 4.0], [1.0, 4.0, 9.0, 16.0])
+    assert scores["spearman"] == pytest.approx(1)
+    expected = np.corrcoef([1, 2, 3, 4], [1, 4, 9, 16])[0, 1]
+    assert scores["pearson"] == pytest.approx(expected)
+    assert regression_scores([1.0, 2.0], [3.0, -3.0])["pearson"] == pytest.approx(-1)
+
+
+@pytest.mark.parametrize(("gold", "predicted"), [([1, 2], [3, 3]), ([3, 3], [1, 2]), ([1], [2])])
+def test_correlation_with_a_constant_is_zero(gold, predicted):
+    assert regression_scores(gold, predicted) == {"pearson": 0.0, "spearman": 0.0}
+
+
+TAGS = st.lists(st.sampled_from(["O", "B-X", "I-X", "B-Y", "I-Y"]), min_size=1, max_size=8)
+
+
+def entities(tags: list[str]) -> set[tuple[int, int, str]]:
+    """(start, end, kind) as conlleval finds them: I- after another kind begins one too."""
+    found, start = set(), None
+    for place, tag in enumerate([*tags, "O"]):
+        before = tags[place - 1] if place else "O"
+        begins = tag[0] == "B" or (tag[0] == "I" and before[1:] != tag[1:])
+        if start is not None and (begins or tag == "O"):
+            found.add((start, place, before[2:]))
+            start = None
+        if begins:
+            start = place
+    return found
+
+
+@given(st.lists(st.tuples(TAGS, st.randoms()), min_size=1, max_size=5))
+def test_tagging_scores_count_whole_entities(rows):
+    gold = [tags for tags, _ in rows]
+    predicted = [[random.choice([tag, "O", "B-X", "I-X"]) for tag in tags] for tags, random in rows]
+    pairs = [(entities(a), entities(b)) for a, b in zip(gold, predicted)]
+    right = sum(len(a & b) for a, b in pairs)
+    wanted, given_ = (sum(len(pair[side]) for pair in pairs) for side in (0, 1))
+    scores = tagging_scores(gold, predicted)
+    assert scores["recall"] == pytest.approx(right / wanted if wanted else 0)
+    assert scores["precision"] == pytest.approx(right / given_ if given_ else 0)
+    assert scores["f1"] == pytest.approx(2 * right / (wanted + given_) if wanted + given_ else 0)
+    same = sum(a == b for x, y in zip(gold, predicted) for a, b in zip(x, y))
+    assert scores["accuracy"] == pytest.approx(same / sum(map(len, gold)))
+
+
+def test_answers_are_compared_without_form():
+    assert normal_answer("The  cat's,\nAn “anthem” -- a!") == "cats “anthem”"
+    assert exact_match("the U.S.", "US") == 1 and exact_match("cat", "cats") == 0
+
+
+def test_token_f1_counts_repeated_words():
+    assert token_f1("to be or not to be", "to be to go") == pytest.approx(2 * 3 / (6 + 4))
+    assert token_f1("x", "y") == 0 and token_f1("", "y") == 0 and token_f1("the", "a") == 1
+
+
+def test_the_gold_answer_that_fits_best_counts():
+    assert best_scores("big cat", ["dog", "cat", "a big cat"]) == (1, 1)
+    assert best_scores("big cat", ["dog", "cat"]) == (0, pytest.approx(2 / 3))
+    assert best_scores("", []) == best_scores("", ["the"]) == (1, 1)
+    assert best_scores("cat", []) == best_scores("", ["cat"]) == (0, 0)
+
+
+def test_questions_without_answer_are_scored_apart():
+    scores = span_scores(["cat", "", "dog"], [["cat"], ["cat"], []])
+    assert scores == {
+        "exact": pytest.approx(1 / 3),
+        "f1": pytest.approx(1 / 3),
+        "f1_answerable": 0.5,
+        "f1_unanswerable": 0.0,
+    }
+    assert span_scores(["cat"], [["cat"]]) == {"exact": 1.0, "f1": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("data", "predictions", "exact", "f1"),
+    [
+        ("dev-v1.1.reconstructed.json", "1.1__BERT.json", "86.206", "92.196"),
+        ("dev-v2.0.reconstructed.json", "v2.0__BERT.json", "78.74168", "81.77528"),
+    ],
+)
+def test_published_predictions_score_as_published(data, predictions, exact, f1):
+    folder = DATA / "squad_dev"
+    if not folder.is_dir():
+        pytest.skip("needs SQuAD's development sets")
+    answers = json.loads((folder / "preds" / predictions).read_text(encoding="utf-8"))
+    examples = [example for _, example in read_squad(folder / data)]
+    golds = [[text for text, _ in example.answers] for example in examples]
+    scores = span_scores([answers[example.id] for example in examples], golds)
+    digits = len(exact.partition(".")[2])
+    assert f"{100 * scores['exact']:.{digits}f}" == exact
+    assert f"{100 * scores['f1']:.{digits}f}" == f1
+
+
+def test_calibration_by_hand():
+    probabilities = np.array([[0.95, 0.05], [0.93, 0.07], [0.45, 0.55], [0.0, 1.0]])
+    error, bins = calibration(probabilities, [0, 1, 0, 1])
+    assert [(b.count, b.accuracy) for b in bins] == [(1, 0.0), (3, pytest.approx(2 / 3))]
+    assert bins[1].confidence == pytest.approx((0.95 + 0.93 + 1) / 3)
+    assert error == pytest.approx((0.55 + abs(2.88 - 2)) / 4)
+
+
+def test_sure_and_right_is_calibrated():
+    assert calibration(np.eye(3), [0, 1, 2])[0] == 0
+    assert calibration(np.eye(3), [1, 2, 0])[0] == 1
