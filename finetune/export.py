@@ -82,7 +82,8 @@ def write_card(folder: Path, model: Finetuned, name: str) -> None:
     card, tokenizer = model.card, model.tokenizer
     words = len(model.model.encoder.embeddings.word.weight)
     content = huggingface_config(card.model, words, tokenizer.special, next_sentence=False)
-    labels = card.labels or ("value",)
+    # transformers makes as many outputs as there are labels, also of a span's two ends.
+    labels = card.labels or (("start", "end") if card.task.kind == "span" else ("value",))
     content |= {
         "architectures": [name],
         "classifier_dropout": card.head.dropout,
