@@ -124,6 +124,7 @@ def test_an_empty_context_has_no_answer(tokenizer):
     answers = task.answers([example], features, logits, {})
     assert answers[0].text == ""
     settings = task.choose_settings([example], answers)
+    assert np.isfinite(settings[THRESHOLD])
     assert task.answers([example], features, logits, settings)[0].text == ""
 
 
