@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from configs.errors import InputError
+from configs.finetune_schema import FinetuneConfig
 from configs.loader import describe, dump_config, load_config, shipped_configs
 
 
@@ -26,7 +27,7 @@ def config_parser(program: str, purpose: str, schema: type) -> argparse.Argument
         "--config",
         required=True,
         metavar="NAME|PATH",
-        help=f"shipped: {', '.join(shipped_configs())}; or a YAML of your own",
+        help=f"shipped: {', '.join(_fitting_configs(schema))}; or a YAML of your own",
     )
     parser.add_argument(
         "--print-config", action="store_true", help="print the resolved configuration and stop"
@@ -77,6 +78,12 @@ def _let_rank_0_speak() -> None:
     """
     if os.environ.get("RANK", "0") != "0":
         time.sleep(5)
+
+
+def _fitting_configs(schema: type) -> list[str]:
+    """The shipped configurations of a schema: fine-tuning has a folder of its own."""
+    is_task = schema is FinetuneConfig
+    return [name for name in shipped_configs() if name.startswith("finetune/") == is_task]
 
 
 def _fields_help(schema: type) -> str:

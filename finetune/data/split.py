@@ -4,9 +4,43 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+
+from configs.errors import InputError
+from configs.finetune_schema import TaskConfig
+
+Item = TypeVar("Item")
+
+
+def read_parts(
+    config: TaskConfig,
+    read: Callable[[Path], list[Item]],
+    heldout: Callable[[list[Item]], Sequence[bool]],
+) -> tuple[list[Item], list[Item], list[Item]]:
+    """(train, dev, test) of a task; without a dev file, dev is what `heldout` marks of train.
+
+    Raises:
+        InputError: nothing is left for train or dev.
+    """
+    folder = Path(config.folder).expanduser()
+    train = read(folder / config.train)
+    if config.dev:
+        dev = read(folder / config.dev)
+    else:
+        mask = heldout(train)
+        dev = [item for item, is_dev in zip(train, mask) if is_dev]
+        train = [item for item, is_dev in zip(train, mask) if not is_dev]
+    for name, part in (("train", train), ("dev", dev)):
+        if not part:
+            raise InputError(
+                f"{folder / config.train}: nothing is left for {name}: give a longer file, or "
+                "task.dev a file of its own"
+            )
+    return train, dev, read(folder / config.test) if config.test else []
 
 
 def heldout_mask(texts: Sequence[str], strata: Sequence[str], fraction: float) -> np.ndarray:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from configs.errors import InputError
 from finetune.data.race import read_race
-from finetune.data.split import heldout_mask
+from finetune.data.split import heldout_mask, read_parts
 from finetune.example import ChoiceExample, Feature, Splits
 from finetune.tasks.base import Task
 from finetune.tasks.framing import frame
@@ -24,17 +23,7 @@ class ChoiceTask(Task):
     default_metric = "accuracy"
 
     def read(self) -> Splits[ChoiceExample]:
-        config, folder = self.config, Path(self.config.folder).expanduser()
-        train = read_race(folder / config.train)
-        if config.dev:
-            dev = read_race(folder / config.dev)
-        else:
-            # All questions of a passage fall on the same side.
-            contexts = [example.context for example in train]
-            mask = heldout_mask(contexts, [""] * len(train), config.dev_fraction)
-            dev = [example for example, held in zip(train, mask) if held]
-            train = [example for example, held in zip(train, mask) if not held]
-        test = read_race(folder / config.test) if config.test else []
+        train, dev, test = read_parts(self.config, read_race, self._heldout)
         counts = {len(example.options) for example in (*train, *dev, *test)}
         if len(counts) > 1:
             odd = next(e for e in (*train, *dev, *test) if len(e.options) != max(counts))
@@ -42,9 +31,12 @@ class ChoiceTask(Task):
                 f"{odd.where}: {len(odd.options)} options where others have {max(counts)}: give "
                 "every question the same number"
             )
-        if not train or not dev:
-            raise InputError(f"{folder / config.train}: too few passages for train and dev")
         return Splits(train, dev, test)
+
+    def _heldout(self, examples: list[ChoiceExample]) -> Sequence[bool]:
+        """All questions of a passage fall on the same side."""
+        contexts = [example.context for example in examples]
+        return heldout_mask(contexts, [""] * len(contexts), self.config.dev_fraction)
 
     @property
     def outputs(self) -> int:

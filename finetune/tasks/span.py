@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from configs.errors import InputError
-from finetune.data.split import heldout_groups
+from finetune.data.split import heldout_groups, read_parts
 from finetune.data.squad import read_squad
 from finetune.example import Feature, SpanExample, Splits
 from finetune.metrics import best_scores, span_scores
@@ -57,27 +56,22 @@ class SpanTask(Task):
     default_metric = "f1"
 
     def read(self) -> Splits[SpanExample]:
-        config, folder = self.config, Path(self.config.folder).expanduser()
-        train = read_squad(folder / config.train)
-        if config.dev:
-            dev = read_squad(folder / config.dev)
-        else:
-            held = heldout_groups([article for article, _ in train], config.dev_fraction)
-            dev = [pair for pair in train if pair[0] in held]
-            train = [pair for pair in train if pair[0] not in held]
-        test = read_squad(folder / config.test) if config.test else []
-        splits = [[example for _, example in pairs] for pairs in (train, dev, test)]
-        for name, split in zip(("train", "dev"), splits):
-            if not split:
-                raise InputError(f"{folder / config.train}: no article is left for {name}")
-        if not config.no_answer:
+        parts = read_parts(self.config, read_squad, self._heldout)
+        splits = [[example for _, example in pairs] for pairs in parts]
+        if not self.config.no_answer:
             for split in splits:
                 _require_answers(split)
         notes = [
             f"{name}: {len({article for article, _ in pairs})} articles"
-            for name, pairs in (("train", train), ("dev", dev))
+            for name, pairs in zip(("train", "dev"), parts)
         ]
         return Splits(*splits, (), tuple(notes))
+
+    def _heldout(self, pairs: list[tuple[str, SpanExample]]) -> Sequence[bool]:
+        """Whole articles are held out."""
+        articles = [article for article, _ in pairs]
+        held = heldout_groups(articles, self.config.dev_fraction)
+        return [article in held for article in articles]
 
     @property
     def outputs(self) -> int:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from configs.errors import InputError
 from finetune.data.conll import Sentence, read_conll
-from finetune.data.split import heldout_mask
+from finetune.data.split import heldout_mask, read_parts
 from finetune.example import Feature, Splits, TagExample
 from finetune.metrics import tagging_scores
 from finetune.tasks.base import Task
@@ -39,22 +38,15 @@ class TaggingTask(Task):
     default_metric = "f1"
 
     def read(self) -> Splits[TagExample]:
-        config, folder = self.config, Path(self.config.folder).expanduser()
-        train = read_conll(folder / config.train)
-        if config.dev:
-            dev = read_conll(folder / config.dev)
-        else:
-            texts = [" ".join(sentence.words) for sentence in train]
-            mask = heldout_mask(texts, [""] * len(train), config.dev_fraction)
-            dev = [sentence for sentence, held in zip(train, mask) if held]
-            train = [sentence for sentence, held in zip(train, mask) if not held]
-        test = read_conll(folder / config.test) if config.test else []
+        train, dev, test = read_parts(self.config, read_conll, self._heldout)
         found = sorted({label for sentence in train for label in sentence.labels} - {"O"})
-        self.labels = tuple(config.labels or ["O", *found])
+        self.labels = tuple(self.config.labels or ["O", *found])
         splits = [[self._example(s) for s in part] for part in (train, dev, test)]
-        if not train or not dev:
-            raise InputError(f"{folder / config.train}: too few sentences for train and dev")
         return Splits(*splits, self.labels)
+
+    def _heldout(self, sentences: list[Sentence]) -> Sequence[bool]:
+        texts = [" ".join(sentence.words) for sentence in sentences]
+        return heldout_mask(texts, [""] * len(texts), self.config.dev_fraction)
 
     def _example(self, sentence: Sentence) -> TagExample:
         places = {label: place for place, label in enumerate(self.labels)}

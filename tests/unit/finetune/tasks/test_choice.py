@@ -96,5 +96,5 @@ def test_all_questions_have_the_same_number_of_options(tmp_path):
 
 def test_one_passage_is_too_few(tmp_path):
     train = write(tmp_path, "train.json", [passage(0)])
-    with pytest.raises(InputError, match=r"train\.json: too few passages"):
+    with pytest.raises(InputError, match=r"train\.json: nothing is left for"):
         make_task(folder=str(tmp_path), train=train).read()

@@ -245,7 +245,7 @@ def test_dev_is_whole_articles(tmp_path):
 
 
 def test_too_few_articles_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"train\.json: no article is left for dev"):
+    with pytest.raises(InputError, match=r"train\.json: nothing is left for dev"):
         SpanTask(squad_file(tmp_path, 2), 48).read()
 
 
