@@ -47,6 +47,14 @@ PRESETS = {
     "transformer": ("entities", "links", "trailing-hashtags", "punctuation", "spaces"),
 }
 
+METRICS = {
+    "classification": ("accuracy", "macro_f1", "matthews", "f1"),
+    "regression": ("pearson", "spearman"),
+    "span": ("f1", "exact"),
+    "choice": ("accuracy",),
+    "tagging": ("f1", "precision", "recall", "accuracy"),
+}
+
 
 @dataclass(frozen=True)
 class PreprocessConfig:
@@ -112,10 +120,12 @@ class TaskConfig:
     """name of the task with all labels: the model then learns those, merged ones add up their
     probabilities, and both tasks are scored; null: labels are merged before anything is learnt"""
     metric: Optional[str] = None
-    """what dev scores are compared by; null: accuracy, pearson, f1 by kind"""
+    """what dev scores are compared by: accuracy, macro_f1, matthews, or with two labels f1 of the
+    second (classification); pearson, spearman (regression); f1, exact (span); accuracy (choice);
+    f1, precision, recall, accuracy (tagging); null: the first of the kind"""
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     stride: int = 64
-    """span: tokens by which the windows over a long context overlap (BERT's document stride)"""
+    """span: tokens by which the windows over a long context overlap, at most half of a window"""
     longest_answer: int = 30
     """span: longest answer in tokens"""
     no_answer: bool = False
@@ -125,6 +135,11 @@ class TaskConfig:
     the whole sentence, and scores are per character"""
 
     def __post_init__(self) -> None:
+        require(
+            self.metric is None or self.metric in METRICS[self.kind],
+            f"task.metric={self.metric} is no score of task.kind={self.kind}: choose of "
+            f"{', '.join(METRICS[self.kind])}",
+        )
         require(
             0.0 < self.dev_fraction < 0.5,
             f"task.dev_fraction={self.dev_fraction} must lie between 0 and 0.5",
@@ -246,6 +261,11 @@ class FinetuneConfig:
             self.task.kind == "classification"
             or (self.head.loss == "cross-entropy" and self.head.class_weights == "none"),
             "head.loss and head.class_weights are for task.kind=classification",
+        )
+        require(
+            self.head.label_smoothing == 0
+            or (self.task.kind in ("classification", "tagging") and self.head.loss != "focal"),
+            "head.label_smoothing is for classification and tagging with head.loss=cross-entropy",
         )
         empty = [name for name, values in self.grid.items() if not values]
         if empty:

@@ -17,6 +17,7 @@ from configs.files import write_text
 from configs.finetune_schema import FinetuneConfig
 from configs.schema import ModelConfig
 from finetune.adapt import adapt
+from finetune.example import Splits
 from finetune.finetuned import (
     Card,
     find_finetuned,
@@ -46,7 +47,8 @@ def finetune(config: FinetuneConfig, world: World) -> Path:
     """
     run_dir, trials = Path(config.run_dir), make_trials(config)
     task, examples, pretrained = prepare(config)
-    identity = digest(pretrained.weights)
+    hashes = {"encoder": digest(pretrained.weights), "examples": digest_examples(examples)}
+    identity = "".join(hashes.values())
     check_run_dir(run_dir, trials, identity)
     try:
         write_status(run_dir, "running")
@@ -54,7 +56,7 @@ def finetune(config: FinetuneConfig, world: World) -> Path:
             pretrained = adapt(config, examples.train, pretrained, world)
         framed = frame(task, examples, pretrained)
         if world.is_main:
-            describe.write_environment(run_dir, config, world, {"encoder": identity})
+            describe.write_environment(run_dir, config, world, hashes)
             print(opening(config, trials, framed, pretrained), flush=True)
         started = time.monotonic()
         for number, trial in enumerate(trials):
@@ -253,8 +255,8 @@ def check_run_dir(run_dir: Path, trials: list[Trial], identity: str) -> None:
             found = json.loads(path.read_text("utf-8"))["fingerprint"]
             if found != trial.fingerprint(identity):
                 raise InputError(
-                    f"{path} is from another configuration or encoder: choose another run_dir, or "
-                    "remove this one"
+                    f"{path} is from another configuration, encoder or data: choose another "
+                    "run_dir, or remove this one"
                 )
 
 
@@ -264,4 +266,12 @@ def digest(weights: dict[str, Tensor]) -> str:
     for name in sorted(weights):
         hasher.update(name.encode())
         hasher.update(weights[name].contiguous().numpy().tobytes())
+    return hasher.hexdigest()
+
+
+def digest_examples(splits: Splits) -> str:
+    """sha256 of all examples, wherever their files lie."""
+    hasher = hashlib.sha256()
+    for example in (*splits.train, *splits.dev, *splits.test):
+        hasher.update(repr(replace(example, where="")).encode())
     return hasher.hexdigest()

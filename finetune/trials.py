@@ -38,10 +38,24 @@ class Trial:
         """Of folders and curves."""
         return "_".join(filter(None, (self.point, f"seed={self.seed}")))
 
-    def fingerprint(self, weights: str) -> str:
-        """sha256 of all that decides its result; `weights` is the encoder's own."""
-        recipe = replace(self.config, run_dir="", seeds=[self.seed], grid={}, log_every_steps=1)
-        return hashlib.sha256(f"{dump_config(recipe)}{weights}".encode()).hexdigest()
+    def fingerprint(self, contents: str) -> str:
+        """sha256 of all that decides its result.
+
+        Args:
+            contents: hash of the encoder's weights and of the examples; where they lie is free.
+        """
+        config = self.config
+        recipe = replace(
+            config,
+            run_dir="",
+            model=None,
+            seeds=[self.seed],
+            grid={},
+            log_every_steps=1,
+            task=replace(config.task, folder=""),
+            adapt=replace(config.adapt, cache=""),
+        )
+        return hashlib.sha256(f"{dump_config(recipe)}{contents}".encode()).hexdigest()
 
 
 def make_trials(config: FinetuneConfig) -> list[Trial]:

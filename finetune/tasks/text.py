@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from configs.errors import InputError
 from finetune.data.texts import read_text_splits
 from finetune.example import Feature, Splits, TextExample
 from finetune.metrics import classification_scores, regression_scores
@@ -57,6 +58,15 @@ class ClassificationTask(TextTask):
 
     default_metric = "accuracy"
     target_type = np.int64
+
+    def read(self) -> Splits[TextExample]:
+        splits = super().read()
+        if self.metric == "f1" and len(self.shown_labels) != 2:
+            raise InputError(
+                f"task.metric=f1 is for two labels, but there are {len(self.shown_labels)}: take "
+                "macro_f1"
+            )
+        return splits
 
     @property
     def outputs(self) -> int:

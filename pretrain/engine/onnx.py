@@ -17,6 +17,7 @@ from pretrain.model.pretraining import PretrainingModel
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 OPSET = 18
+TOLERANCE = 1e-4
 
 
 class PaddedEncoder(nn.Module):
@@ -70,11 +71,13 @@ class PaddedMLM(nn.Module):
 
 
 def write_onnx(path: Path, module: nn.Module, outputs: tuple[str, ...], per_token: bool) -> None:
-    """Write one graph that takes `INPUTS`, int64 (B, L).
+    """Write one graph that takes `INPUTS`, int64 (B, L), and check it against `module`.
 
     Args:
         module: from three tensors to one, or a tuple of as many as `outputs`.
         per_token: whether the outputs have the axis L.
+    Raises:
+        RuntimeError: the graph computes something else.
     """
     module = module.eval().cpu()
     example = tuple(torch.ones(2, 8, dtype=torch.int64) for _ in INPUTS)
@@ -93,3 +96,27 @@ def write_onnx(path: Path, module: nn.Module, outputs: tuple[str, ...], per_toke
             opset_version=OPSET,
             dynamo=False,
         )
+    check_graph(path, module)
+
+
+@torch.no_grad()
+def check_graph(path: Path, module: nn.Module) -> None:
+    """Raise `RuntimeError` unless onnxruntime gets from a graph what `module` computes.
+
+    Batch and lengths are others than those of the export, to prove both dynamic.
+    """
+    import onnxruntime
+
+    mask_BL = (torch.arange(7) < torch.tensor([7, 1, 4])[:, None]).long()
+    ids_BL = torch.arange(mask_BL.numel()).view_as(mask_BL)
+    inputs = (ids_BL, mask_BL, torch.zeros_like(ids_BL))
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    found = session.run(None, {name: value.numpy() for name, value in zip(INPUTS, inputs)})
+    expected = module(*inputs)
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    for ours, theirs in zip(expected, map(torch.from_numpy, found)):
+        if ours.ndim > 1 and ours.shape[:2] == mask_BL.shape:
+            ours, theirs = ours[mask_BL.bool()], theirs[mask_BL.bool()]
+        difference = (ours - theirs).abs().max().item()
+        if not difference < TOLERANCE:
+            raise RuntimeError(f"{path.name}: onnxruntime differs from PyTorch by {difference:g}")

@@ -89,7 +89,7 @@ def test_ranks_accumulation_and_zero_do_not_change_the_result(tmp_path):
     both = on_ranks(tune, 2, str(tmp_path / "2"), variants)
     losses, scores, answers, weights = single[0]
     assert losses[-1] < 0.8 * losses[0], "nothing was learnt"
-    assert 0.5 < scores["accuracy"]
+    assert scores["accuracy"] > 0.5
     for other in (single[1], *both[0]):
         np.testing.assert_allclose(other[0], losses, rtol=1e-4)
         assert other[1] == pytest.approx(scores)

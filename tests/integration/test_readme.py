@@ -86,7 +86,8 @@ def test_every_yaml_is_named_and_every_named_yaml_exists():
 
 
 def test_every_named_file_exists():
-    for name in re.findall(r"`((?:configs|tokenizer|pretrain|finetune|launch)/[\w/]+\.(?:py|md))`", README):
+    folders = "configs|tokenizer|pretrain|finetune|launch"
+    for name in re.findall(rf"`((?:{folders})/[\w/]+\.(?:py|md))`", README):
         assert (ROOT / name).is_file(), name
 
 

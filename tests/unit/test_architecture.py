@@ -19,6 +19,7 @@ DOORS = {
     "scipy": {"finetune/metrics.py", "finetune/baselines/"},
     "seqeval": {"finetune/metrics.py"},
     "emoji": {"finetune/data/preprocess.py"},
+    "onnxruntime": {"pretrain/engine/onnx.py"},
     "huggingface_hub": {"pretrain/engine/pretrained.py"},
     "sentencepiece": {"tokenizer/unigram.py"},
     "datasets": {"pretrain/data/text_files.py"},

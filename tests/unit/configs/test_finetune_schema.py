@@ -57,6 +57,8 @@ REFUSED = {
     "decay": (["layer_decay=0"], "layer_decay"),
     "patience": (["patience=0"], "patience"),
     "grid": (["grid={optimizer.learning_rate: []}"], "has no values"),
+    "metric": (["task.metric=pearson"], "task.metric=pearson.*accuracy, macro_f1"),
+    "smoothing": (["head.label_smoothing=0.1", "head.loss=focal"], "head.label_smoothing"),
     "focal for numbers": (["task.kind=regression", "head.loss=focal"], "head.loss"),
 }
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from configs.errors import InputError
-from configs.finetune_schema import FinetuneConfig, HeadConfig, TaskConfig
+from configs.finetune_schema import AdaptConfig, FinetuneConfig, HeadConfig, TaskConfig
 from configs.schema import BatchConfig, OptimizerConfig
 from finetune.trials import Trial, make_trials, with_field
 
@@ -93,6 +93,9 @@ BASE = trial().fingerprint("weights")
     "change",
     [
         {"run_dir": "elsewhere"},
+        {"model": "copy/of/it"},
+        {"task": TaskConfig(folder="elsewhere")},
+        {"adapt": AdaptConfig(cache="elsewhere")},
         {"log_every_steps": 99},
         {"seeds": [0, 1, 2]},
         {"grid": {"optimizer.learning_rate": [5e-5, 9.0]}},

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from configs.finetune_schema import TaskConfig
+from configs.errors import InputError
+from configs.finetune_schema import METRICS, TaskConfig
 from finetune.example import TextExample
 from finetune.metrics import classification_scores
 from finetune.tasks.kinds import KINDS, make_task
@@ -104,5 +105,16 @@ def test_regression_answers_are_numbers_and_correlate():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_has_its_task(kind):
-    task = make_task(TaskConfig(kind=kind, metric="macro_f1"), 12, LABELS)
-    assert type(task) is KINDS[kind] and task.labels == LABELS and task.metric == "macro_f1"
+    metric = METRICS[kind][-1]
+    task = make_task(TaskConfig(kind=kind, metric=metric), 12, LABELS)
+    assert type(task) is KINDS[kind] and task.labels == LABELS and task.metric == metric
+    assert make_task(TaskConfig(kind=kind), 12).metric == METRICS[kind][0]
+
+
+def test_f1_of_one_class_is_for_two_classes(tmp_path):
+    (tmp_path / "train.csv").write_text(
+        "text,label\n" + "".join(f"a {n},{n % 3}\n" for n in range(60))
+    )
+    config = TaskConfig(folder=str(tmp_path), metric="f1")
+    with pytest.raises(InputError, match="there are 3: take macro_f1"):
+        make_task(config, 16).read()

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pretrain.engine.export import check_output, export_run_onnx, open_run
-from pretrain.engine.onnx import INPUTS, PaddedEncoder, PaddedMLM, write_onnx
+from pretrain.engine.onnx import INPUTS, PaddedEncoder, PaddedMLM, check_graph, write_onnx
 from pretrain.model.pretraining import PretrainingModel
 from tests.unit.pretrain.engine.padded import flat, halves, padded, random_sequences
 from tests.unit.pretrain.model.examples import PAD, VOCABULARY, random_model, tiny
@@ -92,3 +92,12 @@ def test_a_run_is_exported_with_its_tokenizer(tiny_run, tmp_path):
     assert json.loads((folder / "config.json").read_text())["vocab_size"] == 512
     assert (folder / "tokenizer.json").is_file()
     check_output(folder)
+
+
+def test_a_graph_that_computes_something_else_is_refused(tmp_path):
+    model = random_model(tiny())
+    write_onnx(tmp_path / "x.onnx", PaddedEncoder(model.encoder), ("hidden",), per_token=True)
+    with torch.no_grad():
+        model.encoder.embeddings.position.weight[3, 0] += 1
+    with pytest.raises(RuntimeError, match=r"x\.onnx: onnxruntime differs from PyTorch by"):
+        check_graph(tmp_path / "x.onnx", PaddedEncoder(model.encoder))
