@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from configs.errors import InputError
+from configs.finetune_schema import TaskConfig
 from finetune.data.preprocess import Preprocessor
 from finetune.data.tables import read_table
 from finetune.example import SpanExample, TagExample, TextExample
 from finetune.finetuned import Finetuned
-
-PAIR_COLUMNS = {"span": "context"}
-TEXT_COLUMNS = {"span": "question"}
 
 
 @dataclass(frozen=True)
@@ -42,11 +40,11 @@ def read_rows(path: Path, model: Finetuned, column: str | None) -> Iterator[Row]
     Raises:
         InputError: no such column, or an empty text.
     """
-    task = model.card.task
-    text = column or TEXT_COLUMNS.get(task.kind, task.text)
-    pair = PAIR_COLUMNS.get(task.kind, task.text_pair)
+    text, pair = columns_of(model.card.task)
+    text = column or text
     table = read_table(path, None)
-    for name in filter(None, (text, pair)):
+    names = [text] if pair is None else [text, pair]
+    for name in names:
         if name not in table.columns:
             raise InputError(
                 f"{path}: no column '{name}': choose one of {', '.join(table.columns)} by "
@@ -54,9 +52,15 @@ def read_rows(path: Path, model: Finetuned, column: str | None) -> Iterator[Row]
             )
     for number, row in zip(table.numbers, table.rows):
         where = f"{path}, row {number}"
-        if not row[text].strip():
-            raise InputError(f"{where}: empty text in column '{text}': fill or remove the row")
+        for name in names:
+            if not row[name].strip():
+                raise InputError(f"{where}: empty text in column '{name}': fill or remove the row")
         yield Row(where, row[text], row[pair] if pair else None)
+
+
+def columns_of(task: TaskConfig) -> tuple[str, str | None]:
+    """The columns of a table to predict from: of the text, and of the second one of a pair."""
+    return ("question", "context") if task.kind == "span" else (task.text, task.text_pair)
 
 
 def predict(model: Finetuned, rows: Iterable[Row], block: int) -> Iterator[dict[str, object]]:
@@ -79,12 +83,18 @@ def predict(model: Finetuned, rows: Iterable[Row], block: int) -> Iterator[dict[
 
 def example_maker(model: Finetuned):
     """(id, row) to the example of the model's kind of task."""
-    kind = model.card.task.kind
-    clean = Preprocessor(model.card.task.preprocess)
+    task, kind = model.card.task, model.card.task.kind
+    needs_pair = kind == "span" or task.text_pair is not None
+    clean = Preprocessor(task.preprocess)
 
     def make(number: str, row: Row) -> Any:
+        if needs_pair and row.pair is None:
+            raise InputError(
+                f"{row.where}: this model reads two texts at once: give a .csv or .jsonl with the "
+                f"columns {' and '.join(columns_of(task))}"
+            )
         if kind == "tagging":
-            words = tuple(row.text if model.card.task.joined_characters else row.text.split())
+            words = tuple(row.text if task.joined_characters else row.text.split())
             return TagExample(row.where, number, words, (0,) * len(words))
         if kind == "span":
             return SpanExample(row.where, number, row.text, row.pair or "", ())

@@ -15,6 +15,8 @@ if not __package__:  # a script's own folder would hide the package of the same 
 from launch.command import run
 
 LINE_FILES = ("", ".txt")
+TEXT = {"encoding": "utf-8-sig", "errors": "replace"}
+"""as tables are read"""
 
 
 def main() -> None:
@@ -40,11 +42,12 @@ def main() -> None:
 
     model = load_finetuned(arguments.model)
     if arguments.input == "-":
+        sys.stdin.reconfigure(**TEXT)
         rows = read_lines(sys.stdin, "standard input")
     elif not (path := Path(arguments.input)).is_file():
         raise InputError(f"--input {path}: no such file: check the path, or give - to type")
     elif path.suffix in LINE_FILES:
-        rows = read_lines(path.open(encoding="utf-8"), str(path))
+        rows = read_lines(path.open(**TEXT), str(path))
     else:
         rows = read_rows(path, model, arguments.text_column)
     block = arguments.block or (1 if arguments.input == "-" else 32)
@@ -52,6 +55,7 @@ def main() -> None:
     if arguments.output is None:
         write(sys.stdout, names, lines)
         return
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     aside = arguments.output.with_name(f".{arguments.output.name}.part")
     try:
         with aside.open("w", encoding="utf-8", newline="") as file:

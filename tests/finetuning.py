@@ -19,7 +19,7 @@ max_length: 32
 task: {{name: topics, folder: {folder}, dev_fraction: 0.2}}
 batch: {{sequences: 16, micro_sequences: 8}}
 optimizer: {{learning_rate: 5.0e-3, beta2: 0.999}}
-schedule: {{max_epochs: 3, warmup_fraction: 0.1}}
+schedule: {{max_epochs: 5, warmup_fraction: 0.1}}
 engine: {{precision: fp32}}
 log_every_steps: 5
 """
