@@ -98,6 +98,6 @@ def test_a_graph_that_computes_something_else_is_refused(tmp_path):
     model = random_model(tiny())
     write_onnx(tmp_path / "x.onnx", PaddedEncoder(model.encoder), ("hidden",), per_token=True)
     with torch.no_grad():
-        model.encoder.embeddings.position.weight[3, 0] += 1
+        model.encoder.embeddings.position.weight[PAD + 1, 0] += 1
     with pytest.raises(RuntimeError, match=r"x\.onnx: onnxruntime differs from PyTorch by"):
         check_graph(tmp_path / "x.onnx", PaddedEncoder(model.encoder))
