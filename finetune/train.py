@@ -50,11 +50,11 @@ def finetune(config: FinetuneConfig, world: World) -> Path:
     hashes = {"encoder": digest(pretrained.weights), "examples": digest_examples(examples)}
     identity = "".join(hashes.values())
     check_run_dir(run_dir, trials, identity)
+    framed = frame(task, examples, pretrained)
     try:
         write_status(run_dir, "running")
         if config.adapt.epochs:
             pretrained = adapt(config, examples.train, pretrained, world)
-        framed = frame(task, examples, pretrained)
         if world.is_main:
             describe.write_environment(run_dir, config, world, hashes)
             print(opening(config, trials, framed, pretrained), flush=True)
