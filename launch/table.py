@@ -1,4 +1,4 @@
-"""All methods in one table: `python launch/table.py --runs runs/tweets runs/tweets_small`."""
+"""All methods in one table: `python launch/table.py --runs runs/tweets runs/tweets_adapted`."""
 
 from __future__ import annotations
 

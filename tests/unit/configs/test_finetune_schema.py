@@ -24,7 +24,7 @@ def test_every_shipped_config_loads_and_dumps_to_the_same(name, tmp_path):
 def test_every_task_has_its_name_and_its_files(name):
     config = load_config(FinetuneConfig, name)
     assert config.task.name == name.removeprefix("finetune/").removesuffix(".yaml").removesuffix(
-        "_small"
+        "_base"
     )
     assert config.task.folder.startswith("data/")
     assert config.schedule.warmup_fraction > 0
