@@ -7,6 +7,7 @@ import io
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,8 @@ def test_standard_input_is_answered_line_by_line(tiny_finetuned, tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+    limit = threading.Timer(120, process.kill)
+    limit.start()
     try:
         answers = []
         for number, text in enumerate(["open path bytes; read", "add zero of sum"], start=1):
@@ -114,6 +117,7 @@ def test_standard_input_is_answered_line_by_line(tiny_finetuned, tmp_path):
             assert (answers[-1]["id"], answers[-1]["text"]) == (str(number), text)
         _, errors = process.communicate("\n", timeout=60)
     finally:
+        limit.cancel()
         process.kill()
     assert [answer["prediction"] for answer in answers] == ["file", "number"]
     assert process.returncode == 2
