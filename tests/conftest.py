@@ -16,6 +16,9 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
 """real corpora, beside the project where there are any"""
 
+OF_A_RANK = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""variables that a test which joined a process group may have left"""
+
 TINY_YAML = """
 base: roberta_small.yaml
 data: {{sources: [{{kind: text, path: {text}}}], heldout_fraction: 0.1, cache: {cache}}}
@@ -63,7 +66,7 @@ class Command:
     def __init__(self, *arguments: object, cwd: Path, launcher: tuple[str, ...] = ()) -> None:
         script, *rest = map(str, arguments)
         words = [*(launcher or (sys.executable,)), str(ROOT / "launch" / script), *rest]
-        environment = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE")}
+        environment = {k: v for k, v in os.environ.items() if k not in OF_A_RANK}
         self.process = subprocess.Popen(
             words,
             cwd=cwd,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from finetune.example import Splits, TextExample
 from finetune.report.scores import read_scores, split_fingerprint
 from finetune.report.table import comparison
 from launch.finetune import main
+from pretrain.engine import world
 from tests.conftest import Command
 from tests.finetuning import TOPICS
 
@@ -103,7 +106,11 @@ def baselines(tiny_task, tmp_path, monkeypatch):
     def run(names: str, *overrides: str) -> Path:
         words = ("--config", str(tiny_task), f"run_dir={tmp_path}/out", f"model={names}")
         monkeypatch.setattr("sys.argv", ["finetune.py", *words, *overrides])
-        main()
+        with mock.patch.dict(os.environ):
+            try:
+                main()
+            finally:
+                world.stop()
         return tmp_path / "out/classical"
 
     return run
