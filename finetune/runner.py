@@ -95,8 +95,11 @@ class Runner:
             done = step + 1
             if done % self.config.log_every_steps == 0:
                 window = self._log(done, progress, window)
-            if done in evaluate_at and self._evaluate(done):
-                break
+            if done in evaluate_at:
+                began = time.monotonic()
+                if self._evaluate(done):
+                    break
+                window.started += time.monotonic() - began
         if self.best.step != done and done not in evaluate_at:
             self._evaluate(done)
         return self._result()
