@@ -88,6 +88,7 @@ def save_finetuned(
 
 def find_finetuned(path: Path) -> Path | None:
     """The folder of the model in `path`: a fine-tuning run, or the folder itself."""
+    path = path.expanduser()
     folders = (path, path / "checkpoints" / "best")
     return next((folder for folder in folders if (folder / CARD).is_file()), None)
 
@@ -122,7 +123,7 @@ def load_encoder(name: str) -> Pretrained:
     Going on from a related task's model helps small tasks (Phang et al., 2018; RoBERTa, section
     5.1, starts RTE, MRPC and STS-B from MNLI).
     """
-    folder = find_finetuned(Path(name).expanduser())
+    folder = find_finetuned(Path(name))
     if folder is None:
         return load_pretrained(name)
     found = load_finetuned(folder)

@@ -25,7 +25,7 @@ ALL = "classical"
 def find_rivals(model: str | None) -> list[str]:
     """The methods that `model` names: `classical` for all, or names with commas between them.
 
-    None where it names an encoder; `InputError` for a list with an unknown name in it.
+    Empty where it names an encoder; `InputError` for a list with an unknown name in it.
     """
     if model == ALL:
         return list(RIVALS)
