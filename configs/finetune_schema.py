@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Optional
 
-from configs.errors import InputError
+from configs.checks import require, require_fraction
 from configs.schema import (
     BatchConfig,
     EngineConfig,
     OptimizerConfig,
     ScheduleConfig,
     SourceConfig,
-    require,
-    require_fraction,
 )
 
 STEPS = (
@@ -268,5 +266,4 @@ class FinetuneConfig:
             "head.label_smoothing is for classification and tagging with head.loss=cross-entropy",
         )
         empty = [name for name, values in self.grid.items() if not values]
-        if empty:
-            raise InputError(f"grid.{empty[0]} has no values: name some or leave it out")
+        require(not empty, f"grid.{empty and empty[0]} has no values: name some or leave it out")

@@ -1,0 +1,18 @@
+"""What the checks of all configurations are made of."""
+
+from __future__ import annotations
+
+from configs.errors import InputError
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `InputError(message)` unless `condition` holds."""
+    if not condition:
+        raise InputError(message)
+
+
+def require_fraction(name: str, value: float, upper_included: bool = True) -> None:
+    """Raise `InputError` unless `value` lies in [0, 1] (or [0, 1) where 1 is excluded)."""
+    inside = 0.0 <= value <= 1.0 if upper_included else 0.0 <= value < 1.0
+    bounds = "0 to 1" if upper_included else "0 up to, but without, 1"
+    require(inside, f"{name}={value} is no fraction: choose a number from {bounds}")

@@ -1,0 +1,125 @@
+"""What can be chosen of text: sources, tokenizer, masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Optional
+
+from configs.checks import require, require_fraction
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """Where documents come from."""
+
+    kind: Literal["installed-docs", "text", "jsonl", "csv", "parquet", "hub"] = "installed-docs"
+    """installed-docs: English prose of this Python installation; text, jsonl, csv, parquet: files;
+    hub: a Hugging Face data set by name, streamed"""
+    path: Optional[str] = None
+    """file, folder, glob (also .gz, .xz, .zst) or, for `hub`, the data set's name"""
+    documents: Literal["blank-line", "line"] = "blank-line"
+    """for text: one sentence a line and blank lines between documents, or one document a line"""
+    column: str = "text"
+    """for jsonl, csv, parquet, hub: the field that holds the text"""
+    subset: Optional[str] = None
+    """for hub: the configuration's name, such as 20231101.en"""
+    split: str = "train"
+    """for hub: the split to read"""
+    weight: float = 1.0
+    """times each document is used per epoch; 0.5 keeps every second one, 2 repeats each"""
+
+    def __post_init__(self) -> None:
+        needs_path = self.kind != "installed-docs"
+        require(
+            not needs_path or bool(self.path),
+            f"data.sources: a source of kind '{self.kind}' has no path: "
+            "give your own text, e.g. data.sources.0.path=/data/wiki.jsonl",
+        )
+        require(
+            needs_path or not self.path,
+            f"data.sources: path={self.path} says nothing to a source of kind '{self.kind}': "
+            "name the kind as well, e.g. data.sources.0.kind=text",
+        )
+        require(
+            0 < self.weight < float("inf"),
+            f"data.sources: weight={self.weight} must be above 0 and finite",
+        )
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which text, and how it is kept."""
+
+    sources: list[SourceConfig] = field(default_factory=lambda: [SourceConfig()])
+    """where documents come from; several are mixed by their weights"""
+    language: Literal["en", "ko"] = "en"
+    """rules for splitting documents into sentences"""
+    heldout_fraction: float = 0.02
+    """share of documents held out for evaluation, chosen by a hash of their content"""
+    cache: str = "~/.cache/masklab"
+    """folder of tokenizers and token stores, shared by runs"""
+    store: Optional[str] = None
+    """a token store made by launch/prepare.py: train from it, with its tokenizer, and read no
+    sources"""
+
+    def __post_init__(self) -> None:
+        require(len(self.sources) > 0, "data.sources is empty: name at least one source of text")
+        require(
+            0.0 < self.heldout_fraction < 0.5,
+            f"data.heldout_fraction={self.heldout_fraction} must lie between 0 and 0.5",
+        )
+
+
+@dataclass(frozen=True)
+class TokenizerConfig:
+    """How text becomes token ids."""
+
+    kind: Literal["wordpiece", "byte-bpe", "sentencepiece"] = "byte-bpe"
+    """WordPiece (BERT), byte-level BPE (RoBERTa) or SentencePiece unigram (KoBERT)"""
+    vocabulary_size: int = 8192
+    """entries, special tokens included; ignored when `path` names a finished tokenizer"""
+    lowercase: bool = False
+    """for wordpiece: lower-case and strip accents (BERT's uncased models)"""
+    path: Optional[str] = None
+    """a saved tokenizer folder or a published vocabulary (vocab.txt, spiece.model, or a folder with
+    vocab.json and merges.txt) instead of training one"""
+    training_megabytes: int = 64
+    """text read, at most, to train the vocabulary"""
+    allow_smaller_vocabulary: bool = False
+    """accept fewer entries where the text cannot fill vocabulary_size"""
+
+    def __post_init__(self) -> None:
+        require(
+            self.vocabulary_size >= 64,
+            f"tokenizer.vocabulary_size={self.vocabulary_size} is too small: choose 64 or more",
+        )
+        require(
+            self.training_megabytes > 0,
+            f"tokenizer.training_megabytes={self.training_megabytes} must be above 0",
+        )
+
+
+@dataclass(frozen=True)
+class MaskingConfig:
+    """Which tokens are predicted, and what stands in their place (BERT, section 3.1)."""
+
+    probability: float = 0.15
+    """share of tokens to predict"""
+    mask_share: float = 0.8
+    """share of those shown as the mask token"""
+    random_share: float = 0.1
+    """share of those shown as a random token; the rest stays as it is"""
+    whole_word: bool = False
+    """choose whole words instead of single tokens"""
+
+    def __post_init__(self) -> None:
+        require(
+            0.0 < self.probability < 1.0,
+            f"masking.probability={self.probability} must lie between 0 and 1",
+        )
+        require_fraction("masking.mask_share", self.mask_share)
+        require_fraction("masking.random_share", self.random_share)
+        require(
+            self.mask_share + self.random_share <= 1.0 + 1e-9,
+            "masking.mask_share + masking.random_share exceed 1: lower one of them",
+        )

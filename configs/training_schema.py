@@ -1,0 +1,157 @@
+"""What can be chosen of training: batch, update rule, schedule, engine, checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Optional
+
+from configs.checks import require, require_fraction
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """How much text one optimizer step sees, whatever the number of ranks."""
+
+    sequences: int = 32
+    """global batch size: a step holds about `sequences` x `max_length` tokens"""
+    micro_sequences: int = 16
+    """how many of them, at most, go through the model at once on one rank; the others follow, and
+    their gradients add up"""
+
+    def __post_init__(self) -> None:
+        require(self.sequences >= 1, f"batch.sequences={self.sequences} must be at least 1")
+        require(
+            self.micro_sequences >= 1,
+            f"batch.micro_sequences={self.micro_sequences} must be at least 1",
+        )
+
+    def micro_batches(self, world_size: int) -> int:
+        """Micro-batches of one step, all ranks together: the same number for every rank."""
+        smallest = -(-self.sequences // self.micro_sequences)
+        return -(-smallest // world_size) * world_size
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """The update rule."""
+
+    name: Literal["adamw", "lamb"] = "adamw"
+    """AdamW, or LAMB for large batches"""
+    learning_rate: float = 1e-3
+    """peak learning rate"""
+    beta1: float = 0.9
+    """decay of the first moment"""
+    beta2: float = 0.98
+    """decay of the second moment: 0.999 for BERT, 0.98 for RoBERTa"""
+    epsilon: float = 1e-6
+    """added to the root of the second moment"""
+    weight_decay: float = 0.01
+    """decoupled weight decay; biases and LayerNorm are exempt"""
+    max_gradient_norm: float = 1.0
+    """clip the global gradient norm here; 0 leaves it as it is"""
+
+    def __post_init__(self) -> None:
+        require(
+            0 < self.learning_rate < float("inf"),
+            f"optimizer.learning_rate={self.learning_rate} must be above 0 and finite",
+        )
+        require_fraction("optimizer.beta1", self.beta1, upper_included=False)
+        require_fraction("optimizer.beta2", self.beta2, upper_included=False)
+        require(self.epsilon > 0, f"optimizer.epsilon={self.epsilon} must be above 0")
+        require(self.weight_decay >= 0, "optimizer.weight_decay must not be negative")
+        require(self.max_gradient_norm >= 0, "optimizer.max_gradient_norm must not be negative")
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """How long to train and how the learning rate moves. Exactly one of the four limits is set."""
+
+    max_steps: Optional[int] = None
+    """train for this many optimizer steps"""
+    max_epochs: Optional[float] = None
+    """train for this many passes over the data"""
+    max_tokens: Optional[int] = None
+    """train on this many tokens"""
+    max_minutes: Optional[float] = None
+    """train for this long by rank 0's clock, resumed time included"""
+    warmup_steps: int = 0
+    """linear warm-up, in steps"""
+    warmup_fraction: float = 0.0
+    """linear warm-up as a share of the whole run, in place of warmup_steps"""
+    decay: Literal["linear", "cosine", "constant"] = "linear"
+    """after warm-up: down to 0 in a line or a half cosine, or no decay"""
+
+    def __post_init__(self) -> None:
+        limits = [name for name in LIMITS if getattr(self, name) is not None]
+        require(
+            len(limits) == 1,
+            f"schedule: set exactly one of {', '.join(LIMITS)}, not {', '.join(limits) or 'none'}; "
+            "an inherited one is unset by =null",
+        )
+        require(
+            0 < getattr(self, limits[0]) < float("inf"),
+            f"schedule.{limits[0]} must be above 0 and finite",
+        )
+        require(self.warmup_steps >= 0, "schedule.warmup_steps must not be negative")
+        require_fraction("schedule.warmup_fraction", self.warmup_fraction, upper_included=False)
+        require(
+            not (self.warmup_steps and self.warmup_fraction),
+            "schedule: set warmup_steps or warmup_fraction, not both",
+        )
+        require(
+            not (self.warmup_steps and self.max_minutes),
+            "schedule.warmup_steps has no length in minutes: use schedule.warmup_fraction",
+        )
+
+
+LIMITS = ("max_steps", "max_epochs", "max_tokens", "max_minutes")
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """How DeepSpeed runs the step."""
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """arithmetic of the forward pass; weights and optimizer stay fp32. auto: bf16 where the
+    processor is clearly faster in it, by a short race, else fp32"""
+    zero_stage: int = 0
+    """0: every rank keeps everything; 1: optimizer state is split; 2: gradients too"""
+    activation_checkpointing: bool = False
+    """recompute each layer in the backward pass to save memory"""
+
+    def __post_init__(self) -> None:
+        require(
+            self.zero_stage in (0, 1, 2),
+            f"engine.zero_stage={self.zero_stage} is not supported: choose 0, 1 or 2",
+        )
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """What survives a crash."""
+
+    every_steps: int = 500
+    """save each time this many steps are done, and at the end"""
+    keep: int = 2
+    """how many checkpoints to keep"""
+    resume: str = "auto"
+    """auto: go on from the last whole checkpoint of run_dir, else start; never: refuse a used
+    run_dir; or the path of a checkpoint to start from"""
+
+    def __post_init__(self) -> None:
+        require(self.every_steps >= 1, "checkpoint.every_steps must be at least 1")
+        require(self.keep >= 1, "checkpoint.keep must be at least 1")
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Scores on the held-out documents."""
+
+    every_steps: int = 250
+    """evaluate each time this many steps are done, and at the end"""
+    sequences: int = 256
+    """how much of the held-out text to score: about `sequences` x `max_length` tokens"""
+
+    def __post_init__(self) -> None:
+        require(self.every_steps >= 1, "evaluation.every_steps must be at least 1")
+        require(self.sequences >= 1, "evaluation.sequences must be at least 1")
