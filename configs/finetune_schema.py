@@ -266,4 +266,4 @@ class FinetuneConfig:
             "head.label_smoothing is for classification and tagging with head.loss=cross-entropy",
         )
         empty = [name for name, values in self.grid.items() if not values]
-        require(not empty, f"grid.{empty and empty[0]} has no values: name some or leave it out")
+        require(not empty, f"grid.{', '.join(empty)} has no values: name some or leave it out")
