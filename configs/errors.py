@@ -10,3 +10,10 @@ class InputError(ValueError):
     def __init__(self, message: str) -> None:
         # What a user typed may hold line breaks; the message stays one line.
         super().__init__(" ".join(message.split()))
+
+
+class RunError(RuntimeError):
+    """The run failed on its way; the message says in one line why, and the cure.
+
+    Every launch script prints it as `error: ...` and exits with code 1.
+    """

@@ -10,6 +10,7 @@ from configs.schema import (
     BatchConfig,
     EngineConfig,
     OptimizerConfig,
+    SafetyConfig,
     ScheduleConfig,
     SourceConfig,
 )
@@ -242,6 +243,7 @@ class FinetuneConfig:
         default_factory=lambda: ScheduleConfig(max_epochs=3, warmup_fraction=0.1)
     )
     engine: EngineConfig = field(default_factory=EngineConfig)
+    safety: SafetyConfig = field(default_factory=SafetyConfig)
 
     def __post_init__(self) -> None:
         require(len(self.seeds) > 0, "seeds is empty: name at least one, e.g. seeds=[0]")

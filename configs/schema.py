@@ -19,6 +19,7 @@ from configs.training_schema import (
     EngineConfig,
     EvaluationConfig,
     OptimizerConfig,
+    SafetyConfig,
     ScheduleConfig,
 )
 
@@ -34,6 +35,7 @@ __all__ = [
     "ModelConfig",
     "OptimizerConfig",
     "PretrainConfig",
+    "SafetyConfig",
     "ScheduleConfig",
     "SourceConfig",
     "TokenizerConfig",
@@ -81,6 +83,7 @@ class PretrainConfig:
     engine: EngineConfig = field(default_factory=EngineConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    safety: SafetyConfig = field(default_factory=SafetyConfig)
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**32, f"seed={self.seed} must lie between 0 and 2^32 - 1")

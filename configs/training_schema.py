@@ -134,6 +134,11 @@ class CheckpointConfig:
     """save each time this many steps are done, and at the end"""
     keep: int = 2
     """how many checkpoints to keep"""
+    keep_every_steps: Optional[int] = None
+    """keep those of every so many steps as well, for ever; a multiple of every_steps"""
+    asynchronous: bool = False
+    """write in a thread while training goes on; needs memory for a copy of weights and moments. The
+    next save waits for it, and the one before is dropped only once it is whole"""
     resume: str = "auto"
     """auto: go on from the last whole checkpoint of run_dir, else start; never: refuse a used
     run_dir; or the path of a checkpoint to start from"""
@@ -141,6 +146,34 @@ class CheckpointConfig:
     def __post_init__(self) -> None:
         require(self.every_steps >= 1, "checkpoint.every_steps must be at least 1")
         require(self.keep >= 1, "checkpoint.keep must be at least 1")
+        spacing = self.keep_every_steps
+        require(
+            spacing is None or (spacing >= 1 and spacing % self.every_steps == 0),
+            f"checkpoint.keep_every_steps={spacing} must be a multiple of "
+            f"checkpoint.every_steps={self.every_steps}: others are never saved",
+        )
+
+
+@dataclass(frozen=True)
+class SafetyConfig:
+    """What happens when something goes wrong, or the machine is needed elsewhere."""
+
+    stop_after_minutes: Optional[float] = None
+    """leave this long after the start, with a checkpoint and marked for the queue: a little less
+    than the job's time limit, where the scheduler sends no signal before it"""
+    max_skipped_steps: int = 10
+    """a step whose gradient is not finite is skipped, on all ranks; so many in a row end the run"""
+    hang_minutes: float = 30.0
+    """a step, evaluation or save that takes longer ends the run, with a dump of where it stood"""
+
+    def __post_init__(self) -> None:
+        stop, hang = self.stop_after_minutes, self.hang_minutes
+        require(
+            stop is None or 0 < stop < float("inf"),
+            f"safety.stop_after_minutes={stop} must be above 0 and finite, or null",
+        )
+        require(self.max_skipped_steps >= 1, "safety.max_skipped_steps must be at least 1")
+        require(0 < hang < float("inf"), f"safety.hang_minutes={hang} must be above 0 and finite")
 
 
 @dataclass(frozen=True)

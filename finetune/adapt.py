@@ -75,6 +75,7 @@ def adapt_config(config: FinetuneConfig, pretrained: Pretrained, folder: Path) -
         engine=config.engine,
         checkpoint=CheckpointConfig(every_steps=4 * steps),
         evaluation=EvaluationConfig(every_steps=steps),
+        safety=config.safety,
     )
 
 

@@ -20,9 +20,15 @@ from finetune.tasks.base import Task
 from finetune.trials import Trial
 from pretrain.engine.engine import Engine
 from pretrain.engine.log import RunLog, duration
+from pretrain.engine.notice import Notice, Preempted
+from pretrain.engine.skipped import SkippedSteps
+from pretrain.engine.window import Reading, Window
 from pretrain.engine.world import World
 from pretrain.optim.schedule import Plan
 from pretrain.randomness import Purpose, key_64
+
+SUMS = ("loss", "tokens")
+"""what a window adds up: this rank's part"""
 
 
 @dataclass(frozen=True)
@@ -66,35 +72,46 @@ class Runner:
     """Trains one model; everything random is a function of the seed and the step (law 1)."""
 
     def __init__(
-        self, trial: Trial, task: Task, framed: Framed, model: TaskModel, world: World, log: RunLog
+        self,
+        trial: Trial,
+        task: Task,
+        framed: Framed,
+        model: TaskModel,
+        world: World,
+        log: RunLog,
+        notice: Notice | None = None,
     ) -> None:
         self.trial, self.task, self.framed = trial, task, framed
         self.model, self.world, self.log = model, world, log
+        self.notice = notice or Notice()
         config = self.config = trial.config
         self.batches = TaskBatches(framed.train, config.batch, trial.seed)
         self.plan = Plan.make(
             config.schedule, self.batches.steps_per_epoch, self.batches.tokens_per_epoch
         )
         self.engine = Engine(model, config, world, layer_decay=config.layer_decay)
+        self.skipped = SkippedSteps(config.safety.max_skipped_steps, 0)
         self.best = Best()
         self.started = time.monotonic()
 
     def run(self) -> Result:
-        """Train, scoring dev on the way; what scored best there is kept and scored on test."""
+        """Train, scoring dev on the way; what scored best there is kept and scored on test.
+
+        Raises:
+            Preempted: `notice` was given on some rank; this trial is to begin anew.
+        """
         evaluate_at = self._evaluation_steps()
-        window = Window(self.world.device)
+        window = Window(self.world.device, len(SUMS))
         self.engine.train()
         for step in count() if self.plan.total_steps is None else range(self.plan.total_steps):
             progress = self._progress(step)
             if progress >= 1:
                 break
-            window.rate = self.config.optimizer.learning_rate * self.plan.learning_rate_factor(
-                progress
-            )
+            window.progress = progress
             self._step(step, window)
             done = step + 1
             if done % self.config.log_every_steps == 0:
-                window = self._log(done, progress, window)
+                window = self._log(done, window)
             if done in evaluate_at:
                 began = time.monotonic()
                 if self._evaluate(done):
@@ -122,45 +139,53 @@ class Runner:
     def _step(self, step: int, window: Window) -> None:
         world, loss = self.world, self.model.loss
         batches = self.batches.step(step, world.rank, world.size)
-        weight = torch.tensor(sum(loss.weight(batch.targets) for batch in batches))
-        weight = world.sum(weight.to(world.device)).clamp(min=1e-9)
+        weight = float(sum(loss.weight(batch.targets) for batch in batches))
+        weight, notices = world.sum_on_host(weight, self.notice.is_given())
+        if notices:
+            reasons = [reason for reason in world.gather(self.notice.reason) if reason]
+            raise Preempted(step, f"{self.trial.name}, {reasons[0]}")
         for number, batch in enumerate(batches):
             # Native dropout (CUDA) draws from the generator seeded here.
             place = world.rank + number * world.size
             torch.manual_seed(key_64(self.trial.seed, Purpose.DROPOUT, step, place))
-            part = self.engine(batch.to(world.device)).loss_sum / weight
+            part = self.engine(batch.to(world.device)).loss_sum / max(weight, 1e-9)
             self.engine.backward(part, is_last=number == len(batches) - 1)
-            window.add(part.detach(), len(batch.inputs.tokens_T))
-        window.norm = self.engine.step(window.rate)
-        window.steps += 1
+            tokens = torch.full_like(part, len(batch.inputs.tokens_T))
+            window.add(step, [part, tokens])
+        rate = self.config.optimizer.learning_rate * self.plan.learning_rate_factor(window.progress)
+        window.close_step(step, self.engine.step(rate), rate)
 
-    def _log(self, step: int, progress: float, window: Window) -> Window:
+    def _log(self, step: int, window: Window) -> Window:
         """Metrics of the window that ends with `step`; returns the next one.
 
         Raises:
-            FloatingPointError: the loss or the gradient is not finite.
+            RunError: too many steps in a row had no finite gradient.
         """
-        loss, tokens = self.world.sum(window.sums).tolist()
+        reading = window.read()
+        self.skipped.add(reading.skipped, step)
+        if reading.skipped:
+            self.log.say(f"{self.trial.name}  skipped steps {list(reading.skipped)}: not finite")
+        if reading.taken:
+            self._report(step, window, reading)
+        return Window(self.world.device, len(SUMS))
+
+    def _report(self, step: int, window: Window, reading: Reading) -> None:
+        loss, tokens = self.world.sum(reading.sums).tolist()
+        progress = window.progress
         values = {
-            "loss": loss / window.steps,
-            "learning_rate": window.rate,
-            "gradient_norm": float(window.norm),
+            "loss": loss / reading.taken,
+            "learning_rate": window.learning_rate,
+            "gradient_norm": reading.norm,
             "tokens_per_second": tokens / (time.monotonic() - window.started),
         }
         self.log.record("train", step, values)
         left = (time.monotonic() - self.started) * (1 - progress) / progress
         total = f"/{self.plan.total_steps}" if self.plan.total_steps else ""
         self.log.say(
-            f"{self.trial.name}  step {step:>5}{total}  {progress:4.0%}  "
-            f"loss {values['loss']:6.4f}  lr {window.rate:.1e}  norm {values['gradient_norm']:5.2f}"
+            f"{self.trial.name}  step {step:>5}{total}  {progress:4.0%}  loss {values['loss']:6.4f}"
+            f"  lr {window.learning_rate:.1e}  norm {values['gradient_norm']:5.2f}"
             f"  {values['tokens_per_second']:>7,.0f} tokens/s  left {duration(max(0.0, left))}"
         )
-        if not math.isfinite(values["loss"]) or not math.isfinite(values["gradient_norm"]):
-            raise FloatingPointError(
-                f"loss or gradient is not finite at step {step}: lower optimizer.learning_rate or "
-                "lengthen the warm-up"
-            )
-        return Window(self.world.device)
 
     def _evaluate(self, step: int) -> bool:
         """Score dev and keep the state if it is the best; returns whether patience has run out."""
@@ -207,20 +232,6 @@ class Runner:
             self.best.step / self.batches.steps_per_epoch,
             time.monotonic() - self.started,
         )
-
-
-class Window:
-    """What happened since the last log line; `sums` is this rank's part, on the device."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.sums = torch.zeros(2, dtype=torch.float64, device=device)
-        self.started, self.steps = time.monotonic(), 0
-        self.norm: Tensor | float = 0.0
-        self.rate = 0.0
-
-    def add(self, loss: Tensor, tokens: int) -> None:
-        """One micro-batch more."""
-        self.sums += torch.stack([loss.double(), torch.full_like(loss, tokens).double()])
 
 
 def predict_logits(engine: Engine, features: Sequence[Feature], sequences: int) -> list[np.ndarray]:

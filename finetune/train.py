@@ -33,8 +33,9 @@ from finetune.tasks.kinds import make_task
 from finetune.trials import Trial, make_trials
 from pretrain.engine import describe
 from pretrain.engine.log import RunLog, duration
+from pretrain.engine.notice import Notice
 from pretrain.engine.pretrained import Pretrained
-from pretrain.engine.train import write_status
+from pretrain.engine.status import kept_status
 from pretrain.engine.world import World
 from pretrain.model.pretraining import initialise
 
@@ -44,6 +45,8 @@ def finetune(config: FinetuneConfig, world: World) -> Path:
 
     Raises:
         InputError: for everything that the user can cure, before any step is taken.
+        RunError: memory ran out, or the loss is not finite for good.
+        Preempted: the machine was wanted back; trials that are done stay.
     """
     run_dir, trials = Path(config.run_dir), make_trials(config)
     task, examples, pretrained = prepare(config)
@@ -51,8 +54,8 @@ def finetune(config: FinetuneConfig, world: World) -> Path:
     identity = "".join(hashes.values())
     check_run_dir(run_dir, trials, identity)
     framed = frame(task, examples, pretrained)
-    try:
-        write_status(run_dir, "running")
+    listening = Notice(config.safety.stop_after_minutes).listening()
+    with listening as notice, kept_status(run_dir, world):
         if config.adapt.epochs:
             pretrained = adapt(config, examples.train, pretrained, world)
         if world.is_main:
@@ -61,17 +64,11 @@ def finetune(config: FinetuneConfig, world: World) -> Path:
         started = time.monotonic()
         for number, trial in enumerate(trials):
             if not world.from_main(is_done(run_dir, trial, identity)):
-                run_trial(trial, task, framed, pretrained, world, identity)
+                run_trial(trial, task, framed, pretrained, world, identity, notice)
                 say_left(world, number + 1, len(trials), time.monotonic() - started)
         if world.is_main:
             print(write_report(run_dir, config, task, examples, [t.name for t in trials]))
-            write_status(run_dir, "completed")
             print(f"done: report {run_dir}/report.md, model {run_dir}/checkpoints/best")
-        world.barrier()
-    except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt)
-        write_status(run_dir, "interrupted" if interrupted else "failed")
-        raise
     return run_dir
 
 
@@ -140,6 +137,7 @@ def run_trial(
     pretrained: Pretrained,
     world: World,
     identity: str,
+    notice: Notice,
 ) -> None:
     """Train one model and write what it found."""
     run_dir = Path(trial.config.run_dir)
@@ -148,7 +146,7 @@ def run_trial(
     folder = run_dir / "trials" / trial.name
     log = RunLog(folder, world.is_main, tensorboard=run_dir / "tensorboard" / trial.name)
     try:
-        result = Runner(trial, task, framed, model, world, log).run()
+        result = Runner(trial, task, framed, model, world, log, notice).run()
     finally:
         log.close()
     if world.is_main:

@@ -11,8 +11,19 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from configs.errors import InputError
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import dump_config
+from configs.schema import SafetyConfig
 
-SHARED = ("run_dir", "model", "reinitialise", "seeds", "grid", "max_length", "task", "adapt")
+SHARED = (
+    "run_dir",
+    "model",
+    "reinitialise",
+    "seeds",
+    "grid",
+    "max_length",
+    "task",
+    "adapt",
+    "safety",
+)
 """fields that all trials have in common: examples are read and framed once"""
 
 
@@ -52,6 +63,7 @@ class Trial:
             seeds=[self.seed],
             grid={},
             log_every_steps=1,
+            safety=SafetyConfig(),
             task=replace(config.task, folder=""),
             adapt=replace(config.adapt, cache=""),
         )

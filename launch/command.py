@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from configs.errors import InputError
+from configs.errors import InputError, RunError
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import describe, dump_config, load_config, shipped_configs
+from pretrain.engine.notice import Preempted
 
 
 def config_parser(program: str, purpose: str, schema: type) -> argparse.ArgumentParser:
@@ -48,12 +49,18 @@ def read_config(arguments: argparse.Namespace, schema: type) -> Any:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call `main`; bad input ends in one line and exit code 2, a failed run in one and code 1."""
+    """Call `main`; bad input ends in one line and exit code 2, a failed run in one and code 1.
+
+    A run that was asked to leave, and is saved, has not failed: code 0.
+    """
     try:
         main()
+    except Preempted as left:
+        print(left, flush=True)
+        os._exit(0)
     except InputError as error:
         _leave(error, 2)
-    except FloatingPointError as error:
+    except RunError as error:
         _leave(error, 1)
     except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         _leave(f"{error.filename}: {error.strerror}: name another file or folder", 2)

@@ -16,7 +16,7 @@ from finetune.report.scores import summary
 from finetune.report.table import comparison
 from pretrain.engine import describe
 from pretrain.engine.log import duration
-from pretrain.engine.train import write_status
+from pretrain.engine.status import kept_status
 from pretrain.engine.world import World
 
 ALL = "classical"
@@ -50,13 +50,28 @@ def compare_rivals(names: list[str], config: FinetuneConfig, world: World) -> Pa
     tasks = [(output, *read_task(config, merged=True))]
     if config.task.unmerged:
         tasks.append((output / "unmerged", *read_task(config, merged=False)))
-    if world.is_main:
-        write_status(output, "running")
-        describe.write_environment(output, config, world, {})
-        splits = tasks[0][-1]
-        print(f"{len(splits.train):,} training and {len(splits.dev):,} dev examples -> {output}")
-        for note in splits.notes:
-            print(f"note  {note}")
+    with kept_status(output, world):
+        if world.is_main:
+            describe.write_environment(output, config, world, {})
+            splits = tasks[0][-1]
+            print(
+                f"{len(splits.train):,} training and {len(splits.dev):,} dev examples -> {output}"
+            )
+            for note in splits.notes:
+                print(f"note  {note}")
+        run_rivals(names, tasks, world)
+        world.barrier()
+        if world.is_main:
+            text = comparison([folder / name for folder, *_ in tasks for name in names])
+            write_text(output / "table.md", text)
+            print(f"\n{text}\ndone: {output}/table.md")
+    return output
+
+
+def run_rivals(
+    names: list[str], tasks: list[tuple[Path, FinetuneConfig, Splits]], world: World
+) -> None:
+    """Every method on every task, ranks taking turns; a line for each."""
     started, work = time.monotonic(), [(name, task) for name in names for task in tasks]
     for number, (name, (folder, own, splits)) in enumerate(work, start=1):
         if number % world.size == world.rank:
@@ -67,13 +82,6 @@ def compare_rivals(names: list[str], config: FinetuneConfig, world: World) -> Pa
                 f"macro-F1 {macro_f1}  {duration(time.monotonic() - started)} passed",
                 flush=True,
             )
-    world.barrier()
-    if world.is_main:
-        text = comparison([folder / name for folder, *_ in tasks for name in names])
-        write_text(output / "table.md", text)
-        write_status(output, "completed")
-        print(f"\n{text}\ndone: {output}/table.md")
-    return output
 
 
 def read_task(config: FinetuneConfig, merged: bool) -> tuple[FinetuneConfig, Splits]:

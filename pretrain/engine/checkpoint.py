@@ -5,9 +5,11 @@
         optimizer.safetensors   moments of every parameter, under its name, unpartitioned
         state.json              step, elapsed minutes, fingerprints
         manifest.json           sha256 of the three
+        complete                sha256 of the manifest
 
-A folder is written aside, flushed, hashed and renamed. Loading verifies the hashes, falls back to
-the checkpoint before, and executes no code. No randomness is stored: it is a function of the step.
+A folder is written aside, hashed, marked complete, flushed and renamed. Loading verifies the
+hashes, falls back to the checkpoint before, and executes no code. No randomness is stored: it is a
+function of the step.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import json
 import re
 import shutil
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -25,9 +28,11 @@ from torch import Tensor
 
 from configs.errors import InputError
 from configs.files import sha256_file, written_aside
+from configs.schema import CheckpointConfig
 from pretrain.engine.engine import MOMENTS, Engine
 from pretrain.engine.tensors import write_tensors
 
+Tensors = dict[str, Tensor]
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
 
 
@@ -36,7 +41,9 @@ class State:
     """Everything a resume needs beside the tensors."""
 
     step: int
-    """optimizer steps done"""
+    """optimizer steps done, skipped ones included"""
+    skipped_steps: int = 0
+    """those whose gradient was not finite: they changed nothing"""
     elapsed_minutes: float = 0.0
     """training time so far, all starts together"""
     fingerprints: dict[str, str] = field(default_factory=dict)
@@ -47,34 +54,66 @@ class State:
     """folder of the token store"""
 
 
-def save(folder: Path, engine: Engine, state: State, keep: int) -> None:
-    """Write one checkpoint into `folder` (`checkpoints/`) and drop all but the last `keep`.
+class Writer:
+    """Saves a run's checkpoints into `folder`, one at a time."""
 
-    Called by every rank, since ZeRO's partitions are gathered; rank 0 writes.
-    """
-    weights, moments = gather(engine)
-    if engine.world.is_main:
-        with written_aside(folder / f"step-{state.step:08d}") as aside:
+    def __init__(self, folder: Path, config: CheckpointConfig) -> None:
+        self.folder, self.config = folder, config
+        self._pool = ThreadPoolExecutor(1, "checkpoint") if config.asynchronous else None
+        self._pending: Future | None = None
+
+    def save(self, engine: Engine, state: State) -> None:
+        """Write one checkpoint and drop those that need not stay, or begin to.
+
+        Called by every rank, since ZeRO's partitions are gathered; rank 0 writes.
+
+        Raises:
+            InputError: the disk is full; of this save, or of one before that ran in the thread.
+        """
+        self.wait()
+        weights, moments = gather(engine, copy=self._pool is not None)
+        if engine.world.is_main and self._pool:
+            self._pending = self._pool.submit(self._write, weights, moments, state)
+        elif engine.world.is_main:
+            self._write(weights, moments, state)
+        engine.world.barrier()
+
+    def wait(self) -> None:
+        """Return once the last checkpoint is whole; raises what kept it from that."""
+        pending, self._pending = self._pending, None
+        if pending:
+            pending.result()
+
+    def _write(self, weights: Tensors, moments: Tensors, state: State) -> None:
+        with written_aside(self.folder / f"step-{state.step:08d}") as aside:
             write_tensors(aside / "model.safetensors", weights)
             write_tensors(aside / "optimizer.safetensors", moments)
             (aside / "state.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
             hashes = {name: sha256_file(aside / name) for name in FILES}
             (aside / "manifest.json").write_text(json.dumps(hashes), encoding="utf-8")
-        prune(folder, state.step, keep)
-    engine.world.barrier()
+            mark = sha256_file(aside / "manifest.json")
+            (aside / "complete").write_text(f"{mark}\n", encoding="utf-8")
+        prune(self.folder, state.step, self.config.keep, self.config.keep_every_steps)
 
 
-def prune(folder: Path, step: int, keep: int) -> None:
+def prune(folder: Path, step: int, keep: int, keep_every: int | None = None) -> None:
     """Drop what is older than the last `keep`, later than `step`, or torn by a kill.
 
-    Later ones exist where a run went on from an earlier checkpoint: their future is abandoned.
+    Those of every `keep_every`-th step stay. Later ones exist where a run went on from an earlier
+    checkpoint: their future is abandoned.
     """
     newest = folder / f"step-{step:08d}"
     saved = list_checkpoints(folder)
     past = [path for path in saved if path <= newest]
-    stale = [path for path in saved if path > newest] + past[:-keep] + list(folder.glob(".step-*"))
+    old = [path for path in past[:-keep] if not keep_every or step_of(path) % keep_every]
+    stale = [path for path in saved if path > newest] + old + list(folder.glob(".step-*"))
     for path in stale:
         shutil.rmtree(path)
+
+
+def step_of(path: Path) -> int:
+    """The step that a checkpoint's folder is named by."""
+    return int(path.name.removeprefix("step-"))
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -106,6 +145,8 @@ def find_last(folder: Path) -> Path | None:
 def find_damage(path: Path) -> str | None:
     """What is wrong with a checkpoint, or None."""
     try:
+        if (path / "complete").read_bytes() != f"{sha256_file(path / 'manifest.json')}\n".encode():
+            return "content of manifest.json or complete has changed"
         hashes = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
         broken = [name for name in FILES if sha256_file(path / name) != hashes[name]]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -119,7 +160,10 @@ def read_state(path: Path, fingerprints: dict[str, str]) -> State:
     Raises:
         InputError: naming the first fingerprint that differs.
     """
-    state = State(**json.loads((path / "state.json").read_text(encoding="utf-8")))
+    try:
+        state = State(**json.loads((path / "state.json").read_text(encoding="utf-8")))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}/state.json: written by another version ({error})") from error
     for name, value in fingerprints.items():
         saved = state.fingerprints.get(name)
         if saved != value:
@@ -135,29 +179,31 @@ def restore(path: Path, engine: Engine, state: State) -> None:
     """Put a checkpoint's weights and moments into the engine, whatever its ranks and ZeRO stage."""
     weights = load_file(path / "model.safetensors")
     moments = load_file(path / "optimizer.safetensors")
-    scatter(engine, weights, moments, state.step)
+    scatter(engine, weights, moments, state.step - state.skipped_steps)
 
 
-def gather(engine: Engine) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """(weights, moments) of all parameters in full, fp32 on the CPU."""
+def gather(engine: Engine, copy: bool = False) -> tuple[Tensors, Tensors]:
+    """(weights, moments) of all parameters in full, fp32 on rank 0's CPU; empty on other ranks.
+
+    Without `copy` they may be the engine's own, to be read before its next step.
+    """
     weights, moments = {}, {}
+
+    def keep(place: Tensors, name: str, tensor: Tensor) -> None:
+        if engine.world.is_main:
+            place[name] = tensor.detach().to("cpu", torch.float32, copy=copy).contiguous()
+
     for name, parameter in engine.model.named_parameters():
-        weights[name] = _cpu(engine.full_weight(parameter))
+        keep(weights, name, engine.full_weight(parameter))
         for moment in MOMENTS:
-            moments[f"{name}.{moment}"] = _cpu(engine.full_moment(parameter, moment))
+            keep(moments, f"{name}.{moment}", engine.full_moment(parameter, moment))
     return weights, moments
 
 
-def scatter(
-    engine: Engine, weights: dict[str, Tensor], moments: dict[str, Tensor], step: int
-) -> None:
+def scatter(engine: Engine, weights: Tensors, moments: Tensors, step: int) -> None:
     """The reverse of `gather`; `step` is the number of updates the moments have seen."""
     engine.set_step(step)
     for name, parameter in engine.model.named_parameters():
         engine.set_weight(parameter, weights[name])
         for moment in MOMENTS:
             engine.set_moment(parameter, moment, moments[f"{name}.{moment}"])
-
-
-def _cpu(tensor: Tensor) -> Tensor:
-    return tensor.detach().to("cpu", torch.float32).contiguous()

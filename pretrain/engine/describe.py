@@ -24,13 +24,14 @@ from pretrain.engine.world import World
 from pretrain.model.attention import choose_backend
 
 if TYPE_CHECKING:
-    from pretrain.engine.train import Trainer
+    from pretrain.engine.trainer import Trainer
 
 PACKAGES = ("torch", "deepspeed", "tokenizers", "sentencepiece", "datasets", "numpy")
 
 
 FREE_TO_CHANGE = (
     *("run_dir", "log_every_steps", "data", "tokenizer", "checkpoint", "evaluation", "engine"),
+    "safety",
     *(f"schedule.{limit}" for limit in LIMITS),
     *("batch.micro_sequences", "model.attention"),
 )

@@ -75,16 +75,21 @@ class Engine:
         if not is_last:
             self._engine.step()
 
-    def step(self, learning_rate: float) -> Tensor | float:
-        """Clip and update; returns the global gradient norm before clipping."""
+    def step(self, learning_rate: float) -> Tensor:
+        """Clip and update; returns the global gradient norm before clipping, on the device.
+
+        Where it is not finite nothing changes: neither weights, nor moments, nor their count.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate * group["rate_scale"]
         if self.zero_stage > 0:
-            self._engine.step()
-            return self._engine.get_global_grad_norm()
+            self._engine.step()  # which looks at the norm itself, and skips
+            return torch.as_tensor(self._engine.get_global_grad_norm(), device=self.world.device)
         # At stage 0 DeepSpeed clips without telling the norm: clipping here measures it once.
         limit = self.max_gradient_norm or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        # PyTorch's fused optimizers, made for loss scaling, read it on the device; LAMB as well.
+        self.optimizer.found_inf = (~torch.isfinite(norm)).float()
         self._engine.step()
         return norm
 
@@ -127,10 +132,8 @@ class Engine:
         Under ZeRO, DeepSpeed maps parameters to pieces of the flat moments after the update of the
         first parameter group, and so misses those of the second.
         """
-        fused = self._torch_optimizer.defaults.get("fused")
         for tensor in self._optimized_tensors():
-            # Fused AdamW keeps its count beside the weights, LAMB on the CPU.
-            step = torch.zeros((), device=tensor.device if fused else None)
+            step = torch.zeros((), device=tensor.device)
             moments = {moment: torch.zeros_like(tensor) for moment in MOMENTS}
             self._torch_optimizer.state[tensor] = {"step": step, **moments}
         if self.zero_stage > 0:

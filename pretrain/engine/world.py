@@ -30,6 +30,9 @@ class World:
     rank: int
     size: int
     device: torch.device
+    host_group: dist.ProcessGroup | None = None
+    """the ranks by way of their hosts, where the device has a way of its own: asking there does not
+    wait for the device's work; None: all ranks' common group"""
 
     @property
     def is_main(self) -> bool:
@@ -41,12 +44,20 @@ class World:
             dist.all_reduce(values)
         return values
 
+    def sum_on_host(self, *values: int | float) -> list[float]:
+        """Each value summed over all ranks, without a word to the device."""
+        if self.size == 1:
+            return list(values)
+        sums = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(sums, group=self.host_group)
+        return sums.tolist()
+
     def from_main(self, value: Value) -> Value:
-        """Rank 0's value, on every rank; waits for the device."""
+        """Rank 0's value, on every rank; any picklable object."""
         if self.size == 1:
             return value
         box = [value]
-        dist.broadcast_object_list(box, 0, device=self.device)
+        dist.broadcast_object_list(box, 0, self.host_group, device=torch.device("cpu"))
         return box[0]
 
     def gather(self, value: Value) -> list[Value]:
@@ -54,12 +65,12 @@ class World:
         values = [value]
         if self.size > 1:
             values = [value] * self.size
-            dist.all_gather_object(values, value)
+            dist.all_gather_object(values, value, self.host_group)
         return values
 
     def barrier(self) -> None:
         if self.size > 1:
-            dist.barrier()
+            dist.barrier(self.host_group)
 
 
 def start() -> World:
@@ -79,7 +90,8 @@ def start() -> World:
     if "MASTER_PORT" not in os.environ:
         os.environ["MASTER_PORT"] = str(_free_port())
     dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(hours=1))
-    return World(int(os.environ["RANK"]), size, device)
+    host_group = dist.new_group(backend="gloo") if on_gpu and size > 1 else None
+    return World(int(os.environ["RANK"]), size, device, host_group)
 
 
 def stop() -> None:

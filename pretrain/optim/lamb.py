@@ -35,6 +35,9 @@ class Lamb(Optimizer):
     ) -> None:
         super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay))
 
+        self.found_inf: torch.Tensor | None = None
+        """1 where the gradient is not finite: then `step` changes nothing, without a host sync"""
+
     @torch.no_grad()
     def step(self, closure=None):
         """Update all parameters that have a gradient."""
@@ -46,36 +49,46 @@ class Lamb(Optimizer):
         return loss
 
     def _update(self, group: dict, parameters: list[torch.Tensor]) -> None:
-        direction = self._adam_direction(group, parameters)
+        taken = torch.ones((), device=parameters[0].device)
+        if self.found_inf is not None:
+            taken = 1 - self.found_inf
+            for parameter in parameters:
+                parameter.grad.masked_fill_(taken == 0, 0.0)
+        direction = self._adam_direction(group, parameters, taken)
         if group["weight_decay"]:
             torch._foreach_add_(direction, parameters, alpha=group["weight_decay"])
         if group.get("layer_adaptation", group["weight_decay"] > 0):
             torch._foreach_mul_(direction, trust_ratios(parameters, direction))
+        torch._foreach_mul_(direction, taken)
         torch._foreach_add_(parameters, direction, alpha=-group["lr"])
 
-    def _adam_direction(self, group: dict, parameters: list[torch.Tensor]) -> list[torch.Tensor]:
+    def _adam_direction(
+        self, group: dict, parameters: list[torch.Tensor], taken: torch.Tensor
+    ) -> list[torch.Tensor]:
+        """m / (sqrt(v) + eps), both bias-corrected; `taken` 0 leaves moments and counts alone."""
         beta1, beta2 = group["betas"]
         gradients = [p.grad for p in parameters]
         states = [self._state_of(p) for p in parameters]
         first = [state["exp_avg"] for state in states]
         second = [state["exp_avg_sq"] for state in states]
-        for state in states:
-            state["step"] += 1
-        steps = [state["step"].item() for state in states]
-        torch._foreach_lerp_(first, gradients, 1 - beta1)
-        torch._foreach_mul_(second, beta2)
+        torch._foreach_add_([state["step"] for state in states], taken)
+        # A group's parameters are updated together: one count stands for all. In double precision,
+        # as 1 - 0.999 has few digits; 1 and more, as nothing may be divided by 0.
+        step = states[0]["step"].double().clamp(min=1)
+        torch._foreach_lerp_(first, gradients, [(1 - beta1) * taken] * len(first))
+        torch._foreach_mul_(second, torch.where(taken > 0, beta2, 1.0))
         torch._foreach_addcmul_(second, gradients, gradients, 1 - beta2)
         denominator = torch._foreach_sqrt(second)
-        torch._foreach_div_(denominator, [(1 - beta2**step) ** 0.5 for step in steps])
+        torch._foreach_div_(denominator, (1 - beta2**step).sqrt().float())
         torch._foreach_add_(denominator, group["eps"])
         direction = torch._foreach_div(first, denominator)
-        torch._foreach_div_(direction, [1 - beta1**step for step in steps])
+        torch._foreach_div_(direction, (1 - beta1**step).float())
         return direction
 
     def _state_of(self, parameter: torch.Tensor) -> dict:
         state = self.state[parameter]
         if not state:
-            state["step"] = torch.zeros(())  # on the CPU: read without a sync
+            state["step"] = torch.zeros((), device=parameter.device)
             state["exp_avg"] = torch.zeros_like(parameter)
             state["exp_avg_sq"] = torch.zeros_like(parameter)
         return state

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from configs.errors import InputError
+from configs.schema import CheckpointConfig
 from tests.distributed.ranks import on_ranks
 from tests.distributed.training import open_engine, tiny_config, train_steps, write_random_store
 
@@ -15,17 +16,19 @@ pytestmark = pytest.mark.distributed
 HALF, END = 5, 10
 
 
-def begin(store: str, folder: str, overrides: list[str]) -> list[float]:
+def begin(store: str, folder: str, overrides: list[str], asynchronous: bool = False) -> list[float]:
     """Train to HALF, save, go on to END: the uninterrupted run."""
     from pretrain.engine import checkpoint
     from pretrain.engine import world as ranks
 
     world = ranks.start()
     engine, batches = open_engine(world, store, tiny_config(overrides))
+    writer = checkpoint.Writer(Path(folder), CheckpointConfig(asynchronous=asynchronous))
     losses = train_steps(engine, batches, 0, HALF)
-    checkpoint.save(Path(folder), engine, checkpoint.State(HALF), keep=2)
+    writer.save(engine, checkpoint.State(HALF))
     losses += train_steps(engine, batches, HALF, END)
-    checkpoint.save(Path(folder), engine, checkpoint.State(END), keep=2)
+    writer.save(engine, checkpoint.State(END))
+    writer.wait()
     ranks.stop()
     return losses
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from safetensors.numpy import load_file
 
@@ -124,11 +126,50 @@ def test_killed_and_resumed_ends_with_the_same_bits(single, tiny, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_in_words(tiny, launch, tmp_path):
-    done = launch("pretrain.py", "--config", tiny, "optimizer.learning_rate=1e30")
+    overrides = ("optimizer.learning_rate=1e30", "safety.max_skipped_steps=3")
+    done = launch("pretrain.py", "--config", tiny, *overrides)
     assert done.returncode == 1
     assert "error: loss or gradient is not finite at step" in done.stderr
     assert "Traceback" not in done.stderr
     assert (tmp_path / "runs/tiny/status").read_text().strip() == "failed"
+
+
+def test_a_signal_to_one_rank_makes_all_leave_with_a_checkpoint(single, tiny, tmp_path):
+    run_dir, mine = single[0], tmp_path / "runs/tiny"
+    arguments = ("pretrain.py", "--config", tiny, "checkpoint.every_steps=1000")
+    command = Command(*arguments, cwd=tmp_path, launcher=deepspeed(2))
+    deadline = time.monotonic() + 200
+    while not losses(mine) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    rank = next(p for p in ranks_of(command) if "--local_rank=1" in p.cmdline())
+    rank.send_signal(signal.SIGUSR1)
+    done = command.finish()
+    assert done.returncode == 0, done.stderr
+    assert (mine / "status").read_text() == "preempted\n"
+    step, reason = (mine / "REQUEUE").read_text().split()
+    assert reason == "SIGUSR1"
+    assert [path.name for path in (mine / "checkpoints").iterdir()] == [f"step-{int(step):08d}"]
+    assert f"leaving at step {step} (SIGUSR1)" in done.stdout
+    again = Command(*arguments, cwd=tmp_path, launcher=deepspeed(2)).finish()
+    assert again.returncode == 0, again.stderr
+    assert (mine / "status").read_text() == "completed\n"
+    assert not (mine / "REQUEUE").exists()
+    np.testing.assert_allclose(losses(mine), losses(run_dir), rtol=1e-4)
+
+
+def ranks_of(command: Command) -> list[psutil.Process]:
+    """The training processes behind a launcher."""
+    children = psutil.Process(command.process.pid).children(recursive=True)
+    return [p for p in children if any("--local_rank" in word for word in p.cmdline())]
+
+
+def test_the_end_of_its_time_makes_a_run_leave(tiny, launch, tmp_path):
+    overrides = ("schedule.max_steps=100000", "safety.stop_after_minutes=0.05")
+    done = launch("pretrain.py", "--config", tiny, *overrides)
+    assert done.returncode == 0, done.stderr
+    assert "safety.stop_after_minutes=0.05 are over" in done.stdout
+    assert (tmp_path / "runs/tiny/status").read_text() == "preempted\n"
+    assert list((tmp_path / "runs/tiny/checkpoints").iterdir())
 
 
 LIMITS = {

@@ -1,0 +1,82 @@
+"""Steps whose gradient was not finite: counted, explained, and too many of them refused."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from configs.errors import RunError
+from pretrain.batch import MicroBatch
+from tokenizer.base import Tokenizer
+
+DUMPS = 20
+"""of one run, at most, on each rank"""
+TEXT = 2000
+"""characters of a sample that a dump shows"""
+
+
+class SkippedSteps:
+    """How many steps were skipped, in all and in a row."""
+
+    def __init__(self, limit: int, total: int) -> None:
+        """`total` were skipped before this start."""
+        self.limit, self.total, self.in_a_row = limit, total, 0
+        self._last = -1
+
+    def add(self, skipped: tuple[int, ...], end: int) -> None:
+        """The skipped ones of the steps up to, but without, `end`.
+
+        Raises:
+            RunError: too many in a row.
+        """
+        for step in skipped:
+            self.total += 1
+            self.in_a_row = self.in_a_row + 1 if step == self._last + 1 else 1
+            self._last = step
+            if self.in_a_row >= self.limit:
+                raise RunError(
+                    f"loss or gradient is not finite at step {step}, nor in {self.in_a_row} steps "
+                    "in a row: lower optimizer.learning_rate or lengthen the warm-up; what "
+                    "they saw is in run_dir/dumps"
+                )
+        if self._last != end - 1:
+            self.in_a_row = 0
+
+
+def write_dump(
+    folder: Path,
+    step: int,
+    rank: int,
+    batches: list[MicroBatch],
+    losses: list[float],
+    tokenizer: Tokenizer,
+) -> Path | None:
+    """What a rank saw in a skipped step: sample ids, losses and text, the culprits alone if known.
+
+    Returns None where there are enough dumps.
+    """
+    path = folder / f"step-{step:08d}-rank-{rank}.json"
+    if len(list(folder.glob(f"step-*-rank-{rank}.json"))) >= DUMPS:
+        return None
+    found = [
+        {
+            "micro_batch": number,
+            "loss": str(loss),
+            "sample_ids": list(batch.sample_ids),
+            "texts": [text[:TEXT] for text in texts(batch, tokenizer)],
+        }
+        for number, (batch, loss) in enumerate(zip(batches, losses))
+    ]
+    culprits = [part for part, loss in zip(found, losses) if not math.isfinite(loss)]
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"step": step, "rank": rank, "micro_batches": culprits or found}
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+    return path
+
+
+def texts(batch: MicroBatch, tokenizer: Tokenizer) -> list[str]:
+    """Every sample of a micro-batch as the model saw it."""
+    ends = batch.boundaries.tolist()
+    tokens = batch.tokens_T.tolist()
+    return [tokenizer.decode(tokens[a:b]) for a, b in zip(ends, ends[1:])]

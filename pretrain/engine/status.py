@@ -1,0 +1,75 @@
+"""The one word in `run_dir/status`, true whatever happens to the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from configs.errors import RunError
+from configs.files import write_text
+from pretrain.engine.notice import Preempted
+from pretrain.engine.world import World
+
+REQUEUE = "REQUEUE"
+"""file in the run folder that asks the job script to queue the run again: `<step> <reason>`"""
+
+
+def write_status(run_dir: Path, status: str) -> None:
+    """Replace the word: pending, running, completed, preempted, interrupted, out-of-memory,
+    failed."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_text(run_dir / "status", f"{status}\n")
+
+
+def read_status(run_dir: Path) -> str | None:
+    """The word, or None where there is none."""
+    path = run_dir / "status"
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else None
+
+
+@contextmanager
+def kept_status(run_dir: Path, world: World) -> Iterator[None]:
+    """`running` inside; afterwards what became of the run.
+
+    The rank that fails first tells why: the others only see that it has gone.
+
+    Raises:
+        RunError: memory ran out.
+    """
+    if world.is_main:
+        (run_dir / REQUEUE).unlink(missing_ok=True)
+        write_status(run_dir, "running")
+    world.barrier()
+    try:
+        yield
+    except Preempted as left:
+        if world.is_main:
+            write_status(run_dir, "preempted")
+            write_text(run_dir / REQUEUE, f"{left.step} {left.reason}\n")
+        world.barrier()
+        raise
+    except BaseException as error:
+        ran_out = is_out_of_memory(error)
+        if read_status(run_dir) == "running":
+            interrupted = isinstance(error, KeyboardInterrupt)
+            word = "interrupted" if interrupted else "out-of-memory" if ran_out else "failed"
+            write_status(run_dir, word)
+        if ran_out:
+            raise RunError(
+                f"rank {world.rank} ran out of memory: lower batch.micro_sequences (or say auto), "
+                "set engine.activation_checkpointing=true, or raise engine.zero_stage"
+            ) from error
+        raise
+    world.barrier()
+    if world.is_main:
+        write_status(run_dir, "completed")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on the device or on the host."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

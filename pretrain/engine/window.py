@@ -1,0 +1,69 @@
+"""What happened since the last log line, summed up on the device: the loop never waits for it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A window, read from the device."""
+
+    sums: Tensor
+    """of what `Window.add` was given, over the steps that were taken; this rank's part"""
+    taken: int
+    skipped: tuple[int, ...]
+    """numbers of the steps that were not: their gradient was not finite, on all ranks alike"""
+    norm: float
+    """gradient norm of the last step that was taken; nan if none was"""
+
+
+class Window:
+    """One step after the other; `read` waits for the device, nothing else does."""
+
+    def __init__(self, device: torch.device, sums: int) -> None:
+        """`sums` is how many values each micro-batch brings; the first is its loss."""
+        self.size = sums
+        self.started, self.flops, self.device = time.monotonic(), 0.0, device
+        self.learning_rate = self.progress = 0.0
+        self._sums, self._step = self._zeros(), self._zeros()
+        self._norm = torch.full((), float("nan"), device=device)
+        self._steps: list[int] = []
+        self._skipped: list[Tensor] = []
+        self._losses: dict[int, list[Tensor]] = {}
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def add(self, step: int, sums: list[Tensor], flops: float = 0.0) -> None:
+        """A micro-batch of `step`."""
+        self._step += torch.stack([value.detach().double() for value in sums])
+        self._losses.setdefault(step, []).append(sums[0].detach())
+        self.flops += flops
+
+    def close_step(self, step: int, norm: Tensor, learning_rate: float) -> None:
+        """The last micro-batch of `step` was added; `norm` decided whether it was taken."""
+        skipped = ~torch.isfinite(norm)
+        self._sums += torch.where(skipped, torch.zeros_like(self._step), self._step)
+        self._norm = torch.where(skipped, self._norm, norm)
+        self._step = self._zeros()
+        self._steps.append(step)
+        self._skipped.append(skipped)
+        self.learning_rate = learning_rate
+
+    def read(self) -> Reading:
+        """What the device has found."""
+        flags = torch.stack(self._skipped).tolist()
+        skipped = tuple(step for step, flag in zip(self._steps, flags) if flag)
+        return Reading(self._sums, len(flags) - len(skipped), skipped, float(self._norm))
+
+    def losses(self, step: int) -> list[float]:
+        """This rank's loss of each micro-batch of a step."""
+        return [float(loss) for loss in self._losses[step]]
+
+    def _zeros(self) -> Tensor:
+        return torch.zeros(self.size, dtype=torch.float64, device=self.device)
