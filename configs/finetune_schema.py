@@ -246,6 +246,10 @@ class FinetuneConfig:
     safety: SafetyConfig = field(default_factory=SafetyConfig)
 
     def __post_init__(self) -> None:
+        require(
+            self.batch.micro_sequences != "auto",
+            "batch.micro_sequences=auto is for pretraining: name a number, e.g. 32",
+        )
         require(len(self.seeds) > 0, "seeds is empty: name at least one, e.g. seeds=[0]")
         require(
             all(0 <= seed < 2**32 for seed in self.seeds)

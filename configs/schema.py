@@ -19,6 +19,7 @@ from configs.training_schema import (
     EngineConfig,
     EvaluationConfig,
     OptimizerConfig,
+    PhaseConfig,
     SafetyConfig,
     ScheduleConfig,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "MaskingConfig",
     "ModelConfig",
     "OptimizerConfig",
+    "PhaseConfig",
     "PretrainConfig",
     "SafetyConfig",
     "ScheduleConfig",
@@ -78,6 +80,9 @@ class PretrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     embeddings: EmbeddingsConfig = field(default_factory=EmbeddingsConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
+    phases: list[PhaseConfig] = field(default_factory=list)
+    """batch size, sequence length and learning rate that change on the way: warm-up of the batch
+    size, short sequences first; empty: all steps are alike"""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(max_steps=1000))
     engine: EngineConfig = field(default_factory=EngineConfig)
@@ -102,6 +107,7 @@ class PretrainConfig:
         )
         self._check_next_sentence_prediction()
         self._check_epochs()
+        self._check_phases()
         require(
             not (self.optimizer.name == "lamb" and self.engine.zero_stage > 0),
             "optimizer.name=lamb needs engine.zero_stage=0: ZeRO cuts tensors, and the trust ratio "
@@ -131,3 +137,21 @@ class PretrainConfig:
             f"mask_epochs={static} (static masking) must be a multiple of sample_epochs={cuts}, or "
             "the same mask would fall on another sample: set sample_epochs=1",
         )
+
+    def _check_phases(self) -> None:
+        for number, phase in enumerate(self.phases):
+            name = f"phases.{number}"
+            require(
+                number == 0 or bool(phase.from_steps or phase.from_tokens),
+                f"{name} has no beginning: set from_steps or from_tokens",
+            )
+            require(
+                (phase.max_length or 0) <= self.model.max_positions,
+                f"{name}.max_length={phase.max_length} is beyond the position table: raise "
+                f"model.max_positions={self.model.max_positions}",
+            )
+            require(
+                number == 0 or phase.learning_rate is None or self.schedule.max_minutes is None,
+                f"{name}.learning_rate: a new schedule needs an end in steps, not in "
+                "schedule.max_minutes",
+            )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Optional
+from typing import Literal, Optional, Union
 
 from configs.checks import require, require_fraction
 
@@ -14,14 +14,14 @@ class BatchConfig:
 
     sequences: int = 32
     """global batch size: a step holds about `sequences` x `max_length` tokens"""
-    micro_sequences: int = 16
+    micro_sequences: Union[int, Literal["auto"]] = 16
     """how many of them, at most, go through the model at once on one rank; the others follow, and
-    their gradients add up"""
+    their gradients add up; auto: as many as a rank can hold, found by trying"""
 
     def __post_init__(self) -> None:
         require(self.sequences >= 1, f"batch.sequences={self.sequences} must be at least 1")
         require(
-            self.micro_sequences >= 1,
+            self.micro_sequences == "auto" or self.micro_sequences >= 1,
             f"batch.micro_sequences={self.micro_sequences} must be at least 1",
         )
 
@@ -29,6 +29,45 @@ class BatchConfig:
         """Micro-batches of one step, all ranks together: the same number for every rank."""
         smallest = -(-self.sequences // self.micro_sequences)
         return -(-smallest // world_size) * world_size
+
+
+@dataclass(frozen=True)
+class PhaseConfig:
+    """What holds from a point of the run on, until the next phase."""
+
+    from_steps: Optional[int] = None
+    """it begins after so many steps"""
+    from_tokens: Optional[int] = None
+    """it begins after so many tokens, in place of from_steps; the first phase needs neither"""
+    sequences: Optional[int] = None
+    """global batch size; null: batch.sequences"""
+    max_length: Optional[int] = None
+    """longest sequence in tokens; null: max_length. The epoch begins anew where it changes"""
+    learning_rate: Optional[float] = None
+    """peak from here on: the schedule begins anew, and the one before has decayed to 0; null: it
+    goes on"""
+    warmup_fraction: float = 0.0
+    """linear warm-up towards learning_rate, as a share of the steps up to the next such phase"""
+
+    def __post_init__(self) -> None:
+        starts = [self.from_steps, self.from_tokens]
+        require(None in starts, "phases: set from_steps or from_tokens, not both")
+        for name in ("from_steps", "from_tokens"):
+            value = getattr(self, name)
+            require(value is None or value >= 0, f"phases: {name}={value} must not be negative")
+        for name, least in (("sequences", 1), ("max_length", 8)):
+            value = getattr(self, name)
+            require(value is None or value >= least, f"phases: {name}={value} is below {least}")
+        rate = self.learning_rate
+        require(
+            rate is None or 0 < rate < float("inf"),
+            f"phases: learning_rate={rate} must be above 0 and finite",
+        )
+        require_fraction("phases: warmup_fraction", self.warmup_fraction, upper_included=False)
+        require(
+            rate is not None or not self.warmup_fraction,
+            "phases: warmup_fraction needs a learning_rate: without one the schedule goes on",
+        )
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from pretrain.engine.notice import Notice, Preempted
 from pretrain.engine.skipped import SkippedSteps
 from pretrain.engine.window import Reading, Window
 from pretrain.engine.world import World
-from pretrain.optim.schedule import Plan
+from pretrain.optim.schedule import Plan, Stretch
 from pretrain.randomness import Purpose, key_64
 
 SUMS = ("loss", "tokens")
@@ -86,9 +86,8 @@ class Runner:
         self.notice = notice or Notice()
         config = self.config = trial.config
         self.batches = TaskBatches(framed.train, config.batch, trial.seed)
-        self.plan = Plan.make(
-            config.schedule, self.batches.steps_per_epoch, self.batches.tokens_per_epoch
-        )
+        stretch = Stretch(0, self.batches.steps_per_epoch, self.batches.tokens_per_epoch)
+        self.plan = Plan.make(config.schedule, [stretch])
         self.engine = Engine(model, config, world, layer_decay=config.layer_decay)
         self.skipped = SkippedSteps(config.safety.max_skipped_steps, 0)
         self.best = Best()
@@ -152,7 +151,8 @@ class Runner:
             self.engine.backward(part, is_last=number == len(batches) - 1)
             tokens = torch.full_like(part, len(batch.inputs.tokens_T))
             window.add(step, [part, tokens])
-        rate = self.config.optimizer.learning_rate * self.plan.learning_rate_factor(window.progress)
+        peak = self.config.optimizer.learning_rate
+        rate = self.plan.learning_rate(peak, step, window.progress)
         window.close_step(step, self.engine.step(rate), rate)
 
     def _log(self, step: int, window: Window) -> Window:

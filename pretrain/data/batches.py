@@ -8,35 +8,38 @@ cut into micro-batches, which are dealt to the ranks; neither the objective nor 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
 
 import numpy as np
 
 from configs.errors import InputError
+from configs.schema import BatchConfig
 from pretrain.batch import MicroBatch
 from pretrain.data.collate import Collator
 from pretrain.randomness import Purpose, permutation
 
 
-class Batches:
-    """The training data as a function of the step."""
+@dataclass(frozen=True)
+class Position:
+    """A place in the training data."""
 
-    def __init__(self, collate: Collator) -> None:
-        self.collate, self.config = collate, collate.config
-        self._plan = lru_cache(maxsize=2)(self._epoch_plan)
-        self.tokens_per_epoch = int(collate.index(0).lengths.sum())
-        self.steps_per_epoch = self._count_steps()
+    step: int = 0
+    epoch: int = 0
+    sample: int = 0
+    """how many of the epoch's samples, in its order, were seen"""
 
+
+class Steps(ABC):
+    """Training data as a function of the step."""
+
+    @abstractmethod
     def step(self, step: int, rank: int = 0, world_size: int = 1) -> list[MicroBatch]:
         """The micro-batches that `rank` computes in `step` (from 0)."""
-        epoch, within = divmod(step, self.steps_per_epoch)
-        order, bounds = self._plan(epoch)
-        samples = order[bounds[within] : bounds[within + 1]]
-        parts = self._micro_batches(samples, epoch, self.config.batch.micro_batches(world_size))
-        return [self.collate(part, epoch, step) for part in parts[rank::world_size]]
 
     def prefetched(
         self, first: int, last: int | None, rank: int = 0, world_size: int = 1
@@ -53,8 +56,44 @@ class Batches:
                     ready = pool.submit(self.step, step + 1, rank, world_size)
                 yield batches
 
+
+class Batches(Steps):
+    """Steps of one size and one length, from a position on."""
+
+    def __init__(
+        self, collate: Collator, batch: BatchConfig | None = None, start: Position = Position()
+    ) -> None:
+        """`batch` takes the place of the configuration's."""
+        self.collate, self.config, self.start = collate, collate.config, start
+        self.batch = batch or self.config.batch
+        self._plan = lru_cache(maxsize=2)(self._epoch_plan)
+        self.tokens_per_epoch = int(collate.index(0).lengths.sum())
+        self.steps_per_epoch = self._count_steps()
+        self._steps_left = self._count_steps_left()
+
+    def step(self, step: int, rank: int = 0, world_size: int = 1) -> list[MicroBatch]:
+        epoch, within = self._place(step)
+        order, bounds = self._plan(epoch)
+        samples = order[bounds[within] : bounds[within + 1]]
+        parts = self._micro_batches(samples, epoch, self.batch.micro_batches(world_size))
+        return [self.collate(part, epoch, step) for part in parts[rank::world_size]]
+
+    def position(self, step: int) -> Position:
+        """Where `step` begins."""
+        epoch, within = self._place(step)
+        _, bounds = self._plan(epoch)
+        return Position(step, epoch, int(bounds[within]))
+
+    def _place(self, step: int) -> tuple[int, int]:
+        """(epoch, number of the step inside it)."""
+        step -= self.start.step
+        if step < self._steps_left:
+            return self.start.epoch, step
+        epochs, within = divmod(step - self._steps_left, self.steps_per_epoch)
+        return self.start.epoch + 1 + epochs, within
+
     def _count_steps(self) -> int:
-        batch = self.config.batch.sequences * self.config.max_length
+        batch = self.batch.sequences * self.config.max_length
         if self.tokens_per_epoch < batch:
             raise InputError(
                 f"the corpus makes {self.tokens_per_epoch:,} tokens of samples, less than one "
@@ -63,11 +102,25 @@ class Batches:
             )
         return -(-self.tokens_per_epoch // batch)
 
+    def _count_steps_left(self) -> int:
+        """Steps of the epoch that the start lies in: what was seen of it is not seen again."""
+        if not self.start.sample:
+            return self.steps_per_epoch
+        order, lengths = self._order(self.start.epoch)
+        left = int(lengths[order[self.start.sample :]].sum())
+        return -(-left * self.steps_per_epoch // int(lengths.sum()))
+
+    def _order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        lengths = self.collate.index(epoch).lengths
+        return permutation(self.config.seed, Purpose.SAMPLE_ORDER, epoch, len(lengths)), lengths
+
     def _epoch_plan(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """(order, bounds): step k of the epoch sees the samples order[bounds[k]:bounds[k + 1]]."""
-        lengths = self.collate.index(epoch).lengths
-        order = permutation(self.config.seed, Purpose.SAMPLE_ORDER, epoch, len(lengths))
-        return order, equal_parts(lengths[order], self.steps_per_epoch)
+        order, lengths = self._order(epoch)
+        seen, steps = 0, self.steps_per_epoch
+        if epoch == self.start.epoch:
+            seen, steps = self.start.sample, self._steps_left
+        return order, seen + equal_parts(lengths[order[seen:]], steps)
 
     def _micro_batches(self, samples: np.ndarray, epoch: int, parts: int) -> list[np.ndarray]:
         """The step's samples in equal parts, alike in length: the objective does not see order."""

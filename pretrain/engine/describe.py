@@ -121,7 +121,6 @@ def decisions(trainer: Trainer) -> str:
     config, corpus = trainer.config, trainer.corpus
     model, state = trainer.engine.model, trainer.state
     parameters = sum(p.numel() for p in model.parameters())
-    ranks = f"{trainer.world.size} rank{'s' if trainer.world.size > 1 else ''}"
     rows = {
         "run": f"{trainer.run_dir}" + (f", resumed at step {state.step}" if state.step else ""),
         "data": (
@@ -136,11 +135,7 @@ def decisions(trainer: Trainer) -> str:
             f"{_attention(trainer)} attention"
         ),
         "samples": sample_summary(trainer),
-        "batch": (
-            f"{config.batch.sequences} x {config.max_length} tokens, "
-            f"micro-batches: {config.batch.micro_batches(trainer.world.size)} over {ranks}, "
-            f"ZeRO {config.engine.zero_stage}"
-        ),
+        "batch": _batch(trainer),
         "schedule": _schedule(trainer),
         "device": f"{device_name(trainer.world.device)}, "
         f"measured matmul peak {trainer.peak_flops / 1e12:.2f} TFLOP/s per rank",
@@ -151,7 +146,7 @@ def decisions(trainer: Trainer) -> str:
 
 def sample_summary(trainer: Trainer) -> str:
     """One line on how the corpus is cut."""
-    config, index = trainer.config, trainer.batches.collate.index(0)
+    config, index = trainer.config, trainer.batches.stages[0].collate.index(0)
     masking = "dynamic" if config.mask_epochs is None else f"static ({config.mask_epochs} masks)"
     text = (
         f"{config.input_format}: {len(index):,} per epoch, mean length "
@@ -203,8 +198,27 @@ def _schedule(trainer: Trainer) -> str:
     peak = f"peak learning rate {trainer.config.optimizer.learning_rate:g}, {schedule.decay} decay"
     if plan.total_steps is None:
         return f"{schedule.max_minutes:g} minutes, {peak}"
-    epochs = plan.total_steps / trainer.batches.steps_per_epoch
-    return f"{plan.total_steps:,} steps, {epochs:.2f} epochs, {peak}"
+    return f"{plan.total_steps:,} steps, {_epochs(trainer):.2f} epochs, {peak}"
+
+
+def _epochs(trainer: Trainer) -> float:
+    """Passes over the data in all phases."""
+    stages = trainer.batches.stages
+    ends = [stage.start.step for stage in stages[1:]] + [trainer.plan.total_steps]
+    return sum((end - s.start.step) / s.steps_per_epoch for s, end in zip(stages, ends))
+
+
+def _batch(trainer: Trainer) -> str:
+    """Size of a step in every phase, and how it is shared out."""
+    size = trainer.world.size
+    parts = [
+        (f"from step {stage.start.step:,} " if stage.start.step else "")
+        + f"{stage.batch.sequences:,} x {stage.config.max_length} tokens in "
+        f"{stage.batch.micro_batches(size)} micro-batches"
+        for stage in trainer.batches.stages
+    ]
+    ranks = f"{size} rank{'s' if size > 1 else ''}"
+    return f"{'; '.join(parts)}, over {ranks}, ZeRO {trainer.config.engine.zero_stage}"
 
 
 def _version(package: str) -> str:

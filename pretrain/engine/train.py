@@ -11,6 +11,7 @@ from pretrain.engine import checkpoint, describe, export
 from pretrain.engine.notice import Notice
 from pretrain.engine.status import kept_status
 from pretrain.engine.trainer import Trainer
+from pretrain.engine.trial import with_micro_batch
 from pretrain.engine.world import World
 
 
@@ -25,6 +26,7 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
     run_dir = Path(config.run_dir)
     with Notice(config.safety.stop_after_minutes).listening() as notice:
         corpus = prepare(config)
+        config = with_micro_batch(config, world, corpus.tokenizer)
         # Ranks must not judge files by themselves: one that saw another checkpoint would diverge.
         found = world.from_main(find_checkpoint(config, run_dir) if world.is_main else None)
         trainer = Trainer(config, world, corpus, found, notice)

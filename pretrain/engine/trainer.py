@@ -10,9 +10,10 @@ import torch
 
 from configs.schema import PretrainConfig
 from pretrain.batch import MicroBatch
-from pretrain.data.batches import Batches, heldout_batches
+from pretrain.data.batches import heldout_batches
 from pretrain.data.collate import Collator
 from pretrain.data.prepare import Corpus
+from pretrain.data.stages import Stages
 from pretrain.data.word2vec import word_vectors
 from pretrain.engine import checkpoint, describe
 from pretrain.engine.assemble import make_model, make_vocabulary
@@ -50,12 +51,10 @@ class Trainer:
         self.config, self.world, self.corpus, self.notice = config, world, corpus, notice
         self.run_dir = Path(config.run_dir)
         vocabulary = make_vocabulary(corpus.tokenizer)
-        self.batches = Batches(Collator(corpus.train, config, vocabulary))
+        self.batches = Stages(corpus.train, config, vocabulary)
         self.heldout_collate = Collator(corpus.heldout, config, vocabulary)
         self.heldout = heldout_batches(self.heldout_collate, world.rank, world.size)
-        self.plan = Plan.make(
-            config.schedule, self.batches.steps_per_epoch, self.batches.tokens_per_epoch
-        )
+        self.plan = Plan.make(config.schedule, self.batches.stretches)
         fingerprints = describe.fingerprints(config, corpus)
         state = (
             checkpoint.read_state(found, fingerprints)
@@ -186,7 +185,8 @@ class Trainer:
                 torch.full((), len(batch.tokens_T), device=device),
             ]
             window.add(step, shares, training_flops(self.engine.model, batch))
-        rate = self.config.optimizer.learning_rate * self.plan.learning_rate_factor(window.progress)
+        peak = self.config.optimizer.learning_rate
+        rate = self.plan.learning_rate(peak, step, window.progress)
         window.close_step(step, self.engine.step(rate), rate)
 
     def _log(self, step: int, window: Window) -> Window:

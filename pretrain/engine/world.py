@@ -85,7 +85,7 @@ def start() -> World:
         torch.cuda.set_device(device)
     else:
         # Ranks that each take all cores are 2 to 6 times slower than ranks that share them.
-        torch.set_num_threads(max(1, _cores() // _local_size()))
+        torch.set_num_threads(max(1, _cores() // local_size()))
         _ask_for_equal_bits()
     if "MASTER_PORT" not in os.environ:
         os.environ["MASTER_PORT"] = str(_free_port())
@@ -112,7 +112,7 @@ def _ask_for_equal_bits() -> None:
         os.environ.setdefault("MKL_CBWR", "AUTO")
 
 
-def _local_size() -> int:
+def local_size() -> int:
     """Ranks on this machine: torchrun and DeepSpeed's launcher each have their own name for it."""
     return int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or 1)
 

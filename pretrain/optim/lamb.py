@@ -72,17 +72,17 @@ class Lamb(Optimizer):
         first = [state["exp_avg"] for state in states]
         second = [state["exp_avg_sq"] for state in states]
         torch._foreach_add_([state["step"] for state in states], taken)
-        # A group's parameters are updated together: one count stands for all. In double precision,
-        # as 1 - 0.999 has few digits; 1 and more, as nothing may be divided by 0.
-        step = states[0]["step"].double().clamp(min=1)
+        # In double precision, as 1 - 0.999 has few digits; 1 and more, as nothing may be divided by
+        # 0.
+        steps = [state["step"].double().clamp(min=1) for state in states]
         torch._foreach_lerp_(first, gradients, [(1 - beta1) * taken] * len(first))
         torch._foreach_mul_(second, torch.where(taken > 0, beta2, 1.0))
         torch._foreach_addcmul_(second, gradients, gradients, 1 - beta2)
         denominator = torch._foreach_sqrt(second)
-        torch._foreach_div_(denominator, (1 - beta2**step).sqrt().float())
+        torch._foreach_div_(denominator, [(1 - beta2**n).sqrt().float() for n in steps])
         torch._foreach_add_(denominator, group["eps"])
         direction = torch._foreach_div(first, denominator)
-        torch._foreach_div_(direction, (1 - beta1**step).float())
+        torch._foreach_div_(direction, [(1 - beta1**n).float() for n in steps])
         return direction
 
     def _state_of(self, parameter: torch.Tensor) -> dict:

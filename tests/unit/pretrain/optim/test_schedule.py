@@ -9,15 +9,17 @@ import torch
 
 from configs.errors import InputError
 from configs.schema import ScheduleConfig
-from pretrain.optim.schedule import Plan
+from pretrain.optim.schedule import Plan, Stretch
 
 TOTAL, WARMUP = 40, 7
 
 
 def factors(config: ScheduleConfig) -> list[float]:
     """The factor of every step."""
-    plan = Plan.make(config, steps_per_epoch=1, tokens_per_epoch=1)
-    return [plan.learning_rate_factor(plan.progress(step, 0.0)) for step in range(plan.total_steps)]
+    plan = Plan.make(config, [Stretch(0, 1, 1)])
+    return [
+        plan.learning_rate(1.0, step, plan.progress(step, 0.0)) for step in range(plan.total_steps)
+    ]
 
 
 @pytest.mark.parametrize("decay", ["linear", "cosine", "constant"])
@@ -78,28 +80,28 @@ def test_no_step_is_wasted_on_a_rate_of_zero(decay, warmup):
     ],
 )
 def test_limits_become_steps(limit, steps):
-    plan = Plan.make(ScheduleConfig(**limit), steps_per_epoch=10, tokens_per_epoch=1000)
+    plan = Plan.make(ScheduleConfig(**limit), [Stretch(0, 10, 1000)])
     assert plan.total_steps == steps
 
 
 def test_the_run_is_over_after_its_last_step():
-    plan = Plan.make(ScheduleConfig(max_steps=5), 1, 1)
+    plan = Plan.make(ScheduleConfig(max_steps=5), [Stretch(0, 1, 1)])
     assert plan.progress(4, 1e9) < 1 <= plan.progress(5, 0.0)
 
 
 def test_minutes_follow_the_clock():
     config = ScheduleConfig(max_minutes=10.0, warmup_fraction=0.1)
-    plan = Plan.make(config, 10, 1000)
+    plan = Plan.make(config, [Stretch(0, 10, 1000)])
     clock = {0.5: 0.5, 1.0: 1.0, 5.5: 0.5, 9.1: 0.1}
     for minutes, factor in clock.items():
-        assert plan.learning_rate_factor(plan.progress(10**6, minutes)) == pytest.approx(factor)
-    assert 0 < plan.learning_rate_factor(plan.progress(0, 0.0)) < 1e-4
+        assert plan.learning_rate(1.0, 0, plan.progress(10**6, minutes)) == pytest.approx(factor)
+    assert 0 < plan.learning_rate(1.0, 0, plan.progress(0, 0.0)) < 1e-4
     assert plan.progress(0, 10.0) >= 1
-    assert plan.learning_rate_factor(plan.progress(0, 11.0)) == 0
+    assert plan.learning_rate(1.0, 0, plan.progress(0, 11.0)) == 0
 
 
 @pytest.mark.parametrize("limit", [{"max_steps": 9}, {"max_epochs": 0.9}, {"max_tokens": 900}])
 def test_a_warmup_longer_than_the_run_is_refused(limit):
     config = ScheduleConfig(**limit, warmup_steps=9)
     with pytest.raises(InputError, match=r"schedule\.warmup_steps=9"):
-        Plan.make(config, steps_per_epoch=10, tokens_per_epoch=1000)
+        Plan.make(config, [Stretch(0, 10, 1000)])

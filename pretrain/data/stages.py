@@ -1,0 +1,94 @@
+"""Phases of a run: batch size and sequence length as a function of the step.
+
+A phase goes on where the one before it stopped: with the same length in the middle of the epoch, so
+that a batch-size warm-up sees each sample once; with another length, which cuts the corpus anew,
+at the next epoch.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import replace
+
+from configs.errors import InputError
+from configs.schema import BatchConfig, PhaseConfig, PretrainConfig
+from pretrain.batch import MicroBatch
+from pretrain.data.batches import Batches, Position, Steps
+from pretrain.data.collate import Collator
+from pretrain.data.masking import Vocabulary
+from pretrain.data.store import TokenStore
+from pretrain.optim.schedule import Stretch
+
+
+class Stages(Steps):
+    """The training data of all phases."""
+
+    def __init__(self, store: TokenStore, config: PretrainConfig, vocabulary: Vocabulary) -> None:
+        """Raises `InputError` for phases that do not follow one another."""
+        self.phases = phases_of(config)
+        self.stages: list[Batches] = []
+        collators: dict[int, Collator] = {}
+        for number, phase in enumerate(self.phases):
+            length = phase.max_length or config.max_length
+            if length not in collators:
+                collators[length] = Collator(store, replace(config, max_length=length), vocabulary)
+            collate, start = collators[length], Position()
+            if number:
+                start = self._next_start(number, collate is self.stages[-1].collate)
+            self.stages.append(Batches(collate, batch_of(config, phase), start))
+
+    def step(self, step: int, rank: int = 0, world_size: int = 1) -> list[MicroBatch]:
+        number = bisect_right(self.stages, step, key=lambda stage: stage.start.step) - 1
+        return self.stages[number].step(step, rank, world_size)
+
+    @property
+    def stretches(self) -> list[Stretch]:
+        """What the schedule has to know."""
+        return [
+            Stretch(stage.start.step, stage.steps_per_epoch, stage.tokens_per_epoch, phase)
+            for stage, phase in zip(self.stages, self.phases)
+        ]
+
+    def _next_start(self, number: int, same_length: bool) -> Position:
+        """Where phase `number` begins, the stages before it being known."""
+        phase, before = self.phases[number], self.stages[-1]
+        step = phase.from_steps
+        if step is None:
+            step = before.start.step + round(
+                (phase.from_tokens - self._tokens_before())
+                * before.steps_per_epoch
+                / before.tokens_per_epoch
+            )
+        if step <= before.start.step:
+            raise InputError(
+                f"phases.{number} begins at step {step}, not after phases.{number - 1}, which "
+                f"begins at step {before.start.step}: put them in order"
+            )
+        place = before.position(step)
+        if same_length:
+            return place
+        return Position(step, place.epoch + (place.sample > 0))
+
+    def _tokens_before(self) -> float:
+        """Tokens of all stages but the last."""
+        return sum(
+            (after.start.step - stage.start.step) * stage.tokens_per_epoch / stage.steps_per_epoch
+            for stage, after in zip(self.stages, self.stages[1:])
+        )
+
+
+def phases_of(config: PretrainConfig) -> list[PhaseConfig]:
+    """The phases, the first of which begins with the run."""
+    phases = list(config.phases)
+    first = phases[0] if phases else None
+    if first is None or first.from_steps or first.from_tokens:
+        phases.insert(0, PhaseConfig())
+    return phases
+
+
+def batch_of(config: PretrainConfig, phase: PhaseConfig) -> BatchConfig:
+    """The batch of a phase; a micro-batch holds as many tokens in all of them."""
+    sequences = phase.sequences or config.batch.sequences
+    length = phase.max_length or config.max_length
+    micro = max(1, config.batch.micro_sequences * config.max_length // length)
+    return replace(config.batch, sequences=sequences, micro_sequences=micro)

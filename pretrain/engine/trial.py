@@ -1,0 +1,117 @@
+"""How large a micro-batch a rank can hold, found by trying (`batch.micro_sequences=auto`).
+
+The answer changes no result, only how many micro-batches a step is cut into (law 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from configs.schema import PretrainConfig
+from pretrain.batch import MicroBatch
+from pretrain.engine.assemble import make_model
+from pretrain.engine.engine import resolve_precision
+from pretrain.engine.world import World, local_size
+from pretrain.model.pretraining import PretrainingModel
+from tokenizer.base import Tokenizer
+
+SHARE = 0.85
+"""of the memory that may be used: allocators leave gaps, collectives need buffers"""
+
+
+def with_micro_batch(config: PretrainConfig, world: World, tokenizer: Tokenizer) -> PretrainConfig:
+    """The configuration with a number in place of `auto`, the same on all ranks."""
+    if config.batch.micro_sequences != "auto":
+        return config
+    enough = -(-config.batch.sequences // world.size)
+    model = make_model(config, tokenizer).to(world.device)
+    bf16 = resolve_precision(config.engine.precision, world) == "bf16"
+
+    def attempt(sequences: int) -> None:
+        batch = full_batch(sequences, config, tokenizer.vocabulary_size).to(world.device)
+        with torch.autocast(world.device.type, torch.bfloat16, enabled=bf16):
+            sums = model(batch)
+        (sums.mlm_loss_sum + sums.nsp_loss_sum).backward()
+        model.zero_grad()
+
+    budget = SHARE * memory_limit(world.device) - moments_bytes(model, config, world.size)
+    found = largest(attempt, enough, budget, lambda: peak_bytes(world.device))
+    agreed = min(world.gather(found))
+    if world.is_main:
+        print(f"batch.micro_sequences=auto: a rank holds {agreed} x {config.max_length} tokens")
+    return replace(config, batch=replace(config.batch, micro_sequences=agreed))
+
+
+def largest(
+    attempt: Callable[[int], None], enough: int, budget: float, peak: Callable[[], int]
+) -> int:
+    """The largest power of two of sequences, or `enough`, whose step stays within `budget` bytes.
+
+    What the next one needs is foretold from the growth so far, so that a host is never driven into
+    swapping; a device may say no.
+    """
+    found, before, sequences = 1, None, 1
+    while True:
+        try:
+            attempt(sequences)
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            return found
+        found, used = sequences, peak()
+        growth = 0 if before is None else 2 * (used - before)
+        if sequences >= enough or used + growth > budget:
+            return found
+        before, sequences = used, min(2 * sequences, enough)
+
+
+def full_batch(sequences: int, config: PretrainConfig, vocabulary_size: int) -> MicroBatch:
+    """The most that a micro-batch can be: all sequences of full length."""
+    length = config.max_length
+    tokens = sequences * length
+    predicted = max(1, int(tokens * config.masking.probability))
+    pair = 0 if config.next_sentence_prediction else -100
+    return MicroBatch(
+        tokens_T=torch.randint(vocabulary_size, (tokens,)),
+        positions_T=torch.arange(length).repeat(sequences),
+        segments_T=torch.zeros(tokens, dtype=torch.int64),
+        boundaries=torch.arange(0, tokens + 1, length, dtype=torch.int32),
+        longest=length,
+        predicted_M=torch.arange(predicted),
+        labels_M=torch.randint(vocabulary_size, (predicted,)),
+        next_sentence_B=torch.full((sequences,), pair),
+        sample_ids=tuple(range(sequences)),
+        dropout_keys=tuple(range(sequences)),
+    )
+
+
+def moments_bytes(model: PretrainingModel, config: PretrainConfig, ranks: int) -> float:
+    """What the optimizer will hold beside weights and gradients: two moments in fp32."""
+    parameters = sum(p.numel() for p in model.parameters())
+    return 8.0 * parameters / (ranks if config.engine.zero_stage else 1)
+
+
+def memory_limit(device: torch.device) -> float:
+    """Bytes that this rank may use: the device's, or its share of what the host has free."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    free = _proc_bytes("/proc/meminfo", "MemAvailable") / local_size()
+    return free + _proc_bytes("/proc/self/status", "VmRSS")
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most that this process has used so far."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return _proc_bytes("/proc/self/status", "VmHWM")
+
+
+def _proc_bytes(path: str, name: str) -> int:
+    """A figure of Linux's /proc; 2^40 where there is none: other systems swap before they fail."""
+    if not Path(path).is_file():
+        return 2**40
+    line = next(x for x in Path(path).read_text().splitlines() if x.startswith(f"{name}:"))
+    return 1024 * int(line.split()[1])
