@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from configs.errors import InputError
 from configs.schema import CheckpointConfig
+from pretrain.engine.world import World
 from tests.distributed.ranks import on_ranks
 from tests.distributed.training import open_engine, tiny_config, train_steps, write_random_store
 
@@ -80,7 +84,7 @@ def test_damage_is_found_and_the_one_before_is_used(tmp_path, capsys):
     on_ranks(begin, 1, store, str(folder), [])
     newest = folder / f"step-{END:08d}"
     assert checkpoint.find_last(folder) == newest
-    for name in (*checkpoint.FILES, "manifest.json"):
+    for name in (*checkpoint.FILES, "manifest.json", "complete"):
         content = (newest / name).read_bytes()
         flipped = bytearray(content)
         flipped[len(content) // 2] ^= 1
@@ -96,6 +100,42 @@ def test_damage_is_found_and_the_one_before_is_used(tmp_path, capsys):
         checkpoint.find_last(folder)
 
 
+def test_written_in_a_thread_they_are_the_same(tmp_path):
+    store = str(write_random_store(tmp_path / "store"))
+    for name, asynchronous in (("thread", True), ("loop", False)):
+        on_ranks(begin, 1, store, str(tmp_path / name), [], asynchronous)
+    for step in (HALF, END):
+        folders = [tmp_path / name / f"step-{step:08d}" for name in ("thread", "loop")]
+        hashes = [(folder / "manifest.json").read_text() for folder in folders]
+        assert hashes[0] == hashes[1], "what was saved is what stood there when it was asked for"
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_full_disk_leaves_the_checkpoint_before_whole(tmp_path, monkeypatch, asynchronous):
+    from pretrain.engine import checkpoint
+
+    engine = SimpleNamespace(
+        world=World(0, 1, torch.device("cpu")),
+        model=torch.nn.Linear(2, 2),
+        full_weight=lambda p: p,
+        full_moment=lambda p, _: torch.zeros_like(p),
+    )
+    writer = checkpoint.Writer(tmp_path, CheckpointConfig(asynchronous=asynchronous))
+    writer.save(engine, checkpoint.State(1))
+    writer.wait()
+
+    def full(path: Path, tensors: dict) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "write_tensors", full)
+    with pytest.raises(InputError, match="step-00000002: the disk is full"):
+        writer.save(engine, checkpoint.State(2))
+        writer.wait()
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+    assert checkpoint.find_last(tmp_path) == tmp_path / "step-00000001"
+
+
 def test_only_the_last_checkpoints_of_the_present_branch_stay(tmp_path):
     from pretrain.engine import checkpoint
 
@@ -104,3 +144,12 @@ def test_only_the_last_checkpoints_of_the_present_branch_stay(tmp_path):
     (tmp_path / ".step-00000003.torn").mkdir()
     checkpoint.prune(tmp_path, step=3, keep=2)
     assert [path.name[-1] for path in sorted(tmp_path.iterdir())] == ["2", "3"]
+
+
+def test_every_so_many_steps_one_stays_for_ever(tmp_path):
+    from pretrain.engine import checkpoint
+
+    for step in range(2, 18, 2):
+        (tmp_path / f"step-{step:08d}").mkdir()
+    checkpoint.prune(tmp_path, step=16, keep=2, keep_every=6)
+    assert [checkpoint.step_of(path) for path in sorted(tmp_path.iterdir())] == [6, 12, 14, 16]
