@@ -37,10 +37,14 @@ log_every_steps: 1
 
 @pytest.fixture(scope="session")
 def prose(tmp_path_factory) -> Path:
-    """A text file with blank lines between documents: the help topics that Python carries."""
+    """A text file with blank lines between documents."""
+    return write_topics(tmp_path_factory.mktemp("text") / "topics.txt")
+
+
+def write_topics(path: Path) -> Path:
+    """The help topics that Python carries, as documents with blank lines between them."""
     from pydoc_data.topics import topics
 
-    path = tmp_path_factory.mktemp("text") / "topics.txt"
     documents = ["\n".join(topic.split("\n\n")).replace("\n\n", "\n") for topic in topics.values()]
     path.write_text("\n\n".join(documents), encoding="utf-8")
     return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import random
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -77,27 +78,37 @@ def test_other_ranks_and_stages_go_on_with_the_curve(tmp_path, stages):
     np.testing.assert_allclose(resumed, losses[HALF:], rtol=1e-4)
 
 
-def test_damage_is_found_and_the_one_before_is_used(tmp_path, capsys):
+def test_each_of_100_random_damages_is_found_and_the_one_before_is_used(tmp_path, capsys):
     from pretrain.engine import checkpoint
 
     store, folder = str(write_random_store(tmp_path / "store")), tmp_path / "checkpoints"
     on_ranks(begin, 1, store, str(folder), [])
-    newest = folder / f"step-{END:08d}"
+    newest, before = (folder / f"step-{step:08d}" for step in (END, HALF))
     assert checkpoint.find_last(folder) == newest
-    for name in (*checkpoint.FILES, "manifest.json", "complete"):
-        content = (newest / name).read_bytes()
-        flipped = bytearray(content)
-        flipped[len(content) // 2] ^= 1
-        (newest / name).write_bytes(flipped)
-        assert checkpoint.find_last(folder) == folder / f"step-{HALF:08d}", name
-        (newest / name).write_bytes(content[: len(content) // 2])
-        assert checkpoint.find_last(folder) == folder / f"step-{HALF:08d}", name
-        (newest / name).write_bytes(content)
-    assert "is damaged" in capsys.readouterr().err
+    chance, files = random.Random(0), sorted(newest.iterdir())
+    assert {path.name for path in files} == {*checkpoint.FILES, "manifest.json", "complete"}
+    for number in range(100):
+        path = files[number % len(files)]
+        content = path.read_bytes()
+        path.write_bytes(damaged(content, chance, cut=number // len(files) % 2 == 0))
+        assert checkpoint.find_last(folder) == before, path.name
+        path.write_bytes(content)
+    assert capsys.readouterr().err.count("is damaged") == 100
+    assert checkpoint.find_last(folder) == newest
     for path in checkpoint.list_checkpoints(folder):
         (path / "manifest.json").unlink()
     with pytest.raises(InputError, match="every checkpoint is damaged"):
         checkpoint.find_last(folder)
+
+
+def damaged(content: bytes, chance: random.Random, cut: bool) -> bytes:
+    """`content` cut short, or with another byte in one place."""
+    place = chance.randrange(len(content))
+    if cut:
+        return content[:place]
+    return (
+        content[:place] + bytes([content[place] ^ chance.randrange(1, 256)]) + content[place + 1 :]
+    )
 
 
 def test_written_in_a_thread_they_are_the_same(tmp_path):
