@@ -2,12 +2,13 @@
 
 A split (`train`, `heldout`) is a row of shards; a shard is three files of little-endian integers:
 
-    00000.tokens          uint16 or uint32: the ids of all sentences, end to end
-    00000.sentence_ends   uint64: where each sentence ends, counted in tokens
-    00000.document_ends   uint64: where each document ends, counted in sentences
+    00007/train/00000.tokens          uint16 or uint32: the ids of all sentences, end to end
+    00007/train/00000.sentence_ends   uint64: where each sentence ends, counted in tokens
+    00007/train/00000.document_ends   uint64: where each document ends, counted in sentences
 
-`manifest.json` holds sizes and sha256 of every file, and is written last: a folder without it is
-no store. Documents never cross shards.
+`00007` is a piece of the corpus (`pieces.py`), written on its own, maybe by a job of its own. The
+pieces stay where they are: what makes a store of them is `manifest.json`, written last, with the
+sizes and sha256 of every file. A folder without it is no store. Documents never cross shards.
 """
 
 from __future__ import annotations
@@ -15,18 +16,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
 from configs.errors import InputError
-from configs.files import sha256_file
+from configs.files import sha256_file, write_text
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SPLITS = ("train", "heldout")
 ENDS = np.dtype("<u8")
+COUNTS = "unigram_counts.npy"
 
 
 def token_dtype(vocabulary_size: int) -> np.dtype:
@@ -63,20 +66,39 @@ class SplitWriter:
     def finish(self) -> dict:
         """Close the files; the split's part of the manifest."""
         self._close_shard()
-        counts_file = self.folder / "unigram_counts.npy"
-        np.save(counts_file, self.unigram_counts)
-        counts = {"bytes": counts_file.stat().st_size, "sha256": sha256_file(counts_file)}
-        totals = {
-            key: sum(shard[key] for shard in self.shards)
-            for key in ("documents", "sentences", "tokens")
-        }
-        rest = {"text_bytes": self.text_bytes, "shards": self.shards, "unigram_counts": counts}
-        return {**totals, **rest}
+        return _content(self.folder, self.shards, self.text_bytes, self.unigram_counts)
 
     def _close_shard(self) -> None:
         if self._shard is not None:
             self.shards.append(self._shard.finish())
             self._shard = None
+
+
+def join_splits(folder: Path, split: str, pieces: dict[str, dict]) -> dict:
+    """A split's part of the manifest, from those of its pieces; no token is read or written.
+
+    Args:
+        folder: of the store.
+        pieces: the split's part of each piece, by the piece's folder, in order.
+    """
+    shards = [
+        {**shard, "name": f"{piece}/{shard['name']}"}
+        for piece, content in pieces.items()
+        for shard in content["shards"]
+    ]
+    counts = sum(np.load(folder / piece / split / COUNTS) for piece in pieces)
+    text_bytes = sum(content["text_bytes"] for content in pieces.values())
+    (folder / split).mkdir(exist_ok=True)
+    return _content(folder / split, shards, text_bytes, counts)
+
+
+def _content(folder: Path, shards: list[dict], text_bytes: int, counts: np.ndarray) -> dict:
+    """A split's part of the manifest; writes the counts into `folder`."""
+    np.save(folder / COUNTS, counts)
+    entry = {"bytes": (folder / COUNTS).stat().st_size, "sha256": sha256_file(folder / COUNTS)}
+    sizes = ("documents", "sentences", "tokens")
+    totals = {key: sum(shard[key] for shard in shards) for key in sizes}
+    return {**totals, "text_bytes": text_bytes, "shards": shards, "unigram_counts": entry}
 
 
 class _HashedFile:
@@ -100,11 +122,11 @@ class _HashedFile:
 
 class _ShardWriter:
     def __init__(self, folder: Path, number: int, dtype: np.dtype) -> None:
-        self.name = f"{number:05d}"
+        self.name = f"{folder.name}/{number:05d}"
         self.tokens = self.sentences = self.documents = 0
         self.dtype = dtype
         self.files = {
-            part: _HashedFile(folder / f"{self.name}.{part}")
+            part: _HashedFile(folder / f"{number:05d}.{part}")
             for part in ("tokens", "sentence_ends", "document_ends")
         }
 
@@ -130,7 +152,7 @@ def write_manifest(folder: Path, splits: dict[str, dict], dtype: np.dtype, ident
         "identity": identity,
         "splits": splits,
     }
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    write_text(folder / "manifest.json", json.dumps(manifest, indent=1))
 
 
 def read_manifest(folder: Path) -> dict:
@@ -148,27 +170,38 @@ def read_manifest(folder: Path) -> dict:
         raise InputError(f"{path}: damaged ({error}): delete the folder to rebuild it") from error
     if manifest.get("format_version") != FORMAT_VERSION:
         raise InputError(f"{path}: another format version: delete the folder to rebuild it")
-    for name, entry in _files(manifest):
+    if file := find_torn(folder, manifest["splits"]):
+        raise InputError(f"{file}: missing or cut short: delete {folder} to rebuild the store")
+    return manifest
+
+
+def find_torn(folder: Path, splits: dict[str, dict]) -> Path | None:
+    """The first file of a store or piece that is missing or has not its size."""
+    for name, entry in _files(splits):
         file = folder / name
         if not file.is_file() or file.stat().st_size != entry["bytes"]:
-            raise InputError(f"{file}: missing or cut short: delete {folder} to rebuild the store")
-    return manifest
+            return file
+    return None
 
 
 def verify(folder: Path) -> None:
     """Hash every file of the store; raise `InputError` for the first that is damaged."""
-    for name, entry in _files(read_manifest(folder)):
-        file = folder / name
-        if sha256_file(file) != entry["sha256"]:
-            raise InputError(f"{file}: content is damaged: delete {folder} to rebuild the store")
+    files = list(_files(read_manifest(folder)["splits"]))
+    with ThreadPoolExecutor() as pool:
+        hashes = pool.map(lambda file: sha256_file(folder / file[0]), files)
+        for (name, entry), found in zip(files, hashes):
+            if found != entry["sha256"]:
+                raise InputError(
+                    f"{folder / name}: content is damaged: delete {folder} to rebuild the store"
+                )
 
 
-def _files(manifest: dict) -> Iterable[tuple[str, dict]]:
-    for split, content in manifest["splits"].items():
-        yield f"{split}/unigram_counts.npy", content["unigram_counts"]
+def _files(splits: dict[str, dict]) -> Iterable[tuple[str, dict]]:
+    for split, content in splits.items():
+        yield f"{split}/{COUNTS}", content["unigram_counts"]
         for shard in content["shards"]:
             for part, entry in shard["files"].items():
-                yield f"{split}/{shard['name']}.{part}", entry
+                yield f"{shard['name']}.{part}", entry
 
 
 @dataclass(frozen=True)
@@ -189,26 +222,42 @@ class TokenStore:
     """UTF-8 bytes of the text behind the tokens"""
 
     @classmethod
-    def open(cls, folder: Path, split: str) -> TokenStore:
-        """Map one split of the store in `folder`; raises `InputError` if it is not whole."""
+    def open(cls, folder: Path, split: str, most_tokens: int | None = None) -> TokenStore:
+        """Map one split of the store in `folder`; raises `InputError` if it is not whole.
+
+        `most_tokens` maps its first documents only, up to the one that reaches so many.
+        """
         manifest = read_manifest(folder)
         content = manifest["splits"][split]
         dtype = np.dtype(manifest["dtype"])
-        names = [shard["name"] for shard in content["shards"]]
+        shards = content["shards"]
+        if most_tokens is not None:
+            reached = np.searchsorted(_starts(shards, "tokens")[1:], most_tokens)
+            shards = shards[: reached + 1]
 
         def read(part: str, kind: np.dtype) -> list[np.ndarray]:
-            files = [folder / split / f"{name}.{part}" for name in names]
+            files = [folder / f"{shard['name']}.{part}" for shard in shards]
             return [np.memmap(file, kind, mode="r") for file in files]
 
-        token_starts = _starts(content, "tokens")
-        return cls(
+        token_starts = _starts(shards, "tokens")
+        store = cls(
             shards=tuple(read("tokens", dtype)),
             shard_starts=token_starts,
             sentence_ends=_join(read("sentence_ends", ENDS), token_starts),
-            document_ends=_join(read("document_ends", ENDS), _starts(content, "sentences")),
-            unigram_counts=np.load(folder / split / "unigram_counts.npy"),
+            document_ends=_join(read("document_ends", ENDS), _starts(shards, "sentences")),
+            unigram_counts=np.load(folder / split / COUNTS),
             text_bytes=content["text_bytes"],
         )
+        return store if most_tokens is None else store._head(most_tokens)
+
+    def _head(self, tokens: int) -> TokenStore:
+        sentences = np.searchsorted(self.sentence_ends, tokens) + 1
+        documents = np.searchsorted(self.document_ends, sentences) + 1
+        document_ends = self.document_ends[:documents]
+        sentence_ends = (
+            self.sentence_ends[: document_ends[-1]] if len(document_ends) else document_ends
+        )
+        return replace(self, document_ends=document_ends, sentence_ends=sentence_ends)
 
     @property
     def token_count(self) -> int:
@@ -226,10 +275,15 @@ class TokenStore:
         return self.shards[shard][start - first : end - first]
 
 
-def _starts(content: dict, key: str) -> np.ndarray:
-    return np.cumsum([0] + [shard[key] for shard in content["shards"]], dtype=np.int64)
+def _starts(shards: list[dict], key: str) -> np.ndarray:
+    return np.cumsum([0] + [shard[key] for shard in shards], dtype=np.int64)
 
 
 def _join(parts: list[np.ndarray], starts: np.ndarray) -> np.ndarray:
-    shifted = [part.astype(np.int64) + start for part, start in zip(parts, starts)]
-    return np.concatenate(shifted) if shifted else np.zeros(0, np.int64)
+    """Ends of all shards, counted over all of them; never twice in memory."""
+    joined, filled = np.empty(sum(map(len, parts)), np.int64), 0
+    for part, start in zip(parts, starts):
+        joined[filled : filled + len(part)] = part
+        joined[filled : filled + len(part)] += start
+        filled += len(part)
+    return joined
