@@ -26,9 +26,9 @@ def main() -> None:
     config = read_config(arguments, PretrainConfig)
     check_shard(arguments.shard, arguments.num_shards)
 
+    from pretrain.data.manifest import verify
     from pretrain.data.prepare import merge_shards, prepare_shard, prepare_store
     from pretrain.data.report import corpus_report
-    from pretrain.data.store import verify
 
     shard, shards = arguments.shard, arguments.num_shards
     if shard is not None:

@@ -15,23 +15,17 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 from filelock import FileLock
 
 from configs.errors import InputError
 from configs.schema import PretrainConfig
+from pretrain.data.manifest import FORMAT_VERSION, read_manifest, write_manifest
 from pretrain.data.pieces import Stretch, documents, no_text, stretches
 from pretrain.data.progress import say
 from pretrain.data.sentences import RULES_VERSION, split_sentences
 from pretrain.data.source import source_identity
-from pretrain.data.store import (
-    FORMAT_VERSION,
-    SPLITS,
-    TokenStore,
-    join_splits,
-    read_manifest,
-    token_dtype,
-    write_manifest,
-)
+from pretrain.data.store import SPLITS, TokenStore, join_splits, token_dtype
 from pretrain.data.tokenise import (
     find_missing,
     is_heldout,
@@ -66,6 +60,10 @@ class Plan:
     identity: dict
 
     @property
+    def dtype(self) -> np.dtype:
+        return token_dtype(self.tokenizer.vocabulary_size)
+
+    @property
     def is_done(self) -> bool:
         return (self.folder / "manifest.json").is_file()
 
@@ -94,7 +92,7 @@ def prepare_store(config: PretrainConfig) -> Path:
         if not plan.is_done:
             row = stretches(config.data)
             numbers = _numbers(row)
-            if here := len(numbers) - len(find_missing(plan.folder, numbers)):
+            if here := len(numbers) - len(find_missing(plan.folder, numbers, plan.dtype)):
                 say(f"{plan.folder}: {here} of {len(numbers)} pieces are there, making the rest")
             _write(plan, row, numbers)
             _join(plan, row)
@@ -128,7 +126,7 @@ def merge_shards(config: PretrainConfig, shards: int) -> Path:
     with _lock(plan.folder):
         if not plan.is_done:
             row = stretches(config.data)
-            if missing := find_missing(plan.folder, _numbers(row)):
+            if missing := find_missing(plan.folder, _numbers(row), plan.dtype):
                 raise InputError(_unfinished(plan.folder, missing, len(_numbers(row)), shards))
             _join(plan, row)
     return plan.folder
@@ -149,6 +147,11 @@ def open_corpus(folder: Path, config: PretrainConfig, most_tokens: int | None = 
                 f"tokenizer.path={config.tokenizer.path}: prepare it anew or leave out one of them"
             )
     train, heldout = (TokenStore.open(folder, split, most_tokens) for split in SPLITS)
+    if {len(train.unigram_counts), len(heldout.unigram_counts)} != {tokenizer.vocabulary_size}:
+        raise InputError(
+            f"{folder}: the store was made with a vocabulary of another size than that of its "
+            "tokenizer: prepare it anew"
+        )
     return Corpus(folder, tokenizer, train, heldout, _digest(manifest))
 
 
@@ -207,7 +210,7 @@ def _write(plan: Plan, row: list[Stretch], numbers: range) -> None:
 
 def _join(plan: Plan, row: list[Stretch]) -> None:
     """Make a store of its finished pieces: counts are summed, token files stay as they are."""
-    pieces = {piece_name(number): read_piece(plan.folder, number) for number in _numbers(row)}
+    pieces = {piece_name(n): read_piece(plan.folder, n, plan.dtype) for n in _numbers(row)}
     try:
         _check_sources(plan.config, row, [piece["read"] for piece in pieces.values()])
         _check_splits([piece["splits"] for piece in pieces.values()], plan.config)
@@ -219,8 +222,7 @@ def _join(plan: Plan, row: list[Stretch]) -> None:
         for split in SPLITS
     }
     plan.tokenizer.save(plan.folder / "tokenizer")
-    dtype = token_dtype(plan.tokenizer.vocabulary_size)
-    write_manifest(plan.folder, splits, dtype, plan.identity)
+    write_manifest(plan.folder, splits, plan.dtype, plan.identity)
     for lock in plan.folder.glob(".*.lock"):
         lock.unlink()
 

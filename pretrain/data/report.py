@@ -10,8 +10,9 @@ import numpy as np
 
 from configs.schema import PretrainConfig
 from pretrain.data.formats import IS_NEXT, IS_RANDOM, build_index
+from pretrain.data.manifest import read_manifest
 from pretrain.data.prepare import open_corpus, sentences
-from pretrain.data.store import TokenStore, read_manifest
+from pretrain.data.store import TokenStore
 from tokenizer.report import report as tokenizer_report
 
 FORMATS = ("segment-pair", "sentence-pair", "full-sentences", "doc-sentences")

@@ -14,9 +14,6 @@ sizes and sha256 of every file. A folder without it is no store. Documents never
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -24,12 +21,12 @@ from typing import IO
 import numpy as np
 
 from configs.errors import InputError
-from configs.files import sha256_file, write_text
+from configs.files import sha256_file
+from pretrain.data.manifest import COUNTS, ENDS, SIZES, read_manifest
 
-FORMAT_VERSION = 2
 SPLITS = ("train", "heldout")
-ENDS = np.dtype("<u8")
-COUNTS = "unigram_counts.npy"
+CHECKED_TOKENS = 2**18
+"""of each shard, whose ids are checked when it is opened"""
 
 
 def token_dtype(vocabulary_size: int) -> np.dtype:
@@ -96,8 +93,7 @@ def _content(folder: Path, shards: list[dict], text_bytes: int, counts: np.ndarr
     """A split's part of the manifest; writes the counts into `folder`."""
     np.save(folder / COUNTS, counts)
     entry = {"bytes": (folder / COUNTS).stat().st_size, "sha256": sha256_file(folder / COUNTS)}
-    sizes = ("documents", "sentences", "tokens")
-    totals = {key: sum(shard[key] for shard in shards) for key in sizes}
+    totals = {key: sum(shard[key] for shard in shards) for key in SIZES}
     return {**totals, "text_bytes": text_bytes, "shards": shards, "unigram_counts": entry}
 
 
@@ -139,69 +135,9 @@ class _ShardWriter:
         self.files["document_ends"].write(np.asarray([self.sentences], ENDS))
 
     def finish(self) -> dict:
-        counts = {key: getattr(self, key) for key in ("documents", "sentences", "tokens")}
+        counts = {key: getattr(self, key) for key in SIZES}
         files = {part: file.finish() for part, file in self.files.items()}
         return {"name": self.name, **counts, "files": files}
-
-
-def write_manifest(folder: Path, splits: dict[str, dict], dtype: np.dtype, identity: dict) -> None:
-    """Complete the store in `folder`; `identity` tells what it was made from."""
-    manifest = {
-        "format_version": FORMAT_VERSION,
-        "dtype": dtype.str,
-        "identity": identity,
-        "splits": splits,
-    }
-    write_text(folder / "manifest.json", json.dumps(manifest, indent=1))
-
-
-def read_manifest(folder: Path) -> dict:
-    """The manifest of a whole store.
-
-    Raises:
-        InputError: no store, another format version, or a file of the wrong size.
-    """
-    path = folder / "manifest.json"
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{folder}: no token store here (manifest.json is missing)") from error
-    except ValueError as error:
-        raise InputError(f"{path}: damaged ({error}): delete the folder to rebuild it") from error
-    if manifest.get("format_version") != FORMAT_VERSION:
-        raise InputError(f"{path}: another format version: delete the folder to rebuild it")
-    if file := find_torn(folder, manifest["splits"]):
-        raise InputError(f"{file}: missing or cut short: delete {folder} to rebuild the store")
-    return manifest
-
-
-def find_torn(folder: Path, splits: dict[str, dict]) -> Path | None:
-    """The first file of a store or piece that is missing or has not its size."""
-    for name, entry in _files(splits):
-        file = folder / name
-        if not file.is_file() or file.stat().st_size != entry["bytes"]:
-            return file
-    return None
-
-
-def verify(folder: Path) -> None:
-    """Hash every file of the store; raise `InputError` for the first that is damaged."""
-    files = list(_files(read_manifest(folder)["splits"]))
-    with ThreadPoolExecutor() as pool:
-        hashes = pool.map(lambda file: sha256_file(folder / file[0]), files)
-        for (name, entry), found in zip(files, hashes):
-            if found != entry["sha256"]:
-                raise InputError(
-                    f"{folder / name}: content is damaged: delete {folder} to rebuild the store"
-                )
-
-
-def _files(splits: dict[str, dict]) -> Iterable[tuple[str, dict]]:
-    for split, content in splits.items():
-        yield f"{split}/{COUNTS}", content["unigram_counts"]
-        for shard in content["shards"]:
-            for part, entry in shard["files"].items():
-                yield f"{shard['name']}.{part}", entry
 
 
 @dataclass(frozen=True)
@@ -228,24 +164,28 @@ class TokenStore:
         `most_tokens` maps its first documents only, up to the one that reaches so many.
         """
         manifest = read_manifest(folder)
-        content = manifest["splits"][split]
-        dtype = np.dtype(manifest["dtype"])
+        content = manifest["splits"].get(split)
+        if content is None:
+            raise InputError(f"{folder}: the store has no split '{split}': prepare it anew")
         shards = content["shards"]
         if most_tokens is not None:
             reached = np.searchsorted(_starts(shards, "tokens")[1:], most_tokens)
             shards = shards[: reached + 1]
-
-        def read(part: str, kind: np.dtype) -> list[np.ndarray]:
-            files = [folder / f"{shard['name']}.{part}" for shard in shards]
-            return [np.memmap(file, kind, mode="r") for file in files]
-
+        counts = _read_counts(folder / split / COUNTS)
+        kinds = {"tokens": np.dtype(manifest["dtype"])}
+        tokens, sentence_ends, document_ends = (
+            [_map(folder, shard, part, kinds.get(part, ENDS)) for shard in shards]
+            for part in ("tokens", "sentence_ends", "document_ends")
+        )
+        for shard, *arrays in zip(shards, tokens, sentence_ends, document_ends):
+            _check_arrays(folder / shard["name"], shard, *arrays, len(counts))
         token_starts = _starts(shards, "tokens")
         store = cls(
-            shards=tuple(read("tokens", dtype)),
+            shards=tuple(tokens),
             shard_starts=token_starts,
-            sentence_ends=_join(read("sentence_ends", ENDS), token_starts),
-            document_ends=_join(read("document_ends", ENDS), _starts(shards, "sentences")),
-            unigram_counts=np.load(folder / split / COUNTS),
+            sentence_ends=_join(sentence_ends, token_starts),
+            document_ends=_join(document_ends, _starts(shards, "sentences")),
+            unigram_counts=counts,
             text_bytes=content["text_bytes"],
         )
         return store if most_tokens is None else store._head(most_tokens)
@@ -273,6 +213,46 @@ class TokenStore:
         shard = np.searchsorted(self.shard_starts, start, side="right") - 1
         first = self.shard_starts[shard]
         return self.shards[shard][start - first : end - first]
+
+
+def _map(folder: Path, shard: dict, part: str, dtype: np.dtype) -> np.ndarray:
+    return np.memmap(folder / f"{shard['name']}.{part}", dtype, mode="r")
+
+
+def _read_counts(path: Path) -> np.ndarray:
+    try:
+        counts = np.load(path)
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{path}: damaged ({error}): prepare the store anew") from error
+    if counts.ndim != 1 or counts.dtype != np.int64:
+        raise InputError(f"{path}: holds no counts: prepare the store anew")
+    return counts
+
+
+def _check_arrays(
+    place: Path,
+    shard: dict,
+    tokens: np.ndarray,
+    sentence_ends: np.ndarray,
+    document_ends: np.ndarray,
+    vocabulary_size: int,
+) -> None:
+    """Raise `InputError` where the arrays of a shard make no sense, whatever their hashes say.
+
+    All ends are looked at, but only the first tokens.
+    """
+    highest = int(tokens[:CHECKED_TOKENS].max())
+    if highest >= vocabulary_size:
+        raise InputError(
+            f"{place}.tokens: id {highest} is beyond the vocabulary of {vocabulary_size:,} "
+            "entries: prepare the store anew"
+        )
+    for part, ends, last in (
+        ("sentence_ends", sentence_ends, shard["tokens"]),
+        ("document_ends", document_ends, shard["sentences"]),
+    ):
+        if ends[0] == 0 or ends[-1] != last or np.any(ends[1:] <= ends[:-1]):
+            raise InputError(f"{place}.{part}: these are no ends: prepare the store anew")
 
 
 def _starts(shards: list[dict], key: str) -> np.ndarray:

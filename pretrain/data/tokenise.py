@@ -15,15 +15,17 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 from filelock import FileLock, Timeout
 
 from configs.files import written_aside
 from configs.schema import PretrainConfig
+from pretrain.data.manifest import check_splits, find_torn
 from pretrain.data.pieces import Stretch, cut_stretch, piece_bytes
 from pretrain.data.progress import Progress
 from pretrain.data.sentences import split_sentences
 from pretrain.data.source import Document, weighted
-from pretrain.data.store import SPLITS, SplitWriter, find_torn
+from pretrain.data.store import SPLITS, SplitWriter, token_dtype
 from tokenizer.base import Tokenizer
 
 ENCODE_CHARACTERS = 4_000_000
@@ -35,7 +37,7 @@ def piece_name(number: int) -> str:
     return f"{number:05d}"
 
 
-def read_piece(folder: Path, number: int) -> dict | None:
+def read_piece(folder: Path, number: int, dtype: np.dtype) -> dict | None:
     """What a finished piece holds: `splits` as in a store's manifest, and the documents `read`.
 
     None where it is not finished, or a file of it has not its size.
@@ -43,14 +45,15 @@ def read_piece(folder: Path, number: int) -> dict | None:
     place = folder / piece_name(number)
     try:
         piece = json.loads((place / PIECE).read_text(encoding="utf-8"))
+        check_splits(piece["splits"], dtype)
         return None if find_torn(place, piece["splits"]) else piece
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def find_missing(folder: Path, numbers: Iterable[int]) -> list[int]:
+def find_missing(folder: Path, numbers: Iterable[int], dtype: np.dtype) -> list[int]:
     """Those of some pieces that are not finished."""
-    return [number for number in numbers if read_piece(folder, number) is None]
+    return [number for number in numbers if read_piece(folder, number, dtype) is None]
 
 
 def write_pieces(
@@ -70,7 +73,7 @@ def write_pieces(
         InputError: text that cannot be read, or a full disk.
     """
     for wait in (False, True):
-        missing = set(find_missing(folder, numbers))
+        missing = set(find_missing(folder, numbers, token_dtype(tokenizer.vocabulary_size)))
         if not missing:
             return
         expected = [_text_bytes(s) for s in row for n in s.numbers if n in missing]
@@ -104,9 +107,13 @@ class _PieceWriter:
             if number == max(wanted):
                 return
 
+    def _is_there(self, number: int) -> bool:
+        dtype = token_dtype(self.tokenizer.vocabulary_size)
+        return read_piece(self.folder, number, dtype) is not None
+
     def _write_piece(self, number: int, documents: Iterable[Document], weight: float) -> None:
         with claimed(self.folder, number, self.wait) as is_ours:
-            if not is_ours or read_piece(self.folder, number):
+            if not is_ours or self._is_there(number):
                 return
             with written_aside(self.folder / piece_name(number)) as aside:
                 counted = _Counted(documents)

@@ -9,8 +9,8 @@ import pytest
 
 from configs.loader import load_config
 from configs.schema import PretrainConfig
+from pretrain.data.manifest import verify
 from pretrain.data.prepare import prepare, prepare_shard
-from pretrain.data.store import verify
 from tests.conftest import Command
 from tests.integration.test_bad_input import assert_one_line
 

@@ -14,9 +14,9 @@ from filelock import FileLock
 from configs.errors import InputError
 from configs.schema import DataConfig, PretrainConfig, SourceConfig, TokenizerConfig
 from pretrain.data import prepare as module
+from pretrain.data.manifest import read_manifest, verify
 from pretrain.data.prepare import merge_shards, prepare, prepare_shard, prepare_store
 from pretrain.data.sentences import word_set
-from pretrain.data.store import read_manifest, verify
 from pretrain.data.tokenise import claimed
 from tokenizer.train import train_tokenizer
 
