@@ -22,7 +22,7 @@ COUNTS = "unigram_counts.npy"
 SIZES = ("documents", "sentences", "tokens")
 DTYPES = ("<u2", "<u4")
 ENDS = np.dtype("<u8")
-NAME = re.compile(r"\w[\w-]*(/\w[\w-]*)*")
+NAME = re.compile(r"\w[\w-]{0,63}(/\w[\w-]{0,63}){0,3}")
 """of a shard's files, from the store's folder on; never leads out of it"""
 
 
