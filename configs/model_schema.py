@@ -46,6 +46,9 @@ class ModelConfig:
             f"model.hidden_size={self.hidden_size} is no multiple of model.heads={self.heads}: "
             "change one of them",
         )
+        for name in ("layer_norm_epsilon", "initializer_range"):
+            value = getattr(self, name)
+            require(0 < value < 1, f"model.{name}={value} must lie between 0 and 1")
         require(self.segment_types in (1, 2), "model.segment_types must be 1 or 2")
         require_fraction("model.dropout", self.dropout, upper_included=False)
         require_fraction("model.attention_dropout", self.attention_dropout, upper_included=False)

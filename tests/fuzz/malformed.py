@@ -21,10 +21,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parents[2])
+if not __package__:  # run by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from tests.fuzz.cases import KINDS, Case
-from tests.fuzz.materials import Materials, build
+from tests.fuzz.materials import Materials, find_materials
 
 SCRIPTS = ("pretrain", "prepare", "finetune", "export", "predict")
 LONGEST_LINE = 1_000
@@ -61,12 +62,14 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200, metavar="N")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=sorted(KINDS), help="cases of this kind")
+    parser.add_argument(
+        "--materials", type=Path, metavar="FOLDER", help="keep, and find, what is damaged here"
+    )
     parser.add_argument("--verbose", action="store_true", help="show every line of error")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        (place / "materials").mkdir()
-        materials = build(place / "materials")
+        materials = find_materials(arguments.materials or place / "materials")
         load_scripts()
         counts: Counter[str] = Counter()
         faults = 0

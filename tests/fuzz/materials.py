@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.conftest import ROOT, TINY_YAML
@@ -30,8 +31,23 @@ class Materials:
     """its finished run"""
 
 
-def build(folder: Path) -> Materials:
-    """Make everything in `folder` by the launch scripts themselves."""
+def find_materials(folder: Path) -> Materials:
+    """Those that `folder` lists, or new ones made in it."""
+    paths = folder / "materials.json"
+    if not paths.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_paths(folder, _build(folder))
+    return Materials(**{k: Path(v) for k, v in json.loads(paths.read_text("utf-8")).items()})
+
+
+def write_paths(folder: Path, materials: Materials) -> None:
+    """List materials in `folder`."""
+    paths = {name: str(path) for name, path in asdict(materials).items()}
+    (folder / "materials.json").write_text(json.dumps(paths), encoding="utf-8")
+
+
+def _build(folder: Path) -> Materials:
+    """Make everything by the launch scripts themselves."""
     text = folder / "text.txt"
     text.write_text("\n\n".join(_topics()), encoding="utf-8")
     config = folder / "tiny.yaml"
