@@ -137,7 +137,6 @@ def _in_child(case: Case, folder: Path, errors: Path) -> None:
     try:
         os.setsid()
         os.chdir(folder)
-        os.environ["HOME"] = str(folder)
         for stream, path in ((1, os.devnull), (2, errors)):
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), stream)
         script, *words = case.words
