@@ -159,6 +159,8 @@ def read_card(path: Path) -> Card:
     raw = json.loads(path.read_text("utf-8"))
     for name, schema in (("task", TaskConfig), ("model", ModelConfig), ("head", HeadConfig)):
         raw[name] = from_container(schema, raw[name])
+    if not isinstance(raw["labels"], list):
+        raise ValueError(f"labels={raw['labels']!r}")
     card = Card(**raw | {"labels": tuple(raw["labels"])})
     card.check()
     return card
