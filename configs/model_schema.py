@@ -7,6 +7,9 @@ from typing import Literal
 
 from configs.checks import require, require_fraction
 
+LARGEST = 1_000_000
+"""what no dimension of a model exceeds in earnest"""
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -40,7 +43,9 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for name in ("layers", "hidden_size", "heads", "feed_forward_size", "max_positions"):
-            require(getattr(self, name) >= 1, f"model.{name} must be at least 1")
+            value = getattr(self, name)
+            require(value >= 1, f"model.{name} must be at least 1")
+            require(value <= LARGEST, f"model.{name}={value} is beyond {LARGEST:,}: lower it")
         require(
             self.hidden_size % self.heads == 0,
             f"model.hidden_size={self.hidden_size} is no multiple of model.heads={self.heads}: "
