@@ -58,6 +58,9 @@ class DataConfig:
     """share of documents held out for evaluation, chosen by a hash of their content"""
     cache: str = "~/.cache/masklab"
     """folder of tokenizers and token stores, shared by runs"""
+    piece_megabytes: float = 256.0
+    """text of a piece of the store: what launch/prepare.py --shard deals to jobs, and what a killed
+    preparation keeps; less suits small corpora that many jobs share"""
     store: Optional[str] = None
     """a token store made by launch/prepare.py: train from it, with its tokenizer, and read no
     sources"""
@@ -67,6 +70,10 @@ class DataConfig:
         require(
             0.0 < self.heldout_fraction < 0.5,
             f"data.heldout_fraction={self.heldout_fraction} must lie between 0 and 0.5",
+        )
+        require(
+            0.001 <= self.piece_megabytes <= 1e6,
+            f"data.piece_megabytes={self.piece_megabytes} must lie between 0.001 and 1,000,000",
         )
 
 

@@ -128,6 +128,8 @@ def _read_yaml(path: Path) -> DictConfig:
         raise InputError(f"{path}: not readable as YAML: {_one_line(error)}") from error
     if not isinstance(layer, DictConfig):
         raise InputError(f"{path}: a configuration is a mapping of keys to values")
+    if not layer and "{" not in path.read_text(encoding="utf-8"):
+        raise InputError(f"{path} says nothing: write at least `base: roberta_small.yaml`")
     return layer
 
 

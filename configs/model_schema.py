@@ -7,6 +7,9 @@ from typing import Literal
 
 from configs.checks import require, require_fraction
 
+LARGEST = 1_000_000
+"""what no dimension of a model exceeds in earnest"""
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -40,12 +43,17 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for name in ("layers", "hidden_size", "heads", "feed_forward_size", "max_positions"):
-            require(getattr(self, name) >= 1, f"model.{name} must be at least 1")
+            value = getattr(self, name)
+            require(value >= 1, f"model.{name} must be at least 1")
+            require(value <= LARGEST, f"model.{name}={value} is beyond {LARGEST:,}: lower it")
         require(
             self.hidden_size % self.heads == 0,
             f"model.hidden_size={self.hidden_size} is no multiple of model.heads={self.heads}: "
             "change one of them",
         )
+        for name in ("layer_norm_epsilon", "initializer_range"):
+            value = getattr(self, name)
+            require(0 < value < 1, f"model.{name}={value} must lie between 0 and 1")
         require(self.segment_types in (1, 2), "model.segment_types must be 1 or 2")
         require_fraction("model.dropout", self.dropout, upper_included=False)
         require_fraction("model.attention_dropout", self.attention_dropout, upper_included=False)

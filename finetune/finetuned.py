@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from configs.errors import InputError
@@ -29,8 +28,8 @@ from finetune.model import TaskModel
 from finetune.runner import batch_logits
 from finetune.tasks.base import Task
 from finetune.tasks.kinds import make_task
-from pretrain.engine.pretrained import Pretrained, load_pretrained
-from pretrain.engine.tensors import write_tensors
+from pretrain.engine.pretrained import WORDS, Pretrained, load_pretrained
+from pretrain.engine.tensors import check_tensors, read_tensors, shapes_of, write_tensors
 from tokenizer.base import Tokenizer
 from tokenizer.load import load_tokenizer
 
@@ -50,6 +49,21 @@ class Card:
     """the task's, chosen on dev"""
     scores: dict[str, Any]
     """of the trial it is from: name, dev, test"""
+
+    def check(self) -> None:
+        """Raise `ValueError` for a value that no fine-tuning writes."""
+        needs_labels = self.task.kind in ("classification", "tagging")
+        names = all(isinstance(label, str) for label in self.labels)
+        longest = self.model.max_positions
+        sound = {
+            "labels": names and len(set(self.labels)) >= (2 if needs_labels else 0),
+            "max_length": type(self.max_length) is int and 8 <= self.max_length <= longest,
+            "settings": isinstance(self.settings, dict),
+            "scores": isinstance(self.scores, dict),
+        }
+        for name, is_sound in sound.items():
+            if not is_sound:
+                raise ValueError(f"{name}={getattr(self, name)!r}")
 
 
 @dataclass(frozen=True)
@@ -105,14 +119,22 @@ def load_finetuned(path: Path) -> Finetuned:
             f"--model {path}: no fine-tuned model ({CARD} is missing): name the run folder of a "
             "finished launch/finetune.py"
         )
+    path = folder / "model.safetensors"
     try:
         card = read_card(folder / CARD)
-        weights = load_file(folder / "model.safetensors")
     except Exception as error:
         raise InputError(f"{folder} is damaged ({error}): make or copy it anew") from error
-    tokenizer = load_tokenizer(folder / "tokenizer")
-    words = weights["encoder.embeddings.word.weight"]
-    model = make_task_model(card, tokenizer, vocabulary_size=len(words))
+    weights, tokenizer = read_tensors(path), load_tokenizer(folder / "tokenizer")
+    rows = len(weights.get(WORDS, ()))
+    if rows < tokenizer.vocabulary_size:
+        raise InputError(
+            f"{path}: {rows:,} embeddings for the {tokenizer.vocabulary_size:,} entries of its "
+            "tokenizer: they do not belong together"
+        )
+    with torch.device("meta"):
+        expected = make_task_model(card, tokenizer, vocabulary_size=rows)
+    check_tensors(path, weights, shapes_of(expected))
+    model = make_task_model(card, tokenizer, vocabulary_size=rows)
     model.load_state_dict(weights)
     return Finetuned(card, tokenizer, model.eval())
 
@@ -133,11 +155,15 @@ def load_encoder(name: str) -> Pretrained:
 
 
 def read_card(path: Path) -> Card:
-    """The card in a file."""
+    """The card in a file; raises what its damage leads to."""
     raw = json.loads(path.read_text("utf-8"))
     for name, schema in (("task", TaskConfig), ("model", ModelConfig), ("head", HeadConfig)):
         raw[name] = from_container(schema, raw[name])
-    return Card(**raw | {"labels": tuple(raw["labels"])})
+    if not isinstance(raw["labels"], list):
+        raise ValueError(f"labels={raw['labels']!r}")
+    card = Card(**raw | {"labels": tuple(raw["labels"])})
+    card.check()
+    return card
 
 
 def make_task_model(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 import textwrap
@@ -14,6 +15,13 @@ from configs.errors import InputError, RunError
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import describe, dump_config, load_config, shipped_configs
 from pretrain.engine.notice import Preempted
+
+NO_FIT_PLACE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
+    *(errno.ENAMETOOLONG, errno.ELOOP),
+)
+"""what the system says of files and folders that a user named and that cannot be used"""
+LONGEST_MESSAGE = 800
 
 
 def config_parser(program: str, purpose: str, schema: type) -> argparse.ArgumentParser:
@@ -62,7 +70,10 @@ def run(main: Callable[[], None]) -> None:
         _leave(error, 2)
     except RunError as error:
         _leave(error, 1)
-    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+    except OSError as error:
+        if error.errno not in NO_FIT_PLACE:
+            _let_rank_0_speak()
+            raise
         _leave(f"{error.filename}: {error.strerror}: name another file or folder", 2)
     except KeyboardInterrupt:
         _leave("interrupted; run the same command to go on from the last checkpoint", 130)
@@ -73,9 +84,15 @@ def run(main: Callable[[], None]) -> None:
 
 def _leave(message: object, code: int) -> None:
     _let_rank_0_speak()
-    print(f"error: {message}", file=sys.stderr, flush=True)
+    print(f"error: {_shortened(str(message))}", file=sys.stderr, flush=True)
     # A rank that waits in a collective must not keep this one from leaving.
     os._exit(code)
+
+
+def _shortened(message: str) -> str:
+    """The message without the middle of something endless that a user gave."""
+    half = LONGEST_MESSAGE // 2
+    return message if len(message) <= 2 * half else f"{message[:half]} ... {message[-half:]}"
 
 
 def _let_rank_0_speak() -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pretrain.data.manifest import write_manifest
 from pretrain.data.masking import Vocabulary
-from pretrain.data.store import SplitWriter, TokenStore, token_dtype, write_manifest
+from pretrain.data.store import SplitWriter, TokenStore, token_dtype
 
 Documents = list[list[list[int]]]
 """documents of sentences of token ids"""

@@ -2,41 +2,40 @@
 
 Both live in `data.cache` under a name that is a hash of everything that decides their content: the
 sources' bytes, the split, the tokenizer. A change of any of these makes another name, so nothing
-stale is ever read; the manifest, written last, tells a whole store from a torn one.
+stale is ever read. A store is built piece by piece, by one process or by many jobs that share the
+cache; whoever finds all pieces there joins them by writing the manifest.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import sys
-import time
-from collections.abc import Iterable, Iterator
+import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 
+import numpy as np
 from filelock import FileLock
 
 from configs.errors import InputError
-from configs.files import written_aside
 from configs.schema import PretrainConfig
+from pretrain.data.manifest import FORMAT_VERSION, read_manifest, write_manifest
+from pretrain.data.pieces import Stretch, documents, no_text, stretches
+from pretrain.data.progress import say
 from pretrain.data.sentences import RULES_VERSION, split_sentences
-from pretrain.data.source import Document, documents, source_identity
-from pretrain.data.store import (
-    FORMAT_VERSION,
-    SPLITS,
-    SplitWriter,
-    TokenStore,
-    read_manifest,
-    token_dtype,
-    write_manifest,
+from pretrain.data.source import source_identity
+from pretrain.data.store import SPLITS, TokenStore, join_splits, token_dtype
+from pretrain.data.tokenise import (
+    find_missing,
+    is_heldout,
+    piece_name,
+    read_piece,
+    write_pieces,
 )
 from tokenizer.base import Tokenizer
 from tokenizer.load import load_tokenizer
 from tokenizer.train import train_tokenizer
-
-ENCODE_CHARACTERS = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -51,21 +50,93 @@ class Corpus:
     """sha256 of the store's manifest"""
 
 
+@dataclass(frozen=True)
+class Plan:
+    """A store that is to be: where, of what, and with which tokenizer."""
+
+    config: PretrainConfig
+    folder: Path
+    tokenizer: Tokenizer
+    identity: dict
+
+    @property
+    def dtype(self) -> np.dtype:
+        return token_dtype(self.tokenizer.vocabulary_size)
+
+    @property
+    def is_done(self) -> bool:
+        return (self.folder / "manifest.json").is_file()
+
+
 def prepare(config: PretrainConfig) -> Corpus:
     """The corpus of a configuration, made now or found in the cache.
 
-    Safe to call from several ranks or jobs at once: one builds, the others wait.
+    Safe to call from several ranks or jobs at once: one builds, the others wait. Pieces that are
+    there, from jobs of `prepare_shard` or a killed preparation, are kept.
 
     Raises:
         InputError: unreadable or empty sources, a vocabulary that the text cannot fill, a full
             disk, a damaged store, or a tokenizer that does not match `data.store`.
     """
-    folder = Path(config.data.store) if config.data.store else _build(config)
-    return open_corpus(folder, config)
+    return open_corpus(prepare_store(config), config)
 
 
-def open_corpus(folder: Path, config: PretrainConfig) -> Corpus:
-    """Open the store in `folder`; `InputError` where `tokenizer.path` names another tokenizer."""
+def prepare_store(config: PretrainConfig) -> Path:
+    """The folder of the corpus's store, made now or found; raises as `prepare` does."""
+    if config.data.store:
+        return Path(config.data.store)
+    plan = _plan(config)
+    if plan.is_done:
+        return plan.folder
+    with _lock(plan.folder):
+        if not plan.is_done:
+            row = stretches(config.data)
+            numbers = _numbers(row)
+            if here := len(numbers) - len(find_missing(plan.folder, numbers, plan.dtype)):
+                say(f"{plan.folder}: {here} of {len(numbers)} pieces are there, making the rest")
+            _write(plan, row, numbers)
+            _join(plan, row)
+    return plan.folder
+
+
+def prepare_shard(config: PretrainConfig, shard: int, shards: int) -> str:
+    """Make every `shards`-th piece of the corpus, from number `shard` on; what came out, in words.
+
+    Raises:
+        InputError: as `prepare` does.
+    """
+    _refuse_store(config)
+    plan = _plan(config)
+    if plan.is_done:
+        return f"{plan.folder} is finished already"
+    row = stretches(config.data)
+    mine = _numbers(row)[shard::shards]
+    _write(plan, row, mine)
+    return f"{len(mine)} of {len(_numbers(row))} pieces in {plan.folder}"
+
+
+def merge_shards(config: PretrainConfig, shards: int) -> Path:
+    """Join the pieces that all jobs made; returns the store's folder.
+
+    Raises:
+        InputError: a job has not finished, or the text is too little.
+    """
+    _refuse_store(config)
+    plan = _plan(config)
+    with _lock(plan.folder):
+        if not plan.is_done:
+            row = stretches(config.data)
+            if missing := find_missing(plan.folder, _numbers(row), plan.dtype):
+                raise InputError(_unfinished(plan.folder, missing, len(_numbers(row)), shards))
+            _join(plan, row)
+    return plan.folder
+
+
+def open_corpus(folder: Path, config: PretrainConfig, most_tokens: int | None = None) -> Corpus:
+    """Open the store in `folder`; `InputError` where `tokenizer.path` names another tokenizer.
+
+    `most_tokens` opens the first documents of each split only.
+    """
     manifest = read_manifest(folder)
     tokenizer = load_tokenizer(folder / "tokenizer")
     if config.data.store and config.tokenizer.path:
@@ -75,15 +146,33 @@ def open_corpus(folder: Path, config: PretrainConfig) -> Corpus:
                 f"data.store={folder} was made with another tokenizer than "
                 f"tokenizer.path={config.tokenizer.path}: prepare it anew or leave out one of them"
             )
-    train, heldout = (TokenStore.open(folder, split) for split in SPLITS)
+    train, heldout = (TokenStore.open(folder, split, most_tokens) for split in SPLITS)
+    if {len(train.unigram_counts), len(heldout.unigram_counts)} != {tokenizer.vocabulary_size}:
+        raise InputError(
+            f"{folder}: the store was made with a vocabulary of another size than that of its "
+            "tokenizer: prepare it anew"
+        )
     return Corpus(folder, tokenizer, train, heldout, _digest(manifest))
 
 
-def _build(config: PretrainConfig) -> Path:
+def sentences(config: PretrainConfig, heldout: bool) -> Iterator[str]:
+    """The sentences of one split, the sources taking turns so that each is heard early on."""
+    streams = [documents(config.data, source) for source in config.data.sources]
+    while streams:
+        for stream in list(streams):
+            document = next(stream, None)
+            if document is None:
+                streams.remove(stream)
+            elif is_heldout(document, config.data.heldout_fraction) == heldout:
+                yield from split_sentences(document.text, config.data.language)
+
+
+def _plan(config: PretrainConfig) -> Plan:
+    """The store's name, and the tokenizer, trained now if it is not there."""
     cache = Path(config.data.cache).expanduser()
     cache.mkdir(parents=True, exist_ok=True)
     corpus = {
-        "sources": [source_identity(source) for source in config.data.sources],
+        "sources": [source_identity(source, cache / "hashes") for source in config.data.sources],
         "language": config.data.language,
         "heldout_fraction": config.data.heldout_fraction,
     }
@@ -93,13 +182,9 @@ def _build(config: PretrainConfig) -> Path:
         "tokenizer": tokenizer.fingerprint,
         "sentence_rules": RULES_VERSION,
         "format_version": FORMAT_VERSION,
+        "piece_megabytes": config.data.piece_megabytes,
     }
-    folder = cache / "stores" / _digest(identity)[:16]
-    with _lock(folder):
-        if not (folder / "manifest.json").is_file():
-            with written_aside(folder) as aside:
-                _write_store(aside, config, tokenizer, identity)
-    return folder
+    return Plan(config, cache / "stores" / _digest(identity)[:16], tokenizer, identity)
 
 
 def _find_tokenizer(config: PretrainConfig, cache: Path, corpus: dict) -> Tokenizer:
@@ -118,81 +203,70 @@ def _find_tokenizer(config: PretrainConfig, cache: Path, corpus: dict) -> Tokeni
     return load_tokenizer(folder)
 
 
-def sentences(config: PretrainConfig, heldout: bool) -> Iterator[str]:
-    """The sentences of one split, the sources taking turns so that each is heard early on."""
-    fraction = config.data.heldout_fraction
-    streams = [documents([source], fraction) for source in config.data.sources]
-    while streams:
-        for stream in list(streams):
-            document = next(stream, None)
-            if document is None:
-                streams.remove(stream)
-            elif is_heldout(document, fraction) == heldout:
-                yield from split_sentences(document.text, config.data.language)
+def _write(plan: Plan, row: list[Stretch], numbers: range) -> None:
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    write_pieces(plan.folder, row, numbers, plan.config, plan.tokenizer)
 
 
-def _write_store(
-    folder: Path, config: PretrainConfig, tokenizer: Tokenizer, identity: dict
-) -> None:
-    started = time.monotonic()
-    writers = {split: SplitWriter(folder / split, tokenizer.vocabulary_size) for split in SPLITS}
-    stream = documents(config.data.sources, config.data.heldout_fraction)
-    for batch in _batched(stream, ENCODE_CHARACTERS):
-        texts = [split_sentences(document.text, config.data.language) for document in batch]
-        for document, text, ids in zip(batch, texts, encode(tokenizer, texts)):
-            heldout = is_heldout(document, config.data.heldout_fraction)
-            text_bytes = sum(len(sentence.encode()) + 1 for sentence in text)
-            writers["heldout" if heldout else "train"].add(ids, text_bytes)
-        done = sum(writer.text_bytes for writer in writers.values()) / 1e6
-        say(f"tokenised {done:,.1f} MB, {done / (time.monotonic() - started):.1f} MB/s", end="\r")
-    splits = {split: writer.finish() for split, writer in writers.items()}
-    say("")
-    _check_splits(splits, config)
-    tokenizer.save(folder / "tokenizer")
-    write_manifest(folder, splits, token_dtype(tokenizer.vocabulary_size), identity)
+def _join(plan: Plan, row: list[Stretch]) -> None:
+    """Make a store of its finished pieces: counts are summed, token files stay as they are."""
+    pieces = {piece_name(n): read_piece(plan.folder, n, plan.dtype) for n in _numbers(row)}
+    try:
+        _check_sources(plan.config, row, [piece["read"] for piece in pieces.values()])
+        _check_splits([piece["splits"] for piece in pieces.values()], plan.config)
+    except InputError:
+        shutil.rmtree(plan.folder)  # no text can be added to a store of this name
+        raise
+    splits = {
+        split: join_splits(plan.folder, split, {n: p["splits"][split] for n, p in pieces.items()})
+        for split in SPLITS
+    }
+    plan.tokenizer.save(plan.folder / "tokenizer")
+    write_manifest(plan.folder, splits, plan.dtype, plan.identity)
+    for lock in plan.folder.glob(".*.lock"):
+        lock.unlink()
 
 
-def _check_splits(splits: dict[str, dict], config: PretrainConfig) -> None:
-    total = sum(content["documents"] for content in splits.values())
-    for split, content in splits.items():
-        if not content["documents"]:
+def _check_sources(config: PretrainConfig, row: list[Stretch], read: list[int]) -> None:
+    """Raise for a source without a document; `read` holds the number of documents of each piece."""
+    for source in config.data.sources:
+        numbers = [n for stretch in row if stretch.source is source for n in stretch.numbers]
+        if not sum(read[number] for number in numbers):
+            raise no_text(source)
+
+
+def _check_splits(pieces: list[dict], config: PretrainConfig) -> None:
+    """Raise where a split has no document; `pieces` are the splits of each piece."""
+    counts = {split: sum(piece[split]["documents"] for piece in pieces) for split in SPLITS}
+    for split, count in counts.items():
+        if not count:
             raise InputError(
-                f"data.sources: none of the {total} documents fell into the {split} split: "
-                f"give more documents or change data.heldout_fraction="
+                f"data.sources: none of the {sum(counts.values())} documents fell into the {split} "
+                "split: give more documents or change data.heldout_fraction="
                 f"{config.data.heldout_fraction}"
             )
 
 
-def encode(tokenizer: Tokenizer, documents: list[list[str]]) -> list[list[list[int]]]:
-    """The ids of every sentence of every document, all encoded in one parallel call."""
-    flat = [
-        tokenizer.sentence_prefix + sentence if number else sentence
-        for document in documents
-        for number, sentence in enumerate(document)
-    ]
-    ids = iter(tokenizer.encode_batch(flat))
-    return [list(islice(ids, len(document))) for document in documents]
+def _numbers(row: list[Stretch]) -> range:
+    return range(row[-1].numbers.stop)
 
 
-def is_heldout(document: Document, fraction: float) -> bool:
-    """Whether a document is held out: as its source says, else by a hash of its text."""
-    if document.heldout is not None:
-        return document.heldout
-    digest = hashlib.blake2b(document.text.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") < fraction * 2**64
+def _refuse_store(config: PretrainConfig) -> None:
+    if config.data.store:
+        raise InputError(
+            f"data.store={config.data.store} names a finished store: leave it out, or leave out "
+            "--shard and --num-shards"
+        )
 
 
-def _batched(stream: Iterable[Document], size: int) -> Iterator[list[Document]]:
-    """Runs of documents of about `size` characters, so that memory stays flat."""
-    batch, held = [], 0
-    for document in stream:
-        batch.append(document)
-        held += len(document.text)
-        if held >= size:
-            yield batch
-            batch, held = [], 0
-    if batch:
-        yield batch
+def _unfinished(folder: Path, missing: list[int], total: int, shards: int) -> str:
+    late = sorted({number % shards for number in missing})
+    names = ", ".join(map(str, late[:20])) + (", ..." if len(late) > 20 else "")
+    return (
+        f"{folder}: {len(missing)} of {total} pieces are missing, those of shard {names}: run this "
+        f"command with --shard {late[0]}{' (and so on)' if len(late) > 1 else ''}, then again "
+        "without; or without --num-shards, to make the rest in one process"
+    )
 
 
 def _lock(folder: Path) -> FileLock:
@@ -202,8 +276,3 @@ def _lock(folder: Path) -> FileLock:
 
 def _digest(value: dict) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def say(text: str, end: str = "\n") -> None:
-    """Progress goes to standard error: standard output is for results."""
-    print(text, end=end, file=sys.stderr, flush=True)

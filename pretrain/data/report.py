@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
 from configs.schema import PretrainConfig
 from pretrain.data.formats import IS_NEXT, IS_RANDOM, build_index
-from pretrain.data.prepare import Corpus, sentences
+from pretrain.data.manifest import read_manifest
+from pretrain.data.prepare import open_corpus, sentences
 from pretrain.data.store import TokenStore
 from tokenizer.report import report as tokenizer_report
 
 FORMATS = ("segment-pair", "sentence-pair", "full-sentences", "doc-sentences")
 REPORT_SENTENCES = 5_000
+REPORT_TOKENS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -54,26 +57,36 @@ def format_report(store: TokenStore, config: PretrainConfig) -> FormatReport:
         documents_crossed=crossed,
         next=float((index.next_sentence == IS_NEXT).mean()),
         random=float((index.next_sentence == IS_RANDOM).mean()),
-        truncated=store.token_count - kept,
+        truncated=int(store.sentence_ends[-1]) - kept,
     )
 
 
-def corpus_report(corpus: Corpus, config: PretrainConfig) -> str:
-    """Sizes, the tokenizer's report, and a table of the four formats, as text."""
-    parts = [_sizes(corpus)]
+def corpus_report(folder: Path, config: PretrainConfig) -> str:
+    """Sizes, the tokenizer's report, and a table of the four formats, as text.
+
+    The last two look at the first part of a large corpus only, so that memory stays flat.
+
+    Args:
+        folder: of the token store.
+    """
+    content = read_manifest(folder)["splits"]
+    corpus = open_corpus(folder, config, most_tokens=REPORT_TOKENS)
+    parts = [_sizes(content)]
     if not config.data.store:
         texts = list(islice(sentences(config, heldout=True), REPORT_SENTENCES))
         parts.append(str(tokenizer_report(corpus.tokenizer, texts)))
+    if content["train"]["tokens"] > REPORT_TOKENS:
+        parts.append(f"formats, of the first {int(corpus.train.sentence_ends[-1]):,} tokens:")
     parts.append(_format_table(corpus.train, config))
     return "\n\n".join(parts)
 
 
-def _sizes(corpus: Corpus) -> str:
+def _sizes(content: dict[str, dict]) -> str:
     lines = [f"{'split':<10}{'documents':>12}{'sentences':>12}{'tokens':>14}{'MB of text':>12}"]
-    for name, store in (("train", corpus.train), ("heldout", corpus.heldout)):
+    for name, split in content.items():
         lines.append(
-            f"{name:<10}{len(store.document_ends):>12,}{len(store.sentence_ends):>12,}"
-            f"{store.token_count:>14,}{store.text_bytes / 1e6:>12.1f}"
+            f"{name:<10}{split['documents']:>12,}{split['sentences']:>12,}"
+            f"{split['tokens']:>14,}{split['text_bytes'] / 1e6:>12.1f}"
         )
     return "\n".join(lines)
 

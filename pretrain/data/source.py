@@ -1,23 +1,22 @@
-"""Documents: the text of every source, one source after the other, streamed.
+"""Documents: what they are, how often each is used, and what makes two corpora the same.
 
-`source_identity` says what makes two corpora the same, so that a token store can be reused.
+`pieces.py` reads them; `source_identity` is why a token store can be reused.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import repeat
+from pathlib import Path
 from typing import Any
 
-from configs.errors import InputError
-from configs.files import sha256_file
 from configs.schema import SourceConfig
-from pretrain.data.installed_docs import installation, installed_documents
-from pretrain.data.text_files import find_files, read_file, read_hub
+from pretrain.data.file_hashes import hash_files
+from pretrain.data.installed_docs import installation
+from pretrain.data.text_files import find_files
 
 IDENTIFYING_FIELDS = {
     "installed-docs": (),
@@ -38,25 +37,10 @@ class Document:
     """whether its source holds it out; None: the token store decides by the hash of the text"""
 
 
-def documents(sources: list[SourceConfig], heldout_fraction: float) -> Iterator[Document]:
-    """All documents of all sources, always in the same order, each as often as its weight says.
-
-    Args:
-        sources: read one after the other, files in sorted order.
-        heldout_fraction: share of `installed-docs` to hold out, by package.
-    Raises:
-        InputError: a source is missing, broken, or holds no text.
-    """
-    for source in sources:
-        empty = True
-        for document in _read(source, heldout_fraction):
-            empty = False
-            yield from repeat(document, copies(document.text, source.weight))
-        if empty:
-            raise InputError(
-                f"data.sources: {source.path or source.kind} holds no text: "
-                "name a source with at least one document that is not empty"
-            )
+def weighted(documents: Iterable[Document], weight: float) -> Iterator[Document]:
+    """Each document as often as `weight` says."""
+    for document in documents:
+        yield from repeat(document, copies(document.text, weight))
 
 
 def copies(text: str, weight: float) -> int:
@@ -70,12 +54,14 @@ def copies(text: str, weight: float) -> int:
     return int(whole) + (int.from_bytes(digest, "big") < rest * 2**64)
 
 
-def source_identity(source: SourceConfig) -> dict[str, Any]:
+def source_identity(source: SourceConfig, hashes: Path | None = None) -> dict[str, Any]:
     """What decides a source's documents, as JSON: equal identities mean equal text.
 
     Files count by name and sha256, the installation by its versions, a hub data set by its name
     alone (pin it as `owner/name@revision`).
 
+    Args:
+        hashes: folder that keeps the hashes of large files; see `hash_files`.
     Raises:
         InputError: there is no such file.
     """
@@ -83,27 +69,11 @@ def source_identity(source: SourceConfig) -> dict[str, Any]:
     identity |= {"kind": source.kind, "weight": source.weight}
     if source.kind == "installed-docs":
         return {**identity, **installation()}
-    return identity if source.kind == "hub" else {**identity, "files": _hashes(source)}
+    return identity if source.kind == "hub" else {**identity, "files": _hashes(source, hashes)}
 
 
-def _read(source: SourceConfig, heldout_fraction: float) -> Iterator[Document]:
-    if source.kind == "installed-docs":
-        for text, heldout in installed_documents(heldout_fraction):
-            yield Document(text, heldout)
-    elif source.kind == "hub":
-        yield from _filled(read_hub(source))
-    else:
-        for path in find_files(source):
-            yield from _filled(read_file(path, source))
-
-
-def _filled(texts: Iterator[str]) -> Iterator[Document]:
-    return (Document(text) for text in texts if text.strip())
-
-
-def _hashes(source: SourceConfig) -> dict[str, str]:
+def _hashes(source: SourceConfig, cache: Path | None) -> dict[str, str]:
     files = find_files(source)
     top = os.path.commonpath([path.parent for path in files])
-    with ThreadPoolExecutor() as pool:
-        hashes = pool.map(sha256_file, files)
-        return {path.relative_to(top).as_posix(): sha for path, sha in zip(files, hashes)}
+    names = (path.relative_to(top).as_posix() for path in files)
+    return dict(zip(names, hash_files(files, cache)))

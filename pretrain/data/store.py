@@ -2,20 +2,19 @@
 
 A split (`train`, `heldout`) is a row of shards; a shard is three files of little-endian integers:
 
-    00000.tokens          uint16 or uint32: the ids of all sentences, end to end
-    00000.sentence_ends   uint64: where each sentence ends, counted in tokens
-    00000.document_ends   uint64: where each document ends, counted in sentences
+    00007/train/00000.tokens          uint16 or uint32: the ids of all sentences, end to end
+    00007/train/00000.sentence_ends   uint64: where each sentence ends, counted in tokens
+    00007/train/00000.document_ends   uint64: where each document ends, counted in sentences
 
-`manifest.json` holds sizes and sha256 of every file, and is written last: a folder without it is
-no store. Documents never cross shards.
+`00007` is a piece of the corpus (`pieces.py`), written on its own, maybe by a job of its own. The
+pieces stay where they are: what makes a store of them is `manifest.json`, written last, with the
+sizes and sha256 of every file. A folder without it is no store. Documents never cross shards.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -23,10 +22,11 @@ import numpy as np
 
 from configs.errors import InputError
 from configs.files import sha256_file
+from pretrain.data.manifest import COUNTS, ENDS, SIZES, read_manifest
 
-FORMAT_VERSION = 1
 SPLITS = ("train", "heldout")
-ENDS = np.dtype("<u8")
+CHECKED_TOKENS = 2**18
+"""of each shard, whose ids are checked when it is opened"""
 
 
 def token_dtype(vocabulary_size: int) -> np.dtype:
@@ -63,20 +63,38 @@ class SplitWriter:
     def finish(self) -> dict:
         """Close the files; the split's part of the manifest."""
         self._close_shard()
-        counts_file = self.folder / "unigram_counts.npy"
-        np.save(counts_file, self.unigram_counts)
-        counts = {"bytes": counts_file.stat().st_size, "sha256": sha256_file(counts_file)}
-        totals = {
-            key: sum(shard[key] for shard in self.shards)
-            for key in ("documents", "sentences", "tokens")
-        }
-        rest = {"text_bytes": self.text_bytes, "shards": self.shards, "unigram_counts": counts}
-        return {**totals, **rest}
+        return _content(self.folder, self.shards, self.text_bytes, self.unigram_counts)
 
     def _close_shard(self) -> None:
         if self._shard is not None:
             self.shards.append(self._shard.finish())
             self._shard = None
+
+
+def join_splits(folder: Path, split: str, pieces: dict[str, dict]) -> dict:
+    """A split's part of the manifest, from those of its pieces; no token is read or written.
+
+    Args:
+        folder: of the store.
+        pieces: the split's part of each piece, by the piece's folder, in order.
+    """
+    shards = [
+        {**shard, "name": f"{piece}/{shard['name']}"}
+        for piece, content in pieces.items()
+        for shard in content["shards"]
+    ]
+    counts = sum(np.load(folder / piece / split / COUNTS) for piece in pieces)
+    text_bytes = sum(content["text_bytes"] for content in pieces.values())
+    (folder / split).mkdir(exist_ok=True)
+    return _content(folder / split, shards, text_bytes, counts)
+
+
+def _content(folder: Path, shards: list[dict], text_bytes: int, counts: np.ndarray) -> dict:
+    """A split's part of the manifest; writes the counts into `folder`."""
+    np.save(folder / COUNTS, counts)
+    entry = {"bytes": (folder / COUNTS).stat().st_size, "sha256": sha256_file(folder / COUNTS)}
+    totals = {key: sum(shard[key] for shard in shards) for key in SIZES}
+    return {**totals, "text_bytes": text_bytes, "shards": shards, "unigram_counts": entry}
 
 
 class _HashedFile:
@@ -100,11 +118,11 @@ class _HashedFile:
 
 class _ShardWriter:
     def __init__(self, folder: Path, number: int, dtype: np.dtype) -> None:
-        self.name = f"{number:05d}"
+        self.name = f"{folder.name}/{number:05d}"
         self.tokens = self.sentences = self.documents = 0
         self.dtype = dtype
         self.files = {
-            part: _HashedFile(folder / f"{self.name}.{part}")
+            part: _HashedFile(folder / f"{number:05d}.{part}")
             for part in ("tokens", "sentence_ends", "document_ends")
         }
 
@@ -117,58 +135,9 @@ class _ShardWriter:
         self.files["document_ends"].write(np.asarray([self.sentences], ENDS))
 
     def finish(self) -> dict:
-        counts = {key: getattr(self, key) for key in ("documents", "sentences", "tokens")}
+        counts = {key: getattr(self, key) for key in SIZES}
         files = {part: file.finish() for part, file in self.files.items()}
         return {"name": self.name, **counts, "files": files}
-
-
-def write_manifest(folder: Path, splits: dict[str, dict], dtype: np.dtype, identity: dict) -> None:
-    """Complete the store in `folder`; `identity` tells what it was made from."""
-    manifest = {
-        "format_version": FORMAT_VERSION,
-        "dtype": dtype.str,
-        "identity": identity,
-        "splits": splits,
-    }
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-
-
-def read_manifest(folder: Path) -> dict:
-    """The manifest of a whole store.
-
-    Raises:
-        InputError: no store, another format version, or a file of the wrong size.
-    """
-    path = folder / "manifest.json"
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{folder}: no token store here (manifest.json is missing)") from error
-    except ValueError as error:
-        raise InputError(f"{path}: damaged ({error}): delete the folder to rebuild it") from error
-    if manifest.get("format_version") != FORMAT_VERSION:
-        raise InputError(f"{path}: another format version: delete the folder to rebuild it")
-    for name, entry in _files(manifest):
-        file = folder / name
-        if not file.is_file() or file.stat().st_size != entry["bytes"]:
-            raise InputError(f"{file}: missing or cut short: delete {folder} to rebuild the store")
-    return manifest
-
-
-def verify(folder: Path) -> None:
-    """Hash every file of the store; raise `InputError` for the first that is damaged."""
-    for name, entry in _files(read_manifest(folder)):
-        file = folder / name
-        if sha256_file(file) != entry["sha256"]:
-            raise InputError(f"{file}: content is damaged: delete {folder} to rebuild the store")
-
-
-def _files(manifest: dict) -> Iterable[tuple[str, dict]]:
-    for split, content in manifest["splits"].items():
-        yield f"{split}/unigram_counts.npy", content["unigram_counts"]
-        for shard in content["shards"]:
-            for part, entry in shard["files"].items():
-                yield f"{split}/{shard['name']}.{part}", entry
 
 
 @dataclass(frozen=True)
@@ -189,26 +158,46 @@ class TokenStore:
     """UTF-8 bytes of the text behind the tokens"""
 
     @classmethod
-    def open(cls, folder: Path, split: str) -> TokenStore:
-        """Map one split of the store in `folder`; raises `InputError` if it is not whole."""
+    def open(cls, folder: Path, split: str, most_tokens: int | None = None) -> TokenStore:
+        """Map one split of the store in `folder`; raises `InputError` if it is not whole.
+
+        `most_tokens` maps its first documents only, up to the one that reaches so many.
+        """
         manifest = read_manifest(folder)
-        content = manifest["splits"][split]
-        dtype = np.dtype(manifest["dtype"])
-        names = [shard["name"] for shard in content["shards"]]
-
-        def read(part: str, kind: np.dtype) -> list[np.ndarray]:
-            files = [folder / split / f"{name}.{part}" for name in names]
-            return [np.memmap(file, kind, mode="r") for file in files]
-
-        token_starts = _starts(content, "tokens")
-        return cls(
-            shards=tuple(read("tokens", dtype)),
+        content = manifest["splits"].get(split)
+        if content is None:
+            raise InputError(f"{folder}: the store has no split '{split}': prepare it anew")
+        shards = content["shards"]
+        if most_tokens is not None:
+            reached = np.searchsorted(_starts(shards, "tokens")[1:], most_tokens)
+            shards = shards[: reached + 1]
+        counts = _read_counts(folder / split / COUNTS)
+        kinds = {"tokens": np.dtype(manifest["dtype"])}
+        tokens, sentence_ends, document_ends = (
+            [_map(folder, shard, part, kinds.get(part, ENDS)) for shard in shards]
+            for part in ("tokens", "sentence_ends", "document_ends")
+        )
+        for shard, *arrays in zip(shards, tokens, sentence_ends, document_ends):
+            _check_arrays(folder / shard["name"], shard, *arrays, len(counts))
+        token_starts = _starts(shards, "tokens")
+        store = cls(
+            shards=tuple(tokens),
             shard_starts=token_starts,
-            sentence_ends=_join(read("sentence_ends", ENDS), token_starts),
-            document_ends=_join(read("document_ends", ENDS), _starts(content, "sentences")),
-            unigram_counts=np.load(folder / split / "unigram_counts.npy"),
+            sentence_ends=_join(sentence_ends, token_starts),
+            document_ends=_join(document_ends, _starts(shards, "sentences")),
+            unigram_counts=counts,
             text_bytes=content["text_bytes"],
         )
+        return store if most_tokens is None else store._head(most_tokens)
+
+    def _head(self, tokens: int) -> TokenStore:
+        sentences = np.searchsorted(self.sentence_ends, tokens) + 1
+        documents = np.searchsorted(self.document_ends, sentences) + 1
+        document_ends = self.document_ends[:documents]
+        sentence_ends = (
+            self.sentence_ends[: document_ends[-1]] if len(document_ends) else document_ends
+        )
+        return replace(self, document_ends=document_ends, sentence_ends=sentence_ends)
 
     @property
     def token_count(self) -> int:
@@ -226,10 +215,55 @@ class TokenStore:
         return self.shards[shard][start - first : end - first]
 
 
-def _starts(content: dict, key: str) -> np.ndarray:
-    return np.cumsum([0] + [shard[key] for shard in content["shards"]], dtype=np.int64)
+def _map(folder: Path, shard: dict, part: str, dtype: np.dtype) -> np.ndarray:
+    return np.memmap(folder / f"{shard['name']}.{part}", dtype, mode="r")
+
+
+def _read_counts(path: Path) -> np.ndarray:
+    try:
+        counts = np.load(path)
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{path}: damaged ({error}): prepare the store anew") from error
+    if counts.ndim != 1 or counts.dtype != np.int64:
+        raise InputError(f"{path}: holds no counts: prepare the store anew")
+    return counts
+
+
+def _check_arrays(
+    place: Path,
+    shard: dict,
+    tokens: np.ndarray,
+    sentence_ends: np.ndarray,
+    document_ends: np.ndarray,
+    vocabulary_size: int,
+) -> None:
+    """Raise `InputError` where the arrays of a shard make no sense, whatever their hashes say.
+
+    All ends are looked at, but only the first tokens.
+    """
+    highest = int(tokens[:CHECKED_TOKENS].max())
+    if highest >= vocabulary_size:
+        raise InputError(
+            f"{place}.tokens: id {highest} is beyond the vocabulary of {vocabulary_size:,} "
+            "entries: prepare the store anew"
+        )
+    for part, ends, last in (
+        ("sentence_ends", sentence_ends, shard["tokens"]),
+        ("document_ends", document_ends, shard["sentences"]),
+    ):
+        if ends[0] == 0 or ends[-1] != last or np.any(ends[1:] <= ends[:-1]):
+            raise InputError(f"{place}.{part}: these are no ends: prepare the store anew")
+
+
+def _starts(shards: list[dict], key: str) -> np.ndarray:
+    return np.cumsum([0] + [shard[key] for shard in shards], dtype=np.int64)
 
 
 def _join(parts: list[np.ndarray], starts: np.ndarray) -> np.ndarray:
-    shifted = [part.astype(np.int64) + start for part, start in zip(parts, starts)]
-    return np.concatenate(shifted) if shifted else np.zeros(0, np.int64)
+    """Ends of all shards, counted over all of them; never twice in memory."""
+    joined, filled = np.empty(sum(map(len, parts)), np.int64), 0
+    for part, start in zip(parts, starts):
+        joined[filled : filled + len(part)] = part
+        joined[filled : filled + len(part)] += start
+        filled += len(part)
+    return joined

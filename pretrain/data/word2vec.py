@@ -19,7 +19,8 @@ from torch import Tensor
 
 from configs.files import written_aside
 from configs.schema import EmbeddingsConfig, PretrainConfig
-from pretrain.data.prepare import Corpus, say
+from pretrain.data.prepare import Corpus
+from pretrain.data.progress import say
 from pretrain.data.store import TokenStore
 
 NEGATIVE_SAMPLES = 5

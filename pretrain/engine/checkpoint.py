@@ -23,14 +23,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from configs.errors import InputError
 from configs.files import sha256_file, written_aside
 from configs.schema import CheckpointConfig
 from pretrain.engine.engine import MOMENTS, Engine
-from pretrain.engine.tensors import write_tensors
+from pretrain.engine.tensors import check_tensors, read_tensors, write_tensors
 
 Tensors = dict[str, Tensor]
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
@@ -52,6 +51,20 @@ class State:
     """what `engine.precision` was resolved to"""
     store: str | None = None
     """folder of the token store"""
+
+    def check(self) -> None:
+        """Raise `ValueError` for a value that no run writes."""
+        steps, minutes = (self.step, self.skipped_steps), self.elapsed_minutes
+        sound = {
+            "step": type(self.step) is int and self.step >= 0,
+            "skipped_steps": all(type(n) is int for n in steps) and 0 <= steps[1] <= steps[0],
+            "elapsed_minutes": type(minutes) in (int, float) and 0 <= minutes < float("inf"),
+            "fingerprints": isinstance(self.fingerprints, dict),
+            "precision": self.precision in (None, "fp32", "bf16"),
+        }
+        for name, is_sound in sound.items():
+            if not is_sound:
+                raise ValueError(f"{name}={getattr(self, name)!r}")
 
 
 class Writer:
@@ -162,6 +175,7 @@ def read_state(path: Path, fingerprints: dict[str, str]) -> State:
     """
     try:
         state = State(**json.loads((path / "state.json").read_text(encoding="utf-8")))
+        state.check()
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}/state.json: written by another version ({error})") from error
     for name, value in fingerprints.items():
@@ -177,8 +191,11 @@ def read_state(path: Path, fingerprints: dict[str, str]) -> State:
 
 def restore(path: Path, engine: Engine, state: State) -> None:
     """Put a checkpoint's weights and moments into the engine, whatever its ranks and ZeRO stage."""
-    weights = load_file(path / "model.safetensors")
-    moments = load_file(path / "optimizer.safetensors")
+    weights, moments = (read_tensors(path / name) for name in FILES[:2])
+    shapes = {name: parameter.shape for name, parameter in engine.model.named_parameters()}
+    check_tensors(path / FILES[0], weights, shapes)
+    of_moments = {f"{name}.{moment}": shape for name, shape in shapes.items() for moment in MOMENTS}
+    check_tensors(path / FILES[1], moments, of_moments)
     scatter(engine, weights, moments, state.step - state.skipped_steps)
 
 

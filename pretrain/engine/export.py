@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from safetensors.torch import load_file
-
 from configs.errors import InputError
 from configs.files import written_aside
 from configs.loader import load_config
@@ -14,7 +12,7 @@ from configs.schema import PretrainConfig
 from pretrain.engine import checkpoint
 from pretrain.engine.assemble import make_model
 from pretrain.engine.onnx import PaddedEncoder, PaddedMLM, write_onnx
-from pretrain.engine.tensors import write_tensors
+from pretrain.engine.tensors import check_tensors, read_tensors, shapes_of, write_tensors
 from pretrain.model.convert import huggingface_config, to_huggingface
 from pretrain.model.pretraining import PretrainingModel
 from tokenizer.base import Tokenizer
@@ -91,5 +89,7 @@ def open_run(run_dir: Path) -> tuple[Path, PretrainingModel, PretrainConfig, Tok
     config = load_config(PretrainConfig, str(run_dir / "config.yaml"))
     tokenizer = load_tokenizer(run_dir / "tokenizer")
     model = make_model(config, tokenizer)
-    model.load_state_dict(load_file(found / "model.safetensors"))
+    weights = read_tensors(found / "model.safetensors")
+    check_tensors(found / "model.safetensors", weights, shapes_of(model))
+    model.load_state_dict(weights)
     return found, model, config, tokenizer

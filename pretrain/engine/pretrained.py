@@ -21,6 +21,8 @@ from configs.errors import InputError
 from configs.loader import load_config
 from configs.schema import ModelConfig, PretrainConfig
 from pretrain.engine import checkpoint
+from pretrain.engine.assemble import make_model
+from pretrain.engine.tensors import check_tensors, read_tensors, shapes_of
 from pretrain.model.convert import ROBERTA_PAD, from_huggingface, model_config
 from pretrain.model.pretraining import PretrainingModel
 from tokenizer.base import Tokenizer
@@ -125,12 +127,16 @@ def _read_run(folder: Path) -> Pretrained:
         raise InputError(f"model={folder}: no whole checkpoint yet: let its run finish first")
     config = load_config(PretrainConfig, str(folder / "config.yaml"))
     tokenizer = load_tokenizer(folder / "tokenizer")
-    state = json.loads((found / "state.json").read_text(encoding="utf-8"))
-    if state["fingerprints"]["tokenizer"] != tokenizer.fingerprint:
+    state = checkpoint.read_state(found, {})
+    if state.fingerprints.get("tokenizer") != tokenizer.fingerprint:
         raise InputError(
             f"{folder / 'tokenizer'} is not the tokenizer that {found} was trained with: restore it"
         )
-    return Pretrained(config.model, tokenizer, load_file(found / "model.safetensors"))
+    weights = read_tensors(found / "model.safetensors")
+    with torch.device("meta"):
+        expected = make_model(config, tokenizer)
+    check_tensors(found / "model.safetensors", weights, shapes_of(expected))
+    return Pretrained(config.model, tokenizer, weights)
 
 
 def _read_huggingface(folder: Path) -> Pretrained:

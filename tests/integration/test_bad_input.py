@@ -101,7 +101,7 @@ def test_tokenizer_that_does_not_match_the_store(launch, tiny, tmp_path):
 def test_damaged_store(launch, tiny, tmp_path):
     prepared = launch("prepare.py", "--config", tiny)
     store = shutil.copytree(Path(prepared.stdout.split()[1]), tmp_path / "store")
-    tokens = store / "train" / "00000.tokens"
+    tokens = store / "00000" / "train" / "00000.tokens"
     tokens.write_bytes(tokens.read_bytes()[:-2])
     done = launch("pretrain.py", "--config", tiny, f"data.store={store}")
     assert_one_line(done, "00000.tokens", "cut short")

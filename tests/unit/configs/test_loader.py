@@ -49,6 +49,12 @@ def test_defaults_alone(write):
     assert load(write("{}")) == PretrainConfig(run_dir="runs/mine")
 
 
+@pytest.mark.parametrize("text", ["", "# later", "null", "---"])
+def test_a_file_that_says_nothing_is_refused(write, text):
+    with pytest.raises(InputError, match="says nothing"):
+        load(write(text))
+
+
 def test_names_are_found_from_anywhere(tmp_path, monkeypatch, write):
     monkeypatch.chdir(tmp_path)
     assert load("bert_small") == load("bert_small.yaml")

@@ -9,16 +9,21 @@ from pathlib import Path
 import pytest
 
 from configs.errors import InputError
-from configs.schema import SourceConfig
-from pretrain.data import source as source_module
-from pretrain.data.prepare import is_heldout
-from pretrain.data.source import Document, copies, documents, source_identity
+from configs.schema import DataConfig, SourceConfig
+from pretrain.data import pieces
+from pretrain.data.source import Document, copies, source_identity
+from pretrain.data.tokenise import is_heldout
 
 NAMES = [f"document {number}" for number in range(2000)]
 
 
 def text_source(path: Path, **options) -> SourceConfig:
     return SourceConfig(kind="text", path=str(path), **options)
+
+
+def documents(*sources: SourceConfig) -> list[Document]:
+    data = DataConfig(sources=list(sources))
+    return [document for source in sources for document in pieces.documents(data, source)]
 
 
 def write(path: Path, text: str) -> Path:
@@ -36,14 +41,14 @@ def test_sources_follow_one_another_and_files_never_join(tmp_path: Path) -> None
         SourceConfig(kind="jsonl", path=str(rows), column="body"),
     ]
     texts = ["first\nstill first", "second", "third", "fourth"]
-    assert list(documents(sources, 0.1)) == [Document(text) for text in texts]
+    assert documents(*sources) == [Document(text) for text in texts]
 
 
 def test_installed_docs_say_themselves_what_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = [("a", True), ("b", False)]
-    monkeypatch.setattr(source_module, "installed_documents", lambda fraction: iter(pairs))
+    monkeypatch.setattr(pieces, "installed_documents", lambda fraction: iter(pairs))
     expected = [Document("a", True), Document("b", False)]
-    assert list(documents([SourceConfig()], 0.5)) == expected
+    assert documents(SourceConfig()) == expected
 
 
 @pytest.mark.parametrize(
@@ -53,7 +58,7 @@ def test_installed_docs_say_themselves_what_is_held_out(monkeypatch: pytest.Monk
 def test_weights(tmp_path: Path, weight: float, counts: set[int], total: int) -> None:
     path = write(tmp_path / "a.txt", "\n".join(NAMES))
     source = text_source(path, documents="line", weight=weight)
-    used = Counter(document.text for document in documents([source], 0.1))
+    used = Counter(document.text for document in documents(source))
     assert set(used.values()) == counts
     assert sum(used.values()) == pytest.approx(total, rel=0.05)
 
@@ -71,7 +76,7 @@ def test_a_larger_weight_keeps_what_a_smaller_one_kept() -> None:
 def test_a_source_without_text_is_refused(tmp_path: Path) -> None:
     full, empty = write(tmp_path / "a.txt", "a"), write(tmp_path / "b.txt", " \n\n")
     with pytest.raises(InputError, match=r"b\.txt holds no text"):
-        list(documents([text_source(full), text_source(empty)], 0.1))
+        documents(text_source(full), text_source(empty))
 
 
 def test_identity_is_that_of_the_content(tmp_path: Path) -> None:

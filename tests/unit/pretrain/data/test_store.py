@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from configs.errors import InputError
-from pretrain.data.store import SplitWriter, TokenStore, read_manifest, token_dtype, verify
+from pretrain.data.manifest import read_manifest, verify
+from pretrain.data.store import SplitWriter, TokenStore, token_dtype
 from tests.helpers import flatten, open_store, random_documents, write_store
 
 DOCUMENTS = random_documents(0, 200)

@@ -1,0 +1,68 @@
+"""The sha256 of large files, computed once for all jobs that share a cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from filelock import FileLock
+
+from configs.files import sha256_file, write_text
+
+LARGE = 64_000_000
+"""bytes; smaller files are hashed each time"""
+SETTLED_SECONDS = 5
+"""a file that changed later than this before it was hashed might change again unseen"""
+
+
+def hash_files(paths: list[Path], cache: Path | None) -> list[str]:
+    """The sha256 of each file.
+
+    Args:
+        cache: folder that keeps those of large files, by place, size, inode and times of change;
+            of several jobs one computes and the others wait. None: compute all.
+    """
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda path: _hash(path, cache), paths))
+
+
+def _hash(path: Path, cache: Path | None) -> str:
+    if cache is None or path.stat().st_size < LARGE:
+        return sha256_file(path)
+    cache.mkdir(parents=True, exist_ok=True)
+    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+    record = cache / f"{name}.json"
+    with FileLock(cache / f"{name}.lock"):
+        state = _state(path)
+        known = _read(record)
+        if known.get("state") == state:
+            return known["sha256"]
+        digest = sha256_file(path)
+        changed = max(state["modified"], state["changed"]) / 1e9
+        if state == _state(path) and changed < time.time() - SETTLED_SECONDS:
+            write_text(record, json.dumps({"state": state, "sha256": digest}))
+        return digest
+
+
+def _state(path: Path) -> dict:
+    """What changes with a file's content; the time of change cannot be set by hand."""
+    status = path.stat()
+    return {
+        "path": str(path.resolve()),
+        "bytes": status.st_size,
+        "inode": status.st_ino,
+        "modified": status.st_mtime_ns,
+        "changed": status.st_ctime_ns,
+    }
+
+
+def _read(record: Path) -> dict:
+    """A record, or nothing where it is missing or torn."""
+    try:
+        known = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) and isinstance(known.get("sha256"), str) else {}

@@ -1,0 +1,179 @@
+"""A corpus cut into pieces: what jobs share, and what a kill leaves standing.
+
+Where a piece begins and ends depends on the sources and on `data.piece_megabytes` alone, never on
+how many jobs there are; the store is the row of its pieces. A *stretch* is what is read from its
+beginning to its end: a range of bytes of a large plain file, a run of small files, or a large file
+that cannot be read from the middle (compressed, CSV, Parquet). The last is one stretch of several
+pieces: a job that wants its third piece must read, but not tokenise, the first two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+
+from configs.errors import InputError
+from configs.schema import DataConfig, SourceConfig
+from pretrain.data.installed_docs import installed_documents
+from pretrain.data.lines import COMPRESSIONS, Span, find_cut
+from pretrain.data.source import Document, weighted
+from pretrain.data.text_files import can_split, find_files, hub_files, read_file, read_hub
+
+EXPANSION = 4
+"""bytes of text in a byte of a compressed file, about; more makes the last piece longer"""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Some text of one source, read in one go and cut into `pieces` pieces."""
+
+    source: SourceConfig
+    files: tuple[Path, ...] = ()
+    part: int = 0
+    """of a large plain file or a hub data set: which of its `parts`"""
+    parts: int = 1
+    first: int = 0
+    """number of its first piece"""
+    pieces: int = 1
+    text_bytes: int | None = None
+    """UTF-8 bytes of its text, about; None: not known"""
+
+    @property
+    def numbers(self) -> range:
+        return range(self.first, self.first + self.pieces)
+
+
+def stretches(data: DataConfig) -> list[Stretch]:
+    """The corpus in order, source by source.
+
+    Raises:
+        InputError: a file is missing, or a hub data set cannot be reached.
+    """
+    row, first = [], 0
+    for source in data.sources:
+        for stretch in _of_source(source, piece_bytes(data)):
+            row.append(replace(stretch, first=first))
+            first += stretch.pieces
+    return row
+
+
+def piece_bytes(data: DataConfig) -> int:
+    """UTF-8 bytes of text in a piece."""
+    return max(1, int(data.piece_megabytes * 1e6))
+
+
+def read_stretch(stretch: Stretch, heldout_fraction: float) -> Iterator[Document]:
+    """The documents of a stretch, each once.
+
+    Args:
+        heldout_fraction: share of `installed-docs` to hold out, by package.
+    Raises:
+        InputError: text that cannot be read.
+    """
+    source = stretch.source
+    if source.kind == "installed-docs":
+        for text, heldout in installed_documents(heldout_fraction):
+            yield Document(text, heldout)
+        return
+    if source.kind == "hub":
+        texts = read_hub(source, stretch.part)
+    elif stretch.parts > 1:
+        texts = read_file(stretch.files[0], source, _span(stretch))
+    else:
+        texts = (text for path in stretch.files for text in read_file(path, source))
+    yield from (Document(text) for text in texts if text.strip())
+
+
+def documents(data: DataConfig, source: SourceConfig) -> Iterator[Document]:
+    """All documents of one source, in order, each as often as its weight says.
+
+    Raises:
+        InputError: a source is missing, broken, or holds no text.
+    """
+    empty = True
+    for stretch in _of_source(source, piece_bytes(data)):
+        for document in read_stretch(stretch, data.heldout_fraction):
+            empty = False
+            yield from weighted([document], source.weight)
+    if empty:
+        raise no_text(source)
+
+
+def no_text(source: SourceConfig) -> InputError:
+    """What is said of a source without documents."""
+    return InputError(
+        f"data.sources: {source.path or source.kind} holds no text: "
+        "name a source with at least one document that is not empty"
+    )
+
+
+def cut_stretch(
+    stretch: Stretch, heldout_fraction: float, size: int
+) -> Iterator[tuple[int, Iterator[Document]]]:
+    """The number and the documents of each piece of a stretch, those without documents too.
+
+    Args:
+        size: bytes of text after which a piece ends; the last one takes what remains.
+    """
+    read = 0
+
+    def number_of(document: Document) -> int:
+        nonlocal read
+        number = min(read // size, stretch.pieces - 1)
+        read += len(document.text.encode())
+        return stretch.first + number
+
+    following = stretch.first
+    for number, documents in groupby(read_stretch(stretch, heldout_fraction), key=number_of):
+        yield from ((empty, iter(())) for empty in range(following, number))
+        yield number, documents
+        following = number + 1
+    yield from ((empty, iter(())) for empty in range(following, stretch.numbers.stop))
+
+
+def _of_source(source: SourceConfig, size: int) -> Iterator[Stretch]:
+    if source.kind == "installed-docs":
+        yield Stretch(source)
+    elif source.kind == "hub":
+        parts = hub_files(source)
+        yield from (Stretch(source, part=part, parts=parts) for part in range(parts))
+    else:
+        for files in _runs(find_files(source), size):
+            yield from _of_files(source, files, size)
+
+
+def _runs(files: list[Path], size: int) -> Iterator[tuple[Path, ...]]:
+    """Files that follow one another, together not beyond `size` bytes unless one alone is."""
+    run, held = [], 0
+    for path in files:
+        length = path.stat().st_size
+        if run and held + length > size:
+            yield tuple(run)
+            run, held = [], 0
+        run.append(path)
+        held += length
+    yield tuple(run)
+
+
+def _of_files(source: SourceConfig, files: tuple[Path, ...], size: int) -> Iterator[Stretch]:
+    packed = source.kind == "parquet" or any(path.suffix in COMPRESSIONS for path in files)
+    length = sum(path.stat().st_size for path in files) * (EXPANSION if packed else 1)
+    count = max(1, -(-length // size))
+    if count > 1 and can_split(files[0], source):
+        for part in range(count):
+            yield Stretch(source, files, part, count, text_bytes=length // count)
+    else:
+        yield Stretch(source, files, pieces=count, text_bytes=length)
+
+
+def _span(stretch: Stretch) -> Span:
+    (path,) = stretch.files
+    length = path.stat().st_size
+    between_blocks = stretch.source.kind == "text" and stretch.source.documents == "blank-line"
+    start, end = (
+        find_cut(path, length * number // stretch.parts, between_blocks)
+        for number in (stretch.part, stretch.part + 1)
+    )
+    return Span(start, end)

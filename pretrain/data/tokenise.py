@@ -1,0 +1,202 @@
+"""Pieces of text to pieces of a store: each written aside, flushed, hashed, and renamed.
+
+A piece that is there is whole, and is never written again; one that a kill cut is nowhere but in a
+hidden folder, which goes when its piece is begun anew. Whoever writes a piece holds its lock, so
+several jobs may work on one store, and none removes what another is still writing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from configs.files import written_aside
+from configs.schema import PretrainConfig
+from pretrain.data.manifest import check_splits, find_torn
+from pretrain.data.pieces import Stretch, cut_stretch, piece_bytes
+from pretrain.data.progress import Progress
+from pretrain.data.sentences import split_sentences
+from pretrain.data.source import Document, weighted
+from pretrain.data.store import SPLITS, SplitWriter, token_dtype
+from tokenizer.base import Tokenizer
+
+ENCODE_CHARACTERS = 4_000_000
+PIECE = "piece.json"
+
+
+def piece_name(number: int) -> str:
+    """The folder of a piece, in that of the store."""
+    return f"{number:05d}"
+
+
+def read_piece(folder: Path, number: int, dtype: np.dtype) -> dict | None:
+    """What a finished piece holds: `splits` as in a store's manifest, and the documents `read`.
+
+    None where it is not finished, or a file of it has not its size.
+    """
+    place = folder / piece_name(number)
+    try:
+        piece = json.loads((place / PIECE).read_text(encoding="utf-8"))
+        check_splits(piece["splits"], dtype)
+        return None if find_torn(place, piece["splits"]) else piece
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def find_missing(folder: Path, numbers: Iterable[int], dtype: np.dtype) -> list[int]:
+    """Those of some pieces that are not finished."""
+    return [number for number in numbers if read_piece(folder, number, dtype) is None]
+
+
+def write_pieces(
+    folder: Path,
+    row: list[Stretch],
+    numbers: Collection[int],
+    config: PretrainConfig,
+    tokenizer: Tokenizer,
+) -> None:
+    """Finish the pieces `numbers` of the store in `folder`; those that are there are kept.
+
+    Pieces that another job is writing are left to it, and waited for at the end.
+
+    Args:
+        row: all stretches of the corpus.
+    Raises:
+        InputError: text that cannot be read, or a full disk.
+    """
+    for wait in (False, True):
+        missing = set(find_missing(folder, numbers, token_dtype(tokenizer.vocabulary_size)))
+        if not missing:
+            return
+        expected = [_text_bytes(s) for s in row for n in s.numbers if n in missing]
+        writer = _PieceWriter(folder, config, tokenizer, Progress(expected), wait)
+        for stretch in row:
+            if wanted := missing.intersection(stretch.numbers):
+                writer.write(stretch, wanted)
+        writer.progress.end()
+
+
+class _PieceWriter:
+    """Reads stretches and writes those of their pieces that are asked for."""
+
+    def __init__(
+        self,
+        folder: Path,
+        config: PretrainConfig,
+        tokenizer: Tokenizer,
+        progress: Progress,
+        wait: bool,
+    ) -> None:
+        self.folder, self.config, self.tokenizer = folder, config, tokenizer
+        self.progress, self.wait = progress, wait
+
+    def write(self, stretch: Stretch, wanted: set[int]) -> None:
+        data = self.config.data
+        for number, documents in cut_stretch(stretch, data.heldout_fraction, piece_bytes(data)):
+            if number in wanted:
+                self._write_piece(number, documents, stretch.source.weight)
+                self.progress.end_piece()
+            if number == max(wanted):
+                return
+
+    def _is_there(self, number: int) -> bool:
+        dtype = token_dtype(self.tokenizer.vocabulary_size)
+        return read_piece(self.folder, number, dtype) is not None
+
+    def _write_piece(self, number: int, documents: Iterable[Document], weight: float) -> None:
+        with claimed(self.folder, number, self.wait) as is_ours:
+            if not is_ours or self._is_there(number):
+                return
+            with written_aside(self.folder / piece_name(number)) as aside:
+                counted = _Counted(documents)
+                splits = self._tokenise(aside, weighted(counted, weight))
+                piece = {"splits": splits, "read": counted.count}
+                (aside / PIECE).write_text(json.dumps(piece), encoding="utf-8")
+
+    def _tokenise(self, folder: Path, documents: Iterable[Document]) -> dict[str, dict]:
+        """Write the splits of one piece; their parts of the manifest."""
+        size, data = self.tokenizer.vocabulary_size, self.config.data
+        writers = {split: SplitWriter(folder / split, size) for split in SPLITS}
+        for batch in _batched(documents, ENCODE_CHARACTERS):
+            texts = [split_sentences(document.text, data.language) for document in batch]
+            for document, text, ids in zip(batch, texts, encode(self.tokenizer, texts)):
+                heldout = is_heldout(document, data.heldout_fraction)
+                text_bytes = sum(len(sentence.encode()) + 1 for sentence in text)
+                writers["heldout" if heldout else "train"].add(ids, text_bytes)
+                self.progress.add(text_bytes)
+        return {split: writer.finish() for split, writer in writers.items()}
+
+
+class _Counted:
+    """Documents, and how many of them there were."""
+
+    def __init__(self, documents: Iterable[Document]) -> None:
+        self.documents, self.count = documents, 0
+
+    def __iter__(self) -> Iterator[Document]:
+        for document in self.documents:
+            self.count += 1
+            yield document
+
+
+@contextmanager
+def claimed(folder: Path, number: int, wait: bool) -> Iterator[bool]:
+    """Hold the lock of a piece and clear away what a dead holder left; False: another holds it."""
+    name = piece_name(number)
+    lock = FileLock(folder / f".{name}.lock", timeout=-1 if wait else 0)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        for torn in folder.glob(f".{name}.????????*"):
+            shutil.rmtree(torn)
+        yield True
+    finally:
+        lock.release()
+
+
+def encode(tokenizer: Tokenizer, documents: list[list[str]]) -> list[list[list[int]]]:
+    """The ids of every sentence of every document, all encoded in one parallel call."""
+    flat = [
+        tokenizer.sentence_prefix + sentence if number else sentence
+        for document in documents
+        for number, sentence in enumerate(document)
+    ]
+    ids = iter(tokenizer.encode_batch(flat))
+    return [list(islice(ids, len(document))) for document in documents]
+
+
+def is_heldout(document: Document, fraction: float) -> bool:
+    """Whether a document is held out: as its source says, else by a hash of its text."""
+    if document.heldout is not None:
+        return document.heldout
+    digest = hashlib.blake2b(document.text.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") < fraction * 2**64
+
+
+def _text_bytes(stretch: Stretch) -> int | None:
+    """Of one of its pieces."""
+    return None if stretch.text_bytes is None else stretch.text_bytes // stretch.pieces
+
+
+def _batched(stream: Iterable[Document], size: int) -> Iterator[list[Document]]:
+    """Runs of documents of about `size` characters, so that memory stays flat."""
+    batch, held = [], 0
+    for document in stream:
+        batch.append(document)
+        held += len(document.text)
+        if held >= size:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch

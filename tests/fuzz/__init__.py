@@ -1,0 +1,1 @@
+"""Malformed input of every kind, and the command that feeds it to the launch scripts."""

@@ -1,0 +1,378 @@
+"""Malformed inputs, by kind: each function writes one into a folder and says how to run it.
+
+Everything here is malformed for certain: a change that leaves legal input (a renamed run, another
+seed) is no case.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import lzma
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tests.finetuning import topic_rows, write_csv
+from tests.fuzz.materials import Materials, copied
+from tests.fuzz.mutations import (
+    NO_LIST,
+    NO_NUMBER,
+    NO_TABLE,
+    NO_TEXT,
+    damage_file,
+    damage_header,
+    damage_tensors,
+    edit_json,
+    insert_junk,
+    junk,
+    nothing,
+    sign,
+    truncate,
+)
+from tests.fuzz.settings import CONFIGS, OVERRIDES, bad_field
+
+
+@dataclass(frozen=True)
+class Case:
+    """One malformed input."""
+
+    what: str
+    """what is wrong with it"""
+    words: list[str]
+    """launch script and arguments"""
+
+
+Maker = Callable[[random.Random, Path, Materials], Case]
+
+
+def config_file(rng: random.Random, folder: Path, materials: Materials) -> Case:
+    """A YAML that cannot be read, or that says what no run can do."""
+    path = folder / "mine.yaml"
+    base = f"base: {materials.config}\n"
+    if rng.random() < 0.5:
+        what, (field, value) = "a field", bad_field(rng)
+        lines = [f"{'  ' * depth}{key}:" for depth, key in enumerate(field.split("."))]
+        path.write_text(base + "\n".join(lines) + f" {value}\n", encoding="utf-8")
+        what = f"{field}: {value}"
+    else:
+        what = rng.choice(sorted(CONFIGS))
+        content = CONFIGS[what]
+        content = content(path) if callable(content) else content
+        path.write_bytes(content.replace(b"BASE", base.encode()))
+    return Case(what, [rng.choice(["pretrain.py", "prepare.py"]), "--config", str(path)])
+
+
+def override(rng: random.Random, folder: Path, materials: Materials) -> Case:
+    """A word on the command line that fits no field."""
+    if rng.random() < 0.4:
+        field, value = bad_field(rng)
+        what = f"{field}={value}"
+    else:
+        what = rng.choice(OVERRIDES)
+    script = rng.choice(["pretrain.py", "prepare.py"]) if "run_dir" not in what else "pretrain.py"
+    if what.startswith(("batch.", "checkpoint.resume", "initial_model", "model.")):
+        script = "pretrain.py"
+    return Case(what[:200], [script, "--config", str(materials.config), what])
+
+
+def store(rng: random.Random, folder: Path, materials: Materials) -> Case:
+    """A token store whose manifest or files are not what they should be."""
+    place = copied(materials.store, folder)
+    manifest = place / "manifest.json"
+    content = json.loads(manifest.read_text(encoding="utf-8"))
+    split = rng.choice(["train", "heldout"])
+    shard = ["splits", split, "shards", 0]
+    file = [*shard, "files", rng.choice(["tokens", "sentence_ends", "document_ends"])]
+    changes = [
+        (["dtype"], ["<u8", "|O", "<f4", "nonsense", ">u2", 5, None, "<u4", ["<u2"]]),
+        (["splits"], NO_TABLE),
+        (["splits", split], NO_TABLE),
+        (["splits", split, "shards"], [*NO_LIST, [], [5], [None]]),
+        (["splits", split, rng.choice(["tokens", "documents"])], [*NO_NUMBER, -1, 10**30]),
+        (["splits", split, "text_bytes"], [*NO_NUMBER, -1]),
+        (["splits", split, "unigram_counts"], [*NO_TABLE, {"bytes": 1}]),
+        ([*shard, "name"], [*NO_TEXT, "../../secret", "/etc/passwd", "", "a\0b", "x" * 3000]),
+        ([*shard, "files"], [*NO_TABLE, {}]),
+        (file, NO_TABLE),
+        ([*file, "bytes"], [*NO_NUMBER, -2, 0, 10**30]),
+        ([*shard, rng.choice(["tokens", "sentences", "documents"])], [*NO_NUMBER, -1, 3]),
+        (["format_version"], [0, 1, 999, "2", None, [2]]),
+    ]
+    roll = rng.random()
+    if roll < 0.5:
+        keys, values = rng.choice(changes)
+        value = rng.choice(values)
+        edit_json(manifest, keys, value)
+        what = f"{'.'.join(map(str, keys))} = {str(value)[:40]!r}"
+    elif roll < 0.65:
+        keys = rng.choice([["splits"], shard[:2], shard[:3], [*shard, "name"], file, ["dtype"]])
+        edit_json(manifest, keys, delete=True)
+        what = f"no {'.'.join(map(str, keys))}"
+    elif roll < 0.8:
+        what = damage_file(rng, manifest)
+    else:
+        what = _damage_arrays(rng, place, content, split)
+    overrides = [f"data.store={place}", f"run_dir={folder / 'run'}"]
+    return Case(what, ["pretrain.py", "--config", str(materials.config), *overrides])
+
+
+def _damage_arrays(rng: random.Random, place: Path, manifest: dict, split: str) -> str:
+    """Change a file of a store so that its size or its numbers make no sense."""
+    shard = manifest["splits"][split]["shards"][0]
+    part, what = rng.choice(
+        [
+            ("tokens", "ids beyond the vocabulary"),
+            ("sentence_ends", "ends that fall"),
+            ("sentence_ends", "ends beyond the tokens"),
+            ("document_ends", "ends that fall"),
+            ("document_ends", "ends beyond the tokens"),
+            ("tokens", "cut"),
+            ("document_ends", "longer"),
+            ("sentence_ends", "gone"),
+        ]
+    )
+    path = place / f"{shard['name']}.{part}"
+    values = np.fromfile(path, "<u2" if part == "tokens" else "<u8")
+    if what == "cut":
+        values = values[:-1]
+    elif what == "longer":
+        values = np.append(values, values[-1])
+    elif what == "ids beyond the vocabulary":
+        values[: len(values) // 2] = 60_000
+    elif what == "ends that fall":
+        values[:-1] = values[:-1][::-1].copy()
+    else:
+        values[-1] += 1000
+    path.unlink() if what == "gone" else values.tofile(path)
+    return f"{split} {part}: {what}"
+
+
+def checkpoint(rng: random.Random, folder: Path, materials: Materials) -> Case:
+    """A checkpoint that is damaged, or whole but senseless."""
+    run = copied(materials.run, folder)
+    (place,) = (run / "checkpoints").iterdir()
+    script = "pretrain.py"
+    roll = rng.random()
+    if roll < 0.25:
+        name = rng.choice(["model.safetensors", "optimizer.safetensors", "state.json"])
+        what = damage_file(rng, place / rng.choice([name, "manifest.json"]))
+        script = rng.choice(["pretrain.py", "export.py", "finetune.py"])
+    elif roll < 0.45:
+        what = _damage_state(rng, place / "state.json")
+        sign(place)
+    elif roll < 0.8:
+        name = rng.choice(["model.safetensors", "optimizer.safetensors"])
+        what = rng.choice([damage_header, damage_tensors])(rng, place / name)
+        sign(place)
+        if name == "model.safetensors":
+            script = rng.choice(["pretrain.py", "export.py", "finetune.py"])
+    else:
+        what, script = _damage_run(rng, run), rng.choice(["export.py", "finetune.py"])
+    return Case(f"{script} {what}", _on_run(script, run, folder, materials))
+
+
+def _on_run(script: str, run: Path, folder: Path, materials: Materials) -> list[str]:
+    if script == "export.py":
+        return [script, "--model", str(run), "--output", str(folder / "export")]
+    if script == "finetune.py":
+        out = f"run_dir={folder / 'out'}"
+        return [script, "--config", str(materials.task), f"model={run}", out]
+    return [script, "--config", str(materials.config), f"run_dir={run}"]
+
+
+def _damage_state(rng: random.Random, path: Path) -> str:
+    numbers = [*NO_NUMBER, -1, -(10**30), "8"]
+    changes = [
+        (["step"], numbers),
+        (["elapsed_minutes"], ["long", [1], {"a": 1}, None, float("nan"), -1.0, float("inf")]),
+        (["fingerprints"], [5, "text", [1], None]),
+        (["precision"], [5, [1], {"a": 1}, "fp7"]),
+        (["extra"], ["key"]),
+    ]
+    if rng.random() < 0.2:
+        key = rng.choice(["step", "fingerprints"])
+        edit_json(path, [key], delete=True)
+        return f"state.json: no {key}"
+    if rng.random() < 0.2:
+        return damage_file(rng, path)
+    keys, values = rng.choice(changes)
+    value = rng.choice(values)
+    edit_json(path, keys, value)
+    return f"state.json: {keys[0]} = {value!r}"
+
+
+def _damage_run(rng: random.Random, run: Path) -> str:
+    """Damage what lies beside the checkpoints of a run."""
+    if rng.random() < 0.5:
+        return damage_file(rng, run / "config.yaml", [junk, nothing, insert_junk])
+    return "tokenizer/" + _damage_tokenizer(rng, run / "tokenizer")
+
+
+def tokenizer(rng: random.Random, folder: Path, materials: Materials) -> Case:
+    """A tokenizer's folder that is damaged, or no tokenizer."""
+    place = copied(materials.run / "tokenizer", folder)
+    what = _damage_tokenizer(rng, place)
+    overrides = [f"tokenizer.path={place}", f"data.cache={folder / 'cache'}"]
+    return Case(what, ["prepare.py", "--config", str(materials.config), *overrides])
+
+
+def _damage_tokenizer(rng: random.Random, place: Path) -> str:
+    files = sorted(place.iterdir())
+    manifest = place / "tokenizer.manifest.json"
+    roll = rng.random()
+    if roll < 0.4:
+        path = rng.choice(files)
+        return damage_file(rng, path, [truncate, junk, nothing, insert_junk])
+    if roll < 0.7:
+        key, values = rng.choice(
+            [("kind", [*NO_TEXT, "bpe"]), ("fingerprint", [*NO_TEXT, "0" * 64])]
+        )
+        value = rng.choice(values)
+        edit_json(manifest, [key], value)
+        return f"manifest: {key} = {value!r}"
+    if roll < 0.85:
+        vocabulary = place / "vocab.json"
+        content = json.loads(vocabulary.read_text(encoding="utf-8"))
+        name = rng.choice(sorted(content))
+        content[name] = rng.choice([-1, 10**12, "one", None, 1.5, [1], content["a"]])
+        if name == "a":
+            content[name] = -1
+        vocabulary.write_text(json.dumps(content), encoding="utf-8")
+        return f"vocab.json: {name!r} = {content[name]!r}"
+    path = rng.choice([file for file in files if file.name != "tokenizer.manifest.json"])
+    path.unlink()
+    return f"no {path.name}"
+
+
+def finetuned(rng: random.Random, folder: Path, materials: Materials) -> Case:
+    """A fine-tuned model's folder, asked for predictions."""
+    place = copied(materials.finetuned / "checkpoints" / "best", folder)
+    card = place / "finetuned.json"
+    changes = [
+        (["task"], NO_TABLE),
+        (["task", "kind"], [5, "guessing", None]),
+        (["model"], NO_TABLE),
+        (["model", "layers"], [*NO_NUMBER[:3], 0, -1, 99]),
+        (["model", "hidden_size"], [*NO_NUMBER[:3], 63, 128]),
+        (["head"], NO_TABLE),
+        (["head", "pooling"], ["sum", 5]),
+        (["labels"], [5, None, [], ["one"], [1, 2, 3], "abc"]),
+        (["max_length"], [*NO_NUMBER, 0, -1, 10**9]),
+        (["settings"], [5, "text", [1]]),
+        (["stowaway"], [1]),
+    ]
+    roll = rng.random()
+    if roll < 0.5:
+        keys, values = rng.choice(changes)
+        value = rng.choice(values)
+        edit_json(card, keys, value)
+        what = f"{'.'.join(keys)} = {value!r}"
+    elif roll < 0.65:
+        what = damage_file(rng, card)
+    elif roll < 0.9:
+        what = rng.choice([damage_header, damage_tensors])(rng, place / "model.safetensors")
+    else:
+        what = "tokenizer/" + _damage_tokenizer(rng, place / "tokenizer")
+    texts = folder / "texts.txt"
+    texts.write_text("open the file and read\n", encoding="utf-8")
+    output = ["--output", str(folder / "out.csv")]
+    return Case(what, ["predict.py", "--model", str(place), "--input", str(texts), *output])
+
+
+def table(rng: random.Random, folder: Path, materials: Materials) -> Case:
+    """Labelled examples that cannot be read, or that no task fits."""
+    rows = topic_rows(rows=40)
+    lines = [json.dumps({"text": text, "label": label}) for text, label in rows]
+    broken = rng.randrange(len(lines))
+    whole = "\n".join(lines).encode()
+    files = {
+        "a missing column": ("train.csv", lambda: _csv(rows, ("text", "topic"))),
+        "no row": ("train.csv", lambda: _csv([], ("text", "label"))),
+        "nothing": ("train.csv", lambda: b""),
+        "a row too long": ("train.csv", lambda: _csv([*rows, ("a", "file", "b")])),
+        "a row too short": ("train.csv", lambda: _csv([*rows, ("a",)])),
+        "an empty text": ("train.csv", lambda: _csv([*rows, (" ", "file")])),
+        "an empty label": ("train.csv", lambda: _csv([*rows, ("a text", "")])),
+        "one class": ("train.csv", lambda: _csv([(t, "file") for t, _ in rows])),
+        "an open quote": ("train.csv", lambda: _csv(rows) + b'"open,file\n'),
+        "binary": ("train.csv", lambda: junk(rng, b"")),
+        "broken JSON": ("train.jsonl", lambda: _lines(lines, broken, lines[broken][:-3])),
+        "a list in JSON": ("train.jsonl", lambda: _lines(lines, broken, "[1, 2]")),
+        "a number in JSON": ("train.jsonl", lambda: _lines(lines, broken, "7")),
+        "JSON without the column": ("train.jsonl", lambda: whole.replace(b'"label"', b'"topic"')),
+        "JSON cut off": ("train.json", lambda: whole[:-5]),
+        "gzip cut off": ("train.csv.gz", lambda: gzip.compress(_csv(rows))[:-20]),
+        "xz cut off": ("train.csv.xz", lambda: lzma.compress(_csv(rows))[:-20]),
+        "xz that is none": ("train.csv.xz", lambda: _csv(rows)),
+        "gzip that is none": ("train.jsonl.gz", lambda: whole),
+        "an unknown kind": ("train.dat", lambda: _csv(rows)),
+        "a folder": ("train.csv", None),
+    }
+    what = rng.choice(sorted(files))
+    name, content = files[what]
+    path = folder / name
+    path.mkdir() if content is None else path.write_bytes(content())
+    overrides = [f"task.folder={folder}", f"task.train={name}", f"run_dir={folder / 'run'}"]
+    return Case(what, ["finetune.py", "--config", str(materials.task), *overrides])
+
+
+def _csv(rows: list[tuple], header: tuple[str, ...] = ("text", "label")) -> bytes:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        return write_csv(Path(folder) / "rows.csv", rows, header).read_bytes()
+
+
+def _lines(lines: list[str], number: int, instead: str) -> bytes:
+    return "\n".join([*lines[:number], instead, *lines[number + 1 :]]).encode()
+
+
+def text(rng: random.Random, folder: Path, materials: Materials) -> Case:
+    """A corpus that cannot be read."""
+    rows = [json.dumps({"text": f"Some words of document {n}."}) for n in range(200)]
+    whole, bad = "\n".join(rows).encode(), rng.randrange(200)
+    files = {
+        "broken JSON": ("a.jsonl", _lines(rows, bad, rows[bad][:-2])),
+        "no objects": ("a.jsonl", _lines(rows, bad, "[1]")),
+        "lists as texts": ("a.jsonl", _lines(rows, bad, '{"text": ["a"]}')),
+        "no column": ("a.jsonl", whole.replace(b'"text"', b'"body"')),
+        "half a surrogate pair": ("a.jsonl", _lines(rows, bad, '{"text": "\\ud83d"}')),
+        "not UTF-8": ("a.jsonl", insert_junk(rng, whole)),
+        "deep JSON": ("a.jsonl", _lines(rows, bad, "[" * 100_000)),
+        "nothing": ("a.jsonl", b""),
+        "blank lines": ("a.jsonl", b"\n \n" * 50),
+        "gzip cut off": ("a.jsonl.gz", gzip.compress(whole)[:-9]),
+        "xz cut off": ("a.jsonl.xz", lzma.compress(whole)[:-9]),
+        "zst that is none": ("a.jsonl.zst", whole),
+        "parquet that is none": ("a.parquet", whole),
+        "csv without the column": ("a.csv", b"body,id\na,1\nb,2\n"),
+        "csv with a row too long": ("a.csv", b"text,id\na,1\nb,2,3\n"),
+        "one document": ("a.jsonl", rows[0].encode()),
+    }
+    what = rng.choice(sorted(files))
+    name, content = files[what]
+    (folder / name).write_bytes(content)
+    kind = {"csv": "csv", "parquet": "parquet"}.get(name.rsplit(".", 1)[-1], "jsonl")
+    overrides = [
+        f"data.sources.0={{kind: {kind}, path: {folder / name}}}",
+        f"tokenizer.path={materials.run / 'tokenizer'}",
+        f"data.cache={folder / 'cache'}",
+    ]
+    return Case(what, ["prepare.py", "--config", str(materials.config), *overrides])
+
+
+KINDS: dict[str, tuple[Maker, int]] = {
+    "configuration": (config_file, 5),
+    "override": (override, 5),
+    "store": (store, 4),
+    "checkpoint": (checkpoint, 4),
+    "tokenizer": (tokenizer, 2),
+    "fine-tuned": (finetuned, 2),
+    "table": (table, 2),
+    "text": (text, 1),
+}
+"""maker, and its share of all cases"""

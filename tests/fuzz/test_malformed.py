@@ -1,0 +1,69 @@
+"""A handful of malformed inputs, one of each kind and some more, as the command makes them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from configs.loader import load_config
+from configs.schema import PretrainConfig
+from pretrain.data.prepare import prepare_store
+from tests.conftest import ROOT
+from tests.fuzz.cases import KINDS
+from tests.fuzz.malformed import Outcome, kinds
+from tests.fuzz.materials import Materials, write_paths
+
+
+@pytest.fixture
+def materials(tiny, prose, tiny_run, tiny_task, tiny_finetuned, tmp_path) -> Path:
+    """The folder of what is damaged: what other tests made, the run with a single checkpoint."""
+    run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    for old in sorted((run / "checkpoints").iterdir())[:-1]:
+        shutil.rmtree(old)
+    store = prepare_store(load_config(PretrainConfig, str(tiny)))
+    write_paths(tmp_path, Materials(tiny, prose, store, run, tiny_task, tiny_finetuned))
+    return tmp_path
+
+
+def test_each_kind_ends_in_one_line(materials):
+    command = [sys.executable, str(ROOT / "tests/fuzz/malformed.py"), "--count", "12"]
+    done = subprocess.run(
+        [*command, "--materials", str(materials)], capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "12 cases, 0 faults" in done.stdout
+    assert all(kind in done.stdout for kind in KINDS)
+
+
+def test_kinds_are_all_there_and_repeat_with_the_seed():
+    row = list(kinds(200, 0, None))
+    assert len(row) == 200 and set(row[: len(KINDS)]) == set(KINDS)
+    assert row == list(kinds(200, 0, None)) != list(kinds(200, 1, None))
+
+
+GOOD = "error: seed=-1 must lie between 0 and 2^32 - 1\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "errors", "left", "fault"),
+    [
+        (2, GOOD, [], None),
+        (2, "a note\n" + GOOD, [], None),
+        (0, GOOD, [], "exit code 0"),
+        (1, GOOD, [], "exit code 1"),
+        (-9, "", [], "exit code -9"),
+        (2, "Traceback (most recent call last):\n" + GOOD, [], "a traceback"),
+        (2, GOOD * 2, [], "2 lines of error"),
+        (2, GOOD + "and more\n", [], "1 lines of error"),
+        (2, "", [], "0 lines of error"),
+        (2, "error: no\n", [], "a line of 9"),
+        (2, GOOD, ["run/status"], "left behind: run/status"),
+    ],
+)
+def test_what_counts_as_a_fault(code, errors, left, fault):
+    found = Outcome(code, errors, 0.1, left).fault()
+    assert (found is None) if fault is None else found.startswith(fault)
