@@ -6,10 +6,10 @@ Full-size parameters are counted, not allocated; the engine takes a step with a 
 
 from __future__ import annotations
 
-import logging
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from pretrain.data.store import read_manifest
 from pretrain.doctor.projection import Data
 from pretrain.engine.assemble import make_vocabulary
 from pretrain.engine.engine import Engine
-from pretrain.engine.world import World
+from pretrain.engine.world import SINGLE_PROCESS, World
 from pretrain.model.pretraining import PretrainingModel, initialise
 from pretrain.optim.schedule import Plan
 
@@ -93,9 +93,7 @@ def deal(config: PretrainConfig, corpus: Corpus, ranks: int) -> Data:
     Plan.make(config.schedule, batches.steps_per_epoch, batches.tokens_per_epoch)
     size = sum(file.stat().st_size for file in corpus.folder.rglob("*") if file.is_file())
     lengths = batches.collate.index(0).lengths
-    return Data(
-        float(lengths.mean()), batches.tokens_per_epoch, batches.steps_per_epoch, size
-    )
+    return Data(float(lengths.mean()), batches.tokens_per_epoch, batches.steps_per_epoch, size)
 
 
 def check_shares(config: PretrainConfig, ranks: int) -> None:
@@ -126,12 +124,17 @@ def pretended_ranks(ranks: int) -> Iterator[World]:
 
     if dist.is_initialized():
         raise InputError("doctor.py is for a single process: start it with python")
-    logging.getLogger("torch.distributed").setLevel(logging.ERROR)
+    before = dict(os.environ)
+    # DeepSpeed looks for these even where the group is there; what it prints is no finding.
+    os.environ.update({**SINGLE_PROCESS, "DS_ACCELERATOR": "cpu"})
     dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=ranks)
     try:
-        yield World(0, ranks, torch.device("cpu"))
+        with redirect_stdout(sys.stderr):
+            yield World(0, ranks, torch.device("cpu"))
     finally:
         dist.destroy_process_group()
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def try_step(config: PretrainConfig, ranks: int, precision: str) -> None:
@@ -143,9 +146,7 @@ def try_step(config: PretrainConfig, ranks: int, precision: str) -> None:
     batch = random_batch(small, sequences=2)
     accumulation = config.batch.micro_batches(ranks) // ranks
     with pretended_ranks(ranks) as world:
-        model = PretrainingModel(
-            small.model, SMALL_VOCABULARY, 1, small.next_sentence_prediction
-        )
+        model = PretrainingModel(small.model, SMALL_VOCABULARY, 1, small.next_sentence_prediction)
         initialise(model, small.model, small.seed)
         engine = Engine(model, small, world, precision)
         engine.train()

@@ -10,6 +10,7 @@ feed-forward size, H heads, M predicted tokens, V vocabulary, N ranks.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, replace
 
 import torch
@@ -61,6 +62,7 @@ class MemoryModel:
         device: `cpu` or `cuda`.
         precision: `fp32` or `bf16`.
         framework: bytes that the process itself takes.
+        pad_id: RoBERTa's position table is longer by this and one.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class MemoryModel:
         device: str,
         precision: str,
         framework: float = 0.0,
+        pad_id: int = 1,
     ) -> None:
         self.config, self.vocabulary_size = config, vocabulary_size
         self.device, self.framework = device, framework
@@ -85,7 +88,7 @@ class MemoryModel:
         )
         with torch.device("meta"):
             self.model = PretrainingModel(
-                shape, vocabulary_size, 1, config.next_sentence_prediction
+                shape, vocabulary_size, pad_id, config.next_sentence_prediction
             )
         self.sizes = [parameter.numel() for parameter in self.model.parameters()]
         self.parameters = sum(self.sizes)
@@ -158,7 +161,7 @@ class MemoryModel:
         weights, share = 4.0 * self.parameters, 1 / ranks if zero_stage else 1.0
         parts = {"weights": weights, "optimizer moments": 2 * weights * share}
         if zero_stage:
-            parts["weights that the rank updates"] = weights * share
+            parts["fp32 weights to update"] = weights * share
         return {**parts, "framework": self.framework}
 
     def gradients(self, ranks: int, zero_stage: int) -> float:
@@ -222,13 +225,24 @@ class MemoryModel:
         """The moment that needs most."""
         return max(self.moments(ranks, zero_stage), key=lambda memory: memory.total)
 
+    def largest_parts(self, ranks: int, zero_stage: int) -> dict[str, float]:
+        """Each part at the moment when it is largest: not all of them are there at once."""
+        parts: dict[str, float] = {}
+        for memory in self.moments(ranks, zero_stage):
+            for name, size in memory.parts.items():
+                parts[name] = max(size, parts.get(name, 0.0))
+        return parts
+
+    def with_config(self, config: PretrainConfig) -> MemoryModel:
+        """The same model with other choices of batch and engine."""
+        other = copy(self)
+        other.config = config
+        return other
+
     def with_micro_sequences(self, number: int) -> MemoryModel:
         """The same with another micro-batch."""
-        other = object.__new__(MemoryModel)
-        other.__dict__.update(self.__dict__)
         batch = replace(self.config.batch, micro_sequences=number)
-        other.config = replace(self.config, batch=batch)
-        return other
+        return self.with_config(replace(self.config, batch=batch))
 
 
 def largest_fit(model: MemoryModel, ranks: int, zero_stage: int, memory: float) -> int | None:

@@ -9,7 +9,7 @@ import torch
 
 from configs.loader import load_config
 from configs.schema import PretrainConfig
-from pretrain.doctor.memory import MemoryModel, MicroBatchSize, largest_fit
+from pretrain.doctor.memory import MemoryModel, MicroBatchSize
 from pretrain.model.pretraining import PretrainingModel, initialise
 from tests.unit.pretrain.model.examples import VOCABULARY, random_batch
 
@@ -114,5 +114,4 @@ def test_the_allocators_peak_is_predicted(precision, checkpointing):
     moments = model_of.moments(ranks=1, zero_stage=0)[:2]
     names = ("activations", "bf16 copies of weights", "logits and heads", "loss in fp32")
     predicted = max(sum(m.parts.get(name, 0) for name in names) for m in moments)
-    print(precision, checkpointing, measured, predicted, predicted/measured)
     assert predicted == pytest.approx(measured, rel=0.1)
