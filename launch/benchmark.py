@@ -96,9 +96,7 @@ def allreduce(arguments: argparse.Namespace) -> None:
 def check_ranks(ranks: int) -> None:
     """Raise `InputError` where there is nobody to talk to."""
     if ranks < 2:
-        raise InputError(
-            f"an all-reduce over {ranks} rank measures nothing: give --ranks 2 or more"
-        )
+        raise InputError(f"--ranks {ranks}: nobody to talk to: give 2 or more")
 
 
 if __name__ == "__main__":

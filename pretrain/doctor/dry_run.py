@@ -116,6 +116,8 @@ def check_shares(config: PretrainConfig, ranks: int) -> None:
 def pretended_ranks(ranks: int) -> Iterator[World]:
     """Rank 0 of a process group of `ranks` whose collectives return at once and do nothing.
 
+    Once in a process: DeepSpeed keeps what it learns of a group.
+
     Raises:
         InputError: this process is in a real group.
     """
@@ -137,23 +139,23 @@ def pretended_ranks(ranks: int) -> Iterator[World]:
         os.environ.update(before)
 
 
-def try_step(config: PretrainConfig, ranks: int, precision: str) -> None:
-    """One optimizer step of rank 0 of `ranks`, through the real engine, with one narrow layer.
+def try_step(config: PretrainConfig, world: World, precision: str) -> None:
+    """One optimizer step of a rank in `pretended_ranks`, through the real engine, with one narrow
+    layer.
 
     Optimizer, ZeRO stage, buckets, compression, accumulation and objectives are the real ones.
     """
     small = shrunken(config)
     batch = random_batch(small, sequences=2)
-    accumulation = config.batch.micro_batches(ranks) // ranks
-    with pretended_ranks(ranks) as world:
-        model = PretrainingModel(small.model, SMALL_VOCABULARY, 1, small.next_sentence_prediction)
-        initialise(model, small.model, small.seed)
-        engine = Engine(model, small, world, precision)
-        engine.train()
-        for number in range(accumulation):
-            sums = engine(batch)
-            engine.backward(sums.mlm_loss_sum + sums.nsp_loss_sum, number == accumulation - 1)
-        engine.step(config.optimizer.learning_rate)
+    accumulation = config.batch.micro_batches(world.size) // world.size
+    model = PretrainingModel(small.model, SMALL_VOCABULARY, 1, small.next_sentence_prediction)
+    initialise(model, small.model, small.seed)
+    engine = Engine(model, small, world, precision)
+    engine.train()
+    for number in range(accumulation):
+        sums = engine(batch)
+        engine.backward(sums.mlm_loss_sum + sums.nsp_loss_sum, number == accumulation - 1)
+    engine.step(config.optimizer.learning_rate)
 
 
 def shrunken(config: PretrainConfig) -> PretrainConfig:

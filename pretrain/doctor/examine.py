@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from configs.errors import InputError
 from configs.schema import PretrainConfig
 from pretrain.data.prepare import Corpus, prepare
-from pretrain.doctor.dry_run import check_shares, deal, find_corpus, try_step
+from pretrain.doctor.dry_run import check_shares, deal, find_corpus, pretended_ranks, try_step
 from pretrain.doctor.environment import Row, check_environment
 from pretrain.doctor.gpus import DEFAULT_MFU, Device, find_gpu, this_machine
 from pretrain.doctor.memory import Memory, MemoryModel, largest_fit
@@ -150,7 +151,8 @@ def try_out(
     except InputError as error:
         rows.append(Row("batches", "fail", str(error)))
     try:
-        try_step(config, ranks, target.precision)
+        with pretended_ranks(ranks) as world:
+            try_step(config, world, target.precision)
         text = f"one taken as rank 0 of {ranks}, in one narrow layer"
         rows.append(Row("step", "ok", text))
     except InputError as error:
@@ -174,15 +176,15 @@ def memory_row(memory: MemoryModel, target: Target) -> Row:
 
 def cure_of_memory(memory: MemoryModel, target: Target, limit: float) -> str:
     """The smallest change that makes a rank fit into `limit` bytes."""
-    stage = memory.config.engine.zero_stage
-    if number := largest_fit(memory, target.ranks, stage, limit):
-        return f"set batch.micro_sequences={number}"
-    engine = replace(memory.config.engine, activation_checkpointing=True)
-    frugal = memory.with_config(replace(memory.config, engine=engine))
-    if number := largest_fit(frugal, target.ranks, stage, limit):
-        return f"set engine.activation_checkpointing=true batch.micro_sequences={number}"
-    if memory.config.optimizer.name != "lamb" and largest_fit(frugal, target.ranks, 2, limit):
-        return "set engine.zero_stage=2 engine.activation_checkpointing=true"
+    engine = memory.config.engine
+    stages = [engine.zero_stage] + [2] * (memory.config.optimizer.name != "lamb")
+    for stage, recomputes in product(stages, (engine.activation_checkpointing, True)):
+        choice = replace(engine, zero_stage=stage, activation_checkpointing=recomputes)
+        other = memory.with_config(replace(memory.config, engine=choice))
+        if number := largest_fit(other, target.ranks, stage, limit):
+            words = [f"engine.zero_stage={stage}"] * (stage != engine.zero_stage)
+            words += ["engine.activation_checkpointing=true"] * (choice != engine and recomputes)
+            return " ".join(["set", *words, f"batch.micro_sequences={number}"])
     return "choose a smaller model or a larger device"
 
 

@@ -75,9 +75,11 @@ def project(
     compute = flops / (ranks * device.peak * mfu)
     stage = config.engine.zero_stage
     traffic = Traffic.of(memory.sizes, config.collective, stage, micro_batches)
-    seconds = traffic.seconds(ring, ranks)
-    hidden = BACKWARD_SHARE * compute / micro_batches if config.collective.overlap else 0.0
-    exposed = max(0.0, seconds - hidden)
+    reducing, gathering = traffic.seconds(ring, ranks)
+    hidden = BACKWARD_SHARE * compute if config.collective.overlap else 0.0
+    if stage == 1:  # reduces with the last micro-batch only
+        hidden /= micro_batches
+    exposed = max(0.0, reducing - hidden) + gathering
     steps = total_steps(config, data)
     minutes = config.schedule.max_minutes
     hours = minutes / 60 if minutes else steps and steps * (compute + exposed) / 3600
@@ -88,7 +90,7 @@ def project(
         micro_batches,
         flops,
         compute,
-        seconds,
+        reducing + gathering,
         exposed,
         traffic.bytes_sent(ranks) / 1e6,
         steps,

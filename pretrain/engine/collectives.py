@@ -91,7 +91,7 @@ class Traffic:
     weight_bytes: int
     """updated weights, gathered from all ranks (ZeRO 1 and 2)"""
     messages: int
-    """in how many pieces"""
+    """pieces that gradients are cut into"""
 
     @classmethod
     def of(
@@ -112,16 +112,20 @@ class Traffic:
         return cls(
             elements * COMPRESSED_BYTES[config.compression] * reductions,
             4 * elements if zero_stage else 0,
-            pieces + (zero_stage > 0),
+            pieces,
         )
 
     def bytes_sent(self, ranks: int) -> float:
         """Bytes that each rank sends in a step."""
         return ring_share(ranks) * (self.gradient_bytes + self.weight_bytes / 2)
 
-    def seconds(self, ring: Ring, ranks: int) -> float:
-        """Time of a step's communication by the cost model; gathering is half a reduction."""
-        return ring.seconds(self.gradient_bytes + self.weight_bytes / 2, ranks, self.messages)
+    def seconds(self, ring: Ring, ranks: int) -> tuple[float, float]:
+        """Time of a step's communication by the cost model: to reduce gradients, to gather weights.
+
+        Gathering is the second half of a reduction.
+        """
+        reduced = ring.seconds(self.gradient_bytes, ranks, self.messages)
+        return reduced, ring.seconds(self.weight_bytes, ranks, self.weight_bytes > 0) / 2
 
 
 def bucket_elements(config: CollectiveConfig) -> int:
