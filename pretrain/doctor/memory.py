@@ -174,7 +174,9 @@ class MemoryModel:
         collective = self.config.collective
         limit, largest = bucket_elements(collective), max(self.sizes)
         if zero_stage:
-            return 4.0 * limit * (2 if collective.overlap else 1)
+            # A bucket is flattened once more to travel; if all fits one, that is at the very end.
+            flat = limit if limit < self.parameters else 0
+            return 4.0 * (limit * (2 if collective.overlap else 1) + flat)
         travelling = COMPRESSED_BYTES[collective.compression]
         flat = min(self.parameters, limit + largest)
         return flat * (4.0 + (travelling if travelling < 4 else 0))
@@ -186,7 +188,8 @@ class MemoryModel:
         accumulates = self.config.batch.micro_batches(ranks) > ranks
         held = self.held(ranks, zero_stage)
         kept = {"gradients": self.gradients(ranks, zero_stage) if accumulates else 0.0}
-        if zero_stage and accumulates:
+        if zero_stage == 2 and accumulates:
+            # Stage 1 makes its buckets with the last micro-batch's gradients only.
             kept["reduce buckets"] = self.buckets(zero_stage)
         checkpointing = self.config.engine.activation_checkpointing
         stream = 4 * size.tokens * self.config.model.hidden_size
