@@ -20,17 +20,15 @@ import torch.distributed as dist
 from configs.errors import InputError
 from configs.schema import PretrainConfig
 from pretrain.batch import MicroBatch
-from pretrain.data.batches import Batches
-from pretrain.data.collate import Collator
 from pretrain.data.prepare import Corpus, open_corpus
 from pretrain.data.source import source_identity
+from pretrain.data.stages import Stages
 from pretrain.data.store import read_manifest
-from pretrain.doctor.projection import Data
+from pretrain.doctor.projection import Data, Leg, leg_config
 from pretrain.engine.assemble import make_vocabulary
 from pretrain.engine.engine import Engine
 from pretrain.engine.world import SINGLE_PROCESS, World
 from pretrain.model.pretraining import PretrainingModel, initialise
-from pretrain.optim.schedule import Plan
 
 SMALL_VOCABULARY, HEAD_SIZE = 128, 8
 LARGEST_TO_HASH = 2 * 10**9
@@ -80,36 +78,37 @@ def _has_tokenizer(corpus: Corpus, config: PretrainConfig) -> bool:
 
 
 def deal(config: PretrainConfig, corpus: Corpus, ranks: int) -> Data:
-    """Deal the first and the last step of an epoch to all ranks, as training does.
+    """Deal the first and the last step of an epoch of every phase to all ranks, as training does.
 
     Raises:
         InputError: too little text, or too few samples for the ranks.
     """
-    batches = Batches(Collator(corpus.train, config, make_vocabulary(corpus.tokenizer)))
-    last = batches.steps_per_epoch - 1
-    for step in {0, last}:
-        for rank in range(ranks):
-            batches.step(step, rank, ranks)
-    Plan.make(config.schedule, batches.steps_per_epoch, batches.tokens_per_epoch)
+    stages = Stages(corpus.train, config, make_vocabulary(corpus.tokenizer))
+    legs = []
+    for stage, stretch in zip(stages.stages, stages.stretches):
+        for step in {stretch.first_step, stretch.first_step + stretch.steps_per_epoch - 1}:
+            for rank in range(ranks):
+                stage.step(step, rank, ranks)
+        lengths = stage.collate.index(0).lengths
+        legs.append(Leg(leg_config(config, stretch.phase), stretch, float(lengths.mean())))
     size = sum(file.stat().st_size for file in corpus.folder.rglob("*") if file.is_file())
-    lengths = batches.collate.index(0).lengths
-    return Data(float(lengths.mean()), batches.tokens_per_epoch, batches.steps_per_epoch, size)
+    return Data(legs, size)
 
 
-def check_shares(config: PretrainConfig, ranks: int) -> None:
+def check_shares(data: Data, ranks: int) -> None:
     """Raise `InputError` where a step holds too few sequences, without any corpus.
 
     A step holds at least `batch.sequences` samples, and about as many where they are full.
     """
-    parts = config.batch.micro_batches(ranks)
-    if config.batch.sequences < parts:
-        raise InputError(
-            f"batch.sequences={config.batch.sequences} on {ranks} ranks: a step of full sequences "
-            f"has too few for {parts} micro-batches: set batch.sequences={parts} or more, or use "
-            "fewer ranks"
-        )
-    if config.schedule.max_steps is not None:
-        Plan.make(config.schedule, 1, 1)
+    for leg in data.legs:
+        batch = leg.config.batch
+        parts = batch.micro_batches(ranks)
+        if batch.sequences < parts:
+            raise InputError(
+                f"batch.sequences={batch.sequences} on {ranks} ranks: a step of full sequences has "
+                f"too few for {parts} micro-batches: set batch.sequences={parts} or more, or use "
+                "fewer ranks"
+            )
 
 
 @contextmanager

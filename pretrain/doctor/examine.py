@@ -13,9 +13,9 @@ from configs.schema import PretrainConfig
 from pretrain.data.prepare import Corpus, prepare
 from pretrain.doctor.dry_run import check_shares, deal, find_corpus, pretended_ranks, try_step
 from pretrain.doctor.environment import Row, check_environment
-from pretrain.doctor.gpus import DEFAULT_MFU, Device, find_gpu, this_machine
+from pretrain.doctor.gpus import DEFAULT_MFU, Target, find_gpu, this_machine
 from pretrain.doctor.memory import Memory, MemoryModel, largest_fit
-from pretrain.doctor.projection import Data, Projection, disk_bytes, project
+from pretrain.doctor.projection import Data, Projection, disk_bytes, duration_of, project
 from pretrain.engine.collectives import Ring
 from pretrain.engine.engine import resolve_precision
 from pretrain.engine.world import World
@@ -31,23 +31,6 @@ LARGE_SHARE = 0.3
 
 
 @dataclass(frozen=True)
-class Target:
-    """What a run will use."""
-
-    device: Device
-    ranks: int
-    ranks_per_node: int
-    precision: str
-    ring: Ring
-    measured_ring: bool
-    mfu: float
-
-    @property
-    def nodes(self) -> int:
-        return -(-self.ranks // self.ranks_per_node)
-
-
-@dataclass(frozen=True)
 class Findings:
     """What there is to report."""
 
@@ -58,7 +41,11 @@ class Findings:
     """bytes by ZeRO stage and part, each at its largest"""
     peaks: dict[int, Memory]
     """by ZeRO stage"""
-    projection: Projection
+    projections: list[Projection]
+    """of each phase"""
+    steps: float | None
+    hours: float | None
+    """None where a corpus that is not there would tell"""
     disk: int
     rows: list[Row]
 
@@ -66,6 +53,11 @@ class Findings:
     def works(self) -> bool:
         """Whether nothing speaks against starting."""
         return all(row.state != "fail" for row in self.rows)
+
+    @property
+    def last(self) -> Projection:
+        """The steps of the last phase."""
+        return self.projections[-1]
 
 
 def target_gpus(
@@ -105,15 +97,46 @@ def examine(config: PretrainConfig, target: Target, makes_corpus: bool = False) 
         target.device.framework,
         corpus.tokenizer.special.pad if corpus else 1,
     )
-    data, more = try_out(config, target, corpus)
+    config, memory, chosen = with_micro_batch(config, memory, target)
+    data, steps, dealt = try_data(config, target, corpus)
+    legs = [memory.with_config(leg.config) for leg in data.legs]
+    largest = max(legs, key=lambda leg: leg.peak(target.ranks, config.engine.zero_stage).total)
+    projections = [project(leg, memory, target) for leg in data.legs]
+    steps, hours = duration_of(projections, steps, config.schedule.max_minutes)
+    disk = disk_bytes(config, memory.parameters, data, steps)
+    rows += [*chosen, *dealt, step_row(config, target), memory_row(largest, target)]
+    rows += [row for p, leg in zip(projections, data.legs) for row in advice(leg.config, target, p)]
+    if hours is None:
+        text = "schedule.max_epochs has no length without a corpus: hours are unknown"
+        rows.append(Row("schedule", "warn", text))
     stages = (0,) if config.optimizer.name == "lamb" else (0, 1, 2)
-    parts = {stage: memory.largest_parts(target.ranks, stage) for stage in stages}
-    peaks = {stage: memory.peak(target.ranks, stage) for stage in stages}
-    projection = project(config, memory, target.device, target.ring, target.ranks, target.mfu, data)
-    disk = disk_bytes(config, memory.parameters, data)
-    rows += [*more, memory_row(memory, target), *advice(config, target, projection)]
-    rows = [*check_environment(Path(config.run_dir), disk), *rows]
-    return Findings(config, target, memory.parameters, parts, peaks, projection, disk, rows)
+    return Findings(
+        config,
+        target,
+        memory.parameters,
+        {stage: largest.largest_parts(target.ranks, stage) for stage in stages},
+        {stage: largest.peak(target.ranks, stage) for stage in stages},
+        projections,
+        steps,
+        hours,
+        disk,
+        [*check_environment(Path(config.run_dir), disk), *dict.fromkeys(rows)],
+    )
+
+
+def with_micro_batch(
+    config: PretrainConfig, memory: MemoryModel, target: Target
+) -> tuple[PretrainConfig, MemoryModel, list[Row]]:
+    """The same with a number in place of `batch.micro_sequences=auto`, and a row that says so."""
+    if config.batch.micro_sequences != "auto":
+        return config, memory, []
+    most = max(1, config.batch.sequences // target.ranks)
+    model = memory.with_micro_sequences(1 << (most.bit_length() - 1))
+    limit, stage = USABLE * target.device.memory, config.engine.zero_stage
+    number = largest_fit(model, target.ranks, stage, limit) or 1
+    model = model.with_micro_sequences(number)
+    text = f"batch.micro_sequences=auto: {number} should fit"
+    return model.config, model, [Row("micro-batch", "ok", text)]
 
 
 def look_for_corpus(config: PretrainConfig, makes: bool) -> tuple[Corpus | None, list[Row]]:
@@ -137,29 +160,32 @@ def vocabulary_size(config: PretrainConfig) -> int:
     return config.tokenizer.vocabulary_size
 
 
-def try_out(
+def try_data(
     config: PretrainConfig, target: Target, corpus: Corpus | None
-) -> tuple[Data, list[Row]]:
-    """Deal batches to all ranks and take a step; what the corpus tells, and a row for each."""
-    data, rows, ranks = Data(), [], target.ranks
+) -> tuple[Data, int | None, list[Row]]:
+    """What the data tells, the steps of the run, and what speaks against dealing it."""
+    data, steps = Data.without_corpus(config), None
     try:
         if corpus:
-            data = deal(config, corpus, ranks)
+            data = deal(config, corpus, target.ranks)
         else:
-            check_shares(config, ranks)
-        rows.append(Row("batches", "ok", "a step holds enough samples for all ranks"))
+            check_shares(data, target.ranks)
+        steps = data.total_steps(config)
     except InputError as error:
-        rows.append(Row("batches", "fail", str(error)))
+        return data, steps, [Row("batches", "fail", str(error))]
+    return data, steps, [Row("batches", "ok", "a step holds enough samples for all ranks")]
+
+
+def step_row(config: PretrainConfig, target: Target) -> Row:
+    """Whether an optimizer step can be taken."""
     try:
-        with pretended_ranks(ranks) as world:
+        with pretended_ranks(target.ranks) as world:
             try_step(config, world, target.precision)
-        text = f"one taken as rank 0 of {ranks}, in one narrow layer"
-        rows.append(Row("step", "ok", text))
     except InputError as error:
-        rows.append(Row("step", "fail", str(error)))
+        return Row("step", "fail", str(error))
     except Exception as error:  # whatever DeepSpeed has against the configuration
-        rows.append(Row("step", "fail", f"{type(error).__name__}: {' '.join(str(error).split())}"))
-    return data, rows
+        return Row("step", "fail", f"{type(error).__name__}: {' '.join(str(error).split())}")
+    return Row("step", "ok", f"one taken as rank 0 of {target.ranks}, in one narrow layer")
 
 
 def memory_row(memory: MemoryModel, target: Target) -> Row:
@@ -200,7 +226,4 @@ def advice(config: PretrainConfig, target: Target, found: Projection) -> list[Ro
     if share > LARGE_SHARE:
         cure = "more batch.sequences, collective.overlap=true with engine.zero_stage=1, fewer ranks"
         rows.append(Row("all-reduce", "warn", f"{share:.0%} of the step; what helps: {cure}"))
-    if found.steps is None:
-        text = "schedule.max_epochs has no length without a corpus: hours are unknown"
-        rows.append(Row("schedule", "warn", text))
     return rows

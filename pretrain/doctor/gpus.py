@@ -103,3 +103,20 @@ def this_machine(peak: float, ranks: int) -> Device:
     name = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
     # gloo over the loopback interface: of the order measured on a small machine.
     return Device(name, memory, peak, GIGA, GIGA, "cpu", PROCESS_BYTES)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a run will use."""
+
+    device: Device
+    ranks: int
+    ranks_per_node: int
+    precision: str
+    ring: Ring
+    measured_ring: bool
+    mfu: float
+
+    @property
+    def nodes(self) -> int:
+        return -(-self.ranks // self.ranks_per_node)

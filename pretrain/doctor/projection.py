@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from configs.schema import PretrainConfig
-from pretrain.doctor.gpus import Device
+from configs.schema import PhaseConfig, PretrainConfig
+from pretrain.data.stages import batch_of, phases_of
+from pretrain.doctor.gpus import Target
 from pretrain.doctor.memory import MemoryModel
-from pretrain.engine.collectives import Ring, Traffic
+from pretrain.engine.collectives import Traffic
 from pretrain.model.flops import flops_per_step
+from pretrain.optim.schedule import Plan, Stretch
 
 BACKWARD_SHARE = 2 / 3
 """of a micro-batch's arithmetic: what a reduction can overlap with"""
@@ -19,83 +21,133 @@ WEIGHTS_AND_MOMENTS = 3 * 4
 
 
 @dataclass(frozen=True)
-class Data:
-    """What the corpus tells, or None where there is none yet."""
+class Leg:
+    """A part of the run in which all steps are alike: a phase."""
 
+    config: PretrainConfig
+    """with the phase's batch and length, and no phases"""
+    stretch: Stretch
     mean_length: float | None = None
-    """tokens of a sample"""
-    tokens_per_epoch: int | None = None
-    steps_per_epoch: int | None = None
+    """tokens of a sample; None: not known, all full"""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What the corpus tells, or the phases alone where there is none yet."""
+
+    legs: list[Leg]
     store_bytes: int | None = None
+    """None: there is no corpus"""
+
+    @classmethod
+    def without_corpus(cls, config: PretrainConfig) -> Data:
+        """As if all samples were full, and an epoch a step."""
+        legs, first, tokens = [], 0, 0
+        for number, phase in enumerate(phases_of(config)):
+            leg = leg_config(config, phase)
+            if number:
+                before = legs[-1].stretch
+                length = (phase.from_tokens or 0) - tokens
+                steps = phase.from_steps or first + round(length / before.tokens_per_epoch)
+                tokens += (steps - first) * before.tokens_per_epoch
+                first = steps
+            step = leg.batch.sequences * leg.max_length
+            legs.append(Leg(leg, Stretch(first, 1, step, phase)))
+        return cls(legs)
+
+    @property
+    def stretches(self) -> list[Stretch]:
+        return [leg.stretch for leg in self.legs]
+
+    def total_steps(self, config: PretrainConfig) -> int | None:
+        """Optimizer steps of the run; None where the clock or a corpus that is not there decides.
+
+        Raises:
+            InputError: warm-up or phases do not fit into the run.
+        """
+        if config.schedule.max_epochs is not None and self.store_bytes is None:
+            return None
+        return Plan.make(config.schedule, self.stretches).total_steps
+
+
+def leg_config(config: PretrainConfig, phase: PhaseConfig) -> PretrainConfig:
+    """The configuration as it is in one phase."""
+    length = phase.max_length or config.max_length
+    return replace(config, batch=batch_of(config, phase), max_length=length, phases=[])
 
 
 @dataclass(frozen=True)
 class Projection:
-    """A run as it will be."""
+    """The steps of one phase as they will be."""
 
-    tokens_per_step: int
+    first_step: int
+    sequences: int
+    max_length: int
     micro_batches_per_rank: int
-    flops_per_step: float
+    flops: float
     compute_seconds: float
     allreduce_seconds: float
     exposed_seconds: float
     """of the all-reduce: what no computation hides"""
     megabytes_sent: float
-    """per rank and step"""
-    steps: float | None
-    hours: float | None
+    """per rank"""
 
     @property
-    def step_seconds(self) -> float:
+    def tokens(self) -> int:
+        return self.sequences * self.max_length
+
+    @property
+    def seconds(self) -> float:
         return self.compute_seconds + self.exposed_seconds
 
     @property
     def tokens_per_second(self) -> float:
-        return self.tokens_per_step / self.step_seconds
+        return self.tokens / self.seconds
 
     @property
     def allreduce_share(self) -> float:
         """Share of the step in which ranks do nothing but communicate."""
-        return self.exposed_seconds / self.step_seconds
+        return self.exposed_seconds / self.seconds
 
 
-def project(
-    config: PretrainConfig,
-    memory: MemoryModel,
-    device: Device,
-    ring: Ring,
-    ranks: int,
-    mfu: float,
-    data: Data,
-) -> Projection:
-    """The run of `config` on `ranks` devices that reach `mfu` of their peak."""
-    tokens = config.batch.sequences * config.max_length
+def project(leg: Leg, memory: MemoryModel, target: Target) -> Projection:
+    """A step of `leg` on the target's ranks."""
+    config, ranks = leg.config, target.ranks
     micro_batches = config.batch.micro_batches(ranks) // ranks
-    flops = step_flops(config, memory.vocabulary_size, data.mean_length)
-    compute = flops / (ranks * device.peak * mfu)
+    flops = step_flops(config, memory.vocabulary_size, leg.mean_length)
+    compute = flops / (ranks * target.device.peak * target.mfu)
     stage = config.engine.zero_stage
     traffic = Traffic.of(memory.sizes, config.collective, stage, micro_batches)
-    reducing, gathering = traffic.seconds(ring, ranks)
+    reducing, gathering = traffic.seconds(target.ring, ranks)
     hidden = BACKWARD_SHARE * compute if config.collective.overlap else 0.0
     if stage == 1:  # reduces with the last micro-batch only
         hidden /= micro_batches
-    exposed = max(0.0, reducing - hidden) + gathering
-    steps = total_steps(config, data)
-    minutes = config.schedule.max_minutes
-    hours = minutes / 60 if minutes else steps and steps * (compute + exposed) / 3600
-    if minutes:
-        steps = 60 * minutes / (compute + exposed)
     return Projection(
-        tokens,
+        leg.stretch.first_step,
+        config.batch.sequences,
+        config.max_length,
         micro_batches,
         flops,
         compute,
         reducing + gathering,
-        exposed,
+        max(0.0, reducing - hidden) + gathering,
         traffic.bytes_sent(ranks) / 1e6,
-        steps,
-        hours,
     )
+
+
+def duration_of(
+    projections: list[Projection], total_steps: int | None, minutes: float | None
+) -> tuple[float | None, float | None]:
+    """(steps, hours) of the run; None where neither steps nor `minutes` are known."""
+    if total_steps is None and minutes is None:
+        return None, None
+    left = float("inf") if minutes is None else 60 * minutes
+    steps = seconds = 0.0
+    ends = [p.first_step for p in projections[1:]] + [total_steps or float("inf")]
+    for projection, end in zip(projections, ends):
+        taken = min(end - projection.first_step, (left - seconds) / projection.seconds)
+        steps, seconds = steps + taken, seconds + taken * projection.seconds
+    return steps, seconds / 3600
 
 
 def step_flops(config: PretrainConfig, vocabulary_size: int, mean_length: float | None) -> float:
@@ -111,25 +163,15 @@ def step_flops(config: PretrainConfig, vocabulary_size: int, mean_length: float 
     return sequences * (one + head * predicted)
 
 
-def total_steps(config: PretrainConfig, data: Data) -> float | None:
-    """Optimizer steps of the run; None where the corpus must tell and there is none."""
-    schedule = config.schedule
-    if schedule.max_steps is not None:
-        return schedule.max_steps
-    if schedule.max_tokens is not None:
-        return schedule.max_tokens / (config.batch.sequences * config.max_length)
-    if schedule.max_epochs is not None and data.steps_per_epoch:
-        return schedule.max_epochs * data.steps_per_epoch
-    return None
-
-
 def checkpoint_bytes(parameters: int) -> int:
     """One checkpoint: weights and both moments."""
     return WEIGHTS_AND_MOMENTS * parameters
 
 
-def disk_bytes(config: PretrainConfig, parameters: int, data: Data) -> int:
-    """What the run needs: `keep` checkpoints, one more while it is written, the export, the
-    store."""
-    kept = (config.checkpoint.keep + 1) * checkpoint_bytes(parameters)
-    return kept + 4 * parameters + (data.store_bytes or 0)
+def disk_bytes(
+    config: PretrainConfig, parameters: int, data: Data, steps: float | None = None
+) -> int:
+    """What the run needs: checkpoints, one more while it is written, the export, the store."""
+    spacing = config.checkpoint.keep_every_steps
+    kept = config.checkpoint.keep + 1 + (int(steps / spacing) if spacing and steps else 0)
+    return kept * checkpoint_bytes(parameters) + 4 * parameters + (data.store_bytes or 0)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from configs.loader import dump_config
-from pretrain.doctor.examine import Findings, Target
-from pretrain.doctor.projection import checkpoint_bytes
+from pretrain.doctor.examine import Findings
+from pretrain.doctor.gpus import Target
+from pretrain.doctor.projection import Projection, checkpoint_bytes
 from pretrain.engine.log import duration
 
 GIGA = 10**9
@@ -20,21 +21,18 @@ def as_text(found: Findings, cost_per_gpu_hour: float | None) -> str:
 
 
 def summary(found: Findings, cost_per_gpu_hour: float | None) -> dict[str, str]:
-    """A line for each question."""
-    config, target, run = found.config, found.target, found.projection
+    """A line for each question; speed and traffic are those of the last phase."""
+    config, target, run = found.config, found.target, found.last
     shape = config.model
-    held = config.batch.sequences / config.batch.micro_batches(target.ranks)
     saved = checkpoint_bytes(found.parameters)
     return {
         "target": describe_target(target, config.engine.zero_stage),
         "model": f"{shape.architecture} {shape.layers} x {shape.hidden_size}, "
         f"{found.parameters:,} parameters",
-        "batch": f"{config.batch.sequences:,} x {config.max_length} = {run.tokens_per_step:,} "
-        f"tokens a step; on each rank {run.micro_batches_per_rank} x {held:.1f} x "
-        f"{config.max_length}",
+        "batch": "; ".join(describe_batch(p, target.ranks) for p in found.projections),
         "speed": f"{run.tokens_per_second:,.0f} tokens/s at an MFU of {target.mfu:.0%} of "
         f"{target.device.peak / 1e12:,.3g} TFLOP/s",
-        "step": f"{run.step_seconds:.3f} s: {run.compute_seconds:.3f} s arithmetic, "
+        "step": f"{run.seconds:.3f} s: {run.compute_seconds:.3f} s arithmetic, "
         f"{run.allreduce_seconds:.3f} s all-reduce of which {run.exposed_seconds:.3f} s are waited "
         f"for ({run.allreduce_share:.1%} of the step)",
         "traffic": f"{run.megabytes_sent:,.1f} MB sent per rank and step; {describe_ring(target)}",
@@ -42,6 +40,16 @@ def summary(found: Findings, cost_per_gpu_hour: float | None) -> dict[str, str]:
         "disk": f"{saved / GIGA:.2f} GB a checkpoint, {config.checkpoint.keep} kept; "
         f"{found.disk / GIGA:.1f} GB for the run",
     }
+
+
+def describe_batch(run: Projection, ranks: int) -> str:
+    """The steps of a phase, and a rank's part of them."""
+    held = run.sequences / (run.micro_batches_per_rank * ranks)
+    begins = f"from step {run.first_step:,} " if run.first_step else ""
+    return (
+        f"{begins}{run.sequences:,} x {run.max_length} = {run.tokens:,} tokens a step; on each "
+        f"rank {run.micro_batches_per_rank} x {held:.1f} x {run.max_length}"
+    )
 
 
 def describe_target(target: Target, zero_stage: int) -> str:
@@ -63,17 +71,14 @@ def describe_ring(target: Target) -> str:
 
 def describe_duration(found: Findings, cost_per_gpu_hour: float | None) -> str:
     """Steps, hours, GPU-hours and their price."""
-    run = found.projection
-    if run.hours is None:
+    if found.hours is None:
         return "unknown before the corpus is there"
-    spent = run.hours * found.target.ranks
+    spent = found.hours * found.target.ranks
     unit = "GPU-hours" if found.target.device.kind == "cuda" else "rank-hours"
-    cost = ""
+    cost, hours = "", duration(3600 * found.hours)
     if cost_per_gpu_hour is not None:
         cost = f", {spent * cost_per_gpu_hour:,.0f} at {cost_per_gpu_hour:g} each"
-    return (
-        f"{run.steps:,.0f} steps, {duration(3600 * run.hours)} h:mm:ss, {spent:,.1f} {unit}{cost}"
-    )
+    return f"{found.steps:,.0f} steps, {hours} h:mm:ss, {spent:,.1f} {unit}{cost}"
 
 
 def memory_table(found: Findings) -> str:
@@ -102,8 +107,8 @@ def verdict(found: Findings) -> str:
 
 def as_json(found: Findings, cost_per_gpu_hour: float | None) -> dict:
     """The same for programs; sizes in bytes, times in seconds unless the name says otherwise."""
-    run, target = found.projection, found.target
-    spent = None if run.hours is None else run.hours * target.ranks
+    target = found.target
+    spent = None if found.hours is None else found.hours * target.ranks
     has_cost = spent is not None and cost_per_gpu_hour is not None
     return {
         "config": dump_config(found.config),
@@ -113,14 +118,19 @@ def as_json(found: Findings, cost_per_gpu_hour: float | None) -> dict:
             f"zero_{stage}": {"parts": parts, "peak": peak.total, "moment": peak.moment}
             for (stage, parts), peak in zip(found.parts.items(), found.peaks.values())
         },
-        "projection": {
-            **asdict(run),
-            "step_seconds": run.step_seconds,
-            "tokens_per_second": run.tokens_per_second,
-            "allreduce_share": run.allreduce_share,
-            "gpu_hours": spent,
-            "cost": spent * cost_per_gpu_hour if has_cost else None,
-        },
+        "phases": [
+            {
+                **asdict(run),
+                "seconds": run.seconds,
+                "tokens_per_second": run.tokens_per_second,
+                "allreduce_share": run.allreduce_share,
+            }
+            for run in found.projections
+        ],
+        "steps": found.steps,
+        "hours": found.hours,
+        "gpu_hours": spent,
+        "cost": spent * cost_per_gpu_hour if has_cost else None,
         "checkpoint_bytes": checkpoint_bytes(found.parameters),
         "disk_bytes": found.disk,
         "checks": [asdict(row) for row in found.rows],

@@ -11,7 +11,7 @@ from configs.loader import load_config
 from configs.schema import PretrainConfig
 from pretrain.data.prepare import prepare
 from pretrain.doctor.dry_run import check_shares, deal, find_corpus, shrunken
-from pretrain.doctor.examine import advice, memory_row, target_gpus
+from pretrain.doctor.examine import advice, memory_row, target_gpus, with_micro_batch
 from pretrain.doctor.memory import MemoryModel
 from pretrain.doctor.projection import Data, project
 from tests.distributed.ranks import on_ranks
@@ -63,17 +63,27 @@ def test_zero_stages_split_what_they_promise():
 
 def test_bad_use_of_ranks_is_worth_a_word():
     config = base("batch.sequences=64")
-    target = target_gpus(config, "l4", 64, 8, None, None)
-    found = project(config, model_of(config), target.device, target.ring, 64, 0.5, Data())
+    target = target_gpus(config, "l4", 64, 8, None, 0.5)
+    (leg,) = Data.without_corpus(config).legs
+    found = project(leg, model_of(config), target)
     assert {row.name for row in advice(config, target, found)} == {"micro-batches", "all-reduce"}
 
 
+def test_an_automatic_micro_batch_is_estimated():
+    config = base("batch.micro_sequences=auto")
+    target = target_gpus(config, "l4", 64, 8, None, None)
+    chosen, memory, (row,) = with_micro_batch(config, model_of(config), target)
+    assert chosen.batch.micro_sequences == 64 and row.state == "ok"
+    assert memory_row(memory, target).state == "ok"
+
+
 def test_too_few_sequences_for_the_ranks_are_found_without_a_corpus():
-    check_shares(base(), 64)
+    check_shares(Data.without_corpus(base()), 64)
     with pytest.raises(InputError, match=r"set batch\.sequences=64"):
-        check_shares(base("batch.sequences=48"), 64)
+        check_shares(Data.without_corpus(base("batch.sequences=48")), 64)
+    short = base("schedule.max_steps=100")
     with pytest.raises(InputError, match=r"schedule\.warmup_steps=24000"):
-        check_shares(base("schedule.max_steps=100"), 8)
+        Data.without_corpus(short).total_steps(short)
 
 
 def test_a_corpus_is_found_but_never_made(tiny, tmp_path):
@@ -86,7 +96,8 @@ def test_a_corpus_is_found_but_never_made(tiny, tmp_path):
     other = replace(config.tokenizer, vocabulary_size=513)
     assert find_corpus(replace(config, tokenizer=other)) is None
     data = deal(config, found, ranks=4)
-    assert data.tokens_per_epoch > 1000 and 0 < data.mean_length <= config.max_length
+    (leg,) = data.legs
+    assert leg.stretch.tokens_per_epoch > 1000 and 0 < leg.mean_length <= config.max_length
     with pytest.raises(InputError, match="too few for 64 micro-batches"):
         deal(config, found, ranks=64)
 
