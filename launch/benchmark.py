@@ -71,19 +71,19 @@ def allreduce(arguments: argparse.Namespace) -> None:
     """Measure, print and write; starts ranks of its own where no launcher has."""
     sizes = sorted({parse_size(text) for text in arguments.sizes})
 
-    from pretrain.engine import world as worlds
     from pretrain.engine.ranks import is_rank, run_as_ranks
 
     if not is_rank():
         check_ranks(arguments.ranks or 2)
         sys.exit(run_as_ranks(arguments.ranks or 2))
+
+    from pretrain.engine import world as worlds
+    from pretrain.engine.collectives import Benchmark
+
     world = worlds.start(arguments.algorithm)
     if arguments.ranks not in (None, world.size):
         raise InputError(f"--ranks {arguments.ranks}, but the launcher started {world.size}")
     check_ranks(world.size)
-
-    from pretrain.engine.collectives import Benchmark
-
     result = Benchmark.run(world, sizes, arguments.seconds)
     if world.is_main:
         print(result.table(), flush=True)

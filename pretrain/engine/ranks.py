@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
-
-from pretrain.engine.world import free_port
 
 
 def is_rank() -> bool:
@@ -46,3 +45,10 @@ def _environment(rank: int, number: int, port: str) -> dict[str, str]:
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": port,
     }
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

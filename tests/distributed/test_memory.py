@@ -10,10 +10,6 @@ pytestmark = pytest.mark.distributed
 VARIANTS = {
     "stage 1": ["engine.zero_stage=1", "collective.bucket_megabytes=20"],
     "stage 2": ["engine.zero_stage=2"],
-    "stage 2, overlap": [
-        *("engine.zero_stage=2", "collective.overlap=true"),
-        "collective.bucket_megabytes=20",
-    ],
     "bf16, stage 2": ["engine.precision=bf16", "engine.zero_stage=2"],
     "checkpointing": ["engine.activation_checkpointing=true"],
     "stage 0, dropout": ["model.dropout=0.1", "model.attention_dropout=0.1"],

@@ -24,11 +24,19 @@ def test_doctor_reports_in_words_and_in_json(launch, tiny, tmp_path):
     assert found["cost"] == 2 * found["gpu_hours"]
 
 
-def test_doctor_says_what_cannot_work(launch, tiny):
-    done = launch("doctor.py", "--config", tiny, "--gpus", "64", "--gpu", "h100")
-    assert done.returncode == 2, done.stderr
-    assert "verdict: this cannot work: batches" in done.stdout
-    assert "too few for 64 micro-batches" in done.stdout
+def test_doctor_says_what_cannot_work(monkeypatch, capsys, tiny, tmp_path):
+    from pretrain.doctor import examine
+
+    taken = examine.Row("step", "ok", "not here: a pretended group would stay with this process")
+    monkeypatch.setattr(examine, "step_row", lambda config, target: taken)
+    target = ["--gpus", "64", "--gpu", "h100", "--mfu", "0.4", f"run_dir={tmp_path}"]
+    monkeypatch.setattr("sys.argv", ["doctor.py", "--config", str(tiny), *target])
+    with pytest.raises(SystemExit) as exit_code:
+        doctor.main()
+    assert exit_code.value.code == 2
+    printed = capsys.readouterr().out
+    assert "verdict: this cannot work: batches" in printed
+    assert "too few for 64 micro-batches" in printed
 
 
 @pytest.mark.distributed
