@@ -8,6 +8,7 @@ from typing import Literal, Optional
 from configs.checks import require, require_fraction
 from configs.schema import (
     BatchConfig,
+    CollectiveConfig,
     EngineConfig,
     OptimizerConfig,
     SafetyConfig,
@@ -243,6 +244,7 @@ class FinetuneConfig:
         default_factory=lambda: ScheduleConfig(max_epochs=3, warmup_fraction=0.1)
     )
     engine: EngineConfig = field(default_factory=EngineConfig)
+    collective: CollectiveConfig = field(default_factory=CollectiveConfig)
     safety: SafetyConfig = field(default_factory=SafetyConfig)
 
     def __post_init__(self) -> None:
@@ -271,5 +273,6 @@ class FinetuneConfig:
             or (self.task.kind in ("classification", "tagging") and self.head.loss != "focal"),
             "head.label_smoothing is for classification and tagging with head.loss=cross-entropy",
         )
+        self.collective.check_stage(self.engine.zero_stage)
         empty = [name for name, values in self.grid.items() if not values]
         require(not empty, f"grid.{', '.join(empty)} has no values: name some or leave it out")

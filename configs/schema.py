@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Optional
 
 from configs.checks import require, require_fraction
+from configs.collective_schema import CollectiveConfig
 from configs.corpus_schema import DataConfig, MaskingConfig, SourceConfig, TokenizerConfig
 from configs.model_schema import EmbeddingsConfig, ModelConfig
 from configs.training_schema import (
@@ -28,6 +29,7 @@ __all__ = [
     "LIMITS",
     "BatchConfig",
     "CheckpointConfig",
+    "CollectiveConfig",
     "DataConfig",
     "EmbeddingsConfig",
     "EngineConfig",
@@ -86,6 +88,7 @@ class PretrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(max_steps=1000))
     engine: EngineConfig = field(default_factory=EngineConfig)
+    collective: CollectiveConfig = field(default_factory=CollectiveConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     safety: SafetyConfig = field(default_factory=SafetyConfig)
@@ -113,6 +116,7 @@ class PretrainConfig:
             "optimizer.name=lamb needs engine.zero_stage=0: ZeRO cuts tensors, and the trust ratio "
             "of a piece is not that of the layer",
         )
+        self.collective.check_stage(self.engine.zero_stage)
 
     def _check_next_sentence_prediction(self) -> None:
         if not self.next_sentence_prediction:

@@ -73,6 +73,7 @@ def adapt_config(config: FinetuneConfig, pretrained: Pretrained, folder: Path) -
         optimizer=replace(OptimizerConfig(), learning_rate=choice.learning_rate),
         schedule=ScheduleConfig(max_epochs=choice.epochs, warmup_fraction=0.06),
         engine=config.engine,
+        collective=config.collective,
         checkpoint=CheckpointConfig(every_steps=4 * steps),
         evaluation=EvaluationConfig(every_steps=steps),
         safety=config.safety,

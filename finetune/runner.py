@@ -18,6 +18,7 @@ from finetune.example import Feature, Splits
 from finetune.model import TaskModel
 from finetune.tasks.base import Task
 from finetune.trials import Trial
+from pretrain.engine.describe import collective_summary
 from pretrain.engine.engine import Engine
 from pretrain.engine.log import RunLog, duration
 from pretrain.engine.notice import Notice, Preempted
@@ -99,6 +100,9 @@ class Runner:
         Raises:
             Preempted: `notice` was given on some rank; this trial is to begin anew.
         """
+        if self.world.size > 1:
+            traffic = collective_summary(self.config, self.engine, self.world)
+            self.log.say(f"{self.trial.name}  traffic: {traffic}")
         evaluate_at = self._evaluation_steps()
         window = Window(self.world.device, len(SUMS))
         self.engine.train()

@@ -24,9 +24,9 @@ def main() -> None:
 
     rivals = find_rivals(config.model)
     if rivals:
-        compare_rivals(rivals, config, world.start())
+        compare_rivals(rivals, config, world.start(config.collective.algorithm))
     else:
-        finetune(config, world.start())
+        finetune(config, world.start(config.collective.algorithm))
     world.stop()
 
 

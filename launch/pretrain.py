@@ -20,7 +20,7 @@ def main() -> None:
     from pretrain.engine import world
     from pretrain.engine.train import pretrain
 
-    pretrain(config, world.start())
+    pretrain(config, world.start(config.collective.algorithm))
     world.stop()
 
 

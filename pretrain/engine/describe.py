@@ -20,6 +20,8 @@ from configs.files import write_text
 from configs.loader import dump_config
 from configs.schema import LIMITS, PretrainConfig
 from pretrain.data.prepare import Corpus
+from pretrain.engine.collectives import Traffic, describe_collectives
+from pretrain.engine.engine import Engine, StepConfig
 from pretrain.engine.world import World
 from pretrain.model.attention import choose_backend
 
@@ -34,6 +36,7 @@ FREE_TO_CHANGE = (
     "safety",
     *(f"schedule.{limit}" for limit in LIMITS),
     *("batch.micro_sequences", "model.attention"),
+    *(f"collective.{name}" for name in ("algorithm", "bucket_megabytes", "overlap")),
 )
 """fields that may differ between save and load: they don't change the curve, or only its end, or
 (data, tokenizer) have a fingerprint of their own"""
@@ -136,12 +139,21 @@ def decisions(trainer: Trainer) -> str:
         ),
         "samples": sample_summary(trainer),
         "batch": _batch(trainer),
+        "traffic": collective_summary(config, trainer.engine, trainer.world),
         "schedule": _schedule(trainer),
         "device": f"{device_name(trainer.world.device)}, "
         f"measured matmul peak {trainer.peak_flops / 1e12:.2f} TFLOP/s per rank",
     }
     lines = [f"{name:<10}{text}" for name, text in rows.items()]
     return "\n".join([*lines, "", masked_example(trainer), ""])
+
+
+def collective_summary(config: StepConfig, engine: Engine, world: World) -> str:
+    """One line on how gradients are added up, and what each rank sends in a step."""
+    sizes = [p.numel() for p in engine.model.parameters()]
+    micro_batches = config.batch.micro_batches(world.size) // world.size
+    traffic = Traffic.of(sizes, config.collective, engine.zero_stage, micro_batches)
+    return describe_collectives(config.collective, world, traffic)
 
 
 def sample_summary(trainer: Trainer) -> str:

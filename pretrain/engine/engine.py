@@ -14,13 +14,19 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from configs.schema import BatchConfig, EngineConfig, OptimizerConfig
+from configs.errors import InputError
+from configs.schema import BatchConfig, CollectiveConfig, EngineConfig, OptimizerConfig
+from pretrain.engine.collectives import bucket_elements
 from pretrain.engine.world import World
 from pretrain.model.flops import matmul_peak
 from pretrain.optim.groups import parameter_groups
 from pretrain.optim.lamb import Lamb
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
+NUMBERS = {"none": "fp32", "bf16": "bf16", "fp16": "fp16"}
+LAYERS = [f"torch.nn.{name}" for name in ("Linear", "Embedding", "LayerNorm")]
+COMPRESSIBLE = {"none": [], "bf16": LAYERS, "fp16": []}
+"""modules whose gradients travel in autocast's bf16 under ZeRO 1 and 2"""
 
 
 class StepConfig(Protocol):
@@ -29,6 +35,7 @@ class StepConfig(Protocol):
     batch: BatchConfig
     optimizer: OptimizerConfig
     engine: EngineConfig
+    collective: CollectiveConfig
 
 
 class Engine:
@@ -47,12 +54,16 @@ class Engine:
         self.max_gradient_norm = config.optimizer.max_gradient_norm
         self.precision = precision or resolve_precision(config.engine.precision, world)
         self.zero_stage = config.engine.zero_stage
+        self._bucket_elements = bucket_elements(config.collective)
+        check_compression(config, self.precision)
         self._engine, *_ = _deepspeed().initialize(
             model=model,
             optimizer=make_optimizer(model, config.optimizer, layer_decay),
             config=deepspeed_config(config, self.precision, world.size),
             dist_init_required=False,
         )
+        # At stage 0 DeepSpeed would reduce by itself, with a bucket size that no setting reaches.
+        self._engine.enable_backward_allreduce = self.zero_stage > 0
         self._open_moments()
 
     @property
@@ -72,6 +83,8 @@ class Engine:
         self._engine.set_gradient_accumulation_boundary(is_last)
         # DeepSpeed divides the sum over ranks by their number.
         self._engine.backward(loss * self.world.size, scale_wrt_gas=False)
+        if self.zero_stage == 0 and is_last:
+            self._engine.allreduce_gradients(self._bucket_elements)
         if not is_last:
             self._engine.step()
 
@@ -162,18 +175,38 @@ def make_optimizer(
 
 def deepspeed_config(config: StepConfig, precision: str, world_size: int) -> dict:
     """What DeepSpeed is told; accumulation boundaries and loss scaling stay with `Engine`."""
-    stage = config.engine.zero_stage
+    stage, collective = config.engine.zero_stage, config.collective
     accumulation = config.batch.micro_batches(world_size) // world_size
     return {
         "train_micro_batch_size_per_gpu": config.batch.micro_sequences,
         "gradient_accumulation_steps": accumulation,
         "gradient_clipping": config.optimizer.max_gradient_norm if stage else 0.0,
-        "zero_optimization": {"stage": stage},
+        "zero_optimization": {
+            "stage": stage,
+            "reduce_bucket_size": bucket_elements(collective),
+            "overlap_comm": collective.overlap,
+        },
         "zero_allow_untested_optimizer": True,
+        "communication_data_type": NUMBERS[collective.compression],
         # `bf16.enabled` would step once on zero gradients at start; autocast keeps fp32 weights.
-        "torch_autocast": {"enabled": precision == "bf16", "dtype": "bfloat16"},
+        "torch_autocast": {
+            "enabled": precision == "bf16",
+            "dtype": "bfloat16",
+            # Under autocast ZeRO reduces the gradients of these in bf16, asked or not: name none.
+            "lower_precision_safe_modules": COMPRESSIBLE[collective.compression],
+        },
         "steps_per_print": 2**31,
     }
+
+
+def check_compression(config: StepConfig, precision: str) -> None:
+    """Raise `InputError` for a compression that DeepSpeed would silently leave out."""
+    compression = config.collective.compression
+    if compression == "fp16" and config.engine.zero_stage > 0 and precision == "bf16":
+        raise InputError(
+            "collective.compression=fp16 has no effect with engine.zero_stage="
+            f"{config.engine.zero_stage} in bf16: choose compression=bf16 or zero_stage=0"
+        )
 
 
 def resolve_precision(precision: str, world: World) -> str:

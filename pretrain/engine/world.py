@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from pretrain.engine.ranks import free_port
 
 Value = TypeVar("Value")
 
@@ -73,8 +74,12 @@ class World:
             dist.barrier(self.host_group)
 
 
-def start() -> World:
-    """Join the process group that the launcher announced, or be a group of one."""
+def start(algorithm: str = "ring") -> World:
+    """Join the process group that the launcher announced, or be a group of one.
+
+    Args:
+        algorithm: `collective.algorithm` of the configuration, which NCCL hears of only now.
+    """
     for name, value in SINGLE_PROCESS.items():
         os.environ.setdefault(name, value)
     local_rank = int(os.environ["LOCAL_RANK"])
@@ -83,12 +88,13 @@ def start() -> World:
     device = torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
     if on_gpu:
         torch.cuda.set_device(device)
+        ask_for_algorithm(algorithm, torch.cuda.nccl.version())
     else:
         # Ranks that each take all cores are 2 to 6 times slower than ranks that share them.
         torch.set_num_threads(max(1, _cores() // local_size()))
         _ask_for_equal_bits()
     if "MASTER_PORT" not in os.environ:
-        os.environ["MASTER_PORT"] = str(_free_port())
+        os.environ["MASTER_PORT"] = str(free_port())
     dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(hours=1))
     host_group = dist.new_group(backend="gloo") if on_gpu and size > 1 else None
     return World(int(os.environ["RANK"]), size, device, host_group)
@@ -99,6 +105,18 @@ def stop() -> None:
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
+
+
+def ask_for_algorithm(algorithm: str, nccl: tuple[int, ...]) -> None:
+    """Set NCCL_ALGO, unless the user or the site has.
+
+    NCCL has no tree for other collectives than the all-reduce. Before 2.24 it then fell back to a
+    ring by itself; since then it refuses, but takes one algorithm for each collective.
+    """
+    if algorithm == "auto":
+        return
+    tree = "allreduce:tree" if nccl >= (2, 24) else "Tree"
+    os.environ.setdefault("NCCL_ALGO", tree if algorithm == "tree" else "Ring")
 
 
 def _ask_for_equal_bits() -> None:
@@ -119,9 +137,3 @@ def local_size() -> int:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -11,6 +11,7 @@ from configs.loader import describe
 from configs.schema import (
     BatchConfig,
     CheckpointConfig,
+    CollectiveConfig,
     DataConfig,
     EngineConfig,
     EvaluationConfig,
@@ -73,6 +74,8 @@ BROKEN = [
     ),
     (ScheduleConfig, {"max_minutes": 9, "warmup_steps": 1}, "use schedule.warmup_fraction"),
     (EngineConfig, {"zero_stage": 3}, "engine.zero_stage=3"),
+    (CollectiveConfig, {"bucket_megabytes": 0.0}, "collective.bucket_megabytes=0.0"),
+    (CollectiveConfig, {"bucket_megabytes": NAN}, "collective.bucket_megabytes=nan"),
     (CheckpointConfig, {"every_steps": 0}, "checkpoint.every_steps"),
     (CheckpointConfig, {"keep": 0}, "checkpoint.keep"),
     (EvaluationConfig, {"every_steps": 0}, "evaluation.every_steps"),
@@ -101,6 +104,11 @@ BROKEN = [
         PretrainConfig,
         {"optimizer": OptimizerConfig(name="lamb"), "engine": EngineConfig(zero_stage=1)},
         "optimizer.name=lamb needs engine.zero_stage=0",
+    ),
+    (
+        PretrainConfig,
+        {"collective": CollectiveConfig(overlap=True)},
+        "collective.overlap=true needs engine.zero_stage=1",
     ),
 ]
 

@@ -1,0 +1,103 @@
+"""Measure this machine or cluster: `python launch/benchmark.py allreduce --ranks 2`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+
+if not __package__:  # a script's own folder would hide the package of the same name
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from configs.errors import InputError
+from launch.command import run
+
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+SIZES = ("4", "1K", "10K", "100K", "1M", "4M", "16M", "64M")
+
+
+def main() -> None:
+    """Run the benchmark that the command line names."""
+    parser = argparse.ArgumentParser(prog="benchmark.py", description=__doc__)
+    benchmarks = parser.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
+    add_allreduce(benchmarks)
+    # DeepSpeed's launcher adds this; LOCAL_RANK says the same.
+    parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    arguments.run(arguments)
+
+
+def add_allreduce(benchmarks: argparse._SubParsersAction) -> None:
+    """The arguments of `benchmark.py allreduce`."""
+    parser = benchmarks.add_parser(
+        "allreduce",
+        help="time of a gradient all-reduce over message sizes, against the ring's cost model",
+        description="Time all-reduces of several sizes and fit the ring's cost model to them: "
+        "2 (N-1) latency + 2 (N-1)/N x bytes / bandwidth. Runs on ranks of this machine (--ranks), "
+        "or on those that a launcher has started: deepspeed, torchrun, srun.",
+    )
+    parser.set_defaults(run=allreduce)
+    parser.add_argument("--ranks", type=int, metavar="N", help="ranks on this machine; default: 2")
+    parser.add_argument(
+        "--sizes",
+        nargs="+",
+        default=SIZES,
+        metavar="BYTES",
+        help=f"message sizes; default: {' '.join(SIZES)}",
+    )
+    parser.add_argument("--seconds", type=float, default=0.5, help="time for each size; 0.5")
+    parser.add_argument(
+        "--algorithm",
+        choices=("ring", "tree", "auto"),
+        default="ring",
+        help="asked of NCCL; default: ring",
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the results for doctor.py --allreduce"
+    )
+
+
+def parse_size(text: str) -> int:
+    """Bytes of `64M`, `1K`, `4`; K, M, G are powers of 1000."""
+    found = re.fullmatch(r"(\d+)([KMG]?)B?", text.upper())
+    if not found or int(found[1]) == 0:
+        raise InputError(f"--sizes {text} is no size: write bytes as 4, 100K, 64M or 1G")
+    return int(found[1]) * UNITS[found[2]]
+
+
+def allreduce(arguments: argparse.Namespace) -> None:
+    """Measure, print and write; starts ranks of its own where no launcher has."""
+    sizes = sorted({parse_size(text) for text in arguments.sizes})
+
+    from pretrain.engine.ranks import is_rank, run_as_ranks
+
+    if not is_rank():
+        check_ranks(arguments.ranks or 2)
+        sys.exit(run_as_ranks(arguments.ranks or 2))
+
+    from pretrain.engine import world as worlds
+    from pretrain.engine.collectives import Benchmark
+
+    world = worlds.start(arguments.algorithm)
+    if arguments.ranks not in (None, world.size):
+        raise InputError(f"--ranks {arguments.ranks}, but the launcher started {world.size}")
+    check_ranks(world.size)
+    result = Benchmark.run(world, sizes, arguments.seconds)
+    if world.is_main:
+        print(result.table(), flush=True)
+        if arguments.json:
+            arguments.json.parent.mkdir(parents=True, exist_ok=True)
+            arguments.json.write_text(json.dumps(result.as_json(), indent=1) + "\n", "utf-8")
+    worlds.stop()
+
+
+def check_ranks(ranks: int) -> None:
+    """Raise `InputError` where there is nobody to talk to."""
+    if ranks < 2:
+        raise InputError(f"--ranks {ranks}: nobody to talk to: give 2 or more")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,154 @@
+"""What a run needs of the machine: versions, disk, clock, threads."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import time
+import uuid
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+TESTED_TORCH, TESTED_DEEPSPEED = (2, 6), (0, 19)
+PROBE_BYTES = 64 * 2**20
+SLOW_DISK = 50e6
+"""bytes/s below which checkpoints are worth a warning"""
+SKEW_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One finding."""
+
+    name: str
+    state: str
+    """ok, warn or fail"""
+    text: str
+    """what was found, and where it is not ok, the cure"""
+
+
+def check_environment(run_dir: Path, needed: int) -> list[Row]:
+    """All rows; `needed` is the disk space of the run in bytes."""
+    folder = _existing(run_dir)
+    rows = [check_python(), check_torch(), check_deepspeed(), check_accelerator(), check_threads()]
+    return [*rows, check_space(folder, needed), *check_writing(folder)]
+
+
+def check_python() -> Row:
+    """3.10 or later."""
+    good = sys.version_info >= (3, 10)
+    cure = "" if good else ": install 3.10 or later"
+    return Row("python", "ok" if good else "fail", platform.python_version() + cure)
+
+
+def check_torch() -> Row:
+    """At least the oldest that setup.cfg allows."""
+    good = version_of(torch.__version__) >= TESTED_TORCH
+    cure = "" if good else ": install torch>=2.6"
+    return Row("torch", "ok" if good else "fail", torch.__version__ + cure)
+
+
+def check_deepspeed() -> Row:
+    """Installed, and at least the oldest that setup.cfg allows; not imported."""
+    try:
+        found = metadata.version("deepspeed")
+    except metadata.PackageNotFoundError:
+        return Row("deepspeed", "fail", "not installed: pip install deepspeed")
+    good = version_of(found) >= TESTED_DEEPSPEED
+    return Row("deepspeed", "ok" if good else "fail", found + ("" if good else ": update to 0.19"))
+
+
+def version_of(text: str) -> tuple[int, int]:
+    """Major and minor of a version such as 2.13.0+cpu."""
+    major, minor = text.split(".")[:2]
+    return int(major), int(minor)
+
+
+def check_accelerator() -> Row:
+    """CUDA, bf16 and NCCL of this machine; a machine without is no error: jobs run elsewhere."""
+    if not torch.cuda.is_available():
+        built = torch.version.cuda
+        if built and shutil.which("nvidia-smi"):
+            cure = "nvidia-smi is here but CUDA does not start: compare driver and torch's CUDA"
+            return Row("accelerator", "warn", f"torch for CUDA {built}; {cure}")
+        return Row("accelerator", "ok", "none on this machine: gloo on the CPU")
+    name = torch.cuda.get_device_name(0)
+    nccl = ".".join(map(str, torch.cuda.nccl.version()))
+    text = f"{torch.cuda.device_count()} x {name}, CUDA {torch.version.cuda}, NCCL {nccl}"
+    if not torch.cuda.is_bf16_supported(including_emulation=False):
+        return Row("accelerator", "warn", f"{text}; no bf16: set engine.precision=fp32")
+    return Row("accelerator", "ok", text)
+
+
+def check_threads() -> Row:
+    """Cores that this process may use, and settings that would fight over them."""
+    may = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    asked = os.environ.get("OMP_NUM_THREADS")
+    text = f"{may} of {os.cpu_count()} cores"
+    if asked and asked.isdigit() and int(asked) > (may or 1):
+        cure = "unset it: ranks share the cores by themselves"
+        return Row("threads", "warn", f"{text}, but OMP_NUM_THREADS={asked}: {cure}")
+    return Row("threads", "ok", text)
+
+
+def check_space(folder: Path, needed: int) -> Row:
+    """Free space where the run folder will be."""
+    free = shutil.disk_usage(folder).free
+    text = f"{free / 1e9:,.1f} GB free at {folder}, {needed / 1e9:,.1f} GB needed"
+    if free < needed:
+        cure = "lower checkpoint.keep or set run_dir to a larger disk"
+        return Row("disk space", "fail", f"{text}: {cure}")
+    if free < 1.5 * needed:
+        return Row("disk space", "warn", f"{text}: that is tight")
+    return Row("disk space", "ok", text)
+
+
+def check_writing(folder: Path) -> list[Row]:
+    """Write speed, flushed to the disk, and the clock of the file system against this host's."""
+    probe = folder / f".doctor.{uuid.uuid4().hex[:8]}"
+    block = os.urandom(2**20)
+    try:
+        # An unwritable folder is a finding too.
+        started = time.perf_counter()
+        with probe.open("wb", buffering=0) as file:
+            for _ in range(PROBE_BYTES // len(block)):
+                file.write(block)
+            os.fsync(file.fileno())
+        seconds = time.perf_counter() - started
+        skew = probe.stat().st_mtime - time.time()
+    except OSError as error:
+        return [Row("disk writes", "fail", f"{folder}: {error.strerror}: set run_dir elsewhere")]
+    finally:
+        probe.unlink(missing_ok=True)
+    return [speed_row(PROBE_BYTES / seconds), clock_row(skew)]
+
+
+def speed_row(speed: float) -> Row:
+    """How fast checkpoints can be written, in bytes/s."""
+    text = f"{speed / 1e6:,.0f} MB/s, flushed"
+    if speed < SLOW_DISK:
+        return Row("disk writes", "warn", f"{text}: save less often, or to a faster disk")
+    return Row("disk writes", "ok", text)
+
+
+def clock_row(skew: float) -> Row:
+    """`skew`: the file system's clock minus this host's, in seconds."""
+    if not time.get_clock_info("monotonic").monotonic:
+        return Row("clock", "fail", "no monotonic clock: time limits cannot be kept")
+    if abs(skew) > SKEW_SECONDS:
+        cure = "synchronise both (NTP), or logs and locks will contradict each other"
+        return Row("clock", "warn", f"the file system is {skew:+.1f} s off this host: {cure}")
+    return Row("clock", "ok", f"file system within {SKEW_SECONDS:g} s of this host")
+
+
+def _existing(path: Path) -> Path:
+    """The nearest folder above `path` that is there."""
+    path = path.absolute()
+    while not path.is_dir():
+        path = path.parent
+    return path
