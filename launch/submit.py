@@ -96,7 +96,9 @@ def submit_run(arguments: argparse.Namespace, own: list[str], cluster: ClusterCo
     write_job(job, cluster)
     write_config(folder, config)
     with pending([folder]):
-        note_job(folder, queue(job))
+        number = sbatch(job.script)
+    note_job(folder, number)
+    tell(job, number)
 
 
 def submit_preparation(
@@ -125,9 +127,12 @@ def submit_preparation(
     write_config(folder, config)
     write_job(merge, cluster)
     write_job(array, cluster)
-    number = queue(array)
-    last = queue(merge, f"--dependency=afterok:{number}", "--kill-on-invalid-dep=yes")
+    number = sbatch(array.script)
+    note_job(folder, number)
+    last = sbatch(merge.script, f"--dependency=afterok:{number}", "--kill-on-invalid-dep=yes")
     note_job(folder, f"{number},{last}")
+    tell(array, number)
+    tell(merge, last)
 
 
 def submit_grid(arguments: argparse.Namespace, own: list[str], cluster: ClusterConfig) -> None:
@@ -151,10 +156,11 @@ def submit_grid(arguments: argparse.Namespace, own: list[str], cluster: ClusterC
     for number, run_dir in chosen.items():
         write_config(run_dir, commands[number - 1].config)
     with pending(list(chosen.values())):
-        array = queue(job)
+        array = sbatch(job.script)
     note_job(folder, array)
     for number, run_dir in chosen.items():
         note_job(run_dir, f"{array}_{number}")
+    tell(job, array)
 
 
 def print_and_stop(arguments: argparse.Namespace, *configs: Any) -> None:
@@ -164,15 +170,13 @@ def print_and_stop(arguments: argparse.Namespace, *configs: Any) -> None:
         raise SystemExit(0)
 
 
-def queue(job: Job, *options: str) -> str:
-    """Submit a job whose folder is written, and say how to follow it; returns its id."""
-    number = sbatch(job.script, *options)
+def tell(job: Job, number: str) -> None:
+    """Say which job it became, and how to follow it."""
     log = job.log(number)
     print(f"job      {number}  {job.name}" + (f", elements {job.array}" if job.array else ""))
     print(f"log      {log}")
     print(f"watch    squeue --jobs={number}; tail -F {log}")
     print(f"cancel   scancel {number}")
-    return number
 
 
 if __name__ == "__main__":

@@ -112,6 +112,7 @@ step_options() {
 # Sets `code`, srun's exit code, and `notice`, the first signal that came meanwhile.
 run_step() {
   local reaction=$1 name
+  deadline=$(date -d "$(job_field EndTime)" +%s 2>/dev/null) || deadline=$((1 << 62))
   srun "${options[@]}" "${@:2}" &
   step_pid=$! notice='' resender=''
   for name in USR1 USR2 TERM; do trap "take_notice $name $reaction" $name; done
@@ -142,29 +143,44 @@ take_notice() {
 
 # -- coming back -----------------------------------------------------------------------------------
 
+# One field of what Slurm knows about this job.
+job_field() { scontrol show job -o "$job" 2>/dev/null | sed -n "s/.* $1=\([^ ]*\).*/\1/p"; }
+
+# Why the job must end, if it must: `requeued`, `cancelled` or nothing. Slurm calls all of these
+# COMPLETING, and would requeue a job that its owner has just cancelled.
+fate() {
+  [ "$(job_field JobState)" = COMPLETING ] || return 0
+  if [ "$(job_field Restarts)" -gt "${SLURM_RESTART_COUNT:-0}" ]; then
+    echo requeued
+  elif [ "$(date +%s)" -lt "$deadline" ]; then
+    echo cancelled
+  fi
+}
+
 # Queue this job again, and leave. $1: what happened, in words; the rest: the script's arguments.
 come_back() {
-  local what=$1 answer
+  local what=$1 next="restart $((restarts + 1)) of $max_restarts" answer fate
   shift
-  if scontrol show job -o "$job" | grep -q JobState=CANCELLED; then
+  fate=$(fate)
+  if [ "$fate" = cancelled ]; then
     [ -z "${run_dir:-}" ] || write_status interrupted
-    leave 1 "$what and cancelled: not requeued; submit it again to go on"
-  elif [ "$restarts" -ge "$max_restarts" ]; then
-    leave 1 "$what; not requeued after $max_restarts restarts; submit it again to go on"
+    leave 1 "$what, cancelled: not requeued; submit it again to go on"
   fi
   [ -z "${run_dir:-}" ] || : >"$run_dir/.requeued"
+  [ "$fate" != requeued ] || leave 0 "$what, requeued by Slurm ($next)"
+  [ "$restarts" -lt "$max_restarts" ] ||
+    leave 1 "$what; not requeued after $max_restarts restarts; submit it again to go on"
   # Once a requeue is accepted, this script is told to end.
   trap '' TERM
-  if answer=$(scontrol requeue "$job" 2>&1); then
-    leave 0 "$what, requeued (restart $((restarts + 1)) of $max_restarts)"
-  fi
+  ! answer=$(scontrol requeue "$job" 2>&1) || leave 0 "$what, requeued ($next)"
   say "$what; requeue refused: ${answer//$'\n'/ }"
-  follow_up "$@"
+  follow_up "$next" "$@"
 }
 
 # Where a site forbids requeueing: a new job that begins when this one is gone.
 follow_up() {
-  local answer script
+  local next=$1 answer script
+  shift
   local options=(--parsable --dependency="afterany:$job" --partition="$SLURM_JOB_PARTITION")
   options+=(--nodes="$SLURM_JOB_NUM_NODES")
   [ -z "${SLURM_NTASKS_PER_NODE:-}" ] || options+=(--ntasks-per-node="$SLURM_NTASKS_PER_NODE")
@@ -174,7 +190,7 @@ follow_up() {
     leave 1 "no follow-up either: $answer"
   rm -f "$script"
   [ -z "${run_dir:-}" ] || echo "$answer" >"$run_dir/job.id"
-  leave 0 "job $answer follows (restart $((restarts + 1)) of $max_restarts)"
+  leave 0 "job $answer follows ($next)"
 }
 
 # A power cut shows as broken connections long before Slurm notices it.
