@@ -8,9 +8,9 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from configs.files import sha256_file
@@ -30,13 +30,13 @@ prepare: {{shards: 8, cpus: 1, minutes: 10}}
 """two ranks on each of two nodes"""
 
 
-@dataclass
 class Cluster:
     """A Slurm of two nodes in a folder of its own."""
 
-    folder: Path
-
-    def __post_init__(self) -> None:
+    def __init__(self) -> None:
+        # Its daemons want a short path that everyone may enter; pytest's are neither.
+        self.folder = Path(tempfile.mkdtemp(prefix="masklab-slurm-"))
+        self.folder.chmod(0o755)
         # Several may live on one machine.
         number = os.getpid() % 1000
         self.prefix = f"t{number}n"

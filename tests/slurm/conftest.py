@@ -10,12 +10,12 @@ from tests.slurm.cluster import Cluster, missing_requirement
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory) -> Iterator[Cluster]:
+def cluster() -> Iterator[Cluster]:
     """Two nodes; skips, with the reason, where there can be none."""
     reason = missing_requirement()
     if reason:
         pytest.skip(reason)
-    cluster = Cluster(tmp_path_factory.mktemp("slurm") / "cluster")
+    cluster = Cluster()
     try:
         try:
             cluster.control("up")
