@@ -44,7 +44,7 @@ class Cluster:
         self.environment |= {
             "CLUSTER_DIR": str(self.folder),
             "CLUSTER_PREFIX": self.prefix,
-            "CLUSTER_PORT": str(20000 + 10 * number),
+            "CLUSTER_PORT": str(10000 + 10 * number),
             "CLUSTER_NET": f"10.231.{number % 250}",
             "SLURM_CONF": str(self.folder / "slurm.conf"),
             "OMP_NUM_THREADS": "1",
