@@ -13,8 +13,8 @@ code_dir=$MASKLAB_CODE
 set -uo pipefail
 
 max_restarts=${MASKLAB_MAX_RESTARTS:-50}
-# Slurm itself requeues after a lost node: not for ever, where nothing is gained.
-max_idle_starts=4
+# Starts in a row without progress. One may be preempted as it begins, but that must end.
+max_idle_starts=3
 # What progress is counted in.
 unit=step
 # To scontrol, the bare id of an array's element can mean the whole array.
@@ -81,6 +81,8 @@ check_start() {
     write_status failed
     leave 1 "stopped: $max_idle_starts starts in a row began at $unit $first and got no further"
   fi
+  # What an earlier job left says nothing about this one.
+  write_status pending
 }
 
 # -- ranks -----------------------------------------------------------------------------------------
@@ -146,10 +148,12 @@ take_notice() {
 # One field of what Slurm knows about this job.
 job_field() { scontrol show job -o "$job" 2>/dev/null | sed -n "s/.* $1=\([^ ]*\).*/\1/p"; }
 
-# Why the job must end, if it must: `requeued`, `cancelled` or nothing. Slurm calls all of these
-# COMPLETING, and would requeue a job that its owner has just cancelled.
+# Why the job is ending, unless by itself: `requeued` or `cancelled`. Slurm calls both COMPLETING,
+# and would requeue a job that its owner has just cancelled. One that is out of time may come back.
 fate() {
-  [ "$(job_field JobState)" = COMPLETING ] || return 0
+  local state
+  state=$(job_field JobState)
+  [ -n "$state" ] && [ "$state" != RUNNING ] || return 0
   if [ "$(job_field Restarts)" -gt "${SLURM_RESTART_COUNT:-0}" ]; then
     echo requeued
   elif [ "$(date +%s)" -lt "$deadline" ]; then
@@ -218,27 +222,26 @@ run_training() {
 
 # What is made of the end of `run_training`; the arguments are those of the script.
 finish() {
-  local done_now step reason
-  done_now=$(progress)
+  local end step reason
+  end=$(progress)
   if [ -e "$run_dir/REQUEUE" ]; then
     read -r step reason <"$run_dir/REQUEUE"
     rm -f "$run_dir/REQUEUE"
-    may_come_back "$done_now" ||
-      leave 1 "preempted ($reason), no further than it began: not requeued; submit it again"
+    [ "$end" -gt "$first" ] || [ "$idle_starts" -lt "$max_idle_starts" ] ||
+      leave 1 "preempted ($reason), the $idle_starts. time without progress: not requeued"
     come_back "preempted at step $step ($reason)" "$@"
-  elif [ "$code" = 0 ]; then
-    leave 0 "$(read_status) at $unit $done_now"
-  elif is_node_lost; then
+  elif [ "$(read_status)" = completed ]; then
+    # A rank may stumble on its way out, with everything done.
+    [ "$code" = 0 ] || reason=", though a rank left with code $code"
+    leave 0 "completed at $unit $end${reason:-}"
+  elif [ "$code" != 0 ] && is_node_lost; then
     write_status preempted
-    come_back "lost a node; saved: $unit $done_now" "$@"
+    come_back "lost a node; saved: $unit $end" "$@"
+  elif [ "$code" = 0 ]; then
+    leave 0 "$(read_status) at $unit $end"
   fi
-  [ "$(read_status)" != running ] || write_status failed
-  leave "$code" "$(read_status) after $unit $done_now with exit code $code$(explain)"
-}
-
-# Not without progress. A trial of fine-tuning has no checkpoint: it may begin anew a few times.
-may_come_back() {
-  [ "$1" -gt "$first" ] || { [ "$unit" = trial ] && [ "$idle_starts" -lt "$max_idle_starts" ]; }
+  [[ $(read_status) != @(running|pending) ]] || write_status failed
+  leave "$code" "$(read_status) after $unit $end with exit code $code$(explain)"
 }
 
 explain() { [ "$code" -ne 137 ] || echo " (killed from outside; mostly for want of memory)"; }

@@ -25,10 +25,10 @@ def test_a_preempted_run_ends_with_the_weights_of_an_undisturbed_one(cluster, ti
     run += ("evaluation.every_steps=1000", "checkpoint.every_steps=1000")
     calm, hurt = tmp_path / "runs" / "calm", tmp_path / "runs" / "hurt"
     jobs = [cluster.submit(*run, f"run_dir=runs/{r.name}", cwd=tmp_path) for r in (hurt, calm)]
-    wait_for(lambda: step_of_metrics(hurt) >= 5, 120, "step 5")
+    wait_for(lambda: step_of_metrics(hurt) >= 5, 240, "step 5")
     cluster.run("scancel", "--batch", "--signal=USR1", jobs[0])
     for job in jobs:
-        assert cluster.wait_for_state(job, "COMPLETED|FAILED", 180) == "COMPLETED", words(hurt)
+        assert cluster.wait_for_state(job, "COMPLETED|FAILED", 300) == "COMPLETED", words(hurt)
     start, told, left, again, end = words(hurt)
     assert start.startswith("start at step 0: 4 ranks on ")
     assert told == "got SIGUSR1: asking the ranks to save and leave"

@@ -32,13 +32,13 @@ from tests.slurm.cluster import (
     write_profile,
 )
 
-STEPS = 300
+STEPS = 400
 HURT_AT = 60
 FIELDS = (f"schedule.max_steps={STEPS}", "checkpoint.every_steps=20", "evaluation.every_steps=1000")
 PYTHON = sys.executable
 PARTITION = {"preemption": "preempt"}
 """main, where not named here"""
-OVERRIDES = {"time limit": ("cluster.minutes=1", "cluster.signal_lead_seconds=25")}
+OVERRIDES = {"time limit": ("cluster.minutes=1", "cluster.signal_lead_seconds=20")}
 """further words for launch/submit.py"""
 
 
@@ -142,7 +142,9 @@ def hurt(trial: Trial) -> list[str]:
         TRIALS[trial.name](trial)
     assert trial.wait_for_end() == "COMPLETED", trial.run_dir
     assert status(trial.run_dir) == "completed"
-    return words(trial.run_dir)
+    said = words(trial.run_dir)
+    assert trial.name == "undisturbed" or len(said) > 2, "it was over before it could be hurt"
+    return said
 
 
 def hostfile(trial: Trial) -> list[str]:

@@ -164,19 +164,33 @@ def test_restarts_are_counted_and_end(job):
     assert job.asked() == ["requeue 7"], "a job that is submitted again counts anew"
 
 
-def test_no_requeue_without_progress(job):
-    job.run(trainer=PREEMPTED)
-    done = job.run(trainer=PREEMPTED, SLURM_RESTART_COUNT=1)
+@pytest.mark.parametrize("template", ["pretrain", "finetune"])
+def test_no_requeue_without_progress_for_the_third_time(job, template):
+    idle = "echo preempted >$RUN/status; echo '0 SIGTERM' >$RUN/REQUEUE"
+    for count in range(2):
+        job.run(template, idle, SLURM_RESTART_COUNT=count)
+        assert job.asked() == ["requeue 7"]
+    done = job.run(template, idle, SLURM_RESTART_COUNT=2)
     assert done.returncode == 1 and not job.asked()
-    assert "no further than it began: not requeued" in last_words(done)
+    assert "the 3. time without progress: not requeued" in last_words(done)
+
+
+def test_finished_trials_are_the_progress_of_fine_tuning(job):
+    trial = "mkdir -p $RUN/trials/$SLURM_RESTART_COUNT; touch $RUN/trials/$_/result.json; "
+    trial += "echo '9 seed-1, SIGTERM' >$RUN/REQUEUE"
+    trial = trial.replace("$_", "$SLURM_RESTART_COUNT")
+    for count in range(5):
+        done = job.run("finetune", trial, SLURM_RESTART_COUNT=count)
+        assert job.asked() == ["requeue 7"], done.stdout
+        assert f"at trial {count}:" in done.stdout
 
 
 def test_slurm_s_own_requeues_end_where_nothing_is_gained(job):
-    for count in range(4):
+    for count in range(3):
         job.run(code=1, SLURM_RESTART_COUNT=count)
-    done = job.run(trainer="touch $RUN/ran", SLURM_RESTART_COUNT=4)
+    done = job.run(trainer="touch $RUN/ran", SLURM_RESTART_COUNT=3)
     assert done.returncode == 1 and not (job.run_dir / "ran").exists()
-    assert "4 starts in a row began at step 0 and got no further" in last_words(done)
+    assert "3 starts in a row began at step 0 and got no further" in last_words(done)
     assert job.status() == "failed"
 
 
@@ -184,14 +198,6 @@ def test_slurm_s_own_requeue_is_told(job):
     job.run(code=1)
     done = job.run(SLURM_RESTART_COUNT=1)
     assert "Slurm requeued it: a node was lost, or preemption left no time" in done.stdout
-
-
-def test_a_trial_of_fine_tuning_may_begin_anew(job):
-    trial = 'echo preempted >$RUN/status; echo "9 seed-0, SIGTERM" >$RUN/REQUEUE'
-    for count in range(3):
-        done = job.run("finetune", trial, SLURM_RESTART_COUNT=count)
-        assert job.asked() == ["requeue 7"], done.stdout
-    assert job.run("finetune", trial, SLURM_RESTART_COUNT=3).returncode == 1
 
 
 def test_a_cancelled_run_stays_cancelled(job):
@@ -224,6 +230,18 @@ def test_a_failure_is_the_job_s_and_is_not_requeued(job, code):
     assert done.returncode == code and not job.asked()
     assert f"failed after step 0 with exit code {code}" in last_words(done)
     assert ("memory" in last_words(done)) == (code == 137)
+    assert job.status() == "failed"
+
+
+def test_a_rank_that_stumbles_on_its_way_out_takes_nothing_back(job):
+    done = job.run(trainer=f"{SAVE} echo completed >$RUN/status", code=134)
+    assert done.returncode == 0
+    assert last_words(done) == "7: completed at step 120, though a rank left with code 134"
+
+
+def test_an_earlier_job_s_status_says_nothing_about_this_one(job):
+    job.run(trainer=f"{SAVE} echo completed >$RUN/status")
+    assert job.run(code=2).returncode == 2
     assert job.status() == "failed"
 
 
