@@ -38,8 +38,7 @@ FIELDS = (f"schedule.max_steps={STEPS}", "checkpoint.every_steps=20", "evaluatio
 PYTHON = sys.executable
 PARTITION = {"preemption": "preempt"}
 """main, where not named here"""
-OVERRIDES = {"time limit": ("cluster.minutes=1", "cluster.signal_lead_seconds=20")}
-"""further words for launch/submit.py"""
+LONG = "schedule.max_steps=1500"
 
 
 @dataclass
@@ -58,16 +57,16 @@ class Trial:
     def job(self) -> str:
         return (self.run_dir / "job.id").read_text(encoding="utf-8").strip()
 
-    def submit(self) -> None:
+    def submit(self, *more: str) -> None:
         profile = write_profile(self.folder, PARTITION.get(self.name, "main"))
-        own = (*FIELDS, f"run_dir={self.run_dir}", *OVERRIDES.get(self.name, ()))
+        own = (*FIELDS, f"run_dir={self.run_dir}", *more)
         self.cluster.submit("--config", "tiny.yaml", "--cluster", profile, *own, cwd=self.folder)
 
     def wait_for_step(self, step: int) -> None:
         wait_for(lambda: step_of_metrics(self.run_dir) >= step, 240, f"step {step} of {self.name}")
 
     def wait_for_end(self) -> str:
-        return self.cluster.wait_for_state(self.job, "COMPLETED|FAILED|CANCELLED", 400)
+        return self.cluster.wait_for_state(self.job, "COMPLETED|FAILED|CANCELLED", 600)
 
 
 def nothing(trial: Trial) -> None:
@@ -128,7 +127,6 @@ TRIALS: dict[str, Callable[[Trial], None]] = {
     "preemption": preempt,
     "power cut, node 2": cut_power_of_the_last,
     "power cut, node 1": cut_power_of_the_first,
-    "time limit": nothing,
     "killed rank": kill_rank,
     "cancelled": cancel,
 }
@@ -145,6 +143,18 @@ def hurt(trial: Trial) -> list[str]:
     said = words(trial.run_dir)
     assert trial.name == "undisturbed" or len(said) > 2, "it was over before it could be hurt"
     return said
+
+
+def time_limit(trial: Trial) -> list[str]:
+    """A real limit, of two minutes. Slurm looks at the clock twice a minute: the run is longer."""
+    calm = Trial(trial.cluster, trial.folder, "no time limit")
+    calm.submit(LONG)
+    trial.submit(LONG, "cluster.minutes=2", "cluster.signal_lead_seconds=20")
+    for run in (calm, trial):
+        assert run.wait_for_end() == "COMPLETED", run.run_dir
+    assert len(words(trial.run_dir)) > 2, "it was over before its limit"
+    assert weights_hash(trial.run_dir) == weights_hash(calm.run_dir), "other weights"
+    return [*words(trial.run_dir), "weights equal to those of a run without limit"]
 
 
 def hostfile(trial: Trial) -> list[str]:
@@ -210,9 +220,9 @@ def grid(trial: Trial) -> list[str]:
     trial.cluster.run("scancel", f"{job}_2")
     wait_for(lambda: "RUNNING" not in trial.cluster.state(job), 120, "the end of the array")
     time.sleep(2)
-    commands.write_text(line.format(5, 1) + line.format(400, 2) + line.format(5, 3))
+    commands.write_text(line.format(5, 1) + line.format(40, 2) + line.format(5, 3))
     again = trial.cluster.submit(*words_, "--only", "failed", cwd=trial.folder)
-    elements = trial.cluster.run("scontrol", "show", "job", again).stdout.count("JobId=")
+    elements = trial.cluster.run("scontrol", "show", "job", again).stdout.count("ArrayTaskId=")
     wait_for(lambda: trial.cluster.state(again) == "COMPLETED", 200, "the second array")
     runs = [trial.folder / "runs" / f"grid-{n}" for n in (1, 2, 3)]
     assert [status(run) for run in runs] == ["completed"] * 3 and elements == 1
@@ -244,6 +254,7 @@ def fine_tuning(trial: Trial) -> list[str]:
 
 
 SPECIAL: dict[str, Callable[[Trial], list[str]]] = {
+    "time limit": time_limit,
     "hostfile": hostfile,
     "preparation": preparation,
     "grid": grid,
