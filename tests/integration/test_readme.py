@@ -83,7 +83,7 @@ def test_yaml_example_is_a_configuration(tmp_path):
 
 
 def test_every_yaml_is_named_and_every_named_yaml_exists():
-    named = set(re.findall(r"`((?:finetune/|clusters/)?[\w-]+\.yaml)`", README))
+    named = set(re.findall(r"`((?:\w+/)?[\w-]+\.yaml)`", README))
     assert named - {"config.yaml"} == set(shipped_configs())
 
 

@@ -104,11 +104,16 @@ def cut_power_of_the_first(trial: Trial) -> None:
     cut_power(trial, 1)
 
 
+def kill_process(pattern: str) -> None:
+    """SIGKILL to a Python process whose command line fits the pattern; all nodes are in view."""
+    command = ["pgrep", "-f", f"^{re.escape(PYTHON)} -u .*{pattern}"]
+    pids = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    subprocess.run(["kill", "-KILL", pids[-1]], check=True)
+
+
 def kill_rank(trial: Trial) -> None:
     """Not requeued: a fault of the run would come again. Submitted anew, it goes on."""
-    pattern = f"^{re.escape(PYTHON)} .*pretrain.py.*{re.escape(str(trial.run_dir))}"
-    pids = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True).stdout.split()
-    subprocess.run(["kill", "-KILL", pids[-1]], check=True)
+    kill_process(f"pretrain.py .*{re.escape(str(trial.run_dir))}/")
     assert trial.wait_for_end() == "FAILED" and status(trial.run_dir) == "failed"
     trial.submit()
 
@@ -182,15 +187,15 @@ def preparation(trial: Trial) -> list[str]:
     """Eight shards, one of them killed at work, and the merge: the store of one process alone."""
     profile = write_profile(trial.folder)
     sharded, alone = (f"data.cache={trial.folder}/{name}" for name in ("sharded", "alone"))
-    job = trial.cluster.submit(
+    trial.cluster.submit(
         *("--job", "prepare", "--config", "large.yaml", "--cluster", profile),
         *("cluster.array_limit=4", f"run_dir={trial.run_dir}", sharded),
         cwd=trial.folder,
     )
     folder = trial.run_dir / "prepare"
     wait_for(lambda: "shard 3 of 8 on" in " ".join(words(folder)), 120, "shard 3")
-    time.sleep(4)
-    trial.cluster.run("scancel", "--signal=KILL", f"{job}_3")
+    time.sleep(3)
+    kill_process(f"{re.escape(str(trial.run_dir))}.*--shard 3$")
     merge = (folder / "job.id").read_text(encoding="utf-8").strip().split(",")[1]
     assert trial.cluster.wait_for_state(merge, "COMPLETED|FAILED|CANCELLED", 600) == "COMPLETED"
     prepare = ROOT / "launch" / "prepare.py"
@@ -290,7 +295,7 @@ def run_trials(cluster: Cluster, folder: Path, names: list[str]) -> bool:
                 verdict = "same weights" if same else "OTHER WEIGHTS"
                 good &= same
         except (AssertionError, OSError, subprocess.CalledProcessError) as error:
-            said, verdict, good = words(trial.run_dir), f"FAILED: {error}", False
+            said, verdict, good = words(trial.run_dir), f"FAILED: {error!r}", False
         print(f"| {name} | {verdict} | {time.monotonic() - began:.0f} s |", flush=True)
         print(*[f"    {line}" for line in said], sep="\n", flush=True)
     return good
