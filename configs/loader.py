@@ -22,19 +22,28 @@ FOLDER = Path(__file__).parent
 Schema = TypeVar("Schema")
 
 
-def load_config(schema: type[Schema], name: str, overrides: list[str] | None = None) -> Schema:
+def load_config(
+    schema: type[Schema],
+    name: str,
+    overrides: list[str] | None = None,
+    option: str = "--config",
+    folder: str = "",
+) -> Schema:
     """The resolved configuration, checked against `schema`.
 
     Args:
         schema: dataclass of the whole configuration.
         name: shipped name (`roberta_small.yaml`, the ending may be left out) or path.
         overrides: `key=value` or `a.b.0.c=value` entries.
+        option: where `name` was typed, for messages.
+        folder: of this package, where shipped names are looked up.
     Raises:
         InputError: no such file, unknown key, wrong type, or a failed cross-check.
     """
-    path = find_config(name)
+    path = find_config(name, option, folder)
     raw = OmegaConf.create(OmegaConf.to_container(OmegaConf.structured(schema)))
-    raw.run_dir = f"runs/{path.stem}"
+    if "run_dir" in raw:
+        raw.run_dir = f"runs/{path.stem}"
     for layer in _layers(path):
         check_keys(layer, schema, source=str(path))
         raw = OmegaConf.merge(raw, layer)
@@ -43,21 +52,23 @@ def load_config(schema: type[Schema], name: str, overrides: list[str] | None = N
     return _to_schema(raw, schema, path)
 
 
-def find_config(name: str) -> Path:
-    """The file behind `--config name`: as given, else among the shipped ones."""
+def find_config(name: str, option: str = "--config", folder: str = "") -> Path:
+    """The file behind `option name`: as given, else among the shipped ones in `folder`."""
     names = (name, f"{name}.yaml")
-    candidates = [Path(n) for n in names] + [FOLDER / n for n in names]
+    candidates = [Path(n) for n in names] + [FOLDER / folder / n for n in names]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    close = difflib.get_close_matches(f"{Path(name).stem}.yaml", shipped_configs(), n=1, cutoff=0.5)
-    hint = f"; did you mean {close[0]}?" if close else f"; shipped: {', '.join(shipped_configs())}"
-    raise InputError(f"--config {name}: no such file{hint}")
+    shipped = shipped_configs(folder)
+    close = difflib.get_close_matches(f"{Path(name).stem}.yaml", shipped, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]}?" if close else f"; shipped: {', '.join(shipped)}"
+    raise InputError(f"{option} {name}: no such file{hint}")
 
 
-def shipped_configs() -> list[str]:
-    """Names of all YAML files of this package, sorted."""
-    return sorted(str(p.relative_to(FOLDER)) for p in FOLDER.rglob("*.yaml"))
+def shipped_configs(folder: str = "") -> list[str]:
+    """Names, from `folder` of this package on, of all YAML files there and below, sorted."""
+    root = FOLDER / folder
+    return sorted(str(p.relative_to(root)) for p in root.rglob("*.yaml"))
 
 
 def dump_config(config: Any) -> str:

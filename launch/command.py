@@ -29,7 +29,7 @@ def config_parser(program: str, purpose: str, schema: type) -> argparse.Argument
     parser = argparse.ArgumentParser(
         prog=program,
         description=purpose,
-        epilog=_fields_help(schema),
+        epilog=fields_help(schema),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
@@ -105,14 +105,16 @@ def _let_rank_0_speak() -> None:
 
 
 def _fitting_configs(schema: type) -> list[str]:
-    """The shipped configurations of a schema: fine-tuning has a folder of its own."""
-    is_task = schema is FinetuneConfig
-    return [name for name in shipped_configs() if name.startswith("finetune/") == is_task]
+    """The shipped configurations of a schema: tasks and clusters have folders of their own."""
+    if schema is FinetuneConfig:
+        return [name for name in shipped_configs() if name.startswith("finetune/")]
+    return [name for name in shipped_configs() if not name.startswith(("finetune/", "clusters/"))]
 
 
-def _fields_help(schema: type) -> str:
+def fields_help(schema: type, prefix: str = "") -> str:
+    """Every field with its type and meaning, for the end of `--help`."""
     lines = ["fields:"]
-    for name, kind, text in describe(schema):
+    for name, kind, text in describe(schema, prefix):
         lines.append(f"  {name} ({kind})")
         lines += textwrap.wrap(text, 88, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return "\n".join(lines)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +17,7 @@ import torch
 from configs.files import write_text
 from configs.loader import dump_config
 from configs.schema import LIMITS, PretrainConfig
+from configs.version import code_version, package_version
 from pretrain.data.prepare import Corpus
 from pretrain.engine.collectives import Traffic, describe_collectives
 from pretrain.engine.engine import Engine, StepConfig
@@ -88,7 +87,7 @@ def write_environment(run_dir: Path, config: Any, world: World, decided: dict[st
     environment = {
         **decided,
         "code": code_version(),
-        "packages": {name: _version(name) for name in ("masklab", *PACKAGES)},
+        "packages": {name: package_version(name) for name in ("masklab", *PACKAGES)},
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
         "device": device_name(world.device),
@@ -97,19 +96,6 @@ def write_environment(run_dir: Path, config: Any, world: World, decided: dict[st
         "command": sys.argv,
     }
     write_text(run_dir / "environment.json", json.dumps(environment, indent=1) + "\n")
-
-
-def code_version() -> str:
-    """Commit of the source tree, with a mark for uncommitted changes; else the package version."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return f"version {_version('masklab')}"
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return f"version {_version('masklab')}"
-    return done.stdout.strip()
 
 
 def device_name(device: torch.device) -> str:
@@ -231,10 +217,3 @@ def _batch(trainer: Trainer) -> str:
     ]
     ranks = f"{size} rank{'s' if size > 1 else ''}"
     return f"{'; '.join(parts)}, over {ranks}, ZeRO {trainer.config.engine.zero_stage}"
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"

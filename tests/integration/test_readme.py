@@ -41,10 +41,12 @@ def test_make_target_exists(command):
     )
 
 
-@pytest.mark.parametrize("command", [c for c in commands() if "launch/" in c])
+@pytest.mark.parametrize("command", [c for c in commands() if "launch/" in c and ".py" in c])
 def test_command_is_understood(command):
     """Run as written, but only as far as its resolved configuration or its help."""
-    script, *arguments = shlex.split(command)[1:]
+    words = shlex.split(command)
+    place = next(i for i, word in enumerate(words) if word.endswith(".py"))
+    script, *arguments = words[place:]
     if "--help" not in arguments:
         arguments.append("--print-config" if "--config" in arguments else "--help")
     done = subprocess.run(
@@ -81,13 +83,13 @@ def test_yaml_example_is_a_configuration(tmp_path):
 
 
 def test_every_yaml_is_named_and_every_named_yaml_exists():
-    named = set(re.findall(r"`((?:finetune/)?\w+\.yaml)`", README))
+    named = set(re.findall(r"`((?:\w+/)?[\w-]+\.yaml)`", README))
     assert named - {"config.yaml"} == set(shipped_configs())
 
 
 def test_every_named_file_exists():
     folders = "configs|tokenizer|pretrain|finetune|launch"
-    for name in re.findall(rf"`((?:{folders})/[\w/]+\.(?:py|md))`", README):
+    for name in re.findall(rf"\b((?:{folders})/[\w/]+\.(?:py|md|sbatch|sh))\b", README):
         assert (ROOT / name).is_file(), name
 
 

@@ -1,0 +1,165 @@
+"""What can be chosen of a SLURM cluster: the profile that `launch/submit.py --cluster` reads."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import Optional
+
+from configs.checks import require
+
+OUR_OPTIONS = (
+    *("array", "begin", "chdir", "cpus-per-task", "dependency", "gpus-per-node", "job-name"),
+    *("mem", "nodes", "no-requeue", "ntasks", "ntasks-per-node", "open-mode", "output"),
+    *("partition", "account", "qos", "requeue", "signal", "time", "wrap"),
+)
+"""options of sbatch that have a field here or that a job's coming back depends on"""
+
+
+@dataclass(frozen=True)
+class ContainerConfig:
+    """A container for the ranks, started by pyxis."""
+
+    image: Optional[str] = None
+    """what follows --container-image=, e.g. a .sqsh file; null: no container"""
+    mounts: list[str] = field(default_factory=list)
+    """folders to mount (host:container), beside the working folder and the job's own folder"""
+
+    def __post_init__(self) -> None:
+        _require_words("container.image", self.image)
+        for mount in self.mounts:
+            _require_words("container.mounts", mount)
+            require(
+                "," not in mount, f"cluster: container.mounts: '{mount}' is several: make it a list"
+            )
+
+
+@dataclass(frozen=True)
+class PreparationConfig:
+    """Jobs that prepare a corpus: an array over shards, and one that merges them."""
+
+    shards: int = 16
+    """parts that the corpus is cut into, one array element for each"""
+    partition: Optional[str] = None
+    """where these jobs run, for sites with nodes without GPUs; null: the profile's partition"""
+    cpus: int = 8
+    """cores of one element"""
+    memory: Optional[str] = None
+    """memory of one element, e.g. 32G; null: the site's default"""
+    minutes: int = 240
+    """time limit of one element; a longer one goes on where its limit stopped it"""
+
+    def __post_init__(self) -> None:
+        require(self.shards >= 1, f"cluster: prepare.shards={self.shards} must be at least 1")
+        require(self.cpus >= 1, f"cluster: prepare.cpus={self.cpus} must be at least 1")
+        require(self.minutes >= 1, f"cluster: prepare.minutes={self.minutes} must be at least 1")
+        _require_words("prepare.partition", self.partition)
+        _require_memory("prepare.memory", self.memory)
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """One site, and how much of it a job asks for."""
+
+    partition: Optional[str] = None
+    """where to queue; null: the site's default"""
+    account: Optional[str] = None
+    """whom the hours are charged to"""
+    qos: Optional[str] = None
+    """quality of service, where the site has several"""
+    nodes: int = 1
+    """machines of one job"""
+    gpus_per_node: int = 1
+    """GPUs of each machine; 0: ranks on CPUs"""
+    tasks_per_node: Optional[int] = None
+    """ranks on each machine; null: one for each GPU, or one where there is none"""
+    cpus_per_task: int = 8
+    """cores of one rank"""
+    memory: Optional[str] = None
+    """memory of each machine, e.g. 64G; 0: all of it; null: the site's default"""
+    minutes: int = 1440
+    """time limit of a job; the run goes on in the next, so that it may be shorter than the run"""
+    signal_lead_seconds: int = 600
+    """how long before its time limit a job is told; longer than one step and one checkpoint"""
+    max_restarts: int = 50
+    """a job comes back at most this often; submitting it again begins to count anew"""
+    array_limit: Optional[int] = None
+    """elements of an array that may run at the same time; null: as many as fit"""
+    site_environment: Optional[str] = None
+    """a file that each job sources first: modules, NCCL_SOCKET_IFNAME, proxies"""
+    python: Optional[str] = None
+    """interpreter on the nodes, or the folder of a virtual environment; null: the one that runs
+    launch/submit.py, or `python` inside a container"""
+    sbatch_options: list[str] = field(default_factory=list)
+    """further options of sbatch, each as on its command line, e.g. --constraint=h100"""
+
+    container: ContainerConfig = field(default_factory=ContainerConfig)
+    prepare: PreparationConfig = field(default_factory=PreparationConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("partition", "account", "qos"):
+            _require_words(name, getattr(self, name))
+        for name in ("nodes", "tasks_per_node", "cpus_per_task", "minutes", "array_limit"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, f"cluster: {name}={value} must be at least 1")
+        for name in ("gpus_per_node", "max_restarts"):
+            value = getattr(self, name)
+            require(value >= 0, f"cluster: {name}={value} must not be negative")
+        _require_memory("memory", self.memory)
+        # Slurm checks the clock rarely: a notice may come a minute early.
+        require(
+            1 <= self.signal_lead_seconds <= 30 * self.minutes,
+            f"cluster: signal_lead_seconds={self.signal_lead_seconds} must be between 1 and half "
+            f"of the time limit, or a job would be stopped as it begins: raise "
+            f"minutes={self.minutes} or lower it",
+        )
+        for option in self.sbatch_options:
+            _check_option(option)
+
+    @property
+    def ranks_per_node(self) -> int:
+        """Tasks that srun starts on each node."""
+        return self.tasks_per_node or max(1, self.gpus_per_node)
+
+    def for_preparation(self) -> ClusterConfig:
+        """The same site, with what one element of a preparation asks for."""
+        own = self.prepare
+        return replace(
+            self,
+            partition=own.partition or self.partition,
+            nodes=1,
+            gpus_per_node=0,
+            tasks_per_node=1,
+            cpus_per_task=own.cpus,
+            memory=own.memory,
+            minutes=own.minutes,
+            signal_lead_seconds=min(self.signal_lead_seconds, 30 * own.minutes),
+        )
+
+
+def _require_words(name: str, value: Optional[str]) -> None:
+    """Names stand in a script's comment lines, where a line break or a blank would end them."""
+    require(
+        value is None or bool(re.fullmatch(r"\S+", value)),
+        f"cluster: {name}={value!r} must be one word, or null",
+    )
+
+
+def _require_memory(name: str, value: Optional[str]) -> None:
+    require(
+        value is None or bool(re.fullmatch(r"\d+[KMGT]?", value)),
+        f"cluster: {name}={value} is no amount of memory: write e.g. 64G, or 0 for all of a node's",
+    )
+
+
+def _check_option(option: str) -> None:
+    match = re.fullmatch(r"--([a-z][a-z-]*)(=[^\n]*)?", option)
+    require(
+        match is not None,
+        f"cluster: sbatch_options: '{option}' is no long option: write e.g. --constraint=h100",
+    )
+    require(
+        match.group(1) not in OUR_OPTIONS,
+        f"cluster: sbatch_options: {option} is set by launch/submit.py or has a field of its own "
+        "(see --help)",
+    )

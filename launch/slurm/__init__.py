@@ -1,0 +1,1 @@
+"""Jobs for SLURM: templates, and what fills them."""

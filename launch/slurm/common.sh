@@ -1,0 +1,247 @@
+# What every job does: find itself, start ranks, pass notices on, decide whether to come back.
+# Sourced by the .sbatch files beside it. launch/submit.py sets these; by hand, export them:
+#
+#   MASKLAB_CODE           the project's folder              (the folder that sbatch was typed in)
+#   MASKLAB_PYTHON         interpreter                       (.venv/bin/python there, or python3)
+#   MASKLAB_SITE           a file to source first: modules, NCCL_SOCKET_IFNAME
+#   MASKLAB_RUN_DIR        the run folder                    (asked of the configuration)
+#   MASKLAB_MAX_RESTARTS   requeues at most                  (50)
+#   MASKLAB_IMAGE, MASKLAB_MOUNTS   container, by pyxis
+
+code_dir=$MASKLAB_CODE
+[ -z "${MASKLAB_SITE:-}" ] || . "$MASKLAB_SITE" || exit 2
+set -uo pipefail
+
+max_restarts=${MASKLAB_MAX_RESTARTS:-50}
+# Starts in a row without progress. One may be preempted as it begins, but that must end.
+max_idle_starts=3
+# What progress is counted in.
+unit=step
+# To scontrol, the bare id of an array's element can mean the whole array.
+job=$SLURM_JOB_ID
+[ -z "${SLURM_ARRAY_JOB_ID:-}" ] || job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+
+if [ -n "${MASKLAB_PYTHON:-}" ]; then python=$MASKLAB_PYTHON
+elif [ -n "${MASKLAB_IMAGE:-}" ]; then python=python
+elif [ -x "$code_dir/.venv/bin/python" ]; then python=$code_dir/.venv/bin/python
+else python=python3; fi
+
+say() { echo "[$(date '+%F %T')] job $job: $*"; }
+leave() { say "$2"; exit "$1"; }
+
+# -- the run folder --------------------------------------------------------------------------------
+
+# Without MASKLAB_RUN_DIR the configuration knows; a wrong one ends here, before any rank starts.
+find_run_dir() {
+  local word printed
+  run_dir=${MASKLAB_RUN_DIR:-}
+  for word in "$@"; do [[ $word != run_dir=* ]] || run_dir=${word#run_dir=}; done
+  if [ -z "$run_dir" ]; then
+    printed=$("$python" "$code_dir/$1" "${@:2}" --print-config) || exit $?
+    run_dir=$(sed -n "s/^run_dir: //p" <<<"$printed")
+  fi
+  mkdir -p "$run_dir" && run_dir=$(cd "$run_dir" && pwd) || exit 2
+}
+
+write_status() { echo "$1" >"$run_dir/.status" && mv "$run_dir/.status" "$run_dir/status"; }
+read_status() { cat "$run_dir/status" 2>/dev/null || echo pending; }
+
+# The step of the newest checkpoint, or the number of finished trials; 0 where there is none.
+progress() {
+  local newest
+  if [ "$unit" = trial ]; then
+    ls "$run_dir"/trials/*/result.json 2>/dev/null | wc -l
+  else
+    newest=$(ls "$run_dir/checkpoints" 2>/dev/null | grep -E '^step-[0-9]+$' | tail -n 1)
+    echo $((10#0${newest#step-}))
+  fi
+}
+
+# One line for each start, with the place it began at: restarts and progress are counted by them.
+record_start() {
+  local starts=$run_dir/starts
+  [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] || [ -n "${MASKLAB_FOLLOWS:-}" ] || rm -f "$starts"
+  first=$(progress)
+  echo "$first $job $(date '+%F %T')" >>"$starts"
+  restarts=$(($(wc -l <"$starts") - 1))
+  idle_starts=$(tac "$starts" | awk 'NR == 1 {first = $1} $1 != first {exit} {n++} END {print n}')
+}
+
+check_start() {
+  local what="restart $restarts of $max_restarts"
+  [ "$restarts" -gt 0 ] || what=start
+  [ "$restarts" = 0 ] || [ -e "$run_dir/.requeued" ] ||
+    say "Slurm requeued it: a node was lost, or preemption left no time to save"
+  rm -f "$run_dir/.requeued"
+  say "$what at $unit $first: $SLURM_NTASKS ranks on ${hosts[*]}, run folder $run_dir"
+  if [ "$restarts" -gt "$max_restarts" ]; then
+    write_status failed
+    leave 1 "stopped: no more than $max_restarts restarts; submit it again to go on"
+  elif [ "$idle_starts" -gt "$max_idle_starts" ]; then
+    write_status failed
+    leave 1 "stopped: $max_idle_starts starts in a row began at $unit $first and got no further"
+  fi
+  # What an earlier job left says nothing about this one.
+  write_status pending
+}
+
+# -- ranks -----------------------------------------------------------------------------------------
+
+rendezvous() {
+  mapfile -t hosts < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+  export MASTER_ADDR=${hosts[0]}
+  # Below the range that the system gives out by itself.
+  export MASTER_PORT=$((20000 + SLURM_JOB_ID % 10000))
+  export NCCL_DEBUG=${NCCL_DEBUG:-WARN} PYTHONFAULTHANDLER=1
+  # Compiled kernels: a home folder that many nodes share is slow and full of locks.
+  export TRITON_CACHE_DIR=${TRITON_CACHE_DIR:-/tmp/triton-$UID}
+  # srun, unlike sbatch, does not take over --cpus-per-task.
+  [ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
+}
+
+step_options() {
+  options=(--kill-on-bad-exit=1 --wait=300)
+  [ "$SLURM_NTASKS" = 1 ] || options+=(--label)
+  # On CPUs, the ranks of a node see all of the job's cores there and share them by their number.
+  [ -n "${SLURM_GPUS_ON_NODE:-}" ] || ! scontrol show config | grep -q '^TaskPlugin .*affinity' ||
+    options+=(--cpu-bind=none)
+  [ -n "${MASKLAB_IMAGE:-}" ] || return 0
+  options+=(--container-image="$MASKLAB_IMAGE" --container-workdir="$PWD")
+  options+=(--container-mounts="$PWD:$PWD,$code_dir:$code_dir${MASKLAB_MOUNTS:+,$MASKLAB_MOUNTS}")
+}
+
+# Run a command on all ranks. $1: what a notice does to it, `save` or `stop`.
+# Sets `code`, srun's exit code, and `notice`, the first signal that came meanwhile.
+run_step() {
+  local reaction=$1 name
+  deadline=$(date -d "$(job_field EndTime)" +%s 2>/dev/null) || deadline=$((1 << 62))
+  srun "${options[@]}" "${@:2}" &
+  step_pid=$! notice='' resender=''
+  for name in USR1 USR2 TERM; do trap "take_notice $name $reaction" $name; done
+  # `wait` returns early at each trap.
+  while kill -0 "$step_pid" 2>/dev/null; do wait "$step_pid"; done
+  wait "$step_pid"
+  code=$?
+  [ -z "$resender" ] || kill -KILL "$resender" 2>/dev/null
+}
+
+take_notice() {
+  [ -z "$notice" ] || return 0
+  notice=$1
+  if [ "$2" = stop ]; then
+    say "got SIG$1: stopping"
+    kill -TERM "$step_pid" # srun then ends the step
+    return
+  fi
+  say "got SIG$1: asking the ranks to save and leave"
+  # A rank that still imports ignores it: say it again. Never TERM, which ends the step.
+  (
+    trap '' USR1 USR2 TERM
+    while kill -USR1 "$step_pid" 2>/dev/null; do sleep 20; done
+  ) &
+  resender=$!
+  disown
+}
+
+# -- coming back -----------------------------------------------------------------------------------
+
+# One field of what Slurm knows about this job.
+job_field() { scontrol show job -o "$job" 2>/dev/null | sed -n "s/.* $1=\([^ ]*\).*/\1/p"; }
+
+# Why the job is ending, unless by itself: `requeued` or `cancelled`. Slurm calls both COMPLETING,
+# and would requeue a job that its owner has just cancelled. One that is out of time may come back.
+fate() {
+  local state
+  state=$(job_field JobState)
+  [ -n "$state" ] && [ "$state" != RUNNING ] || return 0
+  if [ "$(job_field Restarts)" -gt "${SLURM_RESTART_COUNT:-0}" ]; then
+    echo requeued
+  elif [ "$(date +%s)" -lt "$deadline" ]; then
+    echo cancelled
+  fi
+}
+
+# Queue this job again, and leave. $1: what happened, in words; the rest: the script's arguments.
+come_back() {
+  local what=$1 next="restart $((restarts + 1)) of $max_restarts" answer fate
+  shift
+  fate=$(fate)
+  if [ "$fate" = cancelled ]; then
+    [ -z "${run_dir:-}" ] || write_status interrupted
+    leave 1 "$what, cancelled: not requeued; submit it again to go on"
+  fi
+  [ -z "${run_dir:-}" ] || : >"$run_dir/.requeued"
+  [ "$fate" != requeued ] || leave 0 "$what, requeued by Slurm ($next)"
+  [ "$restarts" -lt "$max_restarts" ] ||
+    leave 1 "$what; not requeued after $max_restarts restarts; submit it again to go on"
+  # Once a requeue is accepted, this script is told to end.
+  trap '' TERM
+  ! answer=$(scontrol requeue "$job" 2>&1) || leave 0 "$what, requeued ($next)"
+  say "$what; requeue refused: ${answer//$'\n'/ }"
+  follow_up "$next" "$@"
+}
+
+# Where a site forbids requeueing: a new job that begins when this one is gone.
+follow_up() {
+  local next=$1 answer script
+  shift
+  local options=(--parsable --dependency="afterany:$job" --partition="$SLURM_JOB_PARTITION")
+  options+=(--nodes="$SLURM_JOB_NUM_NODES")
+  [ -z "${SLURM_NTASKS_PER_NODE:-}" ] || options+=(--ntasks-per-node="$SLURM_NTASKS_PER_NODE")
+  [ -z "${SLURM_ARRAY_TASK_ID:-}" ] || options+=(--array="$SLURM_ARRAY_TASK_ID")
+  script=$(mktemp) && scontrol write batch_script "$SLURM_JOB_ID" "$script" >/dev/null || exit 1
+  answer=$(MASKLAB_FOLLOWS=1 sbatch "${options[@]}" "$script" "$@" 2>&1) ||
+    leave 1 "no follow-up either: $answer"
+  rm -f "$script"
+  [ -z "${run_dir:-}" ] || echo "$answer" >"$run_dir/job.id"
+  leave 0 "job $answer follows ($next)"
+}
+
+# A power cut shows as broken connections long before Slurm notices it.
+is_node_lost() {
+  [ "$SLURM_JOB_NUM_NODES" -gt 1 ] || return 1
+  ! timeout 60 srun --overlap --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 true 2>/dev/null
+}
+
+# -- a whole job -----------------------------------------------------------------------------------
+
+# A training command (launch/....py and its arguments) to its end, or to its next start.
+run_training() {
+  find_run_dir "$@"
+  record_start
+  rendezvous
+  check_start
+  export MASKLAB_EXIT_CODE=$run_dir/.exit-code
+  rm -f "$MASKLAB_EXIT_CODE" "$run_dir/REQUEUE"
+  step_options
+  run_step save bash "$code_dir/launch/slurm/rank.sh" "$python" -u "$code_dir/$1" "${@:2}"
+  # srun says 143 for ranks that it ended because another one failed: ask who was first.
+  [ "$code" = 0 ] || ! [ -s "$MASKLAB_EXIT_CODE" ] || code=$(cat "$MASKLAB_EXIT_CODE")
+  rm -f "$MASKLAB_EXIT_CODE"
+}
+
+# What is made of the end of `run_training`; the arguments are those of the script.
+finish() {
+  local end step reason
+  end=$(progress)
+  if [ -e "$run_dir/REQUEUE" ]; then
+    read -r step reason <"$run_dir/REQUEUE"
+    rm -f "$run_dir/REQUEUE"
+    [ "$end" -gt "$first" ] || [ "$idle_starts" -lt "$max_idle_starts" ] ||
+      leave 1 "preempted ($reason), the $idle_starts. time without progress: not requeued"
+    come_back "preempted at step $step ($reason)" "$@"
+  elif [ "$(read_status)" = completed ]; then
+    # A rank may stumble on its way out, with everything done.
+    [ "$code" = 0 ] || reason=", though a rank left with code $code"
+    leave 0 "completed at $unit $end${reason:-}"
+  elif [ "$code" != 0 ] && is_node_lost; then
+    write_status preempted
+    come_back "lost a node; saved: $unit $end" "$@"
+  elif [ "$code" = 0 ]; then
+    leave 0 "$(read_status) at $unit $end"
+  fi
+  [[ $(read_status) != @(running|pending) ]] || write_status failed
+  leave "$code" "$(read_status) after $unit $end with exit code $code$(explain)"
+}
+
+explain() { [ "$code" -ne 137 ] || echo " (killed from outside; mostly for want of memory)"; }

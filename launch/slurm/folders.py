@@ -1,0 +1,72 @@
+"""What a submission finds and leaves in run folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from configs.cluster_schema import ClusterConfig
+from configs.errors import InputError
+from configs.files import write_text
+from configs.loader import dump_config
+from launch.slurm.queue import is_queued
+from launch.slurm.render import Job, render
+from launch.slurm.snapshot import take_snapshot
+
+
+def require_idle(folder: Path) -> None:
+    """Raise `InputError` where a job of this folder waits or runs: two would write one run."""
+    job = queued_job(folder)
+    if job:
+        raise InputError(
+            f"{folder}: job {job} is in the queue for it: wait, `scancel {job}`, or choose another "
+            "run_dir"
+        )
+
+
+def queued_job(folder: Path) -> str | None:
+    """The job that was last submitted for a folder, if it waits or runs."""
+    path = folder / "job.id"
+    job = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+    return job if job and is_queued(job) else None
+
+
+def read_status(run_dir: Path) -> str:
+    path = run_dir / "status"
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+
+
+def write_job(job: Job, cluster: ClusterConfig) -> None:
+    """The script, the code and the folder of logs."""
+    (job.folder / "logs").mkdir(parents=True, exist_ok=True)
+    take_snapshot(job.folder / "code")
+    write_text(job.script, render(job, cluster))
+
+
+def note_job(folder: Path, number: str) -> None:
+    """For `require_idle`."""
+    write_text(folder / "job.id", f"{number}\n")
+
+
+def write_config(folder: Path, config: Any) -> None:
+    """The resolved configuration: what is edited later does not reach a job that waits."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "job.yaml", dump_config(config))
+
+
+@contextmanager
+def pending(folders: list[Path]) -> Iterator[None]:
+    """`pending` is the status of run folders; where the block fails, it is what it was before."""
+    before = {folder: read_status(folder) for folder in folders}
+    for folder in folders:
+        write_text(folder / "status", "pending\n")
+    try:
+        yield
+    except BaseException:
+        for folder, status in before.items():
+            (folder / "status").unlink()
+            if status:
+                write_text(folder / "status", f"{status}\n")
+        raise

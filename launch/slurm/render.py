@@ -1,0 +1,118 @@
+"""From a cluster profile and a template to the script that sbatch gets.
+
+A template is a batch script that works as it is. Rendering replaces its `#SBATCH` lines by those of
+the profile, and the line `# settings` by variables and arguments; nothing else changes.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from configs.cluster_schema import ClusterConfig
+
+FOLDER = Path(__file__).parent
+SETTINGS = "# settings"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One submission: what runs, and where its traces go."""
+
+    template: str
+    """name of a file beside this one, without .sbatch"""
+    name: str
+    """shown by squeue"""
+    folder: Path
+    """absolute; holds the script, the code and the logs"""
+    arguments: list[str]
+    """what the script is called with"""
+    variables: dict[str, str] = field(default_factory=dict)
+    """settings of `common.sh` that belong to this job"""
+    array: str | None = None
+    """elements, as sbatch writes them"""
+
+    @property
+    def script(self) -> Path:
+        """The batch script: an array's is not that of the job which waits for it."""
+        return self.folder / ("array.sbatch" if self.array else "job.sbatch")
+
+    @property
+    def log_name(self) -> str:
+        return "%A_%a.out" if self.array else "%j.out"
+
+    def log(self, number: str) -> Path:
+        """Where the job of this number writes; an array has several such files."""
+        return self.folder / "logs" / (f"{number}_*.out" if self.array else f"{number}.out")
+
+
+def render(job: Job, cluster: ClusterConfig) -> str:
+    """The whole batch script."""
+    template = (FOLDER / f"{job.template}.sbatch").read_text(encoding="utf-8").splitlines()
+    body = [line for line in template[1:] if not line.startswith("#SBATCH")]
+    place = body.index(SETTINGS)
+    body[place : place + 1] = settings(job, cluster)
+    return "\n".join([template[0], *sbatch_lines(job, cluster), *body]) + "\n"
+
+
+def sbatch_lines(job: Job, cluster: ClusterConfig) -> list[str]:
+    """The `#SBATCH` lines: what the job asks Slurm for."""
+    options = {
+        "job-name": job.name,
+        "chdir": str(Path.cwd()),
+        "output": _literal(job.folder / "logs") + f"/{job.log_name}",
+        "open-mode": "append",
+        "requeue": True,
+        "signal": f"B:USR1@{cluster.signal_lead_seconds}",
+        "time": cluster.minutes,
+        "nodes": cluster.nodes,
+        "ntasks-per-node": cluster.ranks_per_node,
+        "gpus-per-node": cluster.gpus_per_node or None,
+        "cpus-per-task": cluster.cpus_per_task,
+        "mem": cluster.memory,
+        "partition": cluster.partition,
+        "account": cluster.account,
+        "qos": cluster.qos,
+        "array": _throttled(job.array, cluster.array_limit),
+    }
+    lines = [_option(name, value) for name, value in options.items() if value is not None]
+    return [f"#SBATCH {line}" for line in [*lines, *cluster.sbatch_options]]
+
+
+def settings(job: Job, cluster: ClusterConfig) -> list[str]:
+    """The variables that `common.sh` reads, and the arguments, as lines of bash."""
+    variables = {
+        "CODE": str(job.folder / "code"),
+        "PYTHON": _interpreter(cluster),
+        "SITE": str(Path(cluster.site_environment).resolve()) if cluster.site_environment else "",
+        "MAX_RESTARTS": str(cluster.max_restarts),
+        "IMAGE": cluster.container.image or "",
+        "MOUNTS": ",".join([f"{job.folder}:{job.folder}", *cluster.container.mounts]),
+        **job.variables,
+    }
+    lines = [f"MASKLAB_{name}={shlex.quote(value)}" for name, value in variables.items() if value]
+    typed = " ".join(shlex.join(sys.argv[1:]).split())
+    return [f"# Filled by: submit.py {typed}", *lines, f"set -- {shlex.join(job.arguments)}"]
+
+
+def _option(name: str, value: object) -> str:
+    return f"--{name}" if value is True else f"--{name}={shlex.quote(str(value))}"
+
+
+def _literal(path: Path) -> str:
+    """A path in which sbatch replaces nothing."""
+    return str(path).replace("%", "%%")
+
+
+def _throttled(array: str | None, limit: int | None) -> str | None:
+    return f"{array}%{limit}" if array and limit else array
+
+
+def _interpreter(cluster: ClusterConfig) -> str:
+    """The profile's `python`, where a folder is a virtual environment; else this very one."""
+    if cluster.python:
+        chosen = Path(cluster.python).expanduser()
+        return str(chosen.absolute() / "bin" / "python") if chosen.is_dir() else cluster.python
+    return "python" if cluster.container.image else sys.executable
