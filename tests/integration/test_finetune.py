@@ -65,6 +65,19 @@ def test_a_killed_run_goes_on_with_the_trials_that_are_left(tiny_task, tmp_path)
     assert "seed=1" in (tmp_path / "run/report.md").read_text(encoding="utf-8")
 
 
+def test_a_run_whose_time_is_over_asks_for_another_start(tiny_task, tmp_path):
+    words = ("finetune.py", "--config", tiny_task, "run_dir=run")
+    done = Command(*words, "safety.stop_after_minutes=0.0001", cwd=tmp_path).finish()
+    assert done.returncode == 0, done.stderr
+    assert "leaving at step 0 (seed=0, safety.stop_after_minutes=0.0001 are over)" in done.stdout
+    assert (tmp_path / "run/status").read_text() == "preempted\n"
+    assert (tmp_path / "run/REQUEUE").read_text().startswith("0 seed=0")
+    again = Command(*words, cwd=tmp_path).finish()
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "run/status").read_text() == "completed\n"
+    assert not (tmp_path / "run/REQUEUE").exists()
+
+
 def test_grid_patience_layer_decay_and_adaptation_together(tiny_task, tmp_path):
     done = Command(
         *("finetune.py", "--config", tiny_task, "run_dir=run"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 from pathlib import Path
@@ -132,6 +133,11 @@ def test_a_loss_that_is_not_finite_stops_the_run_in_words(tiny, launch, tmp_path
     assert "error: loss or gradient is not finite at step" in done.stderr
     assert "Traceback" not in done.stderr
     assert (tmp_path / "runs/tiny/status").read_text().strip() == "failed"
+    assert (tmp_path / "runs/tiny/dumps/step-00000001-rank-0.json").is_file()
+    again = launch("replay.py", "--run", "runs/tiny", "--step", "3")
+    assert again.returncode == 0, again.stderr
+    assert "step 3 with the weights of runs/tiny/checkpoints/step-00000002" in again.stdout
+    assert re.search(r"\d+ samples, \d+ of them without a finite gradient", again.stdout)
 
 
 def test_a_signal_to_one_rank_makes_all_leave_with_a_checkpoint(single, tiny, tmp_path):

@@ -74,10 +74,12 @@ def test_the_main_command_as_written(tmp_path):
 
 
 def test_yaml_example_is_a_configuration(tmp_path):
-    pretraining, task = blocks("yaml")
+    pretraining, task, phases = blocks("yaml")
     path = tmp_path / "own.yaml"
     path.write_text(pretraining, encoding="utf-8")
     assert len(load_config(PretrainConfig, str(path)).data.sources) == 2
+    path.write_text(phases, encoding="utf-8")
+    assert len(load_config(PretrainConfig, str(path)).phases) == 3
     path.write_text(task, encoding="utf-8")
     assert load_config(FinetuneConfig, str(path)).task.label == "stars"
 
