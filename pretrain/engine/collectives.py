@@ -152,8 +152,8 @@ def describe_collectives(config: CollectiveConfig, world: World, traffic: Traffi
     sent = traffic.bytes_sent(world.size) / MEGABYTE
     compression = "fp32" if config.compression == "none" else config.compression
     return (
-        f"{dist.get_backend()}, {used_algorithm()}, {compression} gradients in "
-        f"{traffic.messages} messages of about {config.bucket_megabytes:g} MB {when} the backward "
+        f"{dist.get_backend()}, {used_algorithm()}, {compression} gradients in buckets of "
+        f"{config.bucket_megabytes:g} MB ({traffic.messages} a step), reduced {when} the backward "
         f"pass, {sent:,.1f} MB sent per rank and step"
     )
 
