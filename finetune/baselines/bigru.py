@@ -63,8 +63,7 @@ class BiGRUClassifier:
         optimizer = torch.optim.Adam(self.network.parameters(), lr=RATE)
         best, age = (-1.0, self.network.state_dict()), 0
         for epoch in range(EPOCHS):
-            order = np.random.default_rng([self.seed, epoch]).permutation(own)
-            self._train(words, targets, order, optimizer)
+            self._train(words, targets, own, optimizer, np.random.default_rng([self.seed, epoch]))
             right = self._scores([words[i] for i in judged]).argmax(1) == targets[judged]
             if right.mean() > best[0]:
                 state = {k: v.clone() for k, v in self.network.state_dict().items()}
@@ -93,10 +92,15 @@ class BiGRUClassifier:
         return self.encoder.encode(text)[:LONGEST] or [1]
 
     def _train(
-        self, words: list[list[int]], targets: np.ndarray, order: np.ndarray, optimizer
+        self,
+        words: list[list[int]],
+        targets: np.ndarray,
+        own: np.ndarray,
+        optimizer: torch.optim.Optimizer,
+        chance: np.random.Generator,
     ) -> None:
         self.network.train()
-        for chosen in _batches(words, order):
+        for chosen in _batches(words, own, chance):
             optimizer.zero_grad()
             logits = self.network(*_pad([words[i] for i in chosen]))
             nn.functional.cross_entropy(logits, torch.from_numpy(targets[chosen])).backward()
@@ -112,13 +116,16 @@ class BiGRUClassifier:
         return np.concatenate(logits)[np.argsort(order)]
 
 
-def _batches(words: list[list[int]], order: np.ndarray) -> Iterator[np.ndarray]:
-    """Batches of texts alike in length: sorted within runs of fifty batches."""
+def _batches(
+    words: list[list[int]], own: np.ndarray, chance: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """Batches, in random order, of texts alike in length: sorted within runs of fifty batches."""
+    order = chance.permutation(own)
     for start in range(0, len(order), 50 * BATCH):
         run = order[start : start + 50 * BATCH]
         run = run[np.argsort([len(words[i]) for i in run], kind="stable")]
         batches = np.split(run, range(BATCH, len(run), BATCH))
-        yield from (batches[i] for i in np.random.default_rng(start).permutation(len(batches)))
+        yield from (batches[i] for i in chance.permutation(len(batches)))
 
 
 def _pad(words: list[list[int]]) -> tuple[Tensor, Tensor]:

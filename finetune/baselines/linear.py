@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from scipy import sparse
 from scipy.optimize import minimize
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.naive_bayes import MultinomialNB
@@ -76,7 +78,10 @@ class Tuned(BaseEstimator, ClassifierMixin):
         if counts.min() >= FOLDS:
             folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
             chosen = GridSearchCV(chosen, {"C": list(STRENGTHS)}, cv=folds)
-        self.fitted_ = chosen.fit(X, y)
+        with warnings.catch_warnings():
+            # One that stops before it converges is judged by its score like all others.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            self.fitted_ = chosen.fit(X, y)
         return self
 
     def predict(self, X: sparse.csr_matrix) -> np.ndarray:

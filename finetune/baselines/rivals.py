@@ -94,7 +94,7 @@ def run_rival(
     for seed in seeds:
         started = time.monotonic()
         model = rival.make(seed)
-        model.fit(texts_of(splits.train), targets_of(splits.train))
+        model.fit(joined_texts(splits.train), targets_of(splits.train))
         predictions = answers(model, splits.dev)
         trials.append(
             TrialScores(
@@ -117,7 +117,7 @@ def run_rival(
     return scores
 
 
-def texts_of(examples: Sequence[TextExample]) -> list[str]:
+def joined_texts(examples: Sequence[TextExample]) -> list[str]:
     """What a method reads."""
     return [e.text if e.pair is None else f"{e.text}{PAIR_MARK}{e.pair}" for e in examples]
 
@@ -129,7 +129,7 @@ def targets_of(examples: Sequence[TextExample]) -> list[int]:
 
 def answers(model: object, examples: Sequence[TextExample]) -> np.ndarray:
     """The class of each example."""
-    texts = texts_of(examples)
+    texts = joined_texts(examples)
     if isinstance(model, (BiGRUClassifier, NgramClassifier)):
         return model.predict_proba(texts).argmax(1)
     return model.predict(texts)
@@ -156,7 +156,7 @@ def statistics(model: NgramClassifier, splits: Splits[TextExample]) -> str:
     """Types, tokens and perplexities of the classes' language models, as Markdown."""
     labels = splits.labels
     sizes = [[label, m.types, m.tokens] for label, m in zip(labels, model.models)]
-    perplexities = model.perplexities(texts_of(splits.dev), targets_of(splits.dev))
+    perplexities = model.perplexities(joined_texts(splits.dev), targets_of(splits.dev))
     rows = [[label, *(f"{value:.0f}" for value in row)] for label, row in zip(labels, perplexities)]
     return "\n\n".join(
         [

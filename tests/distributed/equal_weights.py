@@ -32,6 +32,7 @@ def variant(ranks: int, accumulation: int, stage: int) -> list[str]:
     return [
         f"batch={{sequences: {SEQUENCES}, micro_sequences: {micro}}}",
         f"engine.zero_stage={stage}",
+        "optimizer.learning_rate=0.001",
     ]
 
 

@@ -18,7 +18,7 @@ from configs.finetune_schema import FinetuneConfig
 from configs.loader import load_config
 from finetune.baselines import rivals
 from finetune.baselines.compare import find_rivals
-from finetune.baselines.rivals import RIVALS, run_rival, texts_of
+from finetune.baselines.rivals import RIVALS, joined_texts, run_rival
 from finetune.data.texts import read_text_splits
 from finetune.example import Splits, TextExample
 from finetune.report.scores import read_scores, split_fingerprint
@@ -199,7 +199,7 @@ def test_a_test_file_is_scored_too(tiny_task, tmp_path):
 
 def test_a_pair_is_read_as_one_text_with_a_mark_between():
     pair = replace(example(1, "A"), pair="b")
-    assert texts_of([pair, example(2, "C")]) == ["a ||| b", "c"]
+    assert joined_texts([pair, example(2, "C")]) == ["a ||| b", "c"]
 
 
 def test_names_are_chosen_with_commas_and_checked():
