@@ -100,7 +100,7 @@ rendezvous() {
 }
 
 step_options() {
-  options=(--kill-on-bad-exit=1 --wait=300)
+  options=(--kill-on-bad-exit=1 --wait=60)
   [ "$SLURM_NTASKS" = 1 ] || options+=(--label)
   # On CPUs, the ranks of a node see all of the job's cores there and share them by their number.
   [ -n "${SLURM_GPUS_ON_NODE:-}" ] || ! scontrol show config | grep -q '^TaskPlugin .*affinity' ||
