@@ -80,6 +80,10 @@ def run(main: Callable[[], None]) -> None:
     except Exception:
         _let_rank_0_speak()
         raise
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # Threads of the process group may abort an interpreter that ends with everything done.
+        sys.stdout.flush()
+        os._exit(0)
 
 
 def _leave(message: object, code: int) -> None:

@@ -97,7 +97,8 @@ class Trainer:
                 break
             self.watchdog.beat(f"step {step}")
             predicted, pairs, notices = self._agree(batches)
-            if notices:
+            # One step at least: a job that is stopped as it begins, again and again, gets on.
+            if notices and step > self.state.step:
                 self._leave(step, window)
             window.progress = progress
             self._step(step, batches, predicted, pairs, window)
