@@ -44,7 +44,8 @@ def written_aside(folder: Path) -> Iterator[Path]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise InputError(
-            f"{folder}: the disk is full; nothing was kept: free some space or write elsewhere"
+            f"{folder}: the disk is full; nothing of it was kept: free some space or write "
+            "elsewhere"
         ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)

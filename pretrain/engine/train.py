@@ -12,6 +12,7 @@ from pretrain.engine.notice import Notice
 from pretrain.engine.status import kept_status
 from pretrain.engine.trainer import Trainer
 from pretrain.engine.trial import with_micro_batch
+from pretrain.engine.watchdog import Watchdog
 from pretrain.engine.world import World
 
 
@@ -26,19 +27,21 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
     run_dir = Path(config.run_dir)
     with Notice(config.safety.stop_after_minutes).listening() as notice:
         corpus = prepare(config)
-        config = with_micro_batch(config, world, corpus.tokenizer)
-        # Ranks must not judge files by themselves: one that saw another checkpoint would diverge.
-        found = world.from_main(find_checkpoint(config, run_dir) if world.is_main else None)
-        trainer = Trainer(config, world, corpus, found, notice)
-        if world.is_main:
-            describe.write_run_folder(run_dir, config, corpus, world, trainer.engine.precision)
-        try:
-            with kept_status(run_dir, world):
-                trainer.run()
-                if world.is_main:
-                    export.export_run(run_dir, run_dir / "export")
-        finally:
-            trainer.close()
+        with Watchdog(config.safety.hang_minutes, run_dir, world.rank) as watchdog:
+            config = with_micro_batch(config, world, corpus.tokenizer)
+            # Ranks must not judge files by themselves: one that saw another would diverge.
+            found = world.from_main(find_checkpoint(config, run_dir) if world.is_main else None)
+            trainer = Trainer(config, world, corpus, found, notice, watchdog)
+            if world.is_main:
+                precision = trainer.engine.precision
+                describe.write_run_folder(run_dir, config, corpus, world, precision)
+            try:
+                with kept_status(run_dir, world):
+                    trainer.run()
+                    if world.is_main:
+                        export.export_run(run_dir, run_dir / "export")
+            finally:
+                trainer.log.close()
     trainer.log.say(f"done: curves {run_dir}/plots/curves.png, model {run_dir}/export")
     return run_dir
 

@@ -46,9 +46,11 @@ class Trainer:
         corpus: Corpus,
         found: Path | None,
         notice: Notice,
+        watchdog: Watchdog,
     ) -> None:
         """`found` is the checkpoint to go on from; `notice` tells when to leave early."""
-        self.config, self.world, self.corpus, self.notice = config, world, corpus, notice
+        self.config, self.world, self.corpus = config, world, corpus
+        self.notice, self.watchdog = notice, watchdog
         self.run_dir = Path(config.run_dir)
         vocabulary = make_vocabulary(corpus.tokenizer)
         self.batches = Stages(corpus.train, config, vocabulary)
@@ -71,12 +73,6 @@ class Trainer:
         self.started = time.monotonic() - 60 * state.elapsed_minutes
         self.log = RunLog(self.run_dir, world.is_main, state.step)
         self.peak_flops = matmul_peak(world.device, self.engine.precision)
-        self.watchdog = Watchdog(config.safety.hang_minutes, self.run_dir, world.rank)
-
-    def close(self) -> None:
-        """Stop watching and logging."""
-        self.watchdog.close()
-        self.log.close()
 
     def run(self) -> None:
         """All steps that are left, with logs, evaluations and checkpoints on the way.

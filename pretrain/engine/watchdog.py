@@ -30,7 +30,10 @@ class Watchdog:
         """All is well; `doing` comes next."""
         self._doing, self._since = doing, time.monotonic()
 
-    def close(self) -> None:
+    def __enter__(self) -> Watchdog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Stop watching."""
         self._over.set()
 

@@ -39,10 +39,9 @@ def test_silence_ends_the_process_and_tells_where_it_stood(tmp_path):
 
 
 def test_who_beats_or_is_done_lives(tmp_path):
-    watchdog = Watchdog(minutes=0.01, run_dir=tmp_path, rank=0)
-    for step in range(10):
-        watchdog.beat(f"step {step}")
-        time.sleep(0.1)
-    watchdog.close()
-    time.sleep(1.2)
+    with Watchdog(minutes=0.02, run_dir=tmp_path, rank=0) as watchdog:
+        for step in range(10):
+            watchdog.beat(f"step {step}")
+            time.sleep(0.2)
+    time.sleep(1.5)
     assert not (tmp_path / "dumps").exists()
