@@ -155,7 +155,9 @@ class PretrainConfig:
                 f"model.max_positions={self.model.max_positions}",
             )
             require(
-                number == 0 or phase.learning_rate is None or self.schedule.max_minutes is None,
+                not (phase.from_steps or phase.from_tokens)
+                or phase.learning_rate is None
+                or self.schedule.max_minutes is None,
                 f"{name}.learning_rate: a new schedule needs an end in steps, not in "
                 "schedule.max_minutes",
             )

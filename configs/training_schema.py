@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Optional, Union
 
 from configs.checks import require, require_fraction
@@ -116,7 +116,8 @@ class ScheduleConfig:
     warmup_steps: int = 0
     """linear warm-up, in steps"""
     warmup_fraction: float = 0.0
-    """linear warm-up as a share of the whole run, in place of warmup_steps"""
+    """linear warm-up as a share of the run (up to the first phase with a learning rate of its own),
+    in place of warmup_steps"""
     decay: Literal["linear", "cosine", "constant"] = "linear"
     """after warm-up: down to 0 in a line or a half cosine, or no decay"""
 
@@ -180,7 +181,10 @@ class CheckpointConfig:
     next save waits for it, and the one before is dropped only once it is whole"""
     resume: str = "auto"
     """auto: go on from the last whole checkpoint of run_dir, else start; never: refuse a used
-    run_dir; or the path of a checkpoint to start from"""
+    run_dir; or the path of a checkpoint to start from. A preempted run goes on in any case"""
+    allow_changes: list[str] = field(default_factory=list)
+    """what may differ from the checkpoint's, by the names in a refusal: corpus, tokenizer,
+    optimizer.learning_rate, ...; the run is then no longer one curve"""
 
     def __post_init__(self) -> None:
         require(self.every_steps >= 1, "checkpoint.every_steps must be at least 1")
@@ -203,7 +207,8 @@ class SafetyConfig:
     max_skipped_steps: int = 10
     """a step whose gradient is not finite is skipped, on all ranks; so many in a row end the run"""
     hang_minutes: float = 30.0
-    """a step, evaluation or save that takes longer ends the run, with a dump of where it stood"""
+    """a start, step, evaluation or save that takes longer ends the run, with a dump of where it
+    stood"""
 
     def __post_init__(self) -> None:
         stop, hang = self.stop_after_minutes, self.hang_minutes

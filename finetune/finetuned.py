@@ -171,6 +171,7 @@ def make_task_model(
     tokenizer: Tokenizer,
     class_weights: torch.Tensor | None = None,
     vocabulary_size: int | None = None,
+    activation_checkpointing: bool = False,
 ) -> TaskModel:
     """The model of a card, its weights not yet set."""
     kind = card.task.kind
@@ -183,4 +184,5 @@ def make_task_model(
         outputs,
         card.head,
         TaskLoss(kind, card.head, class_weights),
+        activation_checkpointing,
     )

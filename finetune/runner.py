@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -81,10 +81,12 @@ class Runner:
         world: World,
         log: RunLog,
         notice: Notice | None = None,
+        beat: Callable[[str], None] = lambda doing: None,
     ) -> None:
+        """`notice` tells when to leave early; `beat` is told what comes next."""
         self.trial, self.task, self.framed = trial, task, framed
         self.model, self.world, self.log = model, world, log
-        self.notice = notice or Notice()
+        self.notice, self.beat = notice or Notice(), beat
         config = self.config = trial.config
         self.batches = TaskBatches(framed.train, config.batch, trial.seed)
         stretch = Stretch(0, self.batches.steps_per_epoch, self.batches.tokens_per_epoch)
@@ -120,6 +122,8 @@ class Runner:
                 if self._evaluate(done):
                     break
                 window.started += time.monotonic() - began
+        if len(window):
+            self._log(done, window)
         if self.best.step != done and done not in evaluate_at:
             self._evaluate(done)
         return self._result()
@@ -141,6 +145,7 @@ class Runner:
 
     def _step(self, step: int, window: Window) -> None:
         world, loss = self.world, self.model.loss
+        self.beat(f"{self.trial.name}, step {step}")
         batches = self.batches.step(step, world.rank, world.size)
         weight = float(sum(loss.weight(batch.targets) for batch in batches))
         weight, notices = world.sum_on_host(weight, self.notice.is_given())
@@ -193,6 +198,7 @@ class Runner:
 
     def _evaluate(self, step: int) -> bool:
         """Score dev and keep the state if it is the best; returns whether patience has run out."""
+        self.beat(f"{self.trial.name}, evaluation at step {step}")
         examples = self.framed.examples.dev
         logits = predict_logits(self.engine, self.framed.dev, self.config.batch.micro_sequences)
         answers = self.task.answers(examples, self.framed.dev, logits, {})

@@ -36,6 +36,7 @@ from pretrain.engine.log import RunLog, duration
 from pretrain.engine.notice import Notice
 from pretrain.engine.pretrained import Pretrained
 from pretrain.engine.status import kept_status
+from pretrain.engine.watchdog import Watchdog
 from pretrain.engine.world import World
 from pretrain.model.pretraining import initialise
 
@@ -64,7 +65,8 @@ def finetune(config: FinetuneConfig, world: World) -> Path:
         started = time.monotonic()
         for number, trial in enumerate(trials):
             if not world.from_main(is_done(run_dir, trial, identity)):
-                run_trial(trial, task, framed, pretrained, world, identity, notice)
+                with Watchdog(config.safety.hang_minutes, run_dir, world.rank) as watchdog:
+                    run_trial(trial, task, framed, pretrained, world, identity, notice, watchdog)
                 say_left(world, number + 1, len(trials), time.monotonic() - started)
         if world.is_main:
             print(write_report(run_dir, config, task, examples, [t.name for t in trials]))
@@ -138,6 +140,7 @@ def run_trial(
     world: World,
     identity: str,
     notice: Notice,
+    watchdog: Watchdog,
 ) -> None:
     """Train one model and write what it found."""
     run_dir = Path(trial.config.run_dir)
@@ -146,7 +149,7 @@ def run_trial(
     folder = run_dir / "trials" / trial.name
     log = RunLog(folder, world.is_main, tensorboard=run_dir / "tensorboard" / trial.name)
     try:
-        result = Runner(trial, task, framed, model, world, log, notice).run()
+        result = Runner(trial, task, framed, model, world, log, notice, watchdog.beat).run()
     finally:
         log.close()
     if world.is_main:
@@ -174,7 +177,8 @@ def build_model(trial: Trial, card: Card, framed: Framed, pretrained: Pretrained
         targets = [int(feature.targets[0]) for feature in framed.train]
         balanced = balanced_weights(targets, len(card.labels))
     vocabulary_size = len(weights["encoder.embeddings.word.weight"])
-    model = make_task_model(card, pretrained.tokenizer, balanced, vocabulary_size)
+    recompute = trial.config.engine.activation_checkpointing
+    model = make_task_model(card, pretrained.tokenizer, balanced, vocabulary_size, recompute)
     initialise(model, card.model, trial.seed)
     if not trial.config.reinitialise:
         missing, _ = model.load_state_dict(inherited(weights), strict=False)

@@ -11,7 +11,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from configs.errors import InputError
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import dump_config
-from configs.schema import SafetyConfig
+from configs.schema import CollectiveConfig, SafetyConfig
 
 SHARED = (
     "run_dir",
@@ -64,6 +64,7 @@ class Trial:
             grid={},
             log_every_steps=1,
             safety=SafetyConfig(),
+            collective=CollectiveConfig(compression=config.collective.compression),
             task=replace(config.task, folder=""),
             adapt=replace(config.adapt, cache=""),
         )

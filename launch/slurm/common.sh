@@ -57,12 +57,19 @@ progress() {
   fi
 }
 
+# What changes with any progress: adapting an encoder, before its first trial, counts as well.
+mark() {
+  local adapted
+  adapted=$(ls "$run_dir/adapt/checkpoints" 2>/dev/null | grep -E '^step-[0-9]+$' | tail -n 1)
+  echo "$(progress)${adapted:+/$adapted}"
+}
+
 # One line for each start, with the place it began at: restarts and progress are counted by them.
 record_start() {
   local starts=$run_dir/starts
   [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] || [ -n "${MASKLAB_FOLLOWS:-}" ] || rm -f "$starts"
-  first=$(progress)
-  echo "$first $job $(date '+%F %T')" >>"$starts"
+  first=$(progress) first_mark=$(mark)
+  echo "$first_mark $job $(date '+%F %T')" >>"$starts"
   restarts=$(($(wc -l <"$starts") - 1))
   idle_starts=$(tac "$starts" | awk 'NR == 1 {first = $1} $1 != first {exit} {n++} END {print n}')
 }
@@ -214,7 +221,10 @@ run_training() {
   export MASKLAB_EXIT_CODE=$run_dir/.exit-code
   rm -f "$MASKLAB_EXIT_CODE" "$run_dir/REQUEUE"
   step_options
-  run_step save bash "$code_dir/launch/slurm/rank.sh" "$python" -u "$code_dir/$1" "${@:2}"
+  local again=()
+  # What the first start began from must not take a later one back.
+  [ "$restarts" = 0 ] || [ "$1" != launch/pretrain.py ] || again=(checkpoint.resume=auto)
+  run_step save bash "$code_dir/launch/slurm/rank.sh" "$python" -u "$code_dir/$1" "${@:2}" "${again[@]}"
   # srun says 143 for ranks that it ended because another one failed: ask who was first.
   [ "$code" = 0 ] || ! [ -s "$MASKLAB_EXIT_CODE" ] || code=$(cat "$MASKLAB_EXIT_CODE")
   rm -f "$MASKLAB_EXIT_CODE"
@@ -227,7 +237,7 @@ finish() {
   if [ -e "$run_dir/REQUEUE" ]; then
     read -r step reason <"$run_dir/REQUEUE"
     rm -f "$run_dir/REQUEUE"
-    [ "$end" -gt "$first" ] || [ "$idle_starts" -lt "$max_idle_starts" ] ||
+    [ "$(mark)" != "$first_mark" ] || [ "$idle_starts" -lt "$max_idle_starts" ] ||
       leave 1 "preempted ($reason), the $idle_starts. time without progress: not requeued"
     come_back "preempted at step $step ($reason)" "$@"
   elif [ "$(read_status)" = completed ]; then

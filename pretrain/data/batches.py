@@ -64,12 +64,12 @@ class Batches(Steps):
         self, collate: Collator, batch: BatchConfig | None = None, start: Position = Position()
     ) -> None:
         """`batch` takes the place of the configuration's."""
-        self.collate, self.config, self.start = collate, collate.config, start
+        self.collate, self.config = collate, collate.config
         self.batch = batch or self.config.batch
         self._plan = lru_cache(maxsize=2)(self._epoch_plan)
         self.tokens_per_epoch = int(collate.index(0).lengths.sum())
         self.steps_per_epoch = self._count_steps()
-        self._steps_left = self._count_steps_left()
+        self.start, self._steps_left = self._settle(start)
 
     def step(self, step: int, rank: int = 0, world_size: int = 1) -> list[MicroBatch]:
         epoch, within = self._place(step)
@@ -102,13 +102,19 @@ class Batches(Steps):
             )
         return -(-self.tokens_per_epoch // batch)
 
-    def _count_steps_left(self) -> int:
-        """Steps of the epoch that the start lies in: what was seen of it is not seen again."""
-        if not self.start.sample:
-            return self.steps_per_epoch
-        order, lengths = self._order(self.start.epoch)
-        left = int(lengths[order[self.start.sample :]].sum())
-        return -(-left * self.steps_per_epoch // int(lengths.sum()))
+    def _settle(self, start: Position) -> tuple[Position, int]:
+        """(where to begin, steps of the epoch that are left there).
+
+        What was seen of the epoch is not seen again. A rest of less than half a step is left out:
+        it would be a step at the full learning rate, of a few samples.
+        """
+        if not start.sample:
+            return start, self.steps_per_epoch
+        order, lengths = self._order(start.epoch)
+        rest = lengths[order[start.sample :]].sum() / lengths.sum() * self.steps_per_epoch
+        if rest < 0.5:
+            return Position(start.step, start.epoch + 1), self.steps_per_epoch
+        return start, round(rest)
 
     def _order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         lengths = self.collate.index(epoch).lengths

@@ -158,7 +158,7 @@ def try_step(config: PretrainConfig, world: World, precision: str) -> None:
 
 
 def shrunken(config: PretrainConfig) -> PretrainConfig:
-    """The configuration with one layer of narrow heads and short sequences."""
+    """The configuration with one layer of narrow heads and short sequences, in one phase."""
     width = HEAD_SIZE * config.model.heads
     model = replace(
         config.model,
@@ -168,7 +168,7 @@ def shrunken(config: PretrainConfig) -> PretrainConfig:
         max_positions=8,
         attention="auto",
     )
-    return replace(config, model=model, max_length=8)
+    return replace(config, model=model, max_length=8, phases=[])
 
 
 def random_batch(config: PretrainConfig, sequences: int) -> MicroBatch:

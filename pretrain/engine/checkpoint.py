@@ -18,6 +18,7 @@ import json
 import re
 import shutil
 import sys
+from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -51,6 +52,10 @@ class State:
     """what `engine.precision` was resolved to"""
     store: str | None = None
     """folder of the token store"""
+    world_size: int | None = None
+    """ranks that saved it"""
+    micro_sequences: int | None = None
+    """what `batch.micro_sequences` was resolved to"""
 
     def check(self) -> None:
         """Raise `ValueError` for a value that no run writes."""
@@ -61,6 +66,8 @@ class State:
             "elapsed_minutes": type(minutes) in (int, float) and 0 <= minutes < float("inf"),
             "fingerprints": isinstance(self.fingerprints, dict),
             "precision": self.precision in (None, "fp32", "bf16"),
+            "world_size": self.world_size is None or type(self.world_size) is int,
+            "micro_sequences": self.micro_sequences is None or type(self.micro_sequences) is int,
         }
         for name, is_sound in sound.items():
             if not is_sound:
@@ -167,11 +174,13 @@ def find_damage(path: Path) -> str | None:
     return f"content of {broken[0]} has changed" if broken else None
 
 
-def read_state(path: Path, fingerprints: dict[str, str]) -> State:
+def read_state(path: Path, fingerprints: dict[str, str], allowed: Collection[str] = ()) -> State:
     """The state of a checkpoint, which must carry the same fingerprints as this run.
 
+    Args:
+        allowed: names of fingerprints that may differ.
     Raises:
-        InputError: naming the first fingerprint that differs.
+        InputError: naming the first other fingerprint that differs.
     """
     try:
         state = State(**json.loads((path / "state.json").read_text(encoding="utf-8")))
@@ -180,11 +189,12 @@ def read_state(path: Path, fingerprints: dict[str, str]) -> State:
         raise InputError(f"{path}/state.json: written by another version ({error})") from error
     for name, value in fingerprints.items():
         saved = state.fingerprints.get(name)
-        if saved != value:
+        if saved != value and name not in allowed:
             other = f" (or go on with data.store={state.store})" if name == "corpus" else ""
             raise InputError(
                 f"{path} was made with {name}={saved}, the configuration makes {value}: restore "
-                f"that{other}, or start anew in another run_dir"
+                f"that{other}, start anew in another run_dir, or say "
+                f"checkpoint.allow_changes=[{name}]"
             )
     return state
 

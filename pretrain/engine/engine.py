@@ -196,6 +196,8 @@ def deepspeed_config(config: StepConfig, precision: str, world_size: int) -> dic
             "lower_precision_safe_modules": COMPRESSIBLE[collective.compression],
         },
         "steps_per_print": 2**31,
+        # It waits for the device at every micro-batch.
+        "timers": {"throughput": {"enabled": False}},
     }
 
 

@@ -24,15 +24,15 @@ def run_as_ranks(number: int) -> int:
         subprocess.Popen([sys.executable, *sys.argv], env=_environment(rank, number, port))
         for rank in range(number)
     ]
+    code = 0
     try:
-        while any(rank.poll() is None for rank in ranks):
-            if any(rank.poll() for rank in ranks):
-                break
+        while not code and any(rank.poll() is None for rank in ranks):
             time.sleep(0.1)
+            code = next((rank.poll() for rank in ranks if rank.poll()), 0)
     finally:
         for rank in ranks:
             rank.kill()
-    return next((rank.wait() for rank in ranks if rank.wait() > 0), 0)
+    return code if code >= 0 else 128 - code  # as a shell says of a signal
 
 
 def _environment(rank: int, number: int, port: str) -> dict[str, str]:

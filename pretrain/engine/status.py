@@ -44,7 +44,8 @@ def kept_status(run_dir: Path, world: World) -> Iterator[None]:
         write_status(run_dir, "running")
     world.barrier()
     try:
-        yield
+        with memory_explained(run_dir, world):
+            yield
     except Preempted as left:
         if world.is_main:
             write_status(run_dir, "preempted")
@@ -52,20 +53,32 @@ def kept_status(run_dir: Path, world: World) -> Iterator[None]:
         world.barrier()
         raise
     except BaseException as error:
-        ran_out = is_out_of_memory(error)
         if read_status(run_dir) == "running":
             interrupted = isinstance(error, KeyboardInterrupt)
-            word = "interrupted" if interrupted else "out-of-memory" if ran_out else "failed"
-            write_status(run_dir, word)
-        if ran_out:
-            raise RunError(
-                f"rank {world.rank} ran out of memory: lower batch.micro_sequences (or say auto), "
-                "set engine.activation_checkpointing=true, or raise engine.zero_stage"
-            ) from error
+            write_status(run_dir, "interrupted" if interrupted else "failed")
         raise
     world.barrier()
     if world.is_main:
         write_status(run_dir, "completed")
+
+
+@contextmanager
+def memory_explained(run_dir: Path, world: World) -> Iterator[None]:
+    """Turn a lack of memory into one line and the status `out-of-memory`.
+
+    Raises:
+        RunError: memory ran out.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        write_status(run_dir, "out-of-memory")
+        raise RunError(
+            f"rank {world.rank} ran out of memory: lower batch.micro_sequences, or set "
+            "engine.activation_checkpointing=true"
+        ) from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:

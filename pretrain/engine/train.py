@@ -7,9 +7,10 @@ from pathlib import Path
 from configs.errors import InputError
 from configs.schema import PretrainConfig
 from pretrain.data.prepare import prepare
+from pretrain.data.word2vec import word_vectors
 from pretrain.engine import checkpoint, describe, export
 from pretrain.engine.notice import Notice
-from pretrain.engine.status import kept_status
+from pretrain.engine.status import kept_status, memory_explained, read_status
 from pretrain.engine.trainer import Trainer
 from pretrain.engine.trial import with_micro_batch
 from pretrain.engine.watchdog import Watchdog
@@ -27,11 +28,14 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
     run_dir = Path(config.run_dir)
     with Notice(config.safety.stop_after_minutes).listening() as notice:
         corpus = prepare(config)
+        # Ranks must not judge files by themselves: one that saw another checkpoint would diverge.
+        found = world.from_main(find_checkpoint(config, run_dir) if world.is_main else None)
+        if config.embeddings.initial == "word2vec" and not found:
+            word_vectors(config, corpus)  # as long as it takes, once: then kept in the cache
         with Watchdog(config.safety.hang_minutes, run_dir, world.rank) as watchdog:
-            config = with_micro_batch(config, world, corpus.tokenizer)
-            # Ranks must not judge files by themselves: one that saw another would diverge.
-            found = world.from_main(find_checkpoint(config, run_dir) if world.is_main else None)
-            trainer = Trainer(config, world, corpus, found, notice, watchdog)
+            with memory_explained(run_dir, world):
+                config = with_micro_batch(config, world, corpus.tokenizer, found)
+                trainer = Trainer(config, world, corpus, found, notice, watchdog)
             if world.is_main:
                 precision = trainer.engine.precision
                 describe.write_run_folder(run_dir, config, corpus, world, precision)
@@ -49,7 +53,7 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
 def find_checkpoint(config: PretrainConfig, run_dir: Path) -> Path | None:
     """Where to go on from, by `checkpoint.resume`; None starts anew."""
     folder, resume = run_dir / "checkpoints", config.checkpoint.resume
-    if resume == "auto":
+    if resume == "auto" or read_status(run_dir) == "preempted":
         return checkpoint.find_last(folder)
     if resume == "never":
         if checkpoint.list_checkpoints(folder):

@@ -59,12 +59,19 @@ class Trainer:
         self.plan = Plan.make(config.schedule, self.batches.stretches)
         fingerprints = describe.fingerprints(config, corpus)
         state = (
-            checkpoint.read_state(found, fingerprints)
+            checkpoint.read_state(found, fingerprints, config.checkpoint.allow_changes)
             if found
-            else checkpoint.State(0, fingerprints=fingerprints, store=str(corpus.folder))
+            else checkpoint.State(0)
         )
         self.engine = Engine(self._model(found).to(world.device), config, world, state.precision)
-        self.state = replace(state, precision=self.engine.precision)
+        self.state = replace(
+            state,
+            fingerprints=fingerprints,
+            store=str(corpus.folder),
+            precision=self.engine.precision,
+            world_size=world.size,
+            micro_sequences=config.batch.micro_sequences,
+        )
         if found:
             checkpoint.restore(found, self.engine, state)
         self.writer = checkpoint.Writer(self.run_dir / "checkpoints", config.checkpoint)

@@ -14,6 +14,7 @@ import torch
 from configs.schema import PretrainConfig
 from pretrain.batch import MicroBatch
 from pretrain.engine.assemble import make_model
+from pretrain.engine.checkpoint import read_state
 from pretrain.engine.engine import resolve_precision
 from pretrain.engine.world import World, local_size
 from pretrain.model.pretraining import PretrainingModel
@@ -23,10 +24,20 @@ SHARE = 0.85
 """of the memory that may be used: allocators leave gaps, collectives need buffers"""
 
 
-def with_micro_batch(config: PretrainConfig, world: World, tokenizer: Tokenizer) -> PretrainConfig:
-    """The configuration with a number in place of `auto`, the same on all ranks."""
+def with_micro_batch(
+    config: PretrainConfig, world: World, tokenizer: Tokenizer, found: Path | None
+) -> PretrainConfig:
+    """The configuration with a number in place of `auto`, the same on all ranks.
+
+    A run that goes on from the checkpoint `found` on as many ranks keeps its number: another would
+    add up in another order.
+    """
     if config.batch.micro_sequences != "auto":
         return config
+    before = read_state(found, {}) if found else None
+    if before and before.micro_sequences and before.world_size == world.size:
+        batch = replace(config.batch, micro_sequences=before.micro_sequences)
+        return replace(config, batch=batch)
     enough = -(-config.batch.sequences // world.size)
     model = make_model(config, tokenizer).to(world.device)
     bf16 = resolve_precision(config.engine.precision, world) == "bf16"
@@ -39,8 +50,8 @@ def with_micro_batch(config: PretrainConfig, world: World, tokenizer: Tokenizer)
         model.zero_grad()
 
     budget = SHARE * memory_limit(world.device) - moments_bytes(model, config, world.size)
-    found = largest(attempt, enough, budget, lambda: peak_bytes(world.device))
-    agreed = min(world.gather(found))
+    forget_peak(world.device)
+    agreed = min(world.gather(largest(attempt, enough, budget, lambda: peak_bytes(world.device))))
     if world.is_main:
         print(f"batch.micro_sequences=auto: a rank holds {agreed} x {config.max_length} tokens")
     return replace(config, batch=replace(config.batch, micro_sequences=agreed))
@@ -107,6 +118,14 @@ def peak_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return _proc_bytes("/proc/self/status", "VmHWM")
+
+
+def forget_peak(device: torch.device) -> None:
+    """Let `peak_bytes` begin from here."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif Path("/proc/self/clear_refs").exists():
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: resets VmHWM
 
 
 def _proc_bytes(path: str, name: str) -> int:

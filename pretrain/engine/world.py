@@ -16,6 +16,8 @@ from pretrain.engine.ranks import free_port
 
 Value = TypeVar("Value")
 
+PATIENCE = timedelta(days=1)
+"""of a collective: ranks may wait for text to be prepared; a hang is the watchdog's to end"""
 SINGLE_PROCESS = {
     "RANK": "0",
     "LOCAL_RANK": "0",
@@ -95,8 +97,10 @@ def start(algorithm: str = "ring") -> World:
         _ask_for_equal_bits()
     if "MASTER_PORT" not in os.environ:
         os.environ["MASTER_PORT"] = str(free_port())
-    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(hours=1))
-    host_group = dist.new_group(backend="gloo") if on_gpu and size > 1 else None
+    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
+    host_group = None
+    if on_gpu and size > 1:
+        host_group = dist.new_group(backend="gloo", timeout=PATIENCE)
     return World(int(os.environ["RANK"]), size, device, host_group)
 
 

@@ -13,6 +13,8 @@ from torch.optim import Optimizer
 class Lamb(Optimizer):
     """Adam's direction plus decoupled weight decay, rescaled per tensor by |weights| / |direction|.
 
+    Query, key and value are one tensor here, and so share a trust ratio where BERT's have three.
+
     Groups with `layer_adaptation` False (biases, LayerNorm) keep a trust ratio of 1, as in the
     authors' implementation; a group that does not say adapts where it decays. State per parameter,
     fp32: `exp_avg`, `exp_avg_sq`, `step`.

@@ -66,10 +66,11 @@ class Plan:
                 f"schedule.warmup_steps={config.warmup_steps} leaves nothing of the run's {end} "
                 "steps: lower the warm-up or train for longer"
             )
-        warmup = config.warmup_fraction
-        if end is not None and config.warmup_steps:
+        first = stretches[0].phase
+        warmup = first.warmup_fraction or config.warmup_fraction
+        if end is not None and config.warmup_steps and not first.warmup_fraction:
             warmup = config.warmup_steps / (end + 1)
-        return cls(config, total, (Arc(0, stretches[0].phase.learning_rate, warmup), *later))
+        return cls(config, total, (Arc(0, first.learning_rate, warmup), *later))
 
     def progress(self, step: int, elapsed_minutes: float) -> float:
         """Where step `step` (from 0) lies in the run, above 0; 1 and more means it is over."""

@@ -57,7 +57,7 @@ def test_a_batch_that_grows_sees_every_sample_once_an_epoch(stages):
         PhaseConfig(from_steps=12),
     )
     sizes = [tokens(data, step) for step in (0, 8, 13)]
-    assert sizes == sorted(sizes) and sizes[0] * 3.5 < sizes[2]
+    assert sizes == sorted(sizes) and sizes[0] * 3 < sizes[2]
     last = data.stages[-1]
     end = 12 + last._steps_left
     seen = samples(data, range(end))
@@ -74,6 +74,17 @@ def test_steps_after_a_change_keep_their_size(stages, first):
     expected = last.tokens_per_epoch / last.steps_per_epoch
     for step in range(first, first + last._steps_left - 1):
         assert tokens(data, step) == pytest.approx(expected, rel=0.2)
+
+
+@pytest.mark.parametrize("left", [1, 2, 6, 9])
+def test_a_rest_of_an_epoch_makes_no_tiny_step(stages, left):
+    small = stages(PhaseConfig(sequences=2)).stages[0].steps_per_epoch
+    data = stages(PhaseConfig(sequences=2), PhaseConfig(from_steps=small - left, sequences=16))
+    last = data.stages[-1]
+    usual = last.tokens_per_epoch / last.steps_per_epoch
+    for step in range(small - left, small - left + 5):
+        assert 0.5 * usual - 48 <= tokens(data, step) <= 1.5 * usual + 48
+    assert (last.start.epoch == 1) == (left < 4)
 
 
 def test_another_length_begins_another_epoch(stages):
@@ -122,6 +133,13 @@ def test_a_new_learning_rate_begins_a_new_schedule(stages):
     assert rates[19] < 0.07, "the first arc ends at 0, whatever the batch does in between"
     assert max(rates[20:]) == pytest.approx(0.5) and rates[28] < 0.11
     assert np.argmax(rates[20:]) == 4
+
+
+def test_a_first_phase_may_have_a_warm_up_of_its_own(stages):
+    data = stages(PhaseConfig(learning_rate=0.5, warmup_fraction=0.5), PhaseConfig(from_steps=5))
+    plan = Plan.make(ScheduleConfig(max_steps=9), data.stretches)
+    rates = [plan.learning_rate(1.0, step, plan.progress(step, 0.0)) for step in range(9)]
+    assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.4, 0.3, 0.2, 0.1])
 
 
 def test_limits_count_through_all_phases(stages):

@@ -141,3 +141,9 @@ def test_a_shrunken_configuration_keeps_its_choices():
     assert small.model.layers == 1 and small.model.heads == config.model.heads
     for name in ("engine", "optimizer", "batch", "collective", "input_format"):
         assert getattr(small, name) == getattr(config, name)
+
+
+@pytest.mark.parametrize("name", ["roberta_base", "large_batch/lamb_64k_32k", "large_batch/warmup"])
+def test_configurations_with_phases_shrink_as_others_do(name):
+    small = shrunken(load_config(PretrainConfig, name))
+    assert (small.max_length, small.model.layers, small.phases) == (8, 1, [])
