@@ -11,6 +11,9 @@ from pathlib import Path
 
 from pretrain.engine.status import read_status, write_status
 
+BEFORE = (None, "pending", "preempted", "running")
+"""what a hang turns into `failed`; other words tell more, and come from a rank that knew"""
+
 
 class Watchdog:
     """Ends the process, with a dump of all its stacks, where `beat` has been silent too long.
@@ -47,7 +50,7 @@ class Watchdog:
         with self.dump.open("w") as file:
             print(f"{self._doing}: no end after {self.limit / 60:g} minutes", file=file, flush=True)
             faulthandler.dump_traceback(file, all_threads=True)
-        if read_status(self.run_dir) == "running":
+        if read_status(self.run_dir) in BEFORE:
             write_status(self.run_dir, "failed")
         print(
             f"error: {self._doing} has not ended within safety.hang_minutes={self.limit / 60:g}: a "
