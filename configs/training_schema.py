@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal, Optional, Union
 
@@ -189,6 +190,12 @@ class CheckpointConfig:
     def __post_init__(self) -> None:
         require(self.every_steps >= 1, "checkpoint.every_steps must be at least 1")
         require(self.keep >= 1, "checkpoint.keep must be at least 1")
+        for name in self.allow_changes:
+            require(
+                re.fullmatch(r"[a-z_]+(\.\w+)*", name) is not None,
+                f"checkpoint.allow_changes: '{name}' is no name of a field, nor corpus, tokenizer "
+                "or vocabulary: write it as the refusal does",
+            )
         spacing = self.keep_every_steps
         require(
             spacing is None or (spacing >= 1 and spacing % self.every_steps == 0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import random
 from pathlib import Path
 from types import SimpleNamespace
@@ -164,3 +165,16 @@ def test_every_so_many_steps_one_stays_for_ever(tmp_path):
         (tmp_path / f"step-{step:08d}").mkdir()
     checkpoint.prune(tmp_path, step=16, keep=2, keep_every=6)
     assert [checkpoint.step_of(path) for path in sorted(tmp_path.iterdir())] == [6, 12, 14, 16]
+
+
+def test_another_recipe_is_refused_unless_told(tmp_path):
+    from pretrain.engine import checkpoint
+
+    state = {"step": 3, "fingerprints": {"seed": "0", "corpus": "old"}}
+    (tmp_path / "state.json").write_text(json.dumps(state))
+    now = {"seed": "0", "corpus": "new"}
+    with pytest.raises(InputError, match=r"corpus=old.*checkpoint\.allow_changes=\[corpus\]"):
+        checkpoint.read_state(tmp_path, now)
+    assert checkpoint.read_state(tmp_path, now, allowed=["corpus"]).step == 3
+    with pytest.raises(InputError, match="seed=0"):
+        checkpoint.read_state(tmp_path, {**now, "seed": "1"}, allowed=["corpus"])

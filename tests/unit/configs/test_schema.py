@@ -162,3 +162,9 @@ def test_micro_batches_are_equally_many_for_every_rank():
     batch = BatchConfig(sequences=33, micro_sequences=16)
     assert [batch.micro_batches(world_size) for world_size in (1, 2, 3, 4)] == [3, 4, 3, 4]
     assert BatchConfig(sequences=8, micro_sequences=64).micro_batches(1) == 1
+
+
+def test_changes_are_allowed_by_name():
+    assert CheckpointConfig(allow_changes=["corpus", "optimizer.learning_rate"]).allow_changes
+    with pytest.raises(InputError, match=r"checkpoint\.allow_changes: '1' is no name"):
+        CheckpointConfig(allow_changes=["1"])
