@@ -21,7 +21,7 @@ from finetune.trials import Trial
 from pretrain.engine.describe import collective_summary
 from pretrain.engine.engine import Engine
 from pretrain.engine.log import RunLog, duration
-from pretrain.engine.notice import Notice, Preempted
+from pretrain.engine.notice import Notice
 from pretrain.engine.skipped import SkippedSteps
 from pretrain.engine.window import Reading, Window
 from pretrain.engine.world import World
@@ -150,8 +150,7 @@ class Runner:
         weight = float(sum(loss.weight(batch.targets) for batch in batches))
         weight, notices = world.sum_on_host(weight, self.notice.is_given())
         if notices:
-            reasons = [reason for reason in world.gather(self.notice.reason) if reason]
-            raise Preempted(step, f"{self.trial.name}, {reasons[0]}")
+            self.notice.leave(world, step, f"{self.trial.name}, ")
         for number, batch in enumerate(batches):
             # Native dropout (CUDA) draws from the generator seeded here.
             place = world.rank + number * world.size

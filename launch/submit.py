@@ -42,6 +42,7 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
+    """The command line; `InputError` where its options do not go together."""
     parser = argparse.ArgumentParser(
         prog="submit.py",
         description="Queue a run on a SLURM cluster.",

@@ -11,6 +11,7 @@ from configs.cluster_schema import ClusterConfig
 from configs.errors import InputError
 from configs.files import write_text
 from configs.loader import dump_config
+from configs.run_status import read_status, write_status
 from launch.slurm.queue import is_queued
 from launch.slurm.render import Job, render
 from launch.slurm.snapshot import take_snapshot
@@ -31,11 +32,6 @@ def queued_job(folder: Path) -> str | None:
     path = folder / "job.id"
     job = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
     return job if job and is_queued(job) else None
-
-
-def read_status(run_dir: Path) -> str:
-    path = run_dir / "status"
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
 
 
 def write_job(job: Job, cluster: ClusterConfig) -> None:
@@ -61,12 +57,12 @@ def pending(folders: list[Path]) -> Iterator[None]:
     """`pending` is the status of run folders; where the block fails, it is what it was before."""
     before = {folder: read_status(folder) for folder in folders}
     for folder in folders:
-        write_text(folder / "status", "pending\n")
+        write_status(folder, "pending")
     try:
         yield
     except BaseException:
         for folder, status in before.items():
             (folder / "status").unlink()
             if status:
-                write_text(folder / "status", f"{status}\n")
+                write_status(folder, status)
         raise

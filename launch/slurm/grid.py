@@ -12,8 +12,8 @@ from configs.checks import require
 from configs.errors import InputError
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import load_config
+from configs.run_status import read_status
 from configs.schema import PretrainConfig
-from launch.slurm.folders import read_status
 
 SCHEMAS = {"pretrain": PretrainConfig, "finetune": FinetuneConfig}
 

@@ -99,6 +99,7 @@ class _PieceWriter:
         self.progress, self.wait = progress, wait
 
     def write(self, stretch: Stretch, wanted: set[int]) -> None:
+        """The `wanted` pieces of a stretch, read no further than the last of them."""
         data = self.config.data
         for number, documents in cut_stretch(stretch, data.heldout_fraction, piece_bytes(data)):
             if number in wanted:

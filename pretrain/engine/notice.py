@@ -12,6 +12,10 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:  # this module is light: every command imports it
+    from pretrain.engine.world import World
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -38,6 +42,11 @@ class Notice:
         if self.reason is None and self._deadline and time.monotonic() >= self._deadline:
             self.reason = f"safety.stop_after_minutes={self._minutes:g} are over"
         return self.reason is not None
+
+    def leave(self, world: World, step: int, doing: str = "") -> NoReturn:
+        """Raise `Preempted`, on all ranks together, with the first reason that one of them has."""
+        reasons = [reason for reason in world.gather(self.reason) if reason]
+        raise Preempted(step, f"{doing}{reasons[0]}")
 
     @contextmanager
     def listening(self) -> Iterator[Notice]:

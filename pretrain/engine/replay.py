@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 
 from configs.errors import InputError
 from configs.loader import load_config
@@ -22,6 +21,7 @@ from pretrain.data.stages import Stages
 from pretrain.engine import checkpoint
 from pretrain.engine.assemble import make_model, make_vocabulary
 from pretrain.engine.skipped import texts
+from pretrain.engine.tensors import read_tensors
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def replay(run_dir: Path, step: int) -> Replay:
     corpus = open_corpus(Path(checkpoint.read_state(found, {}).store), config)
     batches = Stages(corpus.train, config, make_vocabulary(corpus.tokenizer)).step(step)
     model = make_model(config, corpus.tokenizer).eval()
-    model.load_state_dict(load_file(found / "model.safetensors"))
+    model.load_state_dict(read_tensors(found / "model.safetensors"))
     return Replay(
         found, (examine(model, one, corpus.tokenizer) for b in batches for one in split(b))
     )

@@ -1,4 +1,4 @@
-"""The one word in `run_dir/status`, true whatever happens to the run."""
+"""Keeps the status of a run true, whatever happens to it."""
 
 from __future__ import annotations
 
@@ -10,24 +10,12 @@ import torch
 
 from configs.errors import RunError
 from configs.files import write_text
+from configs.run_status import read_status, write_status
 from pretrain.engine.notice import Preempted
 from pretrain.engine.world import World
 
 REQUEUE = "REQUEUE"
 """file in the run folder that asks the job script to queue the run again: `<step> <reason>`"""
-
-
-def write_status(run_dir: Path, status: str) -> None:
-    """Replace the word: pending, running, completed, preempted, interrupted, out-of-memory,
-    failed."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    write_text(run_dir / "status", f"{status}\n")
-
-
-def read_status(run_dir: Path) -> str | None:
-    """The word, or None where there is none."""
-    path = run_dir / "status"
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else None
 
 
 @contextmanager

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from configs.errors import InputError
+from configs.run_status import read_status
 from configs.schema import PretrainConfig
 from pretrain.data.prepare import prepare
 from pretrain.data.word2vec import word_vectors
 from pretrain.engine import checkpoint, describe, export
 from pretrain.engine.notice import Notice
-from pretrain.engine.status import kept_status, memory_explained, read_status
+from pretrain.engine.status import kept_status, memory_explained
 from pretrain.engine.trainer import Trainer
 from pretrain.engine.trial import with_micro_batch
 from pretrain.engine.watchdog import Watchdog

@@ -20,7 +20,7 @@ from pretrain.engine.assemble import make_model, make_vocabulary
 from pretrain.engine.engine import Engine
 from pretrain.engine.evaluate import evaluate, unigram_loss
 from pretrain.engine.log import RunLog, duration, read_metrics
-from pretrain.engine.notice import Notice, Preempted
+from pretrain.engine.notice import Notice
 from pretrain.engine.plots import plot_curves
 from pretrain.engine.pretrained import load_initial
 from pretrain.engine.skipped import SkippedSteps, write_dump
@@ -144,8 +144,7 @@ class Trainer:
         if self.saved_step != step:
             self._save(step)
         self.writer.wait()
-        reasons = [reason for reason in self.world.gather(self.notice.reason) if reason]
-        raise Preempted(step, reasons[0])
+        self.notice.leave(self.world, step)
 
     def _progress(self, step: int) -> float:
         """The same on all ranks; asks rank 0's clock only where the clock decides."""

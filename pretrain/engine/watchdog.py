@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from pretrain.engine.status import read_status, write_status
+from configs.run_status import read_status, write_status
 
 BEFORE = (None, "pending", "preempted", "running")
 """what a hang turns into `failed`; other words tell more, and come from a rank that knew"""

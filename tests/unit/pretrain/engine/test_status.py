@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from configs.errors import InputError, RunError
+from configs.run_status import read_status
 from pretrain.engine.notice import Preempted
-from pretrain.engine.status import REQUEUE, is_out_of_memory, kept_status, read_status
+from pretrain.engine.status import REQUEUE, is_out_of_memory, kept_status
 from pretrain.engine.world import World
 
 ALONE = World(0, 1, torch.device("cpu"))

@@ -15,7 +15,7 @@ def test_silence_ends_the_process_and_tells_where_it_stood(tmp_path):
     script = """
         import time
         from pathlib import Path
-        from pretrain.engine.status import write_status
+        from configs.run_status import write_status
         from pretrain.engine.watchdog import Watchdog
 
         def wait_for_a_rank_that_is_gone():
