@@ -48,7 +48,7 @@ def describe_batch(run: Projection, ranks: int) -> str:
     begins = f"from step {run.first_step:,} " if run.first_step else ""
     return (
         f"{begins}{run.sequences:,} x {run.max_length} = {run.tokens:,} tokens a step; on each "
-        f"rank {run.micro_batches_per_rank} x {held:.1f} x {run.max_length}"
+        f"rank {run.micro_batches_per_rank} x {held:.4g} x {run.max_length}"
     )
 
 
