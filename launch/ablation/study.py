@@ -1,0 +1,71 @@
+"""What an ablation found, before any statistics: rows, what was measured, and from which runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Row:
+    """One choice along the studied axis."""
+
+    name: str
+    settings: dict[str, Any]
+    """the fields that make the row, e.g. {"mask_epochs": 10}"""
+    reference: dict[str, float] = field(default_factory=dict)
+    """what a paper reports for this row, by metric"""
+    marks: tuple[str, ...] = ()
+    """what a reader must know of its runs, e.g. "seed 2: undertrained (80 % of the tokens)" """
+    chosen: dict[str, Any] = field(default_factory=dict)
+    """fields that were tuned for this row alone, e.g. {"optimizer.learning_rate": 0.004}"""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column of the table."""
+
+    name: str
+    label: str
+    higher_is_better: bool
+    digits: int = 2
+    scale: float = 1.0
+    """values are shown times this: 100 for shares in percent"""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number of one run."""
+
+    row: str
+    metric: str
+    seed: int
+    """of pretraining: runs of different rows with the same seed see the same order of text"""
+    value: float
+    run_dir: Path
+    finetuning_seed: int | None = None
+    """of the trial, for a downstream task; None for what pretraining itself measures"""
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that tables, plots and the report are made from."""
+
+    name: str
+    title: str
+    question: str
+    source: str
+    """where the reference figures stand, e.g. "RoBERTa, table 1"; empty: there are none"""
+    scale: str
+    baseline: str
+    """the row that differences are taken to"""
+    rows: tuple[Row, ...]
+    metrics: tuple[Metric, ...]
+    measurements: tuple[Measurement, ...]
+    pretraining_runs: dict[tuple[str, int], Path]
+    """(row, seed) -> run folder, whose metrics.jsonl has the curves"""
+    folder: Path
+    """where tables, plots and the report go"""
+    notes: tuple[str, ...] = ()
+    """what holds for all runs: code version, token budget, corpus, machine hours"""
