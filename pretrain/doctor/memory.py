@@ -95,14 +95,20 @@ class MemoryModel:
 
     # -- what the forward pass leaves for the backward pass ---------------------------------------
 
-    def layer(self, size: MicroBatchSize) -> float:
-        """Saved tensors of one layer."""
+    def layer(self, size: MicroBatchSize, is_last: bool = False) -> float:
+        """Saved tensors of one layer; the last one goes on from attention with few tokens."""
         shape, t, b = self.config.model, size.tokens, self.number
         width, inner = shape.hidden_size, shape.feed_forward_size
-        masks = 2 * t * width if shape.dropout else 0
-        products = b * t * (3 * width + 2 * inner)
-        norms = 2 * 4 * t * (width + 2)
-        return products + norms + masks + self.attention(size)
+        n = self.needed(size) if is_last else t
+        masks = 2 * n * width if shape.dropout else 0
+        products = b * t * width + b * n * (2 * width + 2 * inner)
+        norms = 2 * 4 * n * (width + 2)
+        choice = 8 * n + (b * t * width if self.backend == "flash" else 0) if is_last else 0
+        return products + norms + masks + choice + self.attention(size)
+
+    def needed(self, size: MicroBatchSize) -> int:
+        """Tokens that a head reads."""
+        return size.predicted + (size.sequences if self.config.next_sentence_prediction else 0)
 
     def attention(self, size: MicroBatchSize) -> float:
         """Saved tensors of one layer's attention, its output left out: a product's input."""
@@ -124,8 +130,8 @@ class MemoryModel:
 
     def encoder(self, size: MicroBatchSize) -> float:
         """Saved tensors of embeddings and layers, all of them."""
-        layers = self.config.model.layers
-        return self.embeddings(size) + layers * self.layer(size)
+        full = self.config.model.layers - 1
+        return self.embeddings(size) + full * self.layer(size) + self.layer(size, is_last=True)
 
     def heads(self, size: MicroBatchSize) -> float:
         """Saved tensors of the heads, the logits of predicted tokens among them."""
@@ -197,7 +203,7 @@ class MemoryModel:
         forward = {
             "activations": inputs if checkpointing else self.encoder(size),
             "bf16 copies of weights": self.weight_copies(),
-            "logits and heads": self.heads(size) + stream,
+            "logits and heads": self.heads(size) + stream * self.needed(size) / size.tokens,
             "loss in fp32": self.loss_chunk(size),
         }
         found = [Memory("the forward pass ends", {**held, **kept, **forward})]
@@ -206,7 +212,8 @@ class MemoryModel:
                 self.config.model.feed_forward_size
             )
             again = {
-                "activations": inputs + layer,
+                # The last layer, done by now, was the small one.
+                "activations": inputs - stream + layer,
                 "bf16 copies of weights": self.weight_copies(1),
                 "gradients": self.gradients(ranks, zero_stage),
             }

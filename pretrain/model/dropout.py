@@ -40,14 +40,20 @@ class Dropout(nn.Module):
         """The probability to drop an element now: 0 in evaluation."""
         return self.probability if self.training else 0.0
 
-    def forward(self, values: Tensor, packing: Packing) -> Tensor:
-        """`values` with elements dropped and the rest scaled up; any dtype, same shape."""
+    def forward(self, values: Tensor, packing: Packing, needed_N: Tensor | None = None) -> Tensor:
+        """`values` with elements dropped and the rest scaled up; any dtype, same shape.
+
+        Args:
+            needed_N: the tokens that the rows of `values` are of; None: all.
+        """
         if not self.rate:
             return values
         if values.device.type != "cpu":
             return F.dropout(values, self.rate)
         dropped = threshold(self.rate)
         kept = self.kept(values, packing, dropped)
+        if needed_N is not None:
+            kept = kept[needed_N]
         # The factor stays out of the mask: bfloat16 would round it by up to 0.4 %.
         return (values * kept).mul_(256 / (256 - dropped))
 

@@ -18,6 +18,7 @@ from pretrain.batch import MicroBatch
 from pretrain.model.attention import attend, choose_backend
 from pretrain.model.dropout import AttentionDropout, Dropout
 from pretrain.model.packing import Packing
+from pretrain.model.words import LookUp, TiedGradient
 
 SITES_PER_LAYER = 3
 
@@ -30,6 +31,7 @@ class Embeddings(nn.Module):
         width = config.hidden_size
         self.first_position = pad_id + 1 if config.architecture == "roberta" else 0
         self.word = nn.Embedding(vocabulary_size, width)
+        self.tied = TiedGradient()
         self.position = nn.Embedding(config.max_positions + self.first_position, width)
         self.segment = nn.Embedding(config.segment_types, width)
         self.norm = nn.LayerNorm(width, config.layer_norm_epsilon)
@@ -37,7 +39,8 @@ class Embeddings(nn.Module):
 
     def forward(self, batch: MicroBatch, packing: Packing) -> Tensor:
         """(T, D); segments are ignored where the model has one type only."""
-        summed = self.word(batch.tokens_T) + self.position(batch.positions_T + self.first_position)
+        words_TD = LookUp.apply(self.word.weight, batch.tokens_T, self.tied)
+        summed = words_TD + self.position(batch.positions_T + self.first_position)
         one_type = len(self.segment.weight) == 1
         summed = summed + (self.segment.weight[0] if one_type else self.segment(batch.segments_T))
         return self.dropout(self.norm(summed), packing)
@@ -65,16 +68,19 @@ class Layer(nn.Module):
         self.feed_forward_dropout = Dropout(config.dropout, first_site + 2)
         self.feed_forward_norm = nn.LayerNorm(width, epsilon)
 
-    def forward(self, hidden_TD: Tensor, packing: Packing, backend: str) -> Tensor:
-        """(T, D) to (T, D)."""
+    def forward(
+        self, hidden_TD: Tensor, packing: Packing, backend: str, needed_N: Tensor | None = None
+    ) -> Tensor:
+        """(T, D) to (T, D), or to (N, D) where only the given tokens are needed afterwards."""
         qkv_T3HK = self.qkv(hidden_TD).unflatten(-1, (3, self.heads, -1))
         context_THK = attend(qkv_T3HK, packing, backend, self.attention_dropout)
-        update_TD = self.attention_output(context_THK.flatten(1))
-        hidden_TD = self.attention_norm(
-            hidden_TD + self.attention_output_dropout(update_TD, packing)
-        )
-        update_TD = self.feed_forward_output(F.gelu(self.feed_forward_inner(hidden_TD)))
-        return self.feed_forward_norm(hidden_TD + self.feed_forward_dropout(update_TD, packing))
+        context_TD = context_THK.flatten(1)
+        if needed_N is not None:  # from here on tokens do not meet
+            hidden_TD, context_TD = hidden_TD[needed_N], context_TD[needed_N]
+        update = self.attention_output_dropout(self.attention_output(context_TD), packing, needed_N)
+        hidden = self.attention_norm(hidden_TD + update)
+        update = self.feed_forward_output(F.gelu(self.feed_forward_inner(hidden)))
+        return self.feed_forward_norm(hidden + self.feed_forward_dropout(update, packing, needed_N))
 
 
 class Encoder(nn.Module):
@@ -92,15 +98,23 @@ class Encoder(nn.Module):
         self.embeddings = Embeddings(config, vocabulary_size, pad_id)
         self.layers = nn.ModuleList(Layer(config, index) for index in range(config.layers))
 
-    def forward(self, batch: MicroBatch) -> Tensor:
-        """Hidden states of the last layer, (T, D)."""
+    def forward(self, batch: MicroBatch, needed_N: Tensor | None = None) -> Tensor:
+        """Hidden states of the last layer, (T, D).
+
+        Args:
+            needed_N: tokens; the result then has these rows only, (N, D), and the last layer
+                computes what follows its attention for no others.
+        """
         packing, backend = Packing.of(batch), self.attention_backend
         hidden_TD = self.embeddings(batch, packing)
-        for layer in self.layers:
+        for number, layer in enumerate(self.layers, start=1):
+            rows = needed_N if number == len(self.layers) else None
             if self.activation_checkpointing and self.training:
-                hidden_TD = checkpoint(layer, hidden_TD, packing, backend, use_reentrant=False)
+                hidden_TD = checkpoint(
+                    layer, hidden_TD, packing, backend, rows, use_reentrant=False
+                )
             else:
-                hidden_TD = layer(hidden_TD, packing, backend)
+                hidden_TD = layer(hidden_TD, packing, backend, rows)
         return hidden_TD
 
     @property

@@ -40,7 +40,8 @@ def flops_per_step(
 
     A product of (m, k) and (k, n) is 2mkn FLOPs. With hidden size H, feed-forward size F and
     vocabulary V, the forward pass needs
-        per token and layer: 2 (3HH + HH + 2HF) for query, key, value, output and feed-forward;
+        per token and layer: 2 (3HH + HH + 2HF) for query, key, value, output and feed-forward; in
+        the last layer output and feed-forward of those tokens alone that a head reads;
         per sequence of n tokens and layer: 2nnH for Q K^T and 2nnH for the weighted sum;
         per predicted token: 2 (HH + HV) for the MLM head;
         per sequence with NSP: 2 (HH + 2H).
@@ -52,9 +53,11 @@ def flops_per_step(
     """
     width, inner = config.hidden_size, config.feed_forward_size
     lengths = np.asarray(lengths, np.int64)
-    per_token = 2 * (4 * width * width + 2 * width * inner)
+    tokens, needed = int(lengths.sum()), predicted + next_sentence * len(lengths)
+    before, after = 2 * 3 * width * width, 2 * (width * width + 2 * width * inner)
     attention = 4 * width * int((lengths**2).sum())
-    forward = config.layers * (per_token * int(lengths.sum()) + attention)
+    forward = config.layers * (before * tokens + attention)
+    forward += after * ((config.layers - 1) * tokens + needed)
     forward += 2 * (width * width + width * vocabulary_size) * predicted
     forward += next_sentence * 2 * (width * width + 2 * width) * len(lengths)
     return 3 * forward

@@ -15,8 +15,7 @@ from torch.nn import functional as F
 from configs.schema import ModelConfig
 from pretrain.batch import MicroBatch
 from pretrain.model.encoder import Encoder
-from pretrain.model.loss import SummedCrossEntropy, next_sentence_sums
-from pretrain.model.packing import Gather
+from pretrain.model.loss import DecodedCrossEntropy, next_sentence_sums
 from pretrain.randomness import Purpose, key_64
 
 
@@ -47,7 +46,11 @@ class MLMHead(nn.Module):
 
     def forward(self, hidden_MD: Tensor, word_VD: Tensor) -> Tensor:
         """Logits (M, V)."""
-        return F.linear(self.norm(F.gelu(self.dense(hidden_MD))), word_VD, self.bias)
+        return F.linear(self.transform(hidden_MD), word_VD, self.bias)
+
+    def transform(self, hidden_MD: Tensor) -> Tensor:
+        """What the decoder multiplies, (M, D)."""
+        return self.norm(F.gelu(self.dense(hidden_MD)))
 
 
 class NSPHead(nn.Module):
@@ -98,13 +101,21 @@ class PretrainingModel(nn.Module):
 
     def forward(self, batch: MicroBatch) -> Sums:
         """Summed losses and correct predictions; a batch without predicted tokens gives zeros."""
-        hidden_TD = self.encode(batch)
-        word_VD = self.encoder.embeddings.word.weight
-        mlm_logits_MV = self.mlm_head(Gather.apply(hidden_TD, batch.predicted_M), word_VD)
-        mlm = SummedCrossEntropy.apply(mlm_logits_MV, batch.labels_M)
+        needed_N, predicted = batch.predicted_M, len(batch.predicted_M)
+        if self.nsp_head is not None:
+            needed_N = torch.cat([needed_N, batch.boundaries[:-1]])
+        hidden_ND = self.encoder(batch, needed_N)
+        words, head = self.encoder.embeddings, self.mlm_head
+        mlm = DecodedCrossEntropy.apply(
+            head.transform(hidden_ND[:predicted]),
+            words.word.weight,
+            head.bias,
+            batch.labels_M,
+            words.tied,
+        )
         if self.nsp_head is None:
             return Sums(*mlm, *(torch.zeros_like(value) for value in mlm))
-        nsp_logits_B2 = self.nsp_head(Gather.apply(hidden_TD, batch.boundaries[:-1].long()))
+        nsp_logits_B2 = self.nsp_head(hidden_ND[predicted:])
         return Sums(*mlm, *next_sentence_sums(nsp_logits_B2, batch.next_sentence_B))
 
 

@@ -39,8 +39,9 @@ def projected(config: PretrainConfig, ranks: int, mfu: float = 0.5) -> list[Proj
 
 def test_a_steps_time_is_arithmetic_plus_ring():
     (run,) = projected(base(), ranks=64)
-    # 6 FLOPs per token and weight of the layers, attention, and the head on 15 % of the tokens.
-    layers = 12 * (12 * 768**2)
+    # 6 FLOPs per token and weight of the layers, attention, and the head on 15 % of the tokens,
+    # as what follows attention in the last layer.
+    layers = (11 * 12 + 3 + 0.15 * 9) * 768**2
     attention = 12 * 2 * 512 * 768
     head = 0.15 * (768**2 + 768 * 50265)
     flops = 6 * 8192 * 512 * (layers + attention + head)

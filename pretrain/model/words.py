@@ -1,0 +1,53 @@
+"""The word embeddings at both ends of the model: looked up, and as the decoder's weights.
+
+BERT ties the two, so each step has two gradients for one matrix, the largest of all. Autograd would
+make both whole and add them into a third; here the decoder's is made once and the look-up adds its
+few rows to it. On a CPU, with a vocabulary of 30,000, that is a tenth of a small model's step.
+
+Axes: T tokens, D hidden size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class TiedGradient:
+    """Where the decoder leaves its gradient of the embeddings until the look-up collects it.
+
+    The look-up comes first in the model, so autograd reaches it last: what it hands on is complete.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: Tensor | None = None
+
+    def leave(self, gradient_VD: Tensor) -> None:
+        """Keep a gradient; those of several decoders add up."""
+        if self._waiting is not None:
+            gradient_VD = gradient_VD.add_(self._waiting)
+        self._waiting = gradient_VD
+
+    def collect(self, like: Tensor) -> Tensor:
+        """What was left, or zeros like a tensor."""
+        gradient, self._waiting = self._waiting, None
+        return torch.zeros_like(like) if gradient is None else gradient
+
+
+class LookUp(torch.autograd.Function):
+    """Rows of the embeddings: weights (V, D), tokens (T,) -> (T, D)."""
+
+    @staticmethod
+    def forward(ctx, word_VD: Tensor, tokens_T: Tensor, tied: TiedGradient) -> Tensor:
+        ctx.save_for_backward(word_VD, tokens_T)
+        ctx.tied = tied
+        return F.embedding(tokens_T, word_VD)
+
+    @staticmethod
+    def backward(ctx, gradient_TD: Tensor) -> tuple[Tensor, None, None]:
+        word_VD, tokens_T = ctx.saved_tensors
+        gradient_VD = ctx.tied.collect(word_VD)
+        # Unlike index_add_, this repeats its sums in the same order on CUDA as well.
+        gradient_VD.index_put_((tokens_T,), gradient_TD, accumulate=True)
+        return gradient_VD, None, None
