@@ -99,12 +99,12 @@ class Trainer:
             if progress >= 1:
                 break
             self.watchdog.beat(f"step {step}")
-            predicted, pairs, notices = self._agree(batches)
+            predicted, pairs, notices = self.agree(batches)
             # One step at least: a job that is stopped as it begins, again and again, gets on.
             if notices and step > self.state.step:
                 self._leave(step, window)
             window.progress = progress
-            self._step(step, batches, predicted, pairs, window)
+            self.step(step, batches, predicted, pairs, window)
             step += 1
             saves = step % config.checkpoint.every_steps == 0
             # What is saved is known: a resume must count the same skipped steps.
@@ -152,7 +152,7 @@ class Trainer:
             return self.plan.progress(step, 0.0)
         return self.plan.progress(step, self.world.from_main(self._elapsed_minutes()))
 
-    def _agree(self, batches: list[MicroBatch]) -> tuple[float, float, float]:
+    def agree(self, batches: list[MicroBatch]) -> tuple[float, float, float]:
         """(predicted tokens, labelled pairs, notices to leave) of a step on all ranks; the first
         two at least 1."""
         predicted = sum(len(batch.labels_M) for batch in batches)
@@ -160,7 +160,7 @@ class Trainer:
         counts = self.world.sum_on_host(predicted, pairs, self.notice.is_given())
         return max(counts[0], 1.0), max(counts[1], 1.0), counts[2]
 
-    def _step(
+    def step(
         self,
         step: int,
         batches: list[MicroBatch],

@@ -1,0 +1,1 @@
+"""Races against other code, side by side in one run."""

@@ -1,0 +1,77 @@
+"""Those who race: this project's own trainer, and what all have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import torch
+
+from launch.benchmarks.setting import Setting
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one contender did in one turn."""
+
+    tokens: int
+    """real ones: padding does not count"""
+    flops: float
+    """useful ones (see `pretrain.model.flops`), whatever the contender really computed"""
+    seconds: float
+    waiting: float | None = None
+    """seconds of them without a batch; None: not known"""
+
+
+class Contender(ABC):
+    """A training loop that can be asked for some seconds of work."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting, self.device = setting, torch.device(setting.device)
+
+    @abstractmethod
+    def run(self, seconds: float) -> Round:
+        """Train for about so long, two steps at least; ends when the device has done its work."""
+
+    def wait(self) -> None:
+        """For what the device still has to do."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+class Masklab(Contender):
+    """The trainer of `launch/pretrain.py` under DeepSpeed, with its data path, its clipping, its
+    fused AdamW and its sums for the log."""
+
+    def __init__(self, setting: Setting, folder: Path) -> None:
+        super().__init__(setting)
+        from pretrain.engine import world
+        from pretrain.engine.notice import Notice
+        from pretrain.engine.trainer import Trainer
+        from pretrain.engine.watchdog import Watchdog
+
+        config = setting.config(folder)
+        watchdog = Watchdog(config.safety.hang_minutes, folder, rank=0)
+        corpus = setting.corpus(config)
+        self.trainer = Trainer(config, world.start(), corpus, None, Notice(), watchdog)
+        self.trainer.engine.train()
+        self.batches = enumerate(self.trainer.batches.prefetched(0, None))
+
+    def run(self, seconds: float) -> Round:
+        from pretrain.engine.trainer import SUMS
+        from pretrain.engine.window import Window
+
+        trainer, window = self.trainer, Window(self.device, len(SUMS))
+        started, tokens, waiting = perf_counter(), 0, 0.0
+        while len(window) < 2 or perf_counter() - started < seconds:
+            asked = perf_counter()
+            step, batches = next(self.batches)
+            waiting += perf_counter() - asked
+            trainer.watchdog.beat("benchmark")
+            predicted, pairs, _ = trainer.agree(batches)
+            trainer.step(step, batches, predicted, pairs, window)
+            tokens += sum(len(batch.tokens_T) for batch in batches)
+        self.wait()
+        return Round(tokens, window.flops, perf_counter() - started, waiting)
