@@ -14,13 +14,14 @@ def write(study: Study) -> str:
     Raises:
         InputError: the study contradicts itself; nothing is written.
     """
-    from configs.files import write_text
+    from configs.files import write_text, written_aside
     from launch.ablation.report import data, hparams, latex, markdown, page, plots, terminal, words
     from launch.ablation.report.table import build
 
     table, folder = build(study), study.folder
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = plots.write(study, table, folder / "plots")
+    with written_aside(folder / "plots") as aside:
+        drawn = plots.write(study, table, aside)
     shown = {title: f"plots/{name}" for title, name in drawn.items()}
     texts = {
         "table.md": markdown.render(table, shown),

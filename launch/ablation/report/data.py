@@ -14,7 +14,10 @@ from launch.ablation.study import Metric
 
 def to_json(table: Table) -> str:
     """The whole table; figures are in the units shown."""
-    return json.dumps({**asdict(table), "rule": RULE}, indent=1, ensure_ascii=False) + "\n"
+    return (
+        json.dumps({**asdict(table), "rule": RULE}, indent=1, ensure_ascii=False, default=str)
+        + "\n"
+    )
 
 
 def to_csv(table: Table) -> str:

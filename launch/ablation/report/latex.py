@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 from launch.ablation.report import words
-from launch.ablation.report.statistics import Verdict
+from launch.ablation.report.statistics import RULE, Verdict
 from launch.ablation.report.table import Table, TableRow
 from launch.ablation.study import Metric
 
@@ -44,6 +44,7 @@ PAGE = r"""\documentclass{article}
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
 \usepackage[a4paper,landscape,margin=15mm]{geometry}
+\IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
 \usepackage{booktabs}
 \usepackage{graphicx}
 \pagestyle{empty}
@@ -69,10 +70,12 @@ def render(table: Table) -> str:
         r"\toprule",
         *header(table),
         r"\midrule",
-        *(line for row in table.rows for line in row_lines(table, row)),
+        *[line for row in table.rows for line in row_lines(table, row)][:-1],
         r"\bottomrule",
         r"\end{tabular}}%",
         r"\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi",
+        r"\par\smallskip",
+        rf"\parbox{{\linewidth}}{{\footnotesize {escape(RULE)}}}",
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
@@ -80,11 +83,12 @@ def render(table: Table) -> str:
 
 def caption(table: Table) -> str:
     """What the figures and signs mean."""
-    seeds = max((len(c.seeds) for row in table.rows for c in row.cells.values()), default=0)
+    counts = [len(cell.seeds) for row in table.rows for cell in row.cells.values()] or [0]
+    seeds = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{counts[0]}"
     signs = ", ".join(f"{sign} {verdict}" for verdict, sign in SIGNS.items())
     marks = "; ".join(f"{row.name}: {mark}" for row in table.rows for mark in row.marks)
     return (
-        f"{escape(table.title)} (scale: {escape(table.scale)}). Median (quartiles) over at most "
+        f"{escape(table.title)} (scale: {escape(table.scale)}). Median (quartiles) over "
         f"{seeds} pretraining seeds; below, the median paired difference to "
         f"{escape(table.baseline.name)} with its 95\\,\\% bootstrap interval: {signs}."
         + (rf" $^{{\dagger}}$\,{escape(marks)}." if marks else "")
@@ -111,13 +115,13 @@ def row_lines(table: Table, row: TableRow) -> list[str]:
     name = rf"\textbf{{{escape(row.name)}}}" if row.is_baseline else escape(row.name)
     mark = r"$^{\dagger}$" if row.marks else ""
     medians = [middle(row, metric) for metric in table.metrics]
-    reported = [escape(words.reference(row, name)) or "--" for name in table.references]
+    reported = [escape(words.reference(table, row, name)) or "--" for name in table.references]
     lines = [" & ".join([name + mark, *medians, *reported]) + r" \\"]
     changes = [change(row, metric) for metric in table.metrics]
     if any(changes):
         blank = [""] * len(reported)
-        lines.append(" & ".join(["", *changes, *blank]) + r" \\[2pt]")
-    return lines
+        lines.append(" & ".join(["", *changes, *blank]) + r" \\")
+    return [*lines, r"\addlinespace"]
 
 
 def middle(row: TableRow, metric: Metric) -> str:

@@ -53,7 +53,7 @@ def medians(model: Table) -> str:
     for row in model.rows:
         cells = [row.cells.get(metric.name) for metric in model.metrics]
         shown = [words.middle(c, m) if c else "–" for c, m in zip(cells, model.metrics)]
-        reported = [words.reference(row, name) or "–" for name in model.references]
+        reported = [words.reference(model, row, name) or "–" for name in model.references]
         name = f"**{row.name}** (baseline)" if row.is_baseline else row.name
         lines.append([name + " †" * bool(row.marks), *shown, *reported])
     return table(header, lines)

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from launch.ablation.report import words
 from launch.ablation.report.statistics import RULE
-from launch.ablation.report.table import Table
+from launch.ablation.report.table import Table, relative
 from launch.ablation.study import Study
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -26,6 +26,7 @@ def render(study: Study, table: Table, plots: dict[str, str]) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["link"] = quote
+    measured = {metric.name for metric in table.metrics}
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         table=table,
@@ -36,6 +37,7 @@ def render(study: Study, table: Table, plots: dict[str, str]) -> str:
         plots={title: inline(study.folder / path) for title, path in plots.items()},
         runs=runs(study, table),
         config=baseline_config(study),
+        unmeasured={k: v for k, v in table.references.items() if k not in measured},
         seeds=len({seed for _, seed in study.pretraining_runs}),
     )
 
@@ -47,8 +49,6 @@ def inline(path: Path) -> str:
 
 def runs(study: Study, table: Table) -> list[dict]:
     """For each row and pretraining seed: its figures and its folders."""
-    from launch.ablation.report.table import relative
-
     found = []
     for row in table.rows:
         by_seed = {}

@@ -24,9 +24,9 @@ LABELS = {
     "minutes": "minutes of training",
 }
 LATE = 1 / 3
-"""share of the run that the second panel of curves shows"""
+"""share of the shortest curve that the second panel shows"""
 COLUMNS = 3
-"""panels of differences side by side"""
+"""most panels of differences side by side"""
 
 
 def write(study: Study, table: Table, folder: Path) -> dict[str, str]:
@@ -77,7 +77,7 @@ def plot_curves(
             )
             axes.plot(found.x, found.median, label=short(row.name, 28), **style)
     zoom(late, list(bands.values()))
-    for axes, title in ((whole, "the whole run"), (late, "its last third")):
+    for axes, title in ((whole, "the whole run"), (late, "the last third")):
         axes.set_title(title, fontsize=10)
         axes.set_xlabel(LABELS[axis])
         axes.xaxis.set_major_formatter(thousands if axis == "tokens" else plain)
@@ -97,10 +97,9 @@ def line_style(place: int, is_baseline: bool) -> dict:
 
 
 def zoom(axes, bands: Sequence[Band]) -> None:
-    """Limits that hold the last part of every curve."""
-    end = max(found.x[-1] for found in bands)
-    start = end * (1 - LATE)
-    ends = [(f.low[f.x >= start], f.high[f.x >= start]) for f in bands if (f.x >= start).any()]
+    """Limits that hold the last part of every curve, the shortest one's too."""
+    end, start = max(f.x[-1] for f in bands), (1 - LATE) * min(f.x[-1] for f in bands)
+    ends = [(f.low[f.x >= start], f.high[f.x >= start]) for f in bands]
     low, high = min(part.min() for part, _ in ends), max(part.max() for _, part in ends)
     margin = 0.06 * (high - low) or 0.01
     axes.set(xlim=(start, end), ylim=(low - margin, high + margin))
@@ -133,8 +132,8 @@ def plot_differences(table: Table, path: Path) -> None:
     """A panel for each metric: every pair, the median, the bootstrap and the t interval."""
     shown = panels(table)
     names = [row.name for row in table.rows[1:] if any(row in rows for _, rows in shown)]
-    width = min(len(shown), COLUMNS)
-    height = -(-len(shown) // width)
+    height = -(-len(shown) // COLUMNS)
+    width = -(-len(shown) // height)
     figure = new_figure(2.2 + 3.1 * width, height * (1.2 + 0.42 * len(names)) + 0.5)
     grid = figure.subplots(height, width, sharey=True, squeeze=False)
     for axes, (metric, rows) in zip(grid.flat, shown):

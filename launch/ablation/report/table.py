@@ -201,6 +201,10 @@ def check(study: Study) -> None:
         f"{study.name}: baseline '{study.baseline}' must be one of its rows, which need different "
         f"names: {', '.join(names)}",
     )
+    require(
+        {row for row, _ in study.pretraining_runs} <= set(names),
+        f"{study.name}: pretraining_runs names rows that it lacks; its rows: {', '.join(names)}",
+    )
     seen = set()
     for m in study.measurements:
         require(

@@ -26,7 +26,7 @@ def render(table: Table) -> str:
 
 def block(table: Table, metric: Metric) -> str:
     """One metric of all rows."""
-    lines = [list(HEADER), *(line(row, metric) for row in table.rows)]
+    lines = [list(HEADER), *(line(table, row, metric) for row in table.rows)]
     if not any(metric.name in row.reference for row in table.rows):
         lines = [line[:-1] for line in lines]
     figures = sum(2 + max(map(columns, column)) for column in list(zip(*lines))[1:])
@@ -35,12 +35,12 @@ def block(table: Table, metric: Metric) -> str:
     return f"{title}\n" + aligned([[name, *line[1:]] for name, line in zip(names, lines)])
 
 
-def line(row: TableRow, metric: Metric) -> list[str]:
+def line(table: Table, row: TableRow, metric: Metric) -> list[str]:
     """One row's words for a metric."""
     name = f"{'*' if row.is_baseline else '·'} {row.name}"
     cell = row.cells.get(metric.name)
     if cell is None:
-        return [name, "–", "", "", "", "", words.reference(row, metric.name)]
+        return [name, "–", "", "", "", "", words.reference(table, row, metric.name)]
     spread = words.quartiles(cell.summary, metric)
     middle = words.number(cell.summary.median, metric) + (f" ({spread})" if spread else "")
     found = cell.difference
@@ -53,7 +53,7 @@ def line(row: TableRow, metric: Metric) -> list[str]:
         if found
         else ["", "", "not comparable" if cell.refused else ""]
     )
-    return [name, middle, words.count(cell), *judged, words.reference(row, metric.name)]
+    return [name, middle, words.count(cell), *judged, words.reference(table, row, metric.name)]
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:

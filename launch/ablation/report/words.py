@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
 from launch.ablation.report.statistics import Difference, Summary
 from launch.ablation.report.table import Cell, Table, TableRow
 from launch.ablation.study import Metric
 
 SETTLED = ("better", "worse")
+ORDER = (*SETTLED, "within seed noise", "too few seeds to tell")
 
 
 def number(value: float, metric: Metric, signed: bool = False) -> str:
@@ -61,9 +63,13 @@ def p_value(difference: Difference) -> str:
     return "" if difference.p_value is None else f"{difference.p_value:.3g}"
 
 
-def reference(row: TableRow, name: str) -> str:
-    """A paper's figure as printed there; empty where it has none."""
-    return f"{row.reference[name]:,.10g}" if name in row.reference else ""
+def reference(table: Table, row: TableRow, name: str) -> str:
+    """A paper's figure, with the decimals of its column; empty where it has none."""
+    if name not in row.reference:
+        return ""
+    column = [f"{r.reference[name]:.10g}" for r in table.rows if name in r.reference]
+    decimals = max(len(text.partition(".")[2]) for text in column)
+    return f"{row.reference[name]:,.{decimals}f}".replace("-", "−")
 
 
 def direction(metric: Metric) -> str:
@@ -74,34 +80,48 @@ def direction(metric: Metric) -> str:
 def answers(table: Table) -> list[str]:
     """One sentence for each metric: which rows differ from the baseline, and which cannot be told
     from it."""
-    return [answer(table, metric) for metric in table.metrics]
+    return [f"{m.label} ({direction(m)}): {answer(table, m)}" for m in table.metrics]
 
 
 def answer(table: Table, metric: Metric) -> str:
-    """What the verdicts of one metric say."""
-    base = table.baseline.name
-    groups: dict[str, list[str]] = {}
+    """What the verdicts of one metric say, as a sentence."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    sizes = {}
     for row in table.rows[1:]:
         cell = row.cells.get(metric.name)
-        difference = cell.difference if cell else None
-        key = difference.verdict if difference else "not compared"
-        size = number(abs(difference.median), metric) if difference and key in SETTLED else ""
-        groups.setdefault(key, []).append(f"{row.name} (by {size})" if size else row.name)
-    forms = {
-        "better": ("is better than " + base, "are better than " + base),
-        "worse": ("is worse than " + base, "are worse than " + base),
-        "within seed noise": (f"cannot be told from {base} within seed noise",) * 2,
-        "too few seeds to tell": (f"has too few seeds to be told from {base}",)
-        + (f"have too few seeds to be told from {base}",),
-        "not compared": ("is not compared", "are not compared"),
-    }
+        found = cell.difference if cell else None
+        groups[found.verdict if found else reason(cell)].append(row.name)
+        sizes[row.name] = number(abs(found.median), metric) if found else ""
+    order = [*ORDER, *sorted(set(groups) - set(ORDER))]
     parts = [
-        f"{listed(groups[key])} {one if len(groups[key]) == 1 else many}"
-        for key, (one, many) in forms.items()
+        phrase(key, groups[key], [sizes[name] for name in groups[key]], table.baseline.name)
+        for key in order
         if key in groups
     ]
-    text = "; ".join(parts) or f"{base} stands alone"
-    return f"{metric.label} ({direction(metric)}): {text}."
+    text = "; ".join(parts) or "there is no other row"
+    return f"{text}."
+
+
+def phrase(verdict: str, rows: Sequence[str], sizes: Sequence[str], baseline: str) -> str:
+    """What holds for the rows of one verdict, or of one reason for having none."""
+    names = listed(rows)
+    if verdict in SETTLED and len(rows) == 1:
+        return f"{names} is {verdict} than {baseline} by {sizes[0]}"
+    if verdict in SETTLED:
+        pairs = listed(f"{name} (by {size})" for name, size in zip(rows, sizes))
+        return f"{pairs} are {verdict} than {baseline}"
+    if verdict == "within seed noise":
+        return f"{names} cannot be told from {baseline} within seed noise"
+    if verdict == "too few seeds to tell":
+        return f"too few seeds to tell {names} from {baseline}"
+    return f"{names} not compared ({verdict})"
+
+
+def reason(cell: Cell | None) -> str:
+    """Why a row has no difference."""
+    if cell is None:
+        return "not measured"
+    return cell.refused or "the baseline is not measured"
 
 
 def findings(table: Table) -> list[str]:
@@ -122,10 +142,8 @@ def finding(table: Table, row: TableRow, metric: Metric) -> str:
     ours = f"here {change(difference, metric)}" if difference else "not compared here"
     theirs = number(reported, metric, True)
     who = f"{row.name} against {table.baseline.name}"
-    return (
-        f"{metric.label}, {who}: {table.source or 'reported'} {theirs}, {ours}: "
-        f"{agreement(reported, difference)}."
-    )
+    who_says = f"{table.source} reports" if table.source else "reported"
+    return f"{metric.label}, {who}: {who_says} {theirs}, {ours}: {agreement(reported, difference)}."
 
 
 def agreement(reported: float, difference: Difference | None) -> str:
