@@ -145,7 +145,11 @@ def plot_differences(table: Table, path: Path) -> None:
     first.set_ylim(len(names) - 0.5, -0.5)
     figure.suptitle(f"Difference to {short(table.baseline.name, 40)}, paired by seed", fontsize=11)
     figure.legend(
-        handles=legend_handles(), loc="outside lower center", ncols=4, frameon=False, fontsize=8.5
+        handles=legend_handles(first),
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+        fontsize=8.5,
     )
     save(figure, path, dpi=180)
 
@@ -174,19 +178,18 @@ def draw_panel(
     tidy(axes)
 
 
-def legend_handles() -> list:
-    """What the marks of a panel mean."""
-    from matplotlib.lines import Line2D
-
-    return [
-        Line2D([], [], color=GREY, marker="o", ms=7, ls="", label="median"),
-        Line2D([], [], color=GREY, lw=3.5, label="95 % bootstrap of the median"),
-        Line2D([], [], color=GREY, lw=1, label="95 % t of the mean"),
-        Line2D([], [], color=GREY, marker="o", ms=3.5, mfc="none", ls="", label="each seed"),
-        Line2D([], [], color=VERDICTS["better"], marker="s", ls="", label="better"),
-        Line2D([], [], color=VERDICTS["worse"], marker="s", ls="", label="worse"),
-        Line2D([], [], color=GREY, marker="s", ls="", label="not told from the baseline"),
-    ]
+def legend_handles(axes) -> list:
+    """What the marks of a panel mean, drawn nowhere else."""
+    styles = {
+        "median": dict(color=GREY, marker="o", ms=7, ls=""),
+        "95 % bootstrap of the median": dict(color=GREY, lw=3.5),
+        "95 % t of the mean": dict(color=GREY, lw=1),
+        "each seed": dict(color=GREY, marker="o", ms=3.5, mfc="none", ls=""),
+        "better": dict(color=VERDICTS["better"], marker="s", ls=""),
+        "worse": dict(color=VERDICTS["worse"], marker="s", ls=""),
+        "not told from the baseline": dict(color=GREY, marker="s", ls=""),
+    }
+    return [axes.plot([], [], label=label, **style)[0] for label, style in styles.items()]
 
 
 def tidy(axes) -> None:

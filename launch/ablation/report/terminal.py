@@ -5,7 +5,6 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from finetune.report.markdown import short
 from launch.ablation.report import words
 from launch.ablation.report.table import Table, TableRow
 from launch.ablation.study import Metric
@@ -30,7 +29,7 @@ def block(table: Table, metric: Metric) -> str:
     if not any(metric.name in row.reference for row in table.rows):
         lines = [line[:-1] for line in lines]
     figures = sum(2 + max(map(columns, column)) for column in list(zip(*lines))[1:])
-    names = [short(line[0], max(FEWEST, WIDTH - figures)) for line in lines]
+    names = [clipped(line[0], max(FEWEST, WIDTH - figures)) for line in lines]
     title = f"{metric.label}, {words.direction(metric)}"
     return f"{title}\n" + aligned([[name, *line[1:]] for name, line in zip(names, lines)])
 
@@ -65,6 +64,15 @@ def aligned(lines: Sequence[Sequence[str]]) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def clipped(text: str, most: int) -> str:
+    """The beginning of a text that is wider than so many columns."""
+    if columns(text) <= most:
+        return text
+    while columns(text) >= most:
+        text = text[:-1]
+    return f"{text.rstrip()}…"
 
 
 def columns(text: str) -> int:
