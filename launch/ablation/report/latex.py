@@ -32,6 +32,7 @@ SPECIAL = {
     "→": r"$\rightarrow$",
     "Δ": r"$\Delta$",
     "…": r"\ldots{}",
+    "†": r"\dag{}",
     "–": "--",
     "—": "---",
     "‘": "`",
@@ -86,12 +87,12 @@ def caption(table: Table) -> str:
     counts = [len(cell.seeds) for row in table.rows for cell in row.cells.values()] or [0]
     seeds = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{counts[0]}"
     signs = ", ".join(f"{sign} {verdict}" for verdict, sign in SIGNS.items())
-    marks = "; ".join(f"{row.name}: {mark}" for row in table.rows for mark in row.marks)
+    marks = "; ".join(table.marks)
     return (
         f"{escape(table.title)} (scale: {escape(table.scale)}). Median (quartiles) over "
         f"{seeds} pretraining seeds; below, the median paired difference to "
         f"{escape(table.baseline.name)} with its 95\\,\\% bootstrap interval: {signs}."
-        + (rf" $^{{\dagger}}$\,{escape(marks)}." if marks else "")
+        + (rf" \dag{{}} {escape(marks)}." if marks else "")
     )
 
 
@@ -112,11 +113,11 @@ def header(table: Table) -> list[str]:
 
 def row_lines(table: Table, row: TableRow) -> list[str]:
     """Medians, and below them the differences in small print."""
-    name = rf"\textbf{{{escape(row.name)}}}" if row.is_baseline else escape(row.name)
-    mark = r"$^{\dagger}$" if row.marks else ""
+    name = escape(row.label)
+    name = rf"\textbf{{{name}}}" if row.is_baseline else name
     medians = [middle(row, metric) for metric in table.metrics]
     reported = [escape(words.reference(table, row, name)) or "--" for name in table.references]
-    lines = [" & ".join([name + mark, *medians, *reported]) + r" \\"]
+    lines = [" & ".join([name, *medians, *reported]) + r" \\"]
     changes = [change(row, metric) for metric in table.metrics]
     if any(changes):
         blank = [""] * len(reported)
@@ -154,7 +155,7 @@ def escape_character(character: str) -> str:
         return SPECIAL[character]
     if character.isascii() or is_latin(character):
         return character
-    return rf"\texttt{{U+{ord(character):04X}}}"
+    return rf"\texttt{{U+{ord(character):04X}}}\,"
 
 
 def is_latin(character: str) -> bool:

@@ -17,7 +17,6 @@ def render(model: Table, plots: dict[str, str]) -> str:
     Args:
         plots: paths, relative to the table's folder, by what they show.
     """
-    marks = [f"{row.name}: {mark}" for row in model.rows for mark in row.marks]
     found = words.findings(model)
     parts = [
         f"# {model.title}",
@@ -31,7 +30,7 @@ def render(model: Table, plots: dict[str, str]) -> str:
         differences(model),
         RULE,
         *(f"![{title}]({path})" for title, path in plots.items()),
-        *(["## What must be known of the runs", bullets(marks)] if marks else []),
+        *(["## What must be known of the runs", bullets(model.marks)] if model.marks else []),
         *(["## What holds for all runs", bullets(model.notes)] if model.notes else []),
         "## Rows",
         table(
@@ -54,8 +53,8 @@ def medians(model: Table) -> str:
         cells = [row.cells.get(metric.name) for metric in model.metrics]
         shown = [words.middle(c, m) if c else "–" for c, m in zip(cells, model.metrics)]
         reported = [words.reference(model, row, name) or "–" for name in model.references]
-        name = f"**{row.name}** (baseline)" if row.is_baseline else row.name
-        lines.append([name + " †" * bool(row.marks), *shown, *reported])
+        name = f"**{row.label}** (baseline)" if row.is_baseline else row.label
+        lines.append([name, *shown, *reported])
     return table(header, lines)
 
 

@@ -57,6 +57,11 @@ class TableRow:
     reference: dict[str, float]
     cells: dict[str, Cell]
 
+    @property
+    def label(self) -> str:
+        """The name, with a dagger where a reader must know more of the row's runs."""
+        return f"{self.name} †" if self.marks else self.name
+
 
 @dataclass(frozen=True)
 class Table:
@@ -76,6 +81,17 @@ class Table:
     def baseline(self) -> TableRow:
         """The row that differences are taken to."""
         return self.rows[0]
+
+    @property
+    def refusals(self) -> list[str]:
+        """Reasons for which rows and metrics have no difference, each once."""
+        cells = [cell for row in self.rows for cell in row.cells.values()]
+        return list(dict.fromkeys(cell.refused for cell in cells if cell.refused))
+
+    @property
+    def marks(self) -> list[str]:
+        """What a reader must know of the rows' runs, each with its row's name."""
+        return [f"{row.name}: {mark}" for row in self.rows for mark in row.marks]
 
     @property
     def references(self) -> dict[str, str]:
@@ -164,7 +180,7 @@ def seed_values(
 ) -> tuple[SeedValue, ...]:
     """The finite figures of one row and metric by pretraining seed, in order of seeds."""
     by_seed: dict[int, list[Measurement]] = defaultdict(list)
-    for measurement in measurements:
+    for measurement in sorted(measurements, key=lambda m: m.finetuning_seed or 0):
         if math.isfinite(measurement.value):
             by_seed[measurement.seed].append(measurement)
     return tuple(

@@ -19,8 +19,9 @@ SHORTER = {"within seed noise": "within noise", "too few seeds to tell": "too fe
 def render(table: Table) -> str:
     """A block for each metric, a line for each row; what must be known of runs below."""
     head = f"{table.title} (scale {table.scale}; * baseline)"
-    marks = [f"{row.name}: {mark}" for row in table.rows for mark in row.marks]
-    return "\n\n".join([head, *(block(table, metric) for metric in table.metrics), *marks]) + "\n"
+    blocks = [block(table, metric) for metric in table.metrics]
+    marks = "\n".join(f"† {mark}" for mark in table.marks)
+    return "\n\n".join(filter(None, [head, *blocks, marks])) + "\n"
 
 
 def block(table: Table, metric: Metric) -> str:
@@ -36,7 +37,7 @@ def block(table: Table, metric: Metric) -> str:
 
 def line(table: Table, row: TableRow, metric: Metric) -> list[str]:
     """One row's words for a metric."""
-    name = f"{'*' if row.is_baseline else '·'} {row.name}"
+    name = f"{'*' if row.is_baseline else '·'} {row.label}"
     cell = row.cells.get(metric.name)
     if cell is None:
         return [name, "–", "", "", "", "", words.reference(table, row, metric.name)]

@@ -90,8 +90,8 @@ def answer(table: Table, metric: Metric) -> str:
     for row in table.rows[1:]:
         cell = row.cells.get(metric.name)
         found = cell.difference if cell else None
-        groups[found.verdict if found else reason(cell)].append(row.name)
-        sizes[row.name] = number(abs(found.median), metric) if found else ""
+        groups[found.verdict if found else reason(cell)].append(row.label)
+        sizes[row.label] = number(abs(found.median), metric) if found else ""
     order = [*ORDER, *sorted(set(groups) - set(ORDER))]
     parts = [
         phrase(key, groups[key], [sizes[name] for name in groups[key]], table.baseline.name)
@@ -114,7 +114,7 @@ def phrase(verdict: str, rows: Sequence[str], sizes: Sequence[str], baseline: st
         return f"{names} cannot be told from {baseline} within seed noise"
     if verdict == "too few seeds to tell":
         return f"too few seeds to tell {names} from {baseline}"
-    return f"{names} not compared ({verdict})"
+    return f"{names} {'is' if len(rows) == 1 else 'are'} not compared ({verdict})"
 
 
 def reason(cell: Cell | None) -> str:

@@ -32,7 +32,7 @@ def nasty(study):
 def test_terminal_fits_and_lines_up(table):
     blocks = terminal.render(table).split("\n\n")
     assert all(len(line) <= 100 for line in terminal.render(table).splitlines())
-    assert blocks[-1] == "static (1 mask): seed 2: undertrained (80 % of the tokens)\n"
+    assert blocks[-1] == "† static (1 mask): seed 2: undertrained (80 % of the tokens)\n"
     title, header, first, *_ = blocks[1].splitlines()
     assert title == "Perplexity, lower is better"
     assert first.startswith("* static (10 masks)  12.24 (12.07–12.36)  3")
@@ -86,7 +86,7 @@ def test_latex_escapes_everything(nasty):
     text = latex.escape(NASTY)
     assert r"50\% \_a\_ \& b \#1 \{x\} \textasciitilde{}\textasciicircum{}" in text
     assert r"\textbackslash{}par \$5 \textless{}\textbar{}mask\textbar{}\textgreater{} $-$" in text
-    assert r"``é'' \texttt{U+D55C}" in text
+    assert r"``é'' \texttt{U+D55C}\,\texttt{U+AD6D}" in text
     assert latex.render(nasty).startswith(f"% {NASTY}\n")
 
 

@@ -42,7 +42,7 @@ def test_counts_name_both_kinds_of_seeds(table):
 def test_one_sentence_answers_a_metric(table):
     assert words.answers(table)[0] == (
         "Perplexity (lower is better): dynamic is better than static (10 masks) by 1.10; "
-        "static (1 mask) is worse than static (10 masks) by 2.86; "
+        "static (1 mask) † is worse than static (10 masks) by 2.86; "
         "static (40) cannot be told from static (10 masks) within seed noise."
     )
 
@@ -56,7 +56,7 @@ def test_several_rows_of_one_verdict_share_a_phrase():
 def test_what_does_not_compare_says_why(study):
     rows = [replace(row, settings={"tokenizer.kind": row.name}) for row in study.rows]
     found = words.answers(build(replace(study, rows=tuple(rows))))
-    assert "static (40) not compared (another tokenizer: figures per token" in found[0]
+    assert "static (40) are not compared (another tokenizer: figures per token" in found[0]
 
 
 def test_references_get_the_decimals_of_their_column(table):
