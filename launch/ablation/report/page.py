@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+from collections import defaultdict
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from launch.ablation.report import words
 from launch.ablation.report.statistics import RULE
-from launch.ablation.report.table import Table, relative
+from launch.ablation.report.table import SeedValue, Table, relative
 from launch.ablation.study import Study
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -47,21 +49,19 @@ def inline(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
-def runs(study: Study, table: Table) -> list[dict]:
-    """For each row and pretraining seed: its figures and its folders."""
+def runs(study: Study, table: Table) -> list[dict[str, Any]]:
+    """For each row and pretraining seed: its figures by metric, and its folder."""
     found = []
     for row in table.rows:
-        by_seed = {}
+        by_seed: dict[int, dict[str, SeedValue]] = defaultdict(dict)
         for name, cell in row.cells.items():
             for value in cell.seeds:
-                by_seed.setdefault(value.seed, {})[name] = value
+                by_seed[value.seed][name] = value
         for seed, values in sorted(by_seed.items()):
             path = study.pretraining_runs.get((row.name, seed))
-            folders = [relative(path, study.folder)] if path else []
-            folders += [folder for value in values.values() for folder in value.runs]
-            found.append(
-                dict(row=row, seed=seed, values=values, folders=list(dict.fromkeys(folders)))
-            )
+            first = next(iter(values.values())).runs[0]
+            folder = relative(path, study.folder) if path else first
+            found.append(dict(row=row.name, seed=seed, figures=values, folder=folder))
     return found
 
 

@@ -19,13 +19,21 @@ from launch.ablation.study import Measurement, Metric, Row, Study
 
 
 @dataclass(frozen=True)
+class Trial:
+    """What one fine-tuning seed measured, in the units shown, and its folder."""
+
+    value: float
+    run: str
+
+
+@dataclass(frozen=True)
 class SeedValue:
     """What the runs of one pretraining seed measured, in the units shown."""
 
     seed: int
     value: float
     """of pretraining itself; for a downstream task, the median over fine-tuning seeds"""
-    trials: tuple[float, ...]
+    trials: tuple[Trial, ...]
     """one for each fine-tuning seed"""
     runs: tuple[str, ...]
     """folders, relative to the table's"""
@@ -165,7 +173,9 @@ def build_cell(
     pairs = [seed.value - partner[seed.seed] for seed in own if seed.seed in partner]
     if other and not pairs:
         refused = refused or "no pretraining seed in common with the baseline"
-    spreads = [summarise(seed.trials) for seed in own if len(seed.trials) > 1]
+    spreads = [
+        summarise([trial.value for trial in seed.trials]) for seed in own if len(seed.trials) > 1
+    ]
     return Cell(
         own,
         summarise([seed.value for seed in own]),
@@ -187,7 +197,11 @@ def seed_values(
         SeedValue(
             seed,
             scale * float(np.median([m.value for m in group])),
-            tuple(scale * m.value for m in group if m.finetuning_seed is not None),
+            tuple(
+                Trial(scale * m.value, relative(m.run_dir, folder))
+                for m in group
+                if m.finetuning_seed is not None
+            ),
             tuple(dict.fromkeys(relative(m.run_dir, folder) for m in group)),
         )
         for seed, group in sorted(by_seed.items())

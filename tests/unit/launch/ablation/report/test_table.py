@@ -41,7 +41,8 @@ def test_finetuning_seeds_are_condensed_before_pairing(study, table):
     ]
     cell = table.rows[1].cells["tweets_macro_f1"]
     assert cell.seeds[1].value == pytest.approx(statistics.median(trials))
-    assert cell.seeds[1].trials == pytest.approx(trials)
+    assert [trial.value for trial in cell.seeds[1].trials] == pytest.approx(trials)
+    assert cell.seeds[1].trials[4].run.endswith("tweets/trials/seed4")
     assert cell.summary.count == cell.difference.count == 3
     assert cell.finetuning_spread > 0
     assert table.rows[1].cells["perplexity"].finetuning_spread is None
