@@ -27,6 +27,9 @@ def written(study):
 def test_write_leaves_every_output_and_says_where(written):
     text, folder = written
     assert {path.name for path in folder.iterdir()} == FILES
+    sizes = {path.name: path.stat().st_size for path in (folder / "plots").iterdir()}
+    assert set(sizes) == {"curves.png", "curves_time.png", "differences.png"}
+    assert min(sizes.values()) > 10_000
     assert text.startswith("Static against dynamic masking")
     assert "Perplexity (lower is better): dynamic is better" in text
     assert f"{folder}/report.html" in text.splitlines()
