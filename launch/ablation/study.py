@@ -15,7 +15,8 @@ class Row:
     settings: dict[str, Any]
     """the fields that make the row, e.g. {"mask_epochs": 10}"""
     reference: dict[str, float] = field(default_factory=dict)
-    """what a paper reports for this row, by metric"""
+    """what a paper reports for this row, by metric, as printed there (a metric's `scale` is not
+    applied); names that are no metric of the study get a column of their own"""
     marks: tuple[str, ...] = ()
     """what a reader must know of its runs, e.g. "seed 2: undertrained (80 % of the tokens)" """
     chosen: dict[str, Any] = field(default_factory=dict)

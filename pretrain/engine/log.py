@@ -70,6 +70,19 @@ def drop_records_after(path: Path, step: int) -> None:
         write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
 
 
+def write_hparams(folder: Path, settings: dict[str, object], metrics: dict[str, float]) -> None:
+    """One entry of TensorBoard's HParams page, in a new folder of its own."""
+    from torch.utils.tensorboard.summary import hparams
+
+    plain = {k: v if isinstance(v, (bool, int, float)) else str(v) for k, v in settings.items()}
+    writer = _writer(folder, 0)
+    for summary in hparams(plain, metrics):
+        writer.file_writer.add_summary(summary)
+    for name, value in metrics.items():
+        writer.add_scalar(name, value)
+    writer.close()
+
+
 def duration(seconds: float) -> str:
     """1:05 or 2:03:10."""
     minutes, second = divmod(int(seconds + 0.5), 60)

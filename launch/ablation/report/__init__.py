@@ -1,0 +1,39 @@
+"""The report of an ablation: statistics, tables, plots and a page from a `Study`."""
+
+from __future__ import annotations
+
+from launch.ablation.study import Study
+
+
+def write(study: Study) -> str:
+    """Every output into `study.folder`; returns the table as text, the answers and the paths.
+
+    The folder gets table.md, table.tex (for \\input; table_page.tex holds it), table.csv,
+    table.json, report.html, plots/ and tensorboard/.
+
+    Raises:
+        InputError: the study contradicts itself; nothing is written.
+    """
+    from configs.files import write_text, written_aside
+    from launch.ablation.report import data, hparams, latex, markdown, page, plots, terminal, words
+    from launch.ablation.report.table import build
+
+    table, folder = build(study), study.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    with written_aside(folder / "plots") as aside:
+        drawn = plots.write(study, table, aside)
+    shown = {title: f"plots/{name}" for title, name in drawn.items()}
+    texts = {
+        "table.md": markdown.render(table, shown),
+        "table.tex": latex.render(table),
+        "table_page.tex": latex.PAGE,
+        "table.csv": data.to_csv(table),
+        "table.json": data.to_json(table),
+        "report.html": page.render(study, table, shown),
+    }
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    hparams.write(study, table, folder / "tensorboard")
+    paths = [folder / name for name in (*texts, *shown.values(), "tensorboard")]
+    closing = [*words.answers(table), *words.findings(table), "", *map(str, paths)]
+    return terminal.render(table) + "\n" + "\n".join(closing) + "\n"

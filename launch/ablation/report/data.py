@@ -1,0 +1,77 @@
+"""The table for programs: JSON with everything, CSV with a line for each row and metric."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import asdict
+
+from launch.ablation.report.statistics import RULE
+from launch.ablation.report.table import Cell, Table, TableRow
+from launch.ablation.study import Metric
+
+
+def to_json(table: Table) -> str:
+    """The whole table; figures are in the units shown."""
+    return (
+        json.dumps({**asdict(table), "rule": RULE}, indent=1, ensure_ascii=False, default=str)
+        + "\n"
+    )
+
+
+def to_csv(table: Table) -> str:
+    """One line for each row and metric; no figure, no text."""
+    pairs = [(row, metric) for row in table.rows for metric in table.metrics]
+    records = [record(table, row, metric) for row, metric in pairs]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(records[0]) if records else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return out.getvalue()
+
+
+def record(table: Table, row: TableRow, metric: Metric) -> dict[str, object]:
+    """A line's fields by name."""
+    cell = row.cells.get(metric.name)
+    return {
+        "ablation": table.name,
+        "scale": table.scale,
+        "row": row.name,
+        "baseline": table.baseline.name,
+        "metric": metric.name,
+        "higher_is_better": metric.higher_is_better,
+        **measured(cell),
+        **compared(cell),
+        "reference": row.reference.get(metric.name),
+        "source": table.source,
+        "marks": "; ".join(row.marks),
+        "runs": " ".join(path for seed in cell.seeds for path in seed.runs) if cell else "",
+    }
+
+
+def measured(cell: Cell | None) -> dict[str, object]:
+    """What the row's own runs say."""
+    names = ("median", "low", "high", "count")
+    columns = ("median", "quartile_1", "quartile_3", "seeds")
+    summary = cell.summary if cell else None
+    values = {column: getattr(summary, name, None) for column, name in zip(columns, names)}
+    return {**values, "finetuning_iqr": cell.finetuning_spread if cell else None}
+
+
+def compared(cell: Cell | None) -> dict[str, object]:
+    """What the pairs with the baseline say."""
+    found = cell.difference if cell else None
+    low, high = (found and found.interval) or (None, None)
+    t_low, t_high = (found and found.t_interval) or (None, None)
+    return {
+        "difference": found.median if found else None,
+        "bootstrap_low": low,
+        "bootstrap_high": high,
+        "t_low": t_low,
+        "t_high": t_high,
+        "p": found.p_value if found else None,
+        "pairs": found.count if found else None,
+        "verdict": found.verdict if found else "",
+        "not_compared": cell.refused if cell else "",
+    }

@@ -1,0 +1,100 @@
+"""The table as Markdown, with every number's runs."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from finetune.report.markdown import bullets, table
+from launch.ablation.report import words
+from launch.ablation.report.statistics import RULE
+from launch.ablation.report.table import Cell, Table
+from launch.ablation.study import Metric
+
+
+def render(model: Table, plots: dict[str, str]) -> str:
+    """table.md.
+
+    Args:
+        plots: paths, relative to the table's folder, by what they show.
+    """
+    found = words.findings(model)
+    parts = [
+        f"# {model.title}",
+        model.question,
+        bullets(words.answers(model)),
+        *(["## Against the paper", bullets(found)] if found else []),
+        "## Medians over seeds",
+        medians(model),
+        "In brackets: quartiles over pretraining seeds; n: pretraining seeds × fine-tuning seeds.",
+        f"## Differences to {model.baseline.name}",
+        differences(model),
+        RULE,
+        *(f"![{title}]({path})" for title, path in plots.items()),
+        *(["## What must be known of the runs", bullets(model.marks)] if model.marks else []),
+        *(["## What holds for all runs", bullets(model.notes)] if model.notes else []),
+        "## Rows",
+        table(
+            ["row", "settings", "tuned for it"],
+            [[row.name, *map(words.settings, (row.settings, row.chosen))] for row in model.rows],
+        ),
+        "## Runs",
+        runs(model),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def medians(model: Table) -> str:
+    """Rows by metrics, then what a paper reports."""
+    source = model.source or "reported"
+    header = ["", *(f"{m.label} {'↑' if m.higher_is_better else '↓'}" for m in model.metrics)]
+    header += [f"{label} ({source})" for label in model.references.values()]
+    lines = []
+    for row in model.rows:
+        cells = [row.cells.get(metric.name) for metric in model.metrics]
+        shown = [words.middle(c, m) if c else "–" for c, m in zip(cells, model.metrics)]
+        reported = [words.reference(model, row, name) or "–" for name in model.references]
+        name = f"**{row.label}** (baseline)" if row.is_baseline else row.label
+        lines.append([name, *shown, *reported])
+    return table(header, lines)
+
+
+def differences(model: Table) -> str:
+    """A line for each row and metric that has pairs, or says why it has none."""
+    header = ["row", "metric", "median difference [95 % bootstrap]", "95 % t interval of the mean"]
+    lines = [
+        [row.name, metric.label, *judged(row.cells[metric.name], metric)]
+        for metric in model.metrics
+        for row in model.rows[1:]
+        if metric.name in row.cells
+    ]
+    return table([*header, "pairs", "p", "verdict", "IQR of fine-tuning"], lines)
+
+
+def judged(cell: Cell, metric: Metric) -> list[str]:
+    """A difference in words."""
+    found, spread = cell.difference, ""
+    if cell.finetuning_spread is not None:
+        spread = words.number(cell.finetuning_spread, metric)
+    if found is None:
+        return ["–", "", "", "", cell.refused, spread]
+    return [
+        words.change(found, metric),
+        words.interval(found.t_interval, metric),
+        str(found.count),
+        words.p_value(found),
+        found.verdict,
+        spread,
+    ]
+
+
+def runs(model: Table) -> str:
+    """Every seed's figure, linked to the folders it comes from."""
+    lines = []
+    for row in model.rows:
+        for metric in model.metrics:
+            cell = row.cells.get(metric.name)
+            for seed in cell.seeds if cell else ():
+                links = [f"[{path}]({quote(path)})" for path in seed.runs]
+                value = words.number(seed.value, metric)
+                lines.append([row.name, metric.label, str(seed.seed), value, ", ".join(links)])
+    return table(["row", "metric", "seed", "value", "runs"], lines)

@@ -1,0 +1,74 @@
+"""report.html: one file that opens from a folder, with neither network nor server."""
+
+from __future__ import annotations
+
+import base64
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from launch.ablation.report import words
+from launch.ablation.report.statistics import RULE
+from launch.ablation.report.table import SeedValue, Table, relative
+from launch.ablation.study import Study
+
+TEMPLATE = Path(__file__).with_name("page.html")
+
+
+def render(study: Study, table: Table, plots: dict[str, str]) -> str:
+    """The page.
+
+    Args:
+        plots: paths, relative to the study's folder, by what they show.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["link"] = quote
+    measured = {metric.name for metric in table.metrics}
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(
+        table=table,
+        words=words,
+        rule=RULE,
+        answers=[(metric, words.answer(table, metric)) for metric in table.metrics],
+        findings=words.findings(table),
+        plots={title: inline(study.folder / path) for title, path in plots.items()},
+        runs=runs(study, table),
+        config=baseline_config(study),
+        unmeasured={k: v for k, v in table.references.items() if k not in measured},
+        seeds=len({seed for _, seed in study.pretraining_runs}),
+    )
+
+
+def inline(path: Path) -> str:
+    """A picture as a URL that holds it."""
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def runs(study: Study, table: Table) -> list[dict[str, Any]]:
+    """For each row and pretraining seed: its figures by metric, and its folder."""
+    found = []
+    for row in table.rows:
+        by_seed: dict[int, dict[str, SeedValue]] = defaultdict(dict)
+        for name, cell in row.cells.items():
+            for value in cell.seeds:
+                by_seed[value.seed][name] = value
+        for seed, values in sorted(by_seed.items()):
+            path = study.pretraining_runs.get((row.name, seed))
+            first = next(iter(values.values())).runs[0]
+            folder = relative(path, study.folder) if path else first
+            found.append(dict(row=row.name, seed=seed, figures=values, folder=folder))
+    return found
+
+
+def baseline_config(study: Study) -> str:
+    """The resolved configuration of a run of the baseline; empty where none is left."""
+    for (row, _), folder in study.pretraining_runs.items():
+        path = folder / "config.yaml"
+        if row == study.baseline and path.is_file():
+            return path.read_text(encoding="utf-8")
+    return ""

@@ -1,0 +1,81 @@
+"""The table as aligned text of at most 100 columns."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+from launch.ablation.report import words
+from launch.ablation.report.table import Table, TableRow
+from launch.ablation.study import Metric
+
+WIDTH = 100
+FEWEST = 12
+"""columns that a row's name gets, however wide its figures are"""
+HEADER = ("", "median (quartiles)", "n", "difference [95 %]", "p", "verdict", "reported")
+SHORTER = {"within seed noise": "within noise", "too few seeds to tell": "too few seeds"}
+
+
+def render(table: Table) -> str:
+    """A block for each metric, a line for each row; what must be known of runs below."""
+    head = f"{table.title} (scale {table.scale}; * baseline)"
+    blocks = [block(table, metric) for metric in table.metrics]
+    marks = "\n".join(f"† {mark}" for mark in table.marks)
+    return "\n\n".join(filter(None, [head, *blocks, marks])) + "\n"
+
+
+def block(table: Table, metric: Metric) -> str:
+    """One metric of all rows."""
+    lines = [list(HEADER), *(line(table, row, metric) for row in table.rows)]
+    if not any(metric.name in row.reference for row in table.rows):
+        lines = [line[:-1] for line in lines]
+    figures = sum(2 + max(map(columns, column)) for column in list(zip(*lines))[1:])
+    names = [clipped(line[0], max(FEWEST, WIDTH - figures)) for line in lines]
+    title = f"{metric.label}, {words.direction(metric)}"
+    return f"{title}\n" + aligned([[name, *line[1:]] for name, line in zip(names, lines)])
+
+
+def line(table: Table, row: TableRow, metric: Metric) -> list[str]:
+    """One row's words for a metric."""
+    name = f"{'*' if row.is_baseline else '·'} {row.label}"
+    cell = row.cells.get(metric.name)
+    if cell is None:
+        return [name, "–", "", "", "", "", words.reference(table, row, metric.name)]
+    spread = words.quartiles(cell.summary, metric)
+    middle = words.number(cell.summary.median, metric) + (f" ({spread})" if spread else "")
+    found = cell.difference
+    judged = (
+        [
+            words.change(found, metric),
+            words.p_value(found),
+            SHORTER.get(found.verdict, found.verdict),
+        ]
+        if found
+        else ["", "", "not comparable" if cell.refused else ""]
+    )
+    return [name, middle, words.count(cell), *judged, words.reference(table, row, metric.name)]
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Columns two spaces apart; characters of Korean and the like are two columns wide."""
+    widths = [max(map(columns, column)) for column in zip(*lines)]
+    return "\n".join(
+        "  ".join(
+            text + " " * (width - columns(text)) for text, width in zip(line, widths)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def clipped(text: str, most: int) -> str:
+    """The beginning of a text that is wider than so many columns."""
+    if columns(text) <= most:
+        return text
+    while columns(text) >= most:
+        text = text[:-1]
+    return f"{text.rstrip()}…"
+
+
+def columns(text: str) -> int:
+    """How wide a terminal shows it."""
+    return sum(1 + (unicodedata.east_asian_width(character) in "WF") for character in text)

@@ -1,0 +1,174 @@
+"""Figures and verdicts as words, the same in every format."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from launch.ablation.report.statistics import Difference, Summary
+from launch.ablation.report.table import Cell, Table, TableRow
+from launch.ablation.study import Metric
+
+SETTLED = ("better", "worse")
+ORDER = (*SETTLED, "within seed noise", "too few seeds to tell")
+
+
+def number(value: float, metric: Metric, signed: bool = False) -> str:
+    """12.31, or -0.12 and +0.12 with a true minus sign; no minus before a zero."""
+    sign = "+" if signed else ""
+    text = f"{value:{sign},.{metric.digits}f}"
+    if not text.strip("+-0.,"):
+        text = text.lstrip("+-")
+    return text.replace("-", "−")
+
+
+def quartiles(summary: Summary, metric: Metric) -> str:
+    """12.25–12.40; empty for a single value."""
+    if summary.count < 2:
+        return ""
+    return f"{number(summary.low, metric)}–{number(summary.high, metric)}"
+
+
+def middle(cell: Cell, metric: Metric) -> str:
+    """Median (interquartile range) n: `12.31 (12.25–12.40) n=3`."""
+    spread = quartiles(cell.summary, metric)
+    shown = f" ({spread})" if spread else ""
+    return f"{number(cell.summary.median, metric)}{shown} n={count(cell)}"
+
+
+def count(cell: Cell) -> str:
+    """Pretraining seeds: `3`; with fine-tuning seeds within each: `3×5`, or `3×4–5`."""
+    trials = [len(seed.trials) for seed in cell.seeds]
+    if not any(trials):
+        return str(cell.summary.count)
+    few, many = min(trials), max(trials)
+    return f"{cell.summary.count}×{few}" + (f"–{many}" if many > few else "")
+
+
+def interval(bounds: tuple[float, float] | None, metric: Metric) -> str:
+    """[−0.20, −0.05]; empty where there is none."""
+    if bounds is None:
+        return ""
+    return f"[{number(bounds[0], metric, True)}, {number(bounds[1], metric, True)}]"
+
+
+def change(difference: Difference, metric: Metric) -> str:
+    """The median difference and its bootstrap interval: `−0.12 [−0.20, −0.05]`."""
+    median = number(difference.median, metric, True)
+    return f"{median} {interval(difference.interval, metric)}".rstrip()
+
+
+def p_value(difference: Difference) -> str:
+    """p in three digits; empty where there is none."""
+    return "" if difference.p_value is None else f"{difference.p_value:.3g}"
+
+
+def reference(table: Table, row: TableRow, name: str) -> str:
+    """A paper's figure, with the decimals of its column; empty where it has none."""
+    if name not in row.reference:
+        return ""
+    column = [f"{r.reference[name]:.10g}" for r in table.rows if name in r.reference]
+    decimals = max(len(text.partition(".")[2]) for text in column)
+    return f"{row.reference[name]:,.{decimals}f}".replace("-", "−")
+
+
+def direction(metric: Metric) -> str:
+    """Which way is good."""
+    return "higher is better" if metric.higher_is_better else "lower is better"
+
+
+def answers(table: Table) -> list[str]:
+    """One sentence for each metric: which rows differ from the baseline, and which cannot be told
+    from it."""
+    return [f"{m.label} ({direction(m)}): {answer(table, m)}" for m in table.metrics]
+
+
+def answer(table: Table, metric: Metric) -> str:
+    """What the verdicts of one metric say, as a sentence."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    sizes = {}
+    for row in table.rows[1:]:
+        cell = row.cells.get(metric.name)
+        found = cell.difference if cell else None
+        groups[found.verdict if found else reason(cell)].append(row.label)
+        sizes[row.label] = number(abs(found.median), metric) if found else ""
+    order = [*ORDER, *sorted(set(groups) - set(ORDER))]
+    parts = [
+        phrase(key, groups[key], [sizes[name] for name in groups[key]], table.baseline.name)
+        for key in order
+        if key in groups
+    ]
+    text = "; ".join(parts) or "there is no other row"
+    return f"{text}."
+
+
+def phrase(verdict: str, rows: Sequence[str], sizes: Sequence[str], baseline: str) -> str:
+    """What holds for the rows of one verdict, or of one reason for having none."""
+    names = listed(rows)
+    if verdict in SETTLED and len(rows) == 1:
+        return f"{names} is {verdict} than {baseline} by {sizes[0]}"
+    if verdict in SETTLED:
+        pairs = listed(f"{name} (by {size})" for name, size in zip(rows, sizes))
+        return f"{pairs} are {verdict} than {baseline}"
+    if verdict == "within seed noise":
+        return f"{names} cannot be told from {baseline} within seed noise"
+    if verdict == "too few seeds to tell":
+        return f"too few seeds to tell {names} from {baseline}"
+    return f"{names} {'is' if len(rows) == 1 else 'are'} not compared ({verdict})"
+
+
+def reason(cell: Cell | None) -> str:
+    """Why a row has no difference."""
+    if cell is None:
+        return "not measured"
+    return cell.refused or "the baseline is not measured"
+
+
+def findings(table: Table) -> list[str]:
+    """For each difference that a paper reports in a metric measured here: whether it is found."""
+    return [
+        finding(table, row, metric)
+        for metric in table.metrics
+        for row in table.rows[1:]
+        if metric.name in row.reference and metric.name in table.baseline.reference
+    ]
+
+
+def finding(table: Table, row: TableRow, metric: Metric) -> str:
+    """One reported difference against ours."""
+    reported = row.reference[metric.name] - table.baseline.reference[metric.name]
+    cell = row.cells.get(metric.name)
+    difference = cell.difference if cell else None
+    ours = f"here {change(difference, metric)}" if difference else "not compared here"
+    theirs = number(reported, metric, True)
+    who = f"{row.name} against {table.baseline.name}"
+    who_says = f"{table.source} reports" if table.source else "reported"
+    return f"{metric.label}, {who}: {who_says} {theirs}, {ours}: {agreement(reported, difference)}."
+
+
+def agreement(reported: float, difference: Difference | None) -> str:
+    """Whether the direction that a paper reports is found."""
+    if difference is None:
+        return "cannot be compared"
+    if difference.verdict not in SETTLED or reported == 0:
+        return "cannot be told apart from noise"
+    same = (reported > 0) == (difference.median > 0)
+    return "reproduces at this scale" if same else "does not reproduce at this scale"
+
+
+def listed(names: Iterable[str]) -> str:
+    """a, b and c."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def settings(values: dict) -> str:
+    """Fields as they are typed on a command line."""
+    return " ".join(f"{name}={'null' if v is None else v}" for name, v in values.items())
+
+
+def finetuning(cell: Cell, metric: Metric) -> str:
+    """How far fine-tuning seeds lie apart; empty for what has none."""
+    if cell.finetuning_spread is None:
+        return ""
+    return f"{number(cell.finetuning_spread, metric)} between fine-tuning seeds"

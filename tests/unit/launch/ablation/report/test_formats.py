@@ -1,0 +1,110 @@
+"""Terminal, Markdown, LaTeX, CSV and JSON of one table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+from dataclasses import replace
+
+import pytest
+
+from launch.ablation.report import data, latex, markdown, terminal
+from launch.ablation.report.table import build
+
+NASTY = r"50% _a_ & b #1 {x} ~^ \par $5 <|mask|> − “é” 한국어"
+
+
+@pytest.fixture
+def nasty(study):
+    """The study's table with a row and a metric of all characters that mean something."""
+    rows = [
+        replace(r, name=NASTY, marks=(NASTY,)) if r.name == "dynamic" else r for r in study.rows
+    ]
+    metrics = [replace(m, label=NASTY) for m in study.metrics]
+    found = [replace(m, row=NASTY) if m.row == "dynamic" else m for m in study.measurements]
+    changes = dict(rows=tuple(rows), metrics=tuple(metrics), measurements=tuple(found))
+    return build(replace(study, **changes, pretraining_runs={}))
+
+
+def test_terminal_fits_and_lines_up(table):
+    blocks = terminal.render(table).split("\n\n")
+    assert all(len(line) <= 100 for line in terminal.render(table).splitlines())
+    assert blocks[-1] == "† static (1 mask): seed 2: undertrained (80 % of the tokens)\n"
+    title, header, first, *_ = blocks[1].splitlines()
+    assert title == "Perplexity, lower is better"
+    assert first.startswith("* static (10 masks)  12.24 (12.07–12.36)  3")
+    assert header.index("median") == first.index("12.24")
+
+
+def test_terminal_shortens_long_names_and_knows_wide_letters(study):
+    names = {row.name: f"{row.name} {'한국어 ' * 20}" for row in study.rows}
+    changes = dict(
+        rows=tuple(replace(row, name=names[row.name]) for row in study.rows),
+        baseline=names[study.baseline],
+        measurements=tuple(replace(m, row=names[m.row]) for m in study.measurements),
+    )
+    text = terminal.render(build(replace(study, **changes, pretraining_runs={})))
+    body = [line for line in text.splitlines()[2:] if line.startswith(("*", "·"))]
+    assert max(terminal.columns(line) for line in body) <= 100
+
+
+def test_markdown_has_every_number_and_its_runs(table):
+    text = markdown.render(table, {"Curves": "plots/curves.png"})
+    assert "| **static (10 masks)** (baseline) | 12.24 (12.07–12.36) n=3 |" in text
+    assert "| static (1 mask) † |" in text
+    assert "[../../runs/row3/seed2](../../runs/row3/seed2)" in text
+    assert "![Curves](plots/curves.png)" in text
+    assert "RoBERTa, table 1" in text and "mask_epochs=null" in text
+
+
+def test_markdown_tables_keep_their_columns(nasty):
+    lines = [line for line in markdown.render(nasty, {}).splitlines() if line.startswith("|")]
+    counts = {line.replace("\\|", "").count("|") for line in lines}
+    assert counts == {4, 6, 8, 9}, "rows, runs, medians, differences"
+
+
+def test_csv_is_tidy(table):
+    records = list(csv.DictReader(io.StringIO(data.to_csv(table))))
+    assert len(records) == 16
+    dynamic = next(r for r in records if (r["row"], r["metric"]) == ("dynamic", "perplexity"))
+    assert float(dynamic["difference"]) == table.rows[1].cells["perplexity"].difference.median
+    assert (dynamic["verdict"], dynamic["seeds"]) == ("better", "3")
+    assert len(dynamic["runs"].split()) == 3
+
+
+def test_json_holds_the_whole_table(table):
+    content = json.loads(data.to_json(table))
+    assert [row["name"] for row in content["rows"]] == [row.name for row in table.rows]
+    assert content["rows"][1]["cells"]["perplexity"]["difference"]["verdict"] == "better"
+    assert "seed noise" in content["rule"]
+
+
+def test_latex_escapes_everything(nasty):
+    text = latex.escape(NASTY)
+    assert r"50\% \_a\_ \& b \#1 \{x\} \textasciitilde{}\textasciicircum{}" in text
+    assert r"\textbackslash{}par \$5 \textless{}\textbar{}mask\textbar{}\textgreater{} $-$" in text
+    assert r"``é'' \texttt{U+D55C}\,\texttt{U+AD6D}" in text
+    assert latex.render(nasty).startswith(f"% {NASTY}\n")
+
+
+def test_latex_rows_have_all_columns(table):
+    lines = latex.render(table).splitlines()
+    body = lines[lines.index(r"\midrule") + 1 : lines.index(r"\bottomrule")]
+    rows = [line for line in body if line != r"\addlinespace"]
+    assert {line.count("&") for line in rows} == {6}
+    assert len(rows) == 7
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex on this machine")
+@pytest.mark.parametrize("name", ["table", "nasty"])
+def test_latex_compiles(name, request, tmp_path):
+    (tmp_path / "table.tex").write_text(latex.render(request.getfixturevalue(name)))
+    (tmp_path / "table_page.tex").write_text(latex.PAGE)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table_page.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+    assert "Output written on table_page.pdf (1 page" in done.stdout

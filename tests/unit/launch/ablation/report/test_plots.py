@@ -1,0 +1,78 @@
+"""Curves of run folders, and what is drawn of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from launch.ablation.report import plots
+from launch.ablation.report.curves import Curve, band, read_curve
+from launch.ablation.report.table import build
+
+
+def test_curve_counts_tokens_and_minutes(study):
+    curve = read_curve(study.pretraining_runs["static (10 masks)", 0], "mlm_loss")
+    assert curve.tokens[[0, 1, -1]] == pytest.approx([0, 40 * 32 * 128, 800 * 32 * 128])
+    assert curve.minutes[-1] == pytest.approx(800 * 32 * 128 / 20_000 / 60)
+    assert len(curve.values) == 21
+
+
+def test_curve_prefers_the_runs_own_count(study, tmp_path):
+    config = study.pretraining_runs["dynamic", 0] / "config.yaml"
+    (tmp_path / "config.yaml").write_text(config.read_text())
+    records = [
+        dict(kind="heldout", step=0, mlm_loss=9.0),
+        dict(kind="train", step=10, mlm_loss=5.0, tokens=6_000, tokens_per_second=100.0),
+        dict(kind="heldout", step=5, mlm_loss=5.0),
+        dict(kind="heldout", step=10, mlm_loss=4.0),
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
+    curve = read_curve(tmp_path, "mlm_loss")
+    assert curve.tokens.tolist() == [0, 3_000, 6_000]
+    assert curve.minutes.tolist() == [0, 0.5, 1.0]
+
+
+def test_a_run_without_evaluations_has_no_curve(tmp_path):
+    assert read_curve(tmp_path, "mlm_loss") is None
+
+
+def test_band_holds_all_seeds_where_all_are():
+    x = np.array([0.0, 1.0, 2.0])
+    curves = [Curve(x * k, x, np.array([3.0, 2.0, 1.0]) * k) for k in (1, 2, 3)]
+    found = band(curves, "minutes")
+    assert found.x.tolist() == [0, 1, 2]
+    assert (found.low.tolist(), found.high.tolist()) == ([3, 2, 1], [9, 6, 3])
+    assert found.median.tolist() == [6, 4, 2]
+    assert band(curves, "tokens").x[-1] == 2
+
+
+def test_bits_per_byte_where_tokenizers_differ(study):
+    rows = [replace(row, settings={"tokenizer.kind": row.name}) for row in study.rows]
+    assert plots.curve_metric(study) == "mlm_loss"
+    assert plots.curve_metric(replace(study, rows=tuple(rows))) == "bits_per_byte"
+
+
+def test_nothing_to_show_makes_no_plot(study, tmp_path):
+    alone = replace(
+        study,
+        rows=tuple(row for row in study.rows if row.name == study.baseline),
+        measurements=tuple(m for m in study.measurements if m.row == study.baseline),
+        pretraining_runs={},
+    )
+    assert plots.write(alone, build(alone), tmp_path) == {}
+    assert not list(tmp_path.iterdir())
+
+
+def test_many_rows_keep_different_lines():
+    styles = [plots.line_style(place, place == 0) for place in range(29)]
+    assert len({(style["color"], style["ls"]) for style in styles}) == 29
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0, "0"), (950, "950"), (2_500_000, "2.5M"), (1e9, "1B"), (4e3, "4K")]
+)
+def test_large_numbers_are_short(value, shown):
+    assert plots.thousands(value, 0) == shown
