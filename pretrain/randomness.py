@@ -43,10 +43,14 @@ def philox(key: tuple[int, int], counter: np.ndarray) -> np.ndarray:
     key_0, key_1 = key
     for _ in range(ROUNDS):
         product_0, product_1 = c0 * MULTIPLIER_0, c2 * MULTIPLIER_1
-        c0 = (product_1 >> SHIFT) ^ c1 ^ np.uint64(key_0)
-        c1 = product_1 & LOW
-        c2 = (product_0 >> SHIFT) ^ c3 ^ np.uint64(key_1)
-        c3 = product_0 & LOW
+        # In place where it can be: fresh memory would take half of the time.
+        c1 ^= product_1 >> SHIFT
+        c1 ^= np.uint64(key_0)
+        c3 ^= product_0 >> SHIFT
+        c3 ^= np.uint64(key_1)
+        product_0 &= LOW
+        product_1 &= LOW
+        c0, c1, c2, c3 = c1, product_1, c3, product_0
         key_0, key_1 = (key_0 + WEYL_0) & 0xFFFFFFFF, (key_1 + WEYL_1) & 0xFFFFFFFF
     return np.stack([c0, c1, c2, c3]).astype(np.uint32)
 

@@ -11,7 +11,7 @@ from configs.schema import PretrainConfig
 from pretrain.batch import MicroBatch
 from pretrain.data.formats import SampleIndex, build_index
 from pretrain.data.masking import Vocabulary, mask_tokens
-from pretrain.data.store import TokenStore
+from pretrain.data.store import TokenStore, ranges
 from pretrain.randomness import Purpose, keys_64
 
 
@@ -59,18 +59,24 @@ class Collator:
 
     def _gather(self, index: SampleIndex, samples: np.ndarray) -> tuple[np.ndarray, ...]:
         """Flat ids, segments (0 or 1), and where [CLS] and [SEP] stand; each (T,)."""
-        cls, sep = [self.vocabulary.cls_id], [self.vocabulary.sep_id]
-        pieces, segments = [], []
-        for sample in samples:
-            pieces.append(cls)
-            segments.append(0)
-            for number, span in enumerate(range(index.offsets[sample], index.offsets[sample + 1])):
-                pieces += [self.store.tokens(index.starts[span], index.ends[span]), sep]
-                segments += [number if index.is_pair else 0] * 2
-        lengths = [len(piece) for piece in pieces]
-        is_frame = [piece is cls or piece is sep for piece in pieces]
-        tokens_T = np.concatenate(pieces).astype(np.int64)
-        return tokens_T, np.repeat(segments, lengths), np.repeat(is_frame, lengths)
+        first, last = index.offsets[samples], index.offsets[samples + 1]
+        spans, owner = ranges(first, last), np.repeat(np.arange(len(samples)), last - first)
+        starts, ends = index.starts[spans], index.ends[spans]
+        framed_ends = np.cumsum(ends - starts + 1)  # a separator after each span
+        total = framed_ends[-1] + len(samples)
+        sep_at = framed_ends + owner
+        cls_at = np.concatenate([[0], sep_at[np.flatnonzero(np.diff(owner))] + 1])
+        framed_T = np.zeros(total, bool)
+        framed_T[cls_at] = framed_T[sep_at] = True
+        tokens_T = np.empty(total, np.int64)
+        tokens_T[cls_at], tokens_T[sep_at] = self.vocabulary.cls_id, self.vocabulary.sep_id
+        tokens_T[~framed_T] = self.store.gather(starts, ends)
+        segments_T = np.zeros(total, np.int64)
+        if index.is_pair:
+            segments_T[np.delete(np.arange(total), cls_at)] = np.repeat(
+                spans - first[owner], ends - starts + 1
+            )
+        return tokens_T, segments_T, framed_T
 
 
 def _modulo(epoch: int, period: int | None) -> int:

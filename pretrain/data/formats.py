@@ -21,7 +21,7 @@ import numpy as np
 
 from configs.errors import InputError
 from configs.schema import PretrainConfig
-from pretrain.data.store import TokenStore
+from pretrain.data.store import TokenStore, ranges
 from pretrain.randomness import Purpose, draw, permutation, to_unit
 
 NO_PAIR, IS_NEXT, IS_RANDOM = -100, 0, 1
@@ -120,23 +120,16 @@ def _units(store: TokenStore, order: np.ndarray, limit: int) -> tuple[np.ndarray
     Returns (starts, ends, closes): tokens of each unit, and whether it closes its document.
     """
     first = np.concatenate([[0], store.document_ends[:-1]])
-    sentences = _ranges(first[order], store.document_ends[order])
+    sentences = ranges(first[order], store.document_ends[order])
     closes = np.zeros(len(sentences), bool)
     closes[np.cumsum((store.document_ends - first)[order]) - 1] = True
     starts, ends = store.sentence_starts[sentences], store.sentence_ends[sentences]
     pieces = -(-(ends - starts) // limit)
     owner = np.repeat(np.arange(len(sentences)), pieces)
-    piece = _ranges(np.zeros_like(pieces), pieces)
+    piece = ranges(np.zeros_like(pieces), pieces)
     unit_starts = starts[owner] + piece * limit
     is_last = piece == pieces[owner] - 1
     return unit_starts, np.minimum(unit_starts + limit, ends[owner]), closes[owner] & is_last
-
-
-def _ranges(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """All range(start, end), end to end."""
-    lengths = ends - starts
-    shift = np.repeat(starts - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
-    return np.arange(lengths.sum()) + shift
 
 
 def _fill_across(lengths: np.ndarray, closes: np.ndarray, max_length: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from configs.schema import MaskingConfig
+from pretrain.data.store import ranges
 from pretrain.randomness import Purpose, draw, to_unit
 
 
@@ -60,11 +61,17 @@ def mask_tokens(
     Every sequence with a maskable token gets at least one prediction.
     """
     row_T = np.repeat(np.arange(len(lengths_B)), lengths_B)
-    position_T = np.arange(len(tokens_T)) - (np.cumsum(lengths_B) - lengths_B)[row_T]
-    score_T = _scores(lengths_B, position_T, row_T, samples_B, epoch, seed)
-    budget_B = _prediction_counts(maskable_T, row_T, samples_B, epoch, config, seed)
-    unit_T = _units(tokens_T, maskable_T, row_T, config, vocabulary)
-    chosen = np.flatnonzero(_choose(score_T, unit_T, row_T, maskable_T, budget_B))
+    starts_B = np.cumsum(lengths_B) - lengths_B
+    position_T = np.arange(len(tokens_T)) - np.repeat(starts_B, lengths_B)
+    score_T = _scores(lengths_B, samples_B, epoch, seed)
+    maskable_B = np.add.reduceat(maskable_T, starts_B, dtype=np.int64)
+    budget_B = _prediction_counts(maskable_B, samples_B, epoch, config, seed)
+    if config.whole_word:
+        unit_T = _words(tokens_T, maskable_T, row_T, vocabulary)
+        chosen = np.flatnonzero(_choose_words(score_T, unit_T, row_T, maskable_T, budget_B))
+    else:
+        taken_B = np.minimum(budget_B, maskable_B)
+        chosen = _choose_tokens(score_T, maskable_T, lengths_B, maskable_B, taken_B)
     masked = tokens_T.copy()
     masked[chosen] = _shown(
         tokens_T[chosen],
@@ -78,40 +85,53 @@ def mask_tokens(
     return Masked(masked, chosen, tokens_T[chosen])
 
 
-def _scores(lengths_B, position_T, row_T, samples_B, epoch: int, seed: int) -> np.ndarray:
+def _scores(lengths_B, samples_B, epoch: int, seed: int) -> np.ndarray:
     """One random word for every token; uint32 (T,). Four tokens share a Philox block."""
     blocks_B = -(-lengths_B // 4)
     first_B = np.cumsum(blocks_B) - blocks_B
     block = np.arange(blocks_B.sum()) - np.repeat(first_B, blocks_B)
     words = draw(seed, Purpose.MASK_POSITIONS, epoch, np.repeat(samples_B, blocks_B), block)
-    return words.T.ravel()[4 * first_B[row_T] + position_T]
+    return words.T.ravel()[ranges(4 * first_B, 4 * first_B + lengths_B)]
 
 
 def _prediction_counts(
-    maskable_T, row_T, samples_B, epoch: int, config: MaskingConfig, seed: int
+    maskable_B, samples_B, epoch: int, config: MaskingConfig, seed: int
 ) -> np.ndarray:
     """How many tokens each sequence predicts: rounded at random, so that the rate is exact."""
-    maskable_B = np.bincount(row_T, weights=maskable_T, minlength=len(samples_B))
     chance_B = to_unit(draw(seed, Purpose.MASK_COUNT, epoch, samples_B)[0])
     return np.maximum(1, np.floor(config.probability * maskable_B + chance_B)).astype(np.int64)
 
 
-def _units(
-    tokens_T, maskable_T, row_T, config: MaskingConfig, vocabulary: Vocabulary
-) -> np.ndarray:
-    """The number of each token's unit, a word or the token itself; int64 (T,)."""
-    if not config.whole_word:
-        return np.arange(len(tokens_T))
+def _choose_tokens(score_T, maskable_T, lengths_B, maskable_B, taken_B) -> np.ndarray:
+    """The `taken_B` maskable tokens of each sequence with the lowest scores; int64 (M,), ascending.
+
+    Sorted by one number that holds row, score and place: several times as fast as by two keys. The
+    place breaks ties, so that the order does not depend on how numpy sorts.
+    """
+    places = np.flatnonzero(maskable_T).astype(np.uint64)
+    ends_B = np.cumsum(maskable_B)
+    bits = np.uint64(int(lengths_B.max()).bit_length())
+    row = np.repeat(np.arange(len(lengths_B), dtype=np.uint64), maskable_B)
+    starts_B = (np.cumsum(lengths_B) - lengths_B).astype(np.uint64)
+    key = row << (bits + np.uint64(32)) | score_T[maskable_T].astype(np.uint64) << bits
+    key = np.sort(key | places - np.repeat(starts_B, maskable_B))
+    first = key[ranges(ends_B - maskable_B, ends_B - maskable_B + taken_B)]
+    place = first & ((np.uint64(1) << bits) - np.uint64(1))
+    return np.sort((place + np.repeat(starts_B, taken_B)).astype(np.int64))
+
+
+def _words(tokens_T, maskable_T, row_T, vocabulary: Vocabulary) -> np.ndarray:
+    """The number of the word that each token belongs to; int64 (T,)."""
     goes_on = vocabulary.continues_word[tokens_T] & maskable_T
     goes_on[1:] &= maskable_T[:-1] & (row_T[1:] == row_T[:-1])
     goes_on[:1] = False
     return np.cumsum(~goes_on) - 1
 
 
-def _choose(score_T, unit_T, row_T, maskable_T, budget_B) -> np.ndarray:
-    """Units in the order of their first token's score until the budget is spent; bool (T,).
+def _choose_words(score_T, unit_T, row_T, maskable_T, budget_B) -> np.ndarray:
+    """Words in the order of their first token's score until the budget is spent; bool (T,).
 
-    The unit that reaches beyond the budget is taken where at least half of it fits: dropping it
+    The word that reaches beyond the budget is taken where at least half of it fits: dropping it
     always, as BERT's script does, would predict too few tokens.
     """
     first = np.flatnonzero(np.diff(unit_T, prepend=-1))
@@ -125,9 +145,9 @@ def _choose(score_T, unit_T, row_T, maskable_T, budget_B) -> np.ndarray:
     spent_before_row = (spent - size[order])[is_first][np.cumsum(is_first) - 1]
     spent = spent - spent_before_row
     taken = is_first | (2 * spent - size[order] <= 2 * budget_B[row])
-    chosen_unit = np.zeros(len(first), bool)
-    chosen_unit[order[taken]] = True
-    return chosen_unit[unit_T]
+    chosen_word = np.zeros(len(first), bool)
+    chosen_word[order[taken]] = True
+    return chosen_word[unit_T]
 
 
 def _shown(

@@ -208,11 +208,31 @@ class TokenStore:
         """int64 (sentences): first token of each sentence."""
         return np.concatenate([[0], self.sentence_ends[:-1]])
 
+    def gather(self, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """The ids of many [start, end), none of which crosses documents, end to end; a copy."""
+        shard = np.searchsorted(self.shard_starts, starts, side="right") - 1
+        first, numbers = self.shard_starts[shard], np.unique(shard)
+        places = ranges(starts - first, ends - first)
+        if len(numbers) == 1:
+            return np.asarray(self.shards[numbers[0]])[places]
+        owner = np.repeat(shard, ends - starts)
+        ids = np.empty(len(places), self.shards[0].dtype)
+        for number in numbers:
+            ids[owner == number] = np.asarray(self.shards[number])[places[owner == number]]
+        return ids
+
     def tokens(self, start: int, end: int) -> np.ndarray:
         """The ids of [start, end), which must not cross documents; a view of the mapping."""
         shard = np.searchsorted(self.shard_starts, start, side="right") - 1
         first = self.shard_starts[shard]
         return self.shards[shard][start - first : end - first]
+
+
+def ranges(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """All range(start, end), end to end; int64."""
+    lengths = ends - starts
+    shift = np.repeat(starts - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
+    return np.arange(lengths.sum()) + shift
 
 
 def _map(folder: Path, shard: dict, part: str, dtype: np.dtype) -> np.ndarray:
