@@ -1,4 +1,4 @@
-"""Measure this machine or cluster: `python launch/benchmark.py allreduce --ranks 2`."""
+"""Measure this machine or cluster: `python launch/benchmark.py all`."""
 
 from __future__ import annotations
 
@@ -15,18 +15,61 @@ from configs.errors import InputError
 from launch.command import run
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
-SIZES = ("4", "1K", "10K", "100K", "1M", "4M", "16M", "64M")
+PARTS = {
+    "step": "training steps, side by side with Hugging Face's",
+    "data": "text to tokens and tokens to batches",
+    "startup": "the time from the command to the first step",
+    "all": "all of these",
+}
+SIZES = ("small", "base", "large")
+BYTES = ("4", "1K", "10K", "100K", "1M", "4M", "16M", "64M")
 
 
 def main() -> None:
     """Run the benchmark that the command line names."""
     parser = argparse.ArgumentParser(prog="benchmark.py", description=__doc__)
     benchmarks = parser.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
+    add_races(benchmarks)
     add_allreduce(benchmarks)
     # DeepSpeed's launcher adds this; LOCAL_RANK says the same.
     parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     arguments.run(arguments)
+
+
+def add_races(benchmarks: argparse._SubParsersAction) -> None:
+    """The arguments of all benchmarks but `allreduce`."""
+    for name, text in PARTS.items():
+        parser = benchmarks.add_parser(name, help=text, description=f"Measures {text}.")
+        add = parser.add_argument
+        parser.set_defaults(run=measure, parts=[name] if name != "all" else list(PARTS)[:-1])
+        add("--json", type=Path, metavar="FILE", help="write everything that was measured")
+        help_ = "fields of the configuration that is trained, e.g. data.cache=FOLDER"
+        add("overrides", nargs="*", metavar="key=value", help=help_)
+        if name not in ("step", "all"):
+            continue
+        add("--size", nargs="+", choices=SIZES, help="default: small base; on a GPU base large")
+        add("--length", nargs="+", type=int, default=[128, 512], help="tokens; default: 128 512")
+        text = "default: bf16 where this machine multiplies faster in it, else fp32"
+        add("--precision", choices=("fp32", "bf16"), help=text)
+        add("--dropout", type=float, default=0.1, help="of all contenders; default: 0.1")
+        add("--nsp", action="store_true", help="race BERT's two objectives instead of MLM alone")
+        add("--rounds", type=int, default=3, help="turns of each contender; default: 3")
+        add("--seconds", type=float, default=6.0, help="of a turn, two steps at least; default: 6")
+        add("--only", nargs="+", metavar="NAME", help="of the rivals, those whose name holds this")
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Everything that was asked for, each table as soon as it is there, and the summary."""
+    from launch.benchmarks import run
+
+    result = run.Results()
+    for part in arguments.parts:
+        getattr(result, f"add_{part}")(arguments)
+    print(result.summary(), flush=True)
+    if arguments.json:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps(result.as_json(), indent=1) + "\n", "utf-8")
 
 
 def add_allreduce(benchmarks: argparse._SubParsersAction) -> None:
@@ -43,9 +86,9 @@ def add_allreduce(benchmarks: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--sizes",
         nargs="+",
-        default=SIZES,
+        default=BYTES,
         metavar="BYTES",
-        help=f"message sizes; default: {' '.join(SIZES)}",
+        help=f"message sizes; default: {' '.join(BYTES)}",
     )
     parser.add_argument("--seconds", type=float, default=0.5, help="time for each size; 0.5")
     parser.add_argument(

@@ -39,9 +39,7 @@ class HuggingFace(Contender):
 
         self.config = setting.config(folder)
         corpus = setting.corpus(self.config)
-        write_huggingface(
-            folder, corpus.tokenizer, setting.length, self.config.model.segment_types
-        )
+        write_huggingface(folder, corpus.tokenizer, setting.length, self.config.model.segment_types)
         tokenizer = AutoTokenizer.from_pretrained(folder)
         self.collate = DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15)
         self.vocabulary_size = corpus.tokenizer.vocabulary_size

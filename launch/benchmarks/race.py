@@ -184,7 +184,7 @@ def peak_memory(device: str) -> int:
 
 @contextmanager
 def quiet(folder: Path) -> Iterator[None]:
-    """What contenders print, libraries' warnings included, goes to a file; they work in `folder`."""
+    """Work in `folder`; what is printed, libraries' warnings included, goes to a file there."""
     os.chdir(folder)
     os.environ["HF_HUB_OFFLINE"] = "1"
     with (folder / "output").open("w", encoding="utf-8") as file:

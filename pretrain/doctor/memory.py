@@ -131,7 +131,12 @@ class MemoryModel:
     def encoder(self, size: MicroBatchSize) -> float:
         """Saved tensors of embeddings and layers, all of them."""
         full = self.config.model.layers - 1
-        return self.embeddings(size) + full * self.layer(size) + self.layer(size, is_last=True)
+        layers = full * self.layer(size) + self.layer(size, is_last=True)
+        return self.embeddings(size) + layers + self.slots(size)
+
+    def slots(self, size: MicroBatchSize) -> float:
+        """Where each token's heads lie in the padded layout: made once for all layers."""
+        return 0.0 if self.backend == "flash" else 4 * 8 * size.tokens * self.config.model.heads
 
     def heads(self, size: MicroBatchSize) -> float:
         """Saved tensors of the heads, the logits of predicted tokens among them."""
@@ -199,7 +204,7 @@ class MemoryModel:
             kept["reduce buckets"] = self.buckets(zero_stage)
         checkpointing = self.config.engine.activation_checkpointing
         stream = 4 * size.tokens * self.config.model.hidden_size
-        inputs = self.embeddings(size) + stream * self.config.model.layers
+        inputs = self.embeddings(size) + stream * self.config.model.layers + self.slots(size)
         forward = {
             "activations": inputs if checkpointing else self.encoder(size),
             "bf16 copies of weights": self.weight_copies(),

@@ -93,7 +93,7 @@ def start(algorithm: str = "ring") -> World:
         ask_for_algorithm(algorithm, torch.cuda.nccl.version())
     else:
         # Ranks that each take all cores are 2 to 6 times slower than ranks that share them.
-        torch.set_num_threads(max(1, _cores() // local_size()))
+        torch.set_num_threads(max(1, cores() // local_size()))
         _ask_for_equal_bits()
     if "MASTER_PORT" not in os.environ:
         os.environ["MASTER_PORT"] = str(free_port())
@@ -139,5 +139,5 @@ def local_size() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or 1)
 
 
-def _cores() -> int:
+def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -74,10 +74,37 @@ class Packing:
             flat_T = Scatter.apply(flat_T, self.slots_T, self.sequences * self.longest)
         return flat_T.unflatten(0, (self.sequences, self.longest))
 
-    def unpad(self, padded_BL: Tensor) -> Tensor:
-        """Padded (B, L, ...) to flat (T, ...)."""
-        rows = padded_BL.flatten(0, 1)
-        return rows if self.is_uniform else Gather.apply(rows, self.slots_T)
+    def split_heads(self, flat_TNHK: Tensor) -> Tensor:
+        """Flat (T, N, H, K) to padded (N, B, H, L, K), zero where there is no token.
+
+        In one copy, and contiguous: the batched products that follow need no other.
+        """
+        parts, heads, width = flat_TNHK.shape[1:]
+        size = parts * self.sequences * heads * self.longest
+        rows = Scatter.apply(flat_TNHK.reshape(-1, width), self._head_slots(parts, heads), size)
+        return rows.view(parts, self.sequences, heads, self.longest, width)
+
+    def join_heads(self, padded_BHLK: Tensor) -> Tensor:
+        """Padded (B, H, L, K) to flat (T, H, K)."""
+        heads, width = padded_BHLK.shape[1], padded_BHLK.shape[3]
+        rows = Gather.apply(padded_BHLK.reshape(-1, width), self._head_slots(1, heads))
+        return rows.view(-1, heads, width)
+
+    def _head_slots(self, parts: int, heads: int) -> Tensor:
+        """The row of each token, part and head, int64 (T N H), among N x B x H x L rows."""
+        if (parts, heads) not in self._known_slots:
+            device = self.boundaries.device
+            before_T = self.slots_T // self.longest * self.longest * (heads - 1) + self.slots_T
+            part_N = torch.arange(parts, device=device) * self.sequences * heads * self.longest
+            head_H = torch.arange(heads, device=device) * self.longest
+            slots_TNH = before_T[:, None, None] + part_N[:, None] + head_H
+            self._known_slots[parts, heads] = slots_TNH.flatten()
+        return self._known_slots[parts, heads]
+
+    @cached_property
+    def _known_slots(self) -> dict[tuple[int, int], Tensor]:
+        """All layers use the same."""
+        return {}
 
 
 class Scatter(torch.autograd.Function):

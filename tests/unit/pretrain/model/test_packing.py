@@ -14,15 +14,25 @@ def test_pad_puts_each_sequence_into_its_row(lengths):
     padded = packing.pad(flat)
     expected = torch.nn.utils.rnn.pad_sequence(flat.split(lengths), batch_first=True)
     assert torch.equal(padded, expected)
-    assert torch.equal(packing.unpad(padded), flat)
+
+
+@pytest.mark.parametrize("lengths", [RAGGED, (5, 5, 5), (4,)])
+def test_heads_are_split_and_joined(lengths):
+    packing = Packing.of(random_batch(lengths))
+    flat = torch.randn(sum(lengths), 3, 4, 2)
+    split = packing.split_heads(flat)
+    assert torch.equal(split, packing.pad(flat).permute(2, 0, 3, 1, 4)) and split.is_contiguous()
+    assert torch.equal(packing.join_heads(split[1]), flat[:, 1])
 
 
 def test_gradients_follow_the_rows():
     packing = Packing.of(random_batch((2, 4, 1)))
     flat = torch.randn(7, 2, dtype=torch.double, requires_grad=True)
-    padded = torch.randn(3, 4, 2, dtype=torch.double, requires_grad=True)
     assert torch.autograd.gradcheck(packing.pad, flat)
-    assert torch.autograd.gradcheck(packing.unpad, padded)
+    flat = torch.randn(7, 2, 3, 2, dtype=torch.double, requires_grad=True)
+    padded = torch.randn(3, 2, 4, 2, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(packing.split_heads, flat)
+    assert torch.autograd.gradcheck(packing.join_heads, padded)
 
 
 def test_score_bias_hides_exactly_the_empty_places():

@@ -1,0 +1,126 @@
+"""The host's work: text to a token store, and a store to masked batches."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+from configs.loader import load_config
+from configs.schema import PretrainConfig
+from launch.benchmarks.setting import Setting
+
+ROUNDS = 3
+LARGE = ("batch.sequences=512", "batch.micro_sequences=512")
+
+
+@dataclass(frozen=True)
+class DataPath:
+    """Medians over rounds."""
+
+    batch_tokens_per_second: float
+    """index, gather, mask and collate, on one core"""
+    tokenised_mb_per_second: float
+    """launch/prepare.py: reading, sentences, ids, hashed files"""
+    bare_mb_per_second: float
+    """the library's `encode_batch` on the same sentences, in memory, ids thrown away"""
+
+    @property
+    def tokenising_ratio(self) -> float:
+        return self.tokenised_mb_per_second / self.bare_mb_per_second
+
+
+def measure(seconds: float, megabytes: float, overrides: tuple[str, ...]) -> DataPath:
+    """About `seconds` of batches, and twice `ROUNDS` times tokenising `megabytes` of text."""
+    setting = Setting("small", 128, "fp32", "cpu", overrides=(*LARGE, *overrides))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        config = setting.config(folder)
+        rates = batch_rates(config, seconds / ROUNDS)
+        ours, bare = tokenising_rates(folder, config, megabytes)
+    return DataPath(median(rates), median(ours), median(bare))
+
+
+def batch_rates(config: PretrainConfig, seconds: float) -> list[float]:
+    """Tokens a second, from the store to micro-batches of 512 sequences."""
+    from pretrain.data.prepare import prepare
+    from pretrain.data.stages import Stages
+    from pretrain.engine.assemble import make_vocabulary
+
+    corpus = prepare(config)
+    stages = Stages(corpus.train, config, make_vocabulary(corpus.tokenizer))
+    stages.step(0)  # cuts the samples
+    rates, step = [], 0
+    for _ in range(ROUNDS):
+        started, tokens = perf_counter(), 0
+        while perf_counter() - started < seconds:
+            tokens += sum(len(batch.tokens_T) for batch in stages.step(step))
+            step += 1
+        rates.append(tokens / (perf_counter() - started))
+    return rates
+
+
+def tokenising_rates(
+    folder: Path, config: PretrainConfig, megabytes: float
+) -> tuple[list[float], list[float]]:
+    """MB a second of `launch/prepare.py` and of the bare library, in turns."""
+    from pretrain.data.prepare import prepare, prepare_store
+    from pretrain.data.sentences import split_sentences
+
+    corpus = prepare(config)
+    corpus.tokenizer.save(folder / "tokenizer")
+    documents = list(take(texts(config), megabytes))
+    sentences = [s for text in documents for s in split_sentences(text, "en")]
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in documents)
+    (folder / "text.jsonl").write_text(lines, encoding="utf-8")
+    backend = corpus.tokenizer.new_backend()
+    size = sum(len(text.encode()) for text in documents) / 1e6
+    ours, bare = [], []
+    for turn in range(ROUNDS):
+        choices = [
+            f"data.sources=[{{kind: jsonl, path: {folder / 'text.jsonl'}}}]",
+            f"data.cache={folder / str(turn)}",
+            f"tokenizer.path={folder / 'tokenizer'}",
+        ]
+        own = load_config(PretrainConfig, "roberta_small.yaml", choices)
+        with silenced():
+            ours.append(size / seconds_of(lambda own=own: prepare_store(own)))
+        bare.append(size / seconds_of(lambda: backend.encode_batch(sentences)))
+    return ours, bare
+
+
+def texts(config: PretrainConfig) -> Iterator[str]:
+    """The documents of the configuration's first source."""
+    from pretrain.data.pieces import documents
+
+    return (document.text for document in documents(config.data, config.data.sources[0]))
+
+
+def take(stream: Iterator[str], megabytes: float) -> Iterator[str]:
+    """The first documents, about so much of them."""
+    held = 0
+    for text in stream:
+        held += len(text)
+        yield text
+        if held > 1e6 * megabytes:
+            return
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """How long it takes."""
+    started = perf_counter()
+    work()
+    return perf_counter() - started
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Progress is for those who wait."""
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        yield

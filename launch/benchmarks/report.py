@@ -1,0 +1,131 @@
+"""What the races and measurements came to, beside what was aimed at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from launch.benchmarks.data_path import DataPath
+from launch.benchmarks.race import OURS, Lane, Race
+from launch.benchmarks.startup import StartUp
+
+RATIOS = {
+    ("cpu", "small"): {"Hugging Face, as shipped": 6.0, "Hugging Face, tuned": 4.0},
+    ("cpu", "base"): {"Hugging Face, as shipped": 2.0, "Hugging Face, tuned": 1.8},
+    ("cuda", "base"): {"Hugging Face, tuned": 2.0},
+    ("cuda", "large"): {"Hugging Face, tuned": 2.0},
+}
+SHARES = {
+    ("cpu", "small"): 0.65,
+    ("cpu", "base"): 0.78,
+    ("cuda", "base"): 0.6,
+    ("cuda", "large"): 0.68,
+}
+NOT_MEASURED = "not measured"
+BATCHES, TOKENISING, START = 20e6, 0.9, 3.0
+"""tokens a second and core; against the bare library; seconds"""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One line of the summary."""
+
+    where: str
+    what: str
+    found: str
+    aim: str
+    met: bool
+
+
+def race_table(race: Race) -> str:
+    """Every contender's figures."""
+    head = f"{'':<26}{'tokens/s':>10}{'ratio':>8}{'useful GFLOP/s':>16}{'of peak':>9}"
+    head += f"{'waits':>7}{'memory MB':>11}{'ready s':>9}"
+    title = f"{race.setting.title}; {race.setting.precision} matmul peak "
+    title += f"{race.peak_flops / 1e9:,.0f} GFLOP/s"
+    return "\n".join([title, head, *(_lane(race, lane) for lane in race.lanes)])
+
+
+def _lane(race: Race, lane: Lane) -> str:
+    if lane.failure:
+        return f"{lane.name:<26}  failed: {lane.failure}"
+    ratio = "" if lane.name == OURS else f"{race.ratio(lane):.2f}x"
+    waits = "" if lane.waiting is None else f"{lane.waiting:.1%}"
+    return (
+        f"{lane.name:<26}{lane.tokens_per_second:>10,.0f}{ratio:>8}"
+        f"{lane.useful_flops / 1e9:>16,.1f}{lane.useful_flops / race.peak_flops:>9.1%}"
+        f"{waits:>7}{lane.memory / 1e6:>11,.0f}{lane.ready_seconds:>9.1f}"
+    )
+
+
+def race_goals(race: Race) -> list[Goal]:
+    """The aims that this race decides."""
+    setting, lanes = race.setting, {lane.name: lane for lane in race.lanes}
+    key, where = (setting.device, setting.size), f"{setting.device}, {setting.title}"
+    goals = []
+    for name, aim in RATIOS.get(key, {}).items():
+        if name in lanes and not lanes[name].failure:
+            ratio = race.ratio(lanes[name])
+            goals.append(Goal(where, f"against {name}", f"{ratio:.2f}x", f"{aim:g}x", ratio >= aim))
+    if key in SHARES:
+        share = lanes[OURS].useful_flops / race.peak_flops
+        aim = SHARES[key]
+        goals.append(Goal(where, "share of the peak", f"{share:.0%}", f"{aim:.0%}", share >= aim))
+    return goals
+
+
+def data_goals(data: DataPath) -> list[Goal]:
+    """Those of the data path."""
+    rate, ratio = data.batch_tokens_per_second, data.tokenising_ratio
+    return [
+        Goal(
+            "data path",
+            "batches ready, a core",
+            f"{rate / 1e6:.1f}M tokens/s",
+            f"{BATCHES / 1e6:g}M",
+            rate >= BATCHES,
+        ),
+        Goal(
+            "data path",
+            "tokenising against encode_batch",
+            f"{ratio:.2f}x ({data.tokenised_mb_per_second:.1f} MB/s)",
+            f"{TOKENISING:g}x",
+            ratio >= TOKENISING,
+        ),
+    ]
+
+
+def start_goals(start: StartUp) -> list[Goal]:
+    """That of the start."""
+    found = f"{start.own:.1f} s of {start.first_step:.1f} s"
+    return [
+        Goal("start-up", "first step, beyond imports", found, f"{START:g} s", start.own <= START)
+    ]
+
+
+def unmeasured_goals(device: str) -> list[Goal]:
+    """The lines of a GPU, on a machine that has none."""
+    if device == "cuda":
+        return []
+    return [
+        Goal(
+            f"cuda, {size}",
+            "share of the peak",
+            "not measured",
+            f"{SHARES['cuda', size]:.0%}",
+            False,
+        )
+        for size in ("base", "large")
+    ] + [Goal("cuda", "against Hugging Face, tuned", "not measured", "2x", False)]
+
+
+def summary(goals: list[Goal]) -> str:
+    """All lines, with what is met."""
+    where, what = (max(len(getattr(g, name)) for g in goals) for name in ("where", "what"))
+    lines = []
+    for goal in goals:
+        mark = "" if goal.found == NOT_MEASURED else ("met" if goal.met else "missed")
+        lines.append(
+            f"{goal.where:<{where}}  {goal.what:<{what}}  {goal.found:>24}  {goal.aim:>6}  {mark}"
+        )
+    header = f"{'where':<{where}}  {'what':<{what}}  {'found':>24}  {'aim':>6}"
+    return "\n".join([header, *lines])
