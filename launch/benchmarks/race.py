@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
+from configs.errors import RunError
 from launch.benchmarks.contenders import Round
 from launch.benchmarks.setting import Setting
 
@@ -101,7 +102,7 @@ def race(setting: Setting, names: Sequence[str], rounds: int, seconds: float) ->
             peaks.append(peak())
         lanes = [runner.finish() for runner in runners]
     if lanes[0].failure:
-        raise RuntimeError(f"{lanes[0].name}: {lanes[0].failure}")
+        raise RunError(f"{lanes[0].name}: {lanes[0].failure}")
     return Race(setting, median(peaks), lanes)
 
 

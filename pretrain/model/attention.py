@@ -85,7 +85,7 @@ def _eager(
     dropout: AttentionDropout,
 ) -> Tensor:
     # Scale and bias within the product: two passes less, and no scaled queries to keep.
-    (sequences, heads, longest, width), is_uniform = query_BHLK.shape, packing.is_uniform
+    (sequences, heads, _, width), is_uniform = query_BHLK.shape, packing.is_uniform
     bias_BL = query_BHLK.new_zeros(1, 1) if is_uniform else packing.score_bias_BL
     scores = torch.baddbmm(
         bias_BL.to(query_BHLK.dtype).repeat_interleave(1 if is_uniform else heads, 0)[:, None],

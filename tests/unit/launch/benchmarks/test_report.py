@@ -1,0 +1,84 @@
+"""Medians, ratios and verdicts, from rounds that are written here."""
+
+from __future__ import annotations
+
+import pytest
+
+from launch.benchmarks.contenders import Round
+from launch.benchmarks.data_path import DataPath
+from launch.benchmarks.race import OURS, Lane, Race
+from launch.benchmarks.report import (
+    data_goals,
+    race_goals,
+    race_table,
+    start_goals,
+    summary,
+    unmeasured_goals,
+)
+from launch.benchmarks.setting import Setting
+from launch.benchmarks.startup import StartUp
+
+SETTING = Setting("small", 128, "bf16", "cpu")
+SHIPPED, TUNED = "Hugging Face, as shipped", "Hugging Face, tuned"
+
+
+def lane(name: str, *rates: float) -> Lane:
+    """Rounds of two seconds at so many tokens a second, a thousand useful FLOPs each."""
+    rounds = [Round(int(2 * rate), 2000 * rate, 2.0, 0.02) for rate in rates]
+    return Lane(name, 3.0, 10**9, rounds)
+
+
+@pytest.fixture
+def race() -> Race:
+    """The machine slows down by half in the second round, for both."""
+    lanes = [lane(OURS, 1000, 500, 900), lane(SHIPPED, 100, 50, 150), lane(TUNED, 500, 250, 500)]
+    return Race(SETTING, 1e6, lanes)
+
+
+def test_a_ratio_is_the_median_of_rounds_that_met_the_same_noise(race):
+    assert race.ratio(race.lanes[1]) == 10
+    assert race.ratio(race.lanes[2]) == 2
+    assert race.lanes[0].tokens_per_second == 900
+
+
+def test_goals_are_met_or_missed_by_the_ratio(race):
+    found = {goal.what: (goal.found, goal.met) for goal in race_goals(race)}
+    assert found == {
+        f"against {SHIPPED}": ("10.00x", True),
+        f"against {TUNED}": ("2.00x", False),
+        "share of the peak": ("90%", True),
+    }
+
+
+def test_who_failed_decides_no_goal_and_says_why(race):
+    race.lanes[2].failure = "CppCompileError: no compiler"
+    assert [goal.what for goal in race_goals(race)] == [f"against {SHIPPED}", "share of the peak"]
+    assert "failed: CppCompileError" in race_table(race)
+    assert race.as_json()["lanes"][2]["ratio"] is None
+
+
+def test_the_table_has_a_line_for_each_contender(race):
+    title, head, *lines = race_table(race).splitlines()
+    assert title.startswith("4x256, 16 x 128 tokens, bf16, dropout 0.1; bf16 matmul peak")
+    assert [line.split("  ")[0] for line in lines] == [OURS, SHIPPED, TUNED]
+    assert "1.0%" in lines[0], "the share of time without a batch"
+    assert len({len(line) for line in [head, *lines]}) == 1
+
+
+def test_the_summary_tells_what_was_missed_and_what_not_measured():
+    goals = [
+        *data_goals(DataPath(2.5e7, 4.0, 5.0)),
+        *start_goals(StartUp(9.0, 4.0)),
+        *unmeasured_goals("cpu"),
+    ]
+    marks = [line.split()[-1] for line in summary(goals).splitlines()[1:]]
+    assert marks[:3] == ["met", "missed", "missed"]
+    assert "not measured" in summary(goals) and not unmeasured_goals("cuda")
+
+
+def test_every_size_is_a_configuration(tmp_path):
+    for size, length in (("small", 128), ("base", 512), ("large", 512)):
+        config = Setting(size, length, "fp32", "cpu", next_sentence=True).config(tmp_path)
+        assert config.max_length == length and config.next_sentence_prediction
+        assert config.batch.sequences * length == {"small": 2048, "base": 1024, "large": 512}[size]
+    assert Setting("base", 512, "bf16", "cuda").sequences == 128
