@@ -12,8 +12,6 @@ from configs.loader import flat
 HELDOUT = ("mlm_loss", "perplexity", "mlm_accuracy", "bits_per_byte", "nsp_accuracy")
 MEASURED = (*HELDOUT, "fertility", "parameters")
 """what a pretraining run can be measured by"""
-RECIPE = "recipe"
-FINETUNE = "finetune."
 
 
 @dataclass(frozen=True)
@@ -128,6 +126,11 @@ class AblationConfig:
             len(self.tune) <= 1 and all(self.tune.values()),
             f"tune: {', '.join(self.tune)}: name one field, and values for it",
         )
+        for name, values in self.tune.items():
+            require(
+                all(isinstance(value, (int, float, str)) for value in values),
+                f"tune.{name}: values are numbers or words",
+            )
 
     def _check_columns(self) -> None:
         for name in self.metrics:

@@ -8,17 +8,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from configs.ablation_schema import FINETUNE, RECIPE, AblationConfig, DownstreamConfig, slug
-from configs.errors import InputError
-from configs.finetune_schema import FinetuneConfig
-from configs.loader import flat, load_config
+from configs.ablation_schema import AblationConfig, slug
+from configs.checks import require
 from configs.run_status import read_status
-from configs.schema import PretrainConfig
+from launch.ablation.rows import recipe_of, settings_of_rows, task_of
 from launch.slurm.grid import Command
 from pretrain.engine.log import read_metrics
 
@@ -51,6 +48,11 @@ class Cell:
         return self.command.run_dir
 
     @property
+    def task(self) -> str | None:
+        """Name of the task; None for pretraining."""
+        return self.config.task.name if self.command.kind == "finetune" else None
+
+    @property
     def results(self) -> Path:
         """Where its status and its environment are."""
         return self.run_dir / RIVALS if self.method else self.run_dir
@@ -66,62 +68,45 @@ class Cell:
     @property
     def name(self) -> str:
         """For lines that people read."""
-        tuned = "" if self.value is None else f", {self.value}"
-        task = f", {self.config.task.name}" if self.command.kind == "finetune" else ""
-        return f"{self.row}{tuned}, seed {self.seed}{task}"
+        tuned = None if self.value is None else str(self.value)
+        return ", ".join(filter(None, (self.row, tuned, f"seed {self.seed}", self.task)))
 
 
-@dataclass(frozen=True)
 class Grid:
-    """All cells of an ablation at one scale."""
+    """All cells of an ablation at one scale. Every recipe is checked as the grid is made."""
 
-    config: AblationConfig
-    """as `AblationConfig.at` returns it"""
-    _recipes: dict[tuple, Any] = field(default_factory=dict, repr=False)
-
-    @property
-    def folder(self) -> Path:
-        return Path(self.config.run_dir) / self.config.scale
-
-    @property
-    def baseline(self) -> str:
-        return self.config.baseline or next(iter(self.rows))
-
-    @property
-    def rows(self) -> dict[str, dict[str, Any]]:
-        """The rows that pretrain, and the fields that make each, with dots."""
-        if self.config.cumulative:
-            return _cumulated(*self.config.axes.values(), self.config.apart)
-        rows: dict[str, dict[str, Any]] = {"": {}}
-        for choices in self.config.axes.values():
-            rows = {
-                f"{name}, {choice}".removeprefix(", "): {**fields, **flat(own)}
-                for name, fields in rows.items()
-                for choice, own in choices.items()
-            }
-        return rows
-
-    @property
-    def tuned(self) -> tuple[str | None, list[Any]]:
-        """(the field that is tuned for each row, its values)."""
-        return next(iter(self.config.tune.items()), (None, [None]))
+    def __init__(self, config: AblationConfig) -> None:
+        """`config` as `AblationConfig.at` returns it; `InputError` for a row that cannot be."""
+        self.config, self.rows = config, settings_of_rows(config)
+        self.folder = Path(config.run_dir) / config.scale
+        self.baseline = config.baseline or next(iter(self.rows))
+        self.field, self.values = next(iter(config.tune.items()), (None, [None]))
+        self.recipes = {
+            (row, value): recipe_of(config, row, fields, {self.field: value} if self.field else {})
+            for row, fields in self.rows.items()
+            for value in self.values
+        }
+        settings = {**self.rows, **{method: {} for method in config.rivals}}
+        self.tasks = {
+            row: [task_of(task, row, fields) for task in config.tasks]
+            for row, fields in settings.items()
+        }
+        _require_different("rows", [slug(row) for row in settings])
+        for tasks in self.tasks.values():
+            _require_different("tasks", [slug(task.task.name) for task in tasks])
 
     def cells(self) -> list[Cell]:
-        """All of them, as far as is known by now; runs of equal recipes share a folder.
+        """All cells, as far as is known by now; rows of equal recipes share their pretraining.
 
         Where a row's value is not chosen yet, its other cells stand with the first value and wait
         for all candidates.
         """
-        owners: dict[str, Path] = {}
         found: list[Cell] = []
         for seed in self.config.seeds:
             for row in self.rows:
-                trained = self._pretraining(row, seed, owners)
-                found += trained
-                found += self._finetuning(row, seed, trained, owners)
-        return found + [
-            self._rival(method, task) for method in self.config.rivals for task in self.config.tasks
-        ]
+                found += self._pretraining(row, seed)
+                found += self._finetuning(row, seed)
+        return found + [cell for method in self.config.rivals for cell in self._rival(method)]
 
     def distinct(self) -> list[Cell]:
         """As `cells`, each run folder once."""
@@ -138,107 +123,75 @@ class Grid:
 
     def measured(self) -> list[Cell]:
         """The cells that stand in the table: of what was tuned, the chosen ones."""
-        chosen = {row: self.chosen(row, {}) for row in self.rows}
+        settled = {row: self.value(row) for row in self.rows if self.is_settled(row)}
         return [
             cell
             for cell in self.cells()
-            if cell.method or (chosen[cell.row] and cell.value == chosen[cell.row].value)
+            if cell.method or (cell.row in settled and cell.value == settled[cell.row])
         ]
 
-    def chosen(self, row: str, owners: dict[str, Path]) -> Cell | None:
-        """The row's run on the first seed; of several candidates, once all are completed, the best."""
-        candidates = self._candidates(row, owners)
-        if len(candidates) > 1 and not all(cell.is_completed for cell in candidates):
-            return None
-        return min(candidates, key=lambda cell: heldout_loss(cell.run_dir))
+    def candidates(self, row: str) -> list[Cell]:
+        """The row on the first seed, with each value of the tuned field."""
+        return [self._pretrain(row, self.config.seeds[0], value) for value in self.values]
 
-    def _candidates(self, row: str, owners: dict[str, Path]) -> list[Cell]:
-        first = self.config.seeds[0]
-        return [self._pretrain(row, first, value, owners) for value in self.tuned[1]]
+    def is_settled(self, row: str) -> bool:
+        """Whether the row's value is chosen, or there is nothing to choose."""
+        return len(self.values) == 1 or all(cell.is_completed for cell in self.candidates(row))
 
-    def _pretraining(self, row: str, seed: int, owners: dict[str, Path]) -> list[Cell]:
-        candidates = self._candidates(row, owners)
+    def value(self, row: str) -> Any:
+        """What the tuned field is for a row: the best by held-out loss; the first until then."""
+        if len(self.values) == 1 or not self.is_settled(row):
+            return self.values[0]
+        return min(self.candidates(row), key=lambda cell: heldout_loss(cell.run_dir)).value
+
+    def _pretraining(self, row: str, seed: int) -> list[Cell]:
         if seed == self.config.seeds[0]:
-            return candidates
-        chosen = self.chosen(row, owners) or candidates[0]
-        after = [cell.run_dir for cell in candidates] if len(candidates) > 1 else []
-        return [self._pretrain(row, seed, chosen.value, owners, after)]
+            return self.candidates(row)
+        return [replace(self._pretrain(row, seed, self.value(row)), after=self._before(row))]
 
-    def _pretrain(
-        self,
-        row: str,
-        seed: int,
-        value: Any,
-        owners: dict[str, Path],
-        after: Sequence[Path] = (),
-    ) -> Cell:
-        recipe = replace(self._recipe(row, value), seed=seed, run_dir="")
-        own = self._folder(row, seed, value)
-        config = replace(recipe, run_dir=str(owners.setdefault(repr(recipe), own)))
-        return Cell(row, seed, Command("pretrain", config), tuple(after), value)
+    def _before(self, row: str) -> tuple[Path, ...]:
+        """What the choice of a row's value waits for."""
+        return tuple(c.run_dir for c in self.candidates(row)) if len(self.values) > 1 else ()
+
+    def _pretrain(self, row: str, seed: int, value: Any) -> Cell:
+        recipe = self.recipes[row, value]
+        owner = next(other for other in self.rows if self.recipes[other, value] == recipe)
+        config = replace(recipe, seed=seed, run_dir=str(self._folder(owner, seed, value)))
+        return Cell(row, seed, Command("pretrain", config), value=value)
 
     def _folder(self, row: str, seed: int, value: Any) -> Path:
-        name = (self.tuned[0] or "").rpartition(".")[2]
-        tuned = slug(f"{name}={value}") if value is not None else ""
-        return self.folder / slug(row) / tuned / f"seed{seed}"
+        tuned = f"{self.field.rpartition('.')[2]}={value}" if self.field else ""
+        return self.folder / slug(row) / slug(tuned) / f"seed{seed}"
 
-    def _finetuning(
-        self, row: str, seed: int, trained: list[Cell], owners: dict[str, Path]
-    ) -> list[Cell]:
-        """The row's tasks: on the first seed they wait for all candidates, as other seeds do."""
-        chosen = self.chosen(row, owners)
-        value = chosen.value if chosen else trained[0].value
-        (encoder,) = [cell for cell in trained if cell.value == value]
-        after = (*(cell.run_dir for cell in trained), *encoder.after)
-        own = self._folder(row, seed, value)
-        fields = _of_tasks(self.rows[row])
+    def _finetuning(self, row: str, seed: int) -> list[Cell]:
+        value = self.value(row)
+        encoder = self._pretrain(row, seed, value).run_dir
+        after = (*self._before(row), encoder)
         return [
-            self._finetune(row, seed, task, own / "tasks", fields, after, encoder)
-            for task in self.config.tasks
+            Cell(
+                row,
+                seed,
+                Command("finetune", replace(task, model=str(encoder), run_dir=str(run_dir))),
+                after,
+                value,
+                columns=tuple(wish.metrics),
+            )
+            for task, wish in zip(self.tasks[row], self.config.tasks)
+            for run_dir in [self._folder(row, seed, value) / "tasks" / slug(task.task.name)]
         ]
 
-    def _finetune(
-        self,
-        row: str,
-        seed: int,
-        task: DownstreamConfig,
-        folder: Path,
-        fields: dict[str, Any],
-        after: tuple[Path, ...],
-        encoder: Cell,
-    ) -> Cell:
-        config = self._task(task, row, fields)
-        run_dir = str(folder / slug(config.task.name))
-        config = replace(config, run_dir=run_dir, model=str(encoder.run_dir))
-        command, columns = Command("finetune", config), tuple(task.metrics)
-        return Cell(row, seed, command, after, encoder.value, columns=columns)
-
-    def _rival(self, method: str, task: DownstreamConfig) -> Cell:
-        config = self._task(task, method, {})
-        run_dir = self.folder / "rivals" / slug(method) / slug(config.task.name)
-        config = replace(config, run_dir=str(run_dir), model=method)
-        command, columns = Command("finetune", config), tuple(task.metrics)
-        return Cell(method, self.config.seeds[0], command, method=method, columns=columns)
-
-    def _recipe(self, row: str, value: Any) -> PretrainConfig:
-        """The row's recipe, seed and folder left open."""
-        if (row, value) not in self._recipes:
-            settings = dict(self.rows[row])
-            name = settings.pop(RECIPE, self.config.recipe)
-            own = {key: v for key, v in settings.items() if not key.startswith(FINETUNE)}
-            tuned = {} if value is None else {self.tuned[0]: value}
-            fields = {**self.config.fields, **own, **tuned}
-            self._recipes[row, value] = _load(PretrainConfig, name, row, fields)
-        return self._recipes[row, value]
-
-    def _task(self, task: DownstreamConfig, row: str, fields: dict[str, Any]) -> FinetuneConfig:
-        key = (task.config, repr(task.fields), row)
-        if key not in self._recipes:
-            own = {**flat(task.fields), **fields}
-            if task.seeds is not None:
-                own["seeds"] = task.seeds
-            self._recipes[key] = _load(FinetuneConfig, task.config, row, own)
-        return self._recipes[key]
+    def _rival(self, method: str) -> list[Cell]:
+        return [
+            Cell(
+                method,
+                self.config.seeds[0],
+                Command("finetune", replace(task, model=method, run_dir=str(run_dir))),
+                method=method,
+                columns=tuple(wish.metrics),
+            )
+            for task, wish in zip(self.tasks[method], self.config.tasks)
+            for run_dir in [self.folder / "rivals" / slug(method) / slug(task.task.name)]
+        ]
 
 
 def heldout_loss(run_dir: Path) -> float:
@@ -252,27 +205,7 @@ def last_record(run_dir: Path, kind: str) -> dict[str, Any]:
     return found[-1] if found else {}
 
 
-def _cumulated(choices: dict[str, dict[str, Any]], apart: list[str]) -> dict[str, dict[str, Any]]:
-    rows: dict[str, dict[str, Any]] = {}
-    so_far: dict[str, Any] = {}
-    for choice, own in choices.items():
-        if choice not in apart:
-            so_far = {**so_far, **flat(own)}
-        rows[choice] = flat(own) if choice in apart else so_far
-    return rows
-
-
-def _of_tasks(settings: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a row that belong to fine-tuning."""
-    return {
-        key.removeprefix(FINETUNE): value
-        for key, value in settings.items()
-        if key.startswith(FINETUNE)
-    }
-
-
-def _load(schema: type, name: str, row: str, fields: dict[str, Any]) -> Any:
-    try:
-        return load_config(schema, name, values=fields)
-    except InputError as error:
-        raise InputError(f"row '{row}': {error}") from error
+def _require_different(what: str, names: list[str]) -> None:
+    """Names become folders."""
+    twice = [name for name in names if names.count(name) > 1]
+    require(not twice, f"{what}: two would have the folder '{twice and twice[0]}': rename one")

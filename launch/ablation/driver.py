@@ -81,7 +81,7 @@ class Driver:
         return self.failed
 
     def _turn(self) -> bool:
-        """Look after children, start what can be started; False where nothing is left to wait for."""
+        """Look after children and start what can be started; False where nothing is left."""
         for number, working in enumerate(self.slots):
             if working and working.process.poll() is not None:
                 self.slots[number] = None

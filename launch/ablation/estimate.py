@@ -22,7 +22,7 @@ def dry_run(cells: list[Cell]) -> str:
     lines, total, unknown = [], 0.0, 0
     for cell in cells:
         hours = measured.get(kind_of(cell))
-        if hours is None and cell.command.kind == "pretrain":
+        if hours is None and not cell.task:
             hours = projected.setdefault(kind_of(cell), projected_hours(cell.config))
         state = state_of(cell)
         if state != "completed":
@@ -55,8 +55,8 @@ def state_of(cell: Cell) -> str:
 
 def kind_of(cell: Cell) -> str:
     """Cells of one kind last equally long: a row's pretraining, a task, a method."""
-    if cell.command.kind == "finetune":
-        return f"{cell.method or 'encoder'} {cell.config.task.name}"
+    if cell.task:
+        return f"{cell.method or 'encoder'} {cell.task}"
     return cell.row
 
 

@@ -42,9 +42,7 @@ def gather(grid: Grid) -> Study:
             )
             for cell, s in found
         ),
-        pretraining_runs={
-            (cell.row, cell.seed): cell.run_dir for cell in done if cell.command.kind == "pretrain"
-        },
+        pretraining_runs={(cell.row, cell.seed): cell.run_dir for cell in done if not cell.task},
         folder=grid.folder,
         notes=notes(grid, done),
     )
@@ -55,11 +53,10 @@ def check(done: list[Cell], baseline: str) -> None:
     alike: dict[str, list[Run]] = defaultdict(list)
     scores: dict[str, list[Scores]] = defaultdict(list)
     for cell in done:
-        task = cell.config.task.name if cell.command.kind == "finetune" else ""
         if not cell.method:
-            alike[task].append(Run(cell))
-        if task:
-            scores[task].append(read_scores(cell.results / (cell.method or "")))
+            alike[cell.task or ""].append(Run(cell))
+        if cell.task:
+            scores[cell.task].append(read_scores(cell.results / (cell.method or "")))
     for runs in alike.values():
         require_comparable(runs, baseline)
     for task, methods in scores.items():
@@ -71,14 +68,14 @@ def rows(grid: Grid, cells: list[Cell]) -> tuple[Row, ...]:
     found = []
     for name in [*grid.rows, *grid.config.rivals]:
         own = [cell for cell in cells if cell.row == name]
-        chosen = {grid.tuned[0]: cell.value for cell in own if cell.value is not None}
+        tuned = [cell.value for cell in own if cell.value is not None]
         found.append(
             Row(
                 name,
                 grid.rows.get(name, {"model": name}),
                 dict(grid.config.reference.get(name, {})),
                 tuple(mark for cell in own for mark in marks(cell)),
-                chosen,
+                {grid.field: tuned[0]} if tuned else {},
             )
         )
     return tuple(found)
@@ -86,7 +83,7 @@ def rows(grid: Grid, cells: list[Cell]) -> tuple[Row, ...]:
 
 def notes(grid: Grid, done: list[Cell]) -> tuple[str, ...]:
     """What holds for all runs."""
-    trained = [cell for cell in done if cell.command.kind == "pretrain"]
+    trained = [cell for cell in done if not cell.task]
     cells = {cell.run_dir: cell for cell in grid.cells()}
     hours = sum(minutes_of(cell) for cell in cells.values()) / 60
     finished = sum(cell.is_completed for cell in cells.values())

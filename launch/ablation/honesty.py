@@ -56,7 +56,7 @@ class Run:
         """Share of its planned tokens or steps that it did not see, where that is not a trifle."""
         schedule = self.config.schedule
         planned = schedule.max_tokens or schedule.max_steps
-        if self.cell.command.kind == "finetune" or not planned:
+        if self.cell.task or not planned:
             return None
         last = last_record(self.cell.run_dir, "train")
         share = 1 - last.get("tokens" if schedule.max_tokens else "step", 0) / planned
@@ -147,9 +147,9 @@ def _has_other_budget(run: Run, reference: Run, studied: tuple[str, ...]) -> boo
 
 def _refuse(name: str, ours: Any, theirs: Any, run: Run, reference: Run) -> NoReturn:
     raise InputError(
-        f"{name} is {ours} in {run.cell.run_dir}, but {theirs} in {reference.cell.run_dir}, and this "
-        "ablation does not study it: remove the folder that is wrong and run the ablation again, or "
-        "choose another run_dir"
+        f"{name} is {ours} in {run.cell.run_dir}, but {theirs} in {reference.cell.run_dir}, and "
+        "this ablation does not study it: remove the folder that is wrong and run the ablation "
+        "again, or choose another run_dir"
     )
 
 
@@ -169,5 +169,4 @@ def _sources(cell: Cell) -> list[str]:
 
 
 def _place(cell: Cell) -> str:
-    task = f", {cell.config.task.name}" if cell.command.kind == "finetune" else ""
-    return f"seed {cell.seed}{task}"
+    return f"seed {cell.seed}, {cell.task}" if cell.task else f"seed {cell.seed}"

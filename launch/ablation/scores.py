@@ -47,7 +47,7 @@ class Score:
 
 def scores_of(config: AblationConfig, cell: Cell) -> list[Score]:
     """All that a completed cell measured of what the ablation asks for."""
-    if cell.command.kind == "finetune":
+    if cell.task:
         return list(_task_scores(cell))
     return list(_pretraining_scores(config, cell.run_dir))
 
