@@ -41,8 +41,11 @@ def main() -> None:
     from launch.ablation.report import write
 
     print(write(gather(grid)))
+    for reason in failed.values():
+        print(f"failed  {reason}")
     if failed:
-        raise RunError(f"{len(failed)} cells failed: {'; '.join(failed.values())}")
+        left = len([cell for cell in grid.distinct() if not cell.is_completed]) - len(failed)
+        raise RunError(f"{len(failed)} cells failed, {left} others are left: try the same again")
 
 
 def parse() -> argparse.Namespace:

@@ -13,7 +13,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -147,7 +148,8 @@ class Driver:
         working = [working for working in self.slots if working]
         for child in working:
             child.process.terminate()
-        print(f"waiting for {len(working)} runs to save and leave", flush=True)
+        if working:
+            print(f"waiting for {len(working)} runs to save and leave", flush=True)
         for child in working:
             child.process.wait()
 
@@ -161,8 +163,8 @@ def launch_command(cell: Cell) -> list[str]:
 def spawn(words: list[str], log: Path, lock: int, cores: list[int]) -> subprocess.Popen:
     """A child on `cores`, out of the terminal's reach, that holds `lock` as long as it lives."""
     threads = {"OMP_NUM_THREADS": str(len(cores))} if cores else {}
-    with log.open("ab") as output:
-        process = subprocess.Popen(
+    with log.open("ab") as output, running_on(cores):
+        return subprocess.Popen(
             words,
             env={**os.environ, **threads},
             stdin=subprocess.DEVNULL,
@@ -171,9 +173,20 @@ def spawn(words: list[str], log: Path, lock: int, cores: list[int]) -> subproces
             pass_fds=(lock,),
             start_new_session=True,
         )
-    if cores:
-        os.sched_setaffinity(process.pid, cores)
-    return process
+
+
+@contextmanager
+def running_on(cores: list[int]) -> Iterator[None]:
+    """This process, and what it starts meanwhile, on `cores`; on any, where there are none."""
+    if not cores:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def last_line(path: Path) -> str:

@@ -10,7 +10,7 @@ from configs.errors import InputError
 from configs.loader import dump_config, find_config, load_config, shipped_configs
 from configs.schema import PretrainConfig
 
-OTHERS = ("finetune/", "clusters/")
+OTHERS = ("ablations/", "finetune/", "clusters/")
 PRETRAINING = [name for name in shipped_configs() if not name.startswith(OTHERS)]
 
 
