@@ -1,4 +1,4 @@
-"""The driver: order, locks that outlive it, two of them, failures, signals. Cells are shell lines."""
+"""The driver: order, locks, two at once, failures, signals. Cells are lines of shell."""
 
 from __future__ import annotations
 
