@@ -21,7 +21,7 @@ from statistics import mean
 
 from configs.version import ROOT
 from launch.ablation.cells import Cell, Grid
-from launch.ablation.honesty import require_same_recipe
+from launch.ablation.honesty import Run, require_same_recipe
 from launch.ablation.locks import take
 from launch.ablation.scores import headline
 from launch.slurm.folders import write_config
@@ -68,8 +68,11 @@ class Driver:
             InputError: a run folder holds another recipe.
             KeyboardInterrupt: by SIGINT or SIGTERM, once all children are saved and gone.
         """
-        for cell in self.grid.distinct():
-            require_same_recipe(cell)
+        cells = self.grid.distinct()
+        for cell in cells:
+            require_same_recipe(Run(cell))
+        done = sum(cell.is_completed for cell in cells)
+        print(f"{self.grid.folder}: {len(cells)} cells, {done} completed", flush=True)
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             while self._turn():

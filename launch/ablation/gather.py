@@ -21,9 +21,10 @@ def gather(grid: Grid) -> Study:
     Raises:
         InputError: two runs differ in more than the ablation studies.
     """
-    config, cells = grid.config, grid.measured()
-    done = [cell for cell in cells if cell.is_completed]
-    check(done, grid.baseline)
+    config, runs = grid.config, [Run(cell) for cell in grid.measured()]
+    completed = [run for run in runs if run.cell.is_completed]
+    check(completed, grid.baseline)
+    done = [run.cell for run in completed]
     found = [(cell, score) for cell in done for score in scores_of(config, cell)]
     shown = {METRICS[name].name: METRICS[name] for name in config.metrics}
     shown |= {score.metric.name: score.metric for _, score in found}
@@ -34,7 +35,7 @@ def gather(grid: Grid) -> Study:
         source=config.source,
         scale=config.scale,
         baseline=grid.baseline,
-        rows=rows(grid, cells),
+        rows=rows(grid, runs),
         metrics=tuple(shown.values()),
         measurements=tuple(
             Measurement(
@@ -44,17 +45,18 @@ def gather(grid: Grid) -> Study:
         ),
         pretraining_runs={(cell.row, cell.seed): cell.run_dir for cell in done if not cell.task},
         folder=grid.folder,
-        notes=notes(grid, done),
+        notes=notes(grid, completed),
     )
 
 
-def check(done: list[Cell], baseline: str) -> None:
+def check(completed: list[Run], baseline: str) -> None:
     """Raise `InputError` unless pretraining runs, and those of each task, differ as they should."""
     alike: dict[str, list[Run]] = defaultdict(list)
     scores: dict[str, list[Scores]] = defaultdict(list)
-    for cell in done:
+    for run in completed:
+        cell = run.cell
         if not cell.method:
-            alike[cell.task or ""].append(Run(cell))
+            alike[cell.task or ""].append(run)
         if cell.task:
             scores[cell.task].append(read_scores(cell.results / (cell.method or "")))
     for runs in alike.values():
@@ -63,39 +65,39 @@ def check(done: list[Cell], baseline: str) -> None:
         check_same_split(task, methods)
 
 
-def rows(grid: Grid, cells: list[Cell]) -> tuple[Row, ...]:
+def rows(grid: Grid, runs: list[Run]) -> tuple[Row, ...]:
     """All rows, with what a reader must know of their runs."""
     found = []
     for name in [*grid.rows, *grid.config.rivals]:
-        own = [cell for cell in cells if cell.row == name]
-        tuned = [cell.value for cell in own if cell.value is not None]
+        own = [run for run in runs if run.cell.row == name]
+        tuned = [run.cell.value for run in own if run.cell.value is not None]
         found.append(
             Row(
                 name,
                 grid.rows.get(name, {"model": name}),
                 dict(grid.config.reference.get(name, {})),
-                tuple(mark for cell in own for mark in marks(cell)),
+                tuple(mark for run in own for mark in marks(run)),
                 {grid.field: tuned[0]} if tuned else {},
             )
         )
     return tuple(found)
 
 
-def notes(grid: Grid, done: list[Cell]) -> tuple[str, ...]:
+def notes(grid: Grid, completed: list[Run]) -> tuple[str, ...]:
     """What holds for all runs."""
-    trained = [cell for cell in done if not cell.task]
+    trained = [run for run in completed if not run.cell.task]
     cells = {cell.run_dir: cell for cell in grid.cells()}
     hours = sum(minutes_of(cell) for cell in cells.values()) / 60
     finished = sum(cell.is_completed for cell in cells.values())
     lines = [f"{finished} of {len(cells)} runs completed, {hours:.1f} hours of training"]
     if trained:
-        environment = read_environment(trained[0].run_dir)
-        tokens = [run.tokens for run in map(Run, trained) if run.tokens]
+        environment = read_environment(trained[0].cell.run_dir)
+        tokens = [run.tokens for run in trained if run.tokens]
         lines += [
             f"code {environment['code']}, source {environment['source']}, torch "
             f"{environment['packages']['torch']}, {environment['precision']}, "
             f"{environment['device']}",
-            f"corpus {environment['corpus'][:16]}: {_sources(trained[0])}",
+            f"corpus {environment['corpus'][:16]}: {_sources(trained[0].cell)}",
         ]
         lines += [f"{min(tokens):,.0f} to {max(tokens):,.0f} tokens per run"] if tokens else []
     return tuple(lines)

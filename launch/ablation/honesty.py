@@ -30,7 +30,7 @@ FACTS = ("source", "torch", "precision", "tokenizer", "corpus", "examples")
 
 @dataclass(frozen=True)
 class Run:
-    """A completed cell and what it left behind."""
+    """A cell and what its run left behind."""
 
     cell: Cell
 
@@ -63,13 +63,13 @@ class Run:
         return share if share > SAME_BUDGET else None
 
 
-def require_same_recipe(cell: Cell) -> None:
+def require_same_recipe(run: Run) -> None:
     """Raise `InputError` where the cell's folder holds a run of another recipe than the grid's."""
-    if not (cell.results / "config.yaml").is_file():
+    if not (run.cell.results / "config.yaml").is_file():
         return
-    for name, (found, asked) in differences(Run(cell).config, cell.config).items():
+    for name, (found, asked) in differences(run.config, run.cell.config).items():
         raise InputError(
-            f"{cell.run_dir}: its run has {name}={found}, but the ablation asks for {asked}: "
+            f"{run.cell.run_dir}: its run has {name}={found}, but the ablation asks for {asked}: "
             "choose another run_dir, or remove that folder to train it anew"
         )
 
@@ -84,7 +84,7 @@ def require_comparable(runs: list[Run], baseline: str) -> None:
         firsts.setdefault(run.cell.row, run)
     reference = firsts.get(baseline) or next(iter(firsts.values()), None)
     for run in runs:
-        require_same_recipe(run.cell)
+        require_same_recipe(run)
         first = firsts[run.cell.row]
         _compare(run, reference if run is first else first)
 
@@ -99,14 +99,14 @@ def differences(ours: Any, theirs: Any) -> dict[str, tuple[Any, Any]]:
     }
 
 
-def marks(cell: Cell) -> list[str]:
-    """What a reader must know of a cell, apart from its figures."""
+def marks(run: Run) -> list[str]:
+    """What a reader must know of a run, apart from its figures."""
+    cell = run.cell
     if not cell.is_completed:
         return [f"{_place(cell)}: not finished ({cell.status or 'not started'})"]
     found = []
-    shortage = Run(cell).shortage
-    if shortage:
-        found.append(f"undertrained ({1 - shortage:.0%} of what was planned)")
+    if run.shortage:
+        found.append(f"undertrained ({1 - run.shortage:.0%} of what was planned)")
     skipped = last_record(cell.run_dir, "skipped").get("total")
     if skipped:
         found.append(f"{skipped} steps skipped")

@@ -15,7 +15,7 @@ class Row:
     settings: dict[str, Any]
     """the fields that make the row, e.g. {"mask_epochs": 10}"""
     reference: dict[str, float] = field(default_factory=dict)
-    """what a paper reports for this row, by metric"""
+    """what a paper prints for this row, by metric: as tables show it (92.5, not 0.925)"""
     marks: tuple[str, ...] = ()
     """what a reader must know of its runs, e.g. "seed 2: undertrained (80 % of the tokens)" """
     chosen: dict[str, Any] = field(default_factory=dict)

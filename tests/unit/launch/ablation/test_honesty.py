@@ -8,7 +8,7 @@ import pytest
 
 from configs.errors import InputError
 from launch.ablation.gather import gather
-from launch.ablation.honesty import marks
+from launch.ablation.honesty import Run, marks
 from tests.unit.launch.ablation.runs import (
     MASKING,
     change_config,
@@ -156,7 +156,7 @@ def test_skipped_steps_and_a_resume_by_other_code_are_marked(tmp_path):
     finish(cell, starts=starts)
     with (cell.run_dir / "metrics.jsonl").open("a") as file:
         file.write(json.dumps({"kind": "skipped", "step": 5, "time": 2.5, "total": 3}) + "\n")
-    assert marks(cell) == [
+    assert marks(Run(cell)) == [
         "seed 0: 3 steps skipped",
         "seed 0: resumed with another code (a1, b2)",
     ]
