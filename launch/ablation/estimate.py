@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import cache
 from statistics import median
+from typing import TYPE_CHECKING
 
 from configs.run_status import read_environment
-from configs.schema import PretrainConfig
+from configs.schema import EngineConfig, PretrainConfig
 from launch.ablation.cells import Cell
 from launch.ablation.locks import is_taken
 from pretrain.engine.log import read_metrics
+
+if TYPE_CHECKING:
+    from pretrain.doctor.gpus import Target
 
 Hours = dict[str, float]
 """name of a kind of cell, see `kind_of` -> hours"""
@@ -85,14 +90,22 @@ def minutes_of(cell: Cell) -> float:
 
 def projected_hours(config: PretrainConfig) -> float | None:
     """By the model's arithmetic and this machine's measured peak; None where length is unknown."""
-    from pretrain.doctor.examine import target_here, vocabulary_size
+    from pretrain.doctor.examine import vocabulary_size
     from pretrain.doctor.memory import MemoryModel
     from pretrain.doctor.projection import Data, duration_of, project
 
-    target = target_here(config, None, None)
+    target = _target(config.engine.precision)
     kind, framework = target.device.kind, target.device.framework
     memory = MemoryModel(config, vocabulary_size(config), kind, target.precision, framework, 1)
     data = Data.without_corpus(config)
     projections = [project(leg, memory, target) for leg in data.legs]
     steps = data.total_steps(config)
     return duration_of(projections, steps, config.schedule.max_minutes)[1]
+
+
+@cache
+def _target(precision: str) -> Target:
+    """This machine, whose peak is measured once."""
+    from pretrain.doctor.examine import target_here
+
+    return target_here(PretrainConfig(engine=EngineConfig(precision)), None, None)
