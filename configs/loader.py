@@ -204,9 +204,9 @@ def describe(schema: type, prefix: str = "") -> list[tuple[str, str, str]]:
     rows = []
     for f in fields(schema):
         kind = types[f.name]
-        item = get_args(kind)[0] if get_origin(kind) is list else kind
+        index = {list: "0.", dict: "NAME."}.get(get_origin(kind), "")
+        item = get_args(kind)[-1] if index else kind
         if is_dataclass(item):
-            index = "0." if item is not kind else ""
             rows += describe(item, f"{prefix}{f.name}.{index}")
         else:
             rows.append((prefix + f.name, _type_name(kind), documentation.get(f.name, "")))

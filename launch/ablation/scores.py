@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -53,12 +53,12 @@ def scores_of(config: AblationConfig, cell: Cell) -> list[Score]:
 
 
 def headline(config: AblationConfig, cell: Cell) -> str:
-    """A cell's first figure, the median of its trials, for a line of progress."""
-    found = scores_of(config, cell)
-    if not found:
-        return ""
+    """A cell's first figure, of a task the median of its trials, for a line of progress."""
+    if not cell.task:
+        return str(next(_pretraining_scores(config, cell.run_dir), ""))
+    found = list(_task_scores(cell))
     first = [score for score in found if score.metric == found[0].metric]
-    return str(Score(first[0].metric, median(score.value for score in first)))
+    return str(Score(first[0].metric, median(score.value for score in first))) if first else ""
 
 
 def _pretraining_scores(config: AblationConfig, run_dir: Path) -> Iterator[Score]:
@@ -91,16 +91,26 @@ def _task_scores(cell: Cell) -> Iterator[Score]:
 
 def fertility(run_dir: Path) -> float:
     """Tokens a word of held-out text, by the run's own tokenizer (Rust et al., 2021)."""
-    identity = read_environment(run_dir)
-    return _fertility(run_dir, str(identity.get("tokenizer")), str(identity.get("corpus")))
+    environment = read_environment(run_dir)
+    return _count(_Vocabulary(environment.get("tokenizer"), environment.get("corpus"), run_dir))
+
+
+@dataclass(frozen=True)
+class _Vocabulary:
+    """A tokenizer and its text: the same in all runs that have them."""
+
+    tokenizer: str | None
+    corpus: str | None
+    run_dir: Path = field(compare=False)
 
 
 @cache
-def _fertility(run_dir: Path, *_identity: str) -> float:
+def _count(vocabulary: _Vocabulary) -> float:
     from pretrain.data.prepare import sentences
     from tokenizer.load import load_tokenizer
     from tokenizer.report import report
 
+    run_dir = vocabulary.run_dir
     config = load_config(PretrainConfig, str(run_dir / "config.yaml"))
     texts = list(islice(sentences(config, heldout=True), SENTENCES))
     return report(load_tokenizer(run_dir / "tokenizer"), texts).tokens_per_word

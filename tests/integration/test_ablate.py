@@ -66,7 +66,7 @@ def test_a_grid_survives_a_kill_and_is_shared_by_two_drivers(ablation, tmp_path)
     done = [driver.finish(timeout=60) for driver in together]
     for result in done:
         assert result.returncode == 0, result.stderr
-        for word in ("Masking", "static", "dynamic", "perplexity"):
+        for word in ("Masking", "static", "dynamic", "perplexity", "per word"):
             assert word in result.stdout
     assert len(starts(static)) == 2 and starts(static)[1] >= 5
     assert starts(dynamic) == [0]
