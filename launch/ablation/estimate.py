@@ -16,37 +16,27 @@ from pretrain.engine.log import read_metrics
 if TYPE_CHECKING:
     from pretrain.doctor.gpus import Target
 
-Hours = dict[str, float]
-"""name of a kind of cell, see `kind_of` -> hours"""
-
 
 def dry_run(cells: list[Cell]) -> str:
     """A line for each cell with its state and hours, and where the hours are from."""
     measured = measured_hours(cells)
-    projected: Hours = {}
-    lines, total, unknown = [], 0.0, 0
+    others = {kind_of(c): c for c in cells if not c.task and kind_of(c) not in measured}
+    projected = {kind: projected_hours(cell.config) for kind, cell in others.items()}
+    hours = {kind: value for kind, value in {**projected, **measured}.items() if value is not None}
+    left = [kind_of(cell) for cell in cells if not cell.is_completed]
+    lines = [f"{'cell':<48}{'state':<14}{'hours':>8}  run folder"]
     for cell in cells:
-        hours = measured.get(kind_of(cell))
-        if hours is None and not cell.task:
-            hours = projected.setdefault(kind_of(cell), projected_hours(cell.config))
-        state = state_of(cell)
-        if state != "completed":
-            total, unknown = total + (hours or 0), unknown + (hours is None)
-        said = "?" if hours is None else f"{hours:.2f}"
-        lines.append(f"{cell.name:<48}{state:<14}{said:>8}  {cell.run_dir}")
-    head = f"{'cell':<48}{'state':<14}{'hours':>8}  run folder"
-    return "\n".join([head, *lines, "", *_summary(total, unknown, measured, projected)])
-
-
-def _summary(total: float, unknown: int, measured: Hours, projected: Hours) -> list[str]:
-    lines = [f"{total:.2f} hours of training are left, one cell after the other"]
+        said = f"{hours[kind_of(cell)]:.2f}" if kind_of(cell) in hours else "?"
+        lines.append(f"{cell.name:<48}{state_of(cell):<14}{said:>8}  {cell.run_dir}")
+    known = [hours[kind] for kind in left if kind in hours]
+    lines += ["", f"{sum(known):.2f} hours of training are left, one cell after the other"]
     if measured:
         lines.append("hours: the median of this ablation's completed cells of the same kind")
     if projected:
         lines.append("hours: as launch/doctor.py projects them for this machine, start-up left out")
-    if unknown:
-        lines.append(f"{unknown} fine-tuning cells are not counted: none of their kind is done yet")
-    return lines
+    if len(known) < len(left):
+        lines.append(f"{len(left) - len(known)} cells are not counted: none like them is done yet")
+    return "\n".join(lines)
 
 
 def state_of(cell: Cell) -> str:
@@ -65,8 +55,8 @@ def kind_of(cell: Cell) -> str:
     return cell.row
 
 
-def measured_hours(cells: list[Cell]) -> Hours:
-    """The median of each kind's completed cells."""
+def measured_hours(cells: list[Cell]) -> dict[str, float]:
+    """The median of each kind's completed cells, by `kind_of`."""
     minutes: dict[str, list[float]] = defaultdict(list)
     for cell in cells:
         if cell.is_completed:

@@ -18,7 +18,7 @@ WEIGHTY = ("data", "tokenizer", "evaluation", "engine", "schedule")
 """sections that a run may change when it goes on, but not against the runs beside it"""
 FREE = (
     *(name for name in FREE_TO_CHANGE if name.split(".")[0] not in WEIGHTY),
-    *("seed", "data.cache", "data.store", "data.piece_megabytes", "evaluation.every_steps"),
+    *("data.cache", "data.store", "data.piece_megabytes", "evaluation.every_steps"),
     *("engine.zero_stage", "engine.activation_checkpointing"),
 )
 """fields and sections that decide nothing that a table shows"""

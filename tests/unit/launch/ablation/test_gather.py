@@ -88,4 +88,4 @@ def test_a_dry_run_tells_states_and_where_hours_are_from(tmp_path):
     assert states["static, seed 1"] == "running"
     assert states["static, seed 0, sst2"] == "to do"
     assert "median of this ablation's completed" in text and "doctor.py projects" in text
-    assert "4 fine-tuning cells are not counted" in text
+    assert "4 cells are not counted" in text

@@ -72,6 +72,13 @@ def test_another_recipe_is_refused(tmp_path):
     assert_refused(grid, str(stranger.run_dir), "model.layers=2", "asks for 4")
 
 
+def test_a_run_of_another_seed_is_no_pair(tmp_path):
+    grid = make_grid(tmp_path)
+    finish_all(grid)
+    change_config(find(grid, "dynamic", 1), "seed: 1", "seed: 0")
+    assert_refused(grid, "dynamic/seed1", "seed=0", "asks for 1")
+
+
 def test_a_grid_whose_runs_are_of_an_older_recipe_is_refused(tmp_path):
     finish_all(make_grid(tmp_path))
     grid = make_grid(tmp_path, fields={"schedule.max_steps": 16})
