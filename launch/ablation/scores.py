@@ -89,8 +89,8 @@ def _task_scores(cell: Cell) -> Iterator[Score]:
                     yield Score(metric, trial.dev[name], trial.seed)
 
 
-def fertility(run_dir: Path) -> float:
-    """Tokens a word of held-out text, by the run's own tokenizer (Rust et al., 2021)."""
+def fertility(run_dir: Path) -> float | None:
+    """Tokens a word of held-out text (Rust et al., 2021); None where a run read no text itself."""
     environment = read_environment(run_dir)
     return _count(_Vocabulary(environment.get("tokenizer"), environment.get("corpus"), run_dir))
 
@@ -105,12 +105,14 @@ class _Vocabulary:
 
 
 @cache
-def _count(vocabulary: _Vocabulary) -> float:
+def _count(vocabulary: _Vocabulary) -> float | None:
     from pretrain.data.prepare import sentences
     from tokenizer.load import load_tokenizer
     from tokenizer.report import report
 
     run_dir = vocabulary.run_dir
     config = load_config(PretrainConfig, str(run_dir / "config.yaml"))
+    if config.data.store:
+        return None
     texts = list(islice(sentences(config, heldout=True), SENTENCES))
     return report(load_tokenizer(run_dir / "tokenizer"), texts).tokens_per_word
