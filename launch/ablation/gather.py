@@ -38,9 +38,7 @@ def gather(grid: Grid) -> Study:
         rows=rows(grid, runs),
         metrics=tuple(shown.values()),
         measurements=tuple(
-            Measurement(
-                cell.row, s.metric.name, cell.seed, s.value, cell.run_dir, s.finetuning_seed
-            )
+            Measurement(cell.row, s.metric.name, cell.seed, s.value, s.folder, s.finetuning_seed)
             for cell, s in found
         ),
         pretraining_runs={(cell.row, cell.seed): cell.run_dir for cell in done if not cell.task},

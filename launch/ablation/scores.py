@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -39,6 +39,8 @@ class Score:
 
     metric: Metric
     value: float
+    folder: Path
+    """where it stands: in metrics.jsonl, or in scores.json"""
     finetuning_seed: int | None = None
 
     def __str__(self) -> str:
@@ -58,7 +60,7 @@ def headline(config: AblationConfig, cell: Cell) -> str:
         return str(next(_pretraining_scores(config, cell.run_dir), ""))
     found = list(_task_scores(cell))
     first = [score for score in found if score.metric == found[0].metric]
-    return str(Score(first[0].metric, median(score.value for score in first))) if first else ""
+    return str(replace(first[0], value=median(score.value for score in first))) if first else ""
 
 
 def _pretraining_scores(config: AblationConfig, run_dir: Path) -> Iterator[Score]:
@@ -71,7 +73,7 @@ def _pretraining_scores(config: AblationConfig, run_dir: Path) -> Iterator[Score
         else:
             value = heldout.get(name)
         if value is not None:
-            yield Score(METRICS[name], value)
+            yield Score(METRICS[name], value, run_dir)
 
 
 def _task_scores(cell: Cell) -> Iterator[Score]:
@@ -86,7 +88,7 @@ def _task_scores(cell: Cell) -> Iterator[Score]:
             metric = Metric(f"{found.task}.{name}", label, True, 1, 100.0)
             for trial in found.trials:
                 if name in trial.dev:
-                    yield Score(metric, trial.dev[name], trial.seed)
+                    yield Score(metric, trial.dev[name], folder, trial.seed)
 
 
 def fertility(run_dir: Path) -> float | None:
