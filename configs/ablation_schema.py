@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any, Optional
 
 from configs.checks import require
@@ -147,10 +148,7 @@ class AblationConfig:
 
     def rows(self) -> list[str]:
         """Names of the rows that pretrain, in order: choices of all axes, with commas."""
-        names = [""] if self.axes else []
-        for choices in self.axes.values():
-            names = [f"{name}, {choice}".lstrip(", ") for name in names for choice in choices]
-        return names
+        return [", ".join(choice) for choice in product(*self.axes.values())] if self.axes else []
 
     def at(self, name: str | None = None, seeds: int | None = None) -> AblationConfig:
         """The ablation at one of its scales, with what that scale sets in place.

@@ -87,7 +87,7 @@ def notes(grid: Grid, completed: list[Run]) -> tuple[str, ...]:
     cells = {cell.run_dir: cell for cell in grid.cells()}
     hours = sum(minutes_of(cell) for cell in cells.values()) / 60
     finished = sum(cell.is_completed for cell in cells.values())
-    lines = [f"{finished} of {len(cells)} runs completed, {hours:.1f} hours of training"]
+    lines = [f"{finished} of {len(cells)} runs completed, {hours:.2f} hours of training"]
     if trained:
         environment = read_environment(trained[0].cell.run_dir)
         tokens = [run.tokens for run in trained if run.tokens]

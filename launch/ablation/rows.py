@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 from configs.ablation_schema import AblationConfig, DownstreamConfig
@@ -24,14 +25,11 @@ def settings_of_rows(config: AblationConfig) -> dict[str, Settings]:
     """The rows that pretrain, in order, and the fields that make each."""
     if config.cumulative:
         return _cumulated(*config.axes.values(), config.apart)
-    rows: dict[str, Settings] = {"": {}}
-    for choices in config.axes.values():
-        rows = {
-            f"{name}, {choice}".removeprefix(", "): {**fields, **flat(own)}
-            for name, fields in rows.items()
-            for choice, own in choices.items()
-        }
-    return rows
+    combinations = product(*(choices.values() for choices in config.axes.values()))
+    return {
+        name: {key: value for own in choices for key, value in flat(own).items()}
+        for name, choices in zip(config.rows(), combinations)
+    }
 
 
 def _cumulated(choices: dict[str, Settings], apart: list[str]) -> dict[str, Settings]:
