@@ -28,6 +28,7 @@ def load_config(
     overrides: list[str] | None = None,
     option: str = "--config",
     folder: str = "",
+    values: dict[str, Any] | None = None,
 ) -> Schema:
     """The resolved configuration, checked against `schema`.
 
@@ -37,16 +38,19 @@ def load_config(
         overrides: `key=value` or `a.b.0.c=value` entries.
         option: where `name` was typed, for messages.
         folder: of this package, where shipped names are looked up.
+        values: fields, nested or with dots, that beat the file and are beaten by `overrides`.
     Raises:
         InputError: no such file, unknown key, wrong type, or a failed cross-check.
     """
     path = find_config(name, option, folder)
     raw = OmegaConf.create(OmegaConf.to_container(OmegaConf.structured(schema)))
     if "run_dir" in raw:
-        raw.run_dir = f"runs/{path.stem}"
+        raw.run_dir = str(Path(raw.run_dir).with_name(path.stem))
     for layer in _layers(path):
         check_keys(layer, schema, source=str(path))
         raw = OmegaConf.merge(raw, layer)
+    for key, value in (values or {}).items():
+        _update(raw, key, value, schema, f"'{key}: {value}'")
     for override in overrides or []:
         _apply_override(raw, override, schema)
     return _to_schema(raw, schema, path)
@@ -79,6 +83,15 @@ def dump_config(config: Any) -> str:
 def from_container(schema: type[Schema], values: dict[str, Any]) -> Schema:
     """The configuration whose fields, as plain dicts and lists, are `values`."""
     return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
+
+
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The leaves of nested dicts under their names with dots; a list is a leaf."""
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        inner = flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {}
+        leaves |= inner or {f"{prefix}{key}": value}
+    return leaves
 
 
 def check_keys(node: Any, schema: Any, source: str, prefix: str = "") -> None:
@@ -148,12 +161,20 @@ def _apply_override(raw: DictConfig, override: str, schema: type) -> None:
     key, equals, value = override.partition("=")
     if not equals or not key:
         raise InputError(f"'{override}' is no override: write key=value, e.g. seed=1")
+    source = f"override '{override}'"
     try:
         parsed = OmegaConf.from_dotlist([f"value={value}"]).value
-        OmegaConf.update(raw, key, parsed, force_add=True)
     except Exception as error:  # as in `_read_yaml`: the value is YAML
-        raise InputError(f"override '{override}' does not fit: {_one_line(error)}") from error
-    check_keys(raw, schema, source=f"override '{override}'")
+        raise InputError(f"{source} does not fit: {_one_line(error)}") from error
+    _update(raw, key, parsed, schema, source)
+
+
+def _update(raw: DictConfig, key: str, value: Any, schema: type, source: str) -> None:
+    try:
+        OmegaConf.update(raw, key, value, force_add=True)
+    except Exception as error:  # a path that leads nowhere raises many kinds
+        raise InputError(f"{source} does not fit: {_one_line(error)}") from error
+    check_keys(raw, schema, source)
 
 
 def _to_schema(raw: DictConfig, schema: type[Schema], path: Path) -> Schema:
@@ -183,9 +204,9 @@ def describe(schema: type, prefix: str = "") -> list[tuple[str, str, str]]:
     rows = []
     for f in fields(schema):
         kind = types[f.name]
-        item = get_args(kind)[0] if get_origin(kind) is list else kind
+        index = {list: "0.", dict: "NAME."}.get(get_origin(kind), "")
+        item = get_args(kind)[-1] if index else kind
         if is_dataclass(item):
-            index = "0." if item is not kind else ""
             rows += describe(item, f"{prefix}{f.name}.{index}")
         else:
             rows.append((prefix + f.name, _type_name(kind), documentation.get(f.name, "")))

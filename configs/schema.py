@@ -26,6 +26,7 @@ from configs.training_schema import (
 )
 
 __all__ = [
+    "FREE_TO_CHANGE",
     "LIMITS",
     "BatchConfig",
     "CheckpointConfig",
@@ -44,6 +45,17 @@ __all__ = [
     "SourceConfig",
     "TokenizerConfig",
 ]
+
+
+FREE_TO_CHANGE = (
+    *("run_dir", "log_every_steps", "data", "tokenizer", "checkpoint", "evaluation", "engine"),
+    "safety",
+    *(f"schedule.{limit}" for limit in LIMITS),
+    *("batch.micro_sequences", "model.attention"),
+    *(f"collective.{name}" for name in ("algorithm", "bucket_megabytes", "overlap")),
+)
+"""fields that may differ between save and load: they don't change the curve, or only its end, or
+(data, tokenizer) have a fingerprint of their own"""
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+PRETRAINING = ("configs", "tokenizer", "pretrain")
+"""packages whose code decides what a pretraining run finds"""
+FINETUNING = (*PRETRAINING, "finetune")
 VERSION_FILE = ".version"
 """in a job's copy of the tree, which has no repository: what `code_version` said of the original"""
 
@@ -23,6 +28,18 @@ def code_version() -> str:
     except (OSError, subprocess.CalledProcessError):
         return f"version {package_version('masklab')}"
     return done.stdout.strip()
+
+
+def source_fingerprint(packages: Iterable[str] = PRETRAINING) -> str:
+    """16 hexadecimal digits for the Python files of these packages.
+
+    A commit changes with every word of the README; this changes with the code alone.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(path for name in packages for path in (ROOT / name).rglob("*.py")):
+        digest.update(f"{path.relative_to(ROOT).as_posix()}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def package_version(package: str) -> str:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from configs.ablation_schema import AblationConfig
 from configs.errors import InputError, RunError
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import describe, dump_config, load_config, shipped_configs
@@ -109,10 +110,12 @@ def _let_rank_0_speak() -> None:
 
 
 def _fitting_configs(schema: type) -> list[str]:
-    """The shipped configurations of a schema: tasks and clusters have folders of their own."""
-    if schema is FinetuneConfig:
-        return [name for name in shipped_configs() if name.startswith("finetune/")]
-    return [name for name in shipped_configs() if not name.startswith(("finetune/", "clusters/"))]
+    """The shipped configurations of a schema: all but pretraining's have folders of their own."""
+    own = {FinetuneConfig: "finetune/", AblationConfig: "ablations/"}.get(schema)
+    if own:
+        return [name for name in shipped_configs() if name.startswith(own)]
+    others = ("finetune/", "ablations/", "clusters/")
+    return [name for name in shipped_configs() if not name.startswith(others)]
 
 
 def fields_help(schema: type, prefix: str = "") -> str:

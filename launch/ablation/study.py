@@ -45,6 +45,7 @@ class Measurement:
     """of pretraining: runs of different rows with the same seed see the same order of text"""
     value: float
     run_dir: Path
+    """where it stands: the pretraining run, or the folder of a task's scores.json"""
     finetuning_seed: int | None = None
     """of the trial, for a downstream task; None for what pretraining itself measures"""
 

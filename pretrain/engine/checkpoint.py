@@ -46,6 +46,8 @@ class State:
     """those whose gradient was not finite: they changed nothing"""
     elapsed_minutes: float = 0.0
     """training time so far, all starts together"""
+    tokens: float = 0.0
+    """real ones that were learnt from so far"""
     fingerprints: dict[str, str] = field(default_factory=dict)
     """what must not change between save and load: see `describe.fingerprints`"""
     precision: str | None = None
@@ -59,11 +61,12 @@ class State:
 
     def check(self) -> None:
         """Raise `ValueError` for a value that no run writes."""
-        steps, minutes = (self.step, self.skipped_steps), self.elapsed_minutes
+        steps = (self.step, self.skipped_steps)
         sound = {
             "step": type(self.step) is int and self.step >= 0,
             "skipped_steps": all(type(n) is int for n in steps) and 0 <= steps[1] <= steps[0],
-            "elapsed_minutes": type(minutes) in (int, float) and 0 <= minutes < float("inf"),
+            "elapsed_minutes": _is_amount(self.elapsed_minutes),
+            "tokens": _is_amount(self.tokens),
             "fingerprints": isinstance(self.fingerprints, dict),
             "precision": self.precision in (None, "fp32", "bf16"),
             "world_size": self.world_size is None or type(self.world_size) is int,
@@ -72,6 +75,10 @@ class State:
         for name, is_sound in sound.items():
             if not is_sound:
                 raise ValueError(f"{name}={getattr(self, name)!r}")
+
+
+def _is_amount(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= value < float("inf")
 
 
 class Writer:

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,16 @@ import numpy as np
 import torch
 
 from configs.files import write_text
-from configs.loader import dump_config
-from configs.schema import LIMITS, PretrainConfig
-from configs.version import code_version, package_version
+from configs.loader import dump_config, flat
+from configs.run_status import read_environment
+from configs.schema import FREE_TO_CHANGE, PretrainConfig
+from configs.version import (
+    FINETUNING,
+    PRETRAINING,
+    code_version,
+    package_version,
+    source_fingerprint,
+)
 from pretrain.data.prepare import Corpus
 from pretrain.engine.collectives import Traffic, describe_collectives
 from pretrain.engine.engine import Engine, StepConfig
@@ -30,17 +37,6 @@ if TYPE_CHECKING:
 PACKAGES = ("torch", "deepspeed", "tokenizers", "sentencepiece", "datasets", "numpy")
 
 
-FREE_TO_CHANGE = (
-    *("run_dir", "log_every_steps", "data", "tokenizer", "checkpoint", "evaluation", "engine"),
-    "safety",
-    *(f"schedule.{limit}" for limit in LIMITS),
-    *("batch.micro_sequences", "model.attention"),
-    *(f"collective.{name}" for name in ("algorithm", "bucket_megabytes", "overlap")),
-)
-"""fields that may differ between save and load: they don't change the curve, or only its end, or
-(data, tokenizer) have a fingerprint of their own"""
-
-
 def fingerprints(config: PretrainConfig, corpus: Corpus) -> dict[str, str]:
     """What must be the same when a checkpoint is loaded again, by name: the recipe's fields, the
     vocabulary, the tokenizer's and the corpus's hashes."""
@@ -48,7 +44,7 @@ def fingerprints(config: PretrainConfig, corpus: Corpus) -> dict[str, str]:
     def is_free(name: str) -> bool:
         return any(name == free or name.startswith(f"{free}.") for free in FREE_TO_CHANGE)
 
-    recipe = {name: str(value) for name, value in _flat(asdict(config)) if not is_free(name)}
+    recipe = {name: str(value) for name, value in flat(asdict(config)).items() if not is_free(name)}
     return {
         **recipe,
         "vocabulary": str(corpus.tokenizer.vocabulary_size),
@@ -57,36 +53,44 @@ def fingerprints(config: PretrainConfig, corpus: Corpus) -> dict[str, str]:
     }
 
 
-def _flat(tree: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
 def write_run_folder(
-    run_dir: Path, config: PretrainConfig, corpus: Corpus, world: World, precision: str
+    run_dir: Path, config: PretrainConfig, corpus: Corpus, world: World, engine: Engine, step: int
 ) -> None:
-    """config.yaml, environment.json and the tokenizer."""
+    """config.yaml, environment.json and the tokenizer; `step` is where the run goes on."""
     run_dir.mkdir(parents=True, exist_ok=True)
     corpus.tokenizer.save(run_dir / "tokenizer")
     decided = {
         "tokenizer": corpus.tokenizer.fingerprint,
         "corpus": corpus.fingerprint,
-        "precision": precision,
+        "precision": engine.precision,
         "store": str(corpus.folder),
+        "parameters": sum(p.numel() for p in engine.model.parameters()),
     }
-    write_environment(run_dir, config, world, decided)
+    write_environment(run_dir, config, world, decided, PRETRAINING, step)
 
 
-def write_environment(run_dir: Path, config: Any, world: World, decided: dict[str, str]) -> None:
-    """config.yaml, and environment.json with what was `decided` on top."""
+def write_environment(
+    run_dir: Path,
+    config: Any,
+    world: World,
+    decided: dict[str, Any],
+    packages: tuple[str, ...] = FINETUNING,
+    step: int | None = None,
+) -> None:
+    """config.yaml, and environment.json with what was `decided` on top.
+
+    Args:
+        packages: of ours, whose code decides what the run finds.
+        step: where the run goes on; 0: it begins. None: it is no run of steps.
+    """
     run_dir.mkdir(parents=True, exist_ok=True)
     write_text(run_dir / "config.yaml", dump_config(config))
+    version = {"code": code_version(), "source": source_fingerprint(packages)}
+    start = {"step": step, **version, "time": round(time.time(), 3)}
     environment = {
         **decided,
-        "code": code_version(),
+        **version,
+        "starts": [*read_environment(run_dir).get("starts", []), start],
         "packages": {name: package_version(name) for name in ("masklab", *PACKAGES)},
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",

@@ -38,8 +38,8 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
                 config = with_micro_batch(config, world, corpus.tokenizer, found)
                 trainer = Trainer(config, world, corpus, found, notice, watchdog)
             if world.is_main:
-                precision = trainer.engine.precision
-                describe.write_run_folder(run_dir, config, corpus, world, precision)
+                engine, step = trainer.engine, trainer.state.step
+                describe.write_run_folder(run_dir, config, corpus, world, engine, step)
             try:
                 with kept_status(run_dir, world):
                     trainer.run()

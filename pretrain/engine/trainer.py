@@ -77,6 +77,7 @@ class Trainer:
         self.writer = checkpoint.Writer(self.run_dir / "checkpoints", config.checkpoint)
         self.skipped = SkippedSteps(config.safety.max_skipped_steps, state.skipped_steps)
         self.evaluated_step = self.saved_step = state.step
+        self.tokens = state.tokens
         self.started = time.monotonic() - 60 * state.elapsed_minutes
         self.log = RunLog(self.run_dir, world.is_main, state.step)
         self.peak_flops = matmul_peak(world.device, self.engine.precision)
@@ -212,11 +213,13 @@ class Trainer:
         sums = self.world.sum(reading.sums).tolist()
         loss, accuracy, nsp_loss, nsp_accuracy = (value / reading.taken for value in sums[:4])
         seconds = time.monotonic() - window.started
+        self.tokens += sums[4]
         values = {
             "mlm_loss": loss,
             "mlm_accuracy": accuracy,
             "learning_rate": window.learning_rate,
             "gradient_norm": reading.norm,
+            "tokens": self.tokens,
             "tokens_per_second": sums[4] / seconds,
             "mfu": window.flops / seconds / self.peak_flops,
         }
@@ -280,7 +283,11 @@ class Trainer:
         self.watchdog.beat(f"checkpoint at step {step}")
         minutes = self._elapsed_minutes()
         state = replace(
-            self.state, step=step, skipped_steps=self.skipped.total, elapsed_minutes=minutes
+            self.state,
+            step=step,
+            skipped_steps=self.skipped.total,
+            elapsed_minutes=minutes,
+            tokens=self.tokens,
         )
         self.writer.save(self.engine, state)
         return time.monotonic() - started

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from safetensors.numpy import load_file
 
+from configs.version import source_fingerprint
 from pretrain.engine.log import read_metrics
 from tests.conftest import Command, deepspeed
 
@@ -36,6 +37,12 @@ def losses(run_dir: Path) -> list[float]:
     return [record["mlm_loss"] for record in records if record["kind"] == "train"]
 
 
+def tokens(run_dir: Path) -> list[float]:
+    """The total of tokens at each line of the log."""
+    records = read_metrics(run_dir / "metrics.jsonl")
+    return [record["tokens"] for record in records if record["kind"] == "train"]
+
+
 def final_weights(run_dir: Path) -> dict[str, np.ndarray]:
     return load_file(sorted((run_dir / "checkpoints").iterdir())[-1] / "model.safetensors")
 
@@ -57,6 +64,8 @@ def test_the_run_folder_explains_itself(single):
     assert (run_dir / "status").read_text().strip() == "completed"
     environment = json.loads((run_dir / "environment.json").read_text())
     assert {"precision", "tokenizer", "corpus", "code", "packages"} <= set(environment)
+    assert environment["source"] == source_fingerprint()
+    assert [start["step"] for start in environment["starts"]] == [0]
     kinds = {record["kind"] for record in read_metrics(run_dir / "metrics.jsonl")}
     assert kinds == {"baseline", "train", "heldout"}
 
@@ -120,6 +129,9 @@ def test_killed_and_resumed_ends_with_the_same_bits(single, tiny, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "resumed at step" in done.stdout
     assert losses(tmp_path / "runs/tiny") == losses(run_dir)
+    assert tokens(tmp_path / "runs/tiny") == tokens(run_dir)
+    starts = json.loads((tmp_path / "runs/tiny/environment.json").read_text())["starts"]
+    assert [start["step"] > 0 for start in starts] == [False, True]
     for name, expected in final_weights(run_dir).items():
         np.testing.assert_array_equal(
             final_weights(tmp_path / "runs/tiny")[name], expected, err_msg=name

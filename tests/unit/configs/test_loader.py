@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from configs.errors import InputError
-from configs.loader import dump_config, find_config, load_config, shipped_configs
+from configs.loader import dump_config, find_config, flat, load_config, shipped_configs
 from configs.schema import PretrainConfig
 
-OTHERS = ("finetune/", "clusters/")
+OTHERS = ("ablations/", "finetune/", "clusters/")
 PRETRAINING = [name for name in shipped_configs() if not name.startswith(OTHERS)]
 
 
@@ -194,3 +194,33 @@ def test_a_misspelt_name_gets_a_suggestion():
         find_config("roberta-smal.yaml")
     with pytest.raises(InputError, match=r"shipped: .*bert_base\.yaml"):
         find_config("xyzzy")
+
+
+def test_values_beat_the_file_and_are_beaten_by_overrides():
+    values = {"seed": 1, "model": {"layers": 2}, "model.heads": 2, "data.sources.0.weight": 0.5}
+    config = load_config(PretrainConfig, "roberta_small", ["seed=2"], values=values)
+    assert (config.seed, config.model.layers, config.model.heads) == (2, 2, 2)
+    assert (config.model.hidden_size, config.data.sources[0].weight) == (256, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"modle.layers": 3}, "'modle.layers: 3': unknown key 'modle'; did you mean 'model'"),
+        ({"data.sources.7.kind": "text"}, "does not fit"),
+        ({"seed": "one"}, "seed: .*'one'"),
+    ],
+)
+def test_bad_values_end_in_one_line(values, message):
+    with pytest.raises(InputError, match=message) as error:
+        load_config(PretrainConfig, "roberta_small", values=values)
+    assert "\n" not in str(error.value)
+
+
+def test_leaves_of_nested_dicts_have_names_with_dots():
+    assert flat({"a": {"b": {"c": 1}, "d": [{"e": 2}]}, "f.g": None, "h": {}}) == {
+        "a.b.c": 1,
+        "a.d": [{"e": 2}],
+        "f.g": None,
+        "h": {},
+    }

@@ -1,0 +1,192 @@
+"""What can be chosen of an ablation: a grid of runs that differ in the studied axis alone."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from itertools import product
+from typing import Any, Optional
+
+from configs.checks import require
+from configs.loader import flat
+
+HELDOUT = ("mlm_loss", "perplexity", "mlm_accuracy", "bits_per_byte", "nsp_accuracy")
+MEASURED = (*HELDOUT, "fertility", "parameters")
+"""what a pretraining run can be measured by"""
+
+
+@dataclass(frozen=True)
+class DownstreamConfig:
+    """A task that the encoder of every cell is fine-tuned on."""
+
+    config: str = ""
+    """name or path of a fine-tuning configuration, e.g. finetune/sst2.yaml"""
+    fields: dict[str, Any] = field(default_factory=dict)
+    """its fields that are different here, nested or with dots"""
+    seeds: Optional[list[int]] = None
+    """trials of each encoder; null: those of the configuration"""
+    metrics: list[str] = field(default_factory=list)
+    """dev scores that become columns; empty: the one that the task chooses by"""
+
+    def __post_init__(self) -> None:
+        require(bool(self.config), "tasks: config is missing: name one, e.g. finetune/sst2.yaml")
+        _require_seeds("tasks: seeds", [0] if self.seeds is None else self.seeds)
+
+
+@dataclass(frozen=True)
+class ScaleConfig:
+    """A size at which the whole ablation runs; what is null is as in the ablation itself."""
+
+    recipe: Optional[str] = None
+    """in place of the ablation's `recipe`"""
+    fields: dict[str, Any] = field(default_factory=dict)
+    """fields of the recipe that are different at this scale; they beat the ablation's `fields`"""
+    seeds: Optional[list[int]] = None
+    """in place of the ablation's `seeds`"""
+    baseline: Optional[str] = None
+    """in place of the ablation's `baseline`"""
+    axes: Optional[dict[str, dict[str, dict[str, Any]]]] = None
+    """in place of the ablation's `axes`"""
+    tune: Optional[dict[str, list[Any]]] = None
+    """in place of the ablation's `tune`"""
+    tasks: Optional[list[DownstreamConfig]] = None
+    """in place of the ablation's `tasks`"""
+
+
+@dataclass(frozen=True)
+class AblationConfig:
+    """One ablation: rows, seeds, what is measured, and what a paper reports."""
+
+    run_dir: str = "runs/ablations/unnamed"
+    """folder of all its runs; default: runs/ablations/<name of the config>"""
+    title: str = ""
+    """of the table"""
+    question: str = ""
+    """what the table answers, in one sentence"""
+    source: str = ""
+    """where the reference figures stand, e.g. RoBERTa, table 1"""
+    recipe: str = "roberta_small.yaml"
+    """name or path of the pretraining configuration that all cells begin with"""
+    fields: dict[str, Any] = field(default_factory=dict)
+    """its fields that are different in all cells, nested or with dots"""
+    scale: str = "tiny"
+    """which of `scales` runs unless --scale says otherwise"""
+    scales: dict[str, ScaleConfig] = field(default_factory=dict)
+    """sizes at which the ablation can run"""
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    """of pretraining: every row is trained with each; rows with equal seeds are pairs"""
+    axes: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    """axis -> choice -> fields, e.g. {masking: {static: {mask_epochs: 10}, dynamic: {}}}; the
+    product of all axes makes the rows. A choice may name another `recipe`; fields that begin with
+    `finetune.` belong to the tasks"""
+    cumulative: bool = False
+    """for a single axis: each choice keeps the fields of those before it"""
+    apart: list[str] = field(default_factory=list)
+    """choices of a cumulative axis that stand alone: they keep no fields and hand none on"""
+    baseline: Optional[str] = None
+    """the row that differences are taken to; null: the first"""
+    tune: dict[str, list[Any]] = field(default_factory=dict)
+    """one field and its values: every row tries them on the first seed, and keeps the one with the
+    lowest held-out MLM loss for its other seeds"""
+    tasks: list[DownstreamConfig] = field(default_factory=list)
+    """what every encoder is fine-tuned on"""
+    rivals: list[str] = field(default_factory=list)
+    """further rows: classical methods (see `model` of fine-tuning) on the same tasks"""
+    metrics: list[str] = field(default_factory=lambda: ["perplexity", "mlm_loss"])
+    """of pretraining: mlm_loss, perplexity, mlm_accuracy, bits_per_byte, nsp_accuracy (held-out),
+    fertility (tokens a word), parameters; the first stands in progress lines"""
+    reference: dict[str, dict[str, float]] = field(default_factory=dict)
+    """row -> metric -> what the paper prints; a row that is not run here shows at other scales"""
+
+    def __post_init__(self) -> None:
+        _require_seeds("seeds", self.seeds)
+        self._check_axes()
+        self._check_columns()
+        require(
+            not self.scales or self.scale in self.scales,
+            f"scale={self.scale} is none of this ablation's: choose of {', '.join(self.scales)}",
+        )
+
+    def _check_axes(self) -> None:
+        for axis, choices in self.axes.items():
+            require(len(choices) > 0, f"axes.{axis} has no choices: name some")
+        require(
+            not self.cumulative or len(self.axes) <= 1,
+            f"cumulative is for a single axis, not for {', '.join(self.axes)}: set it to false",
+        )
+        known = [choice for choices in self.axes.values() for choice in choices]
+        for name in self.apart:
+            require(self.cumulative, f"apart: {name} stands alone anyway: set cumulative=true")
+            require(name in known, f"apart: no choice is called {name}: {', '.join(known)}")
+        rows = self.rows()
+        require(
+            self.baseline is None or not rows or self.baseline in rows,
+            f"baseline={self.baseline} is no row: choose of {', '.join(rows)}",
+        )
+        require(
+            len(self.tune) <= 1 and all(self.tune.values()),
+            f"tune: {', '.join(self.tune)}: name one field, and values for it",
+        )
+        for name, values in self.tune.items():
+            require(
+                all(isinstance(value, (int, float, str)) for value in values),
+                f"tune.{name}: values are numbers or words",
+            )
+
+    def _check_columns(self) -> None:
+        for name in self.metrics:
+            require(
+                name in MEASURED, f"metrics: no run has {name}: choose of {', '.join(MEASURED)}"
+            )
+        require(
+            bool(self.metrics or self.tasks),
+            "metrics and tasks are both empty: name what to measure",
+        )
+        require(
+            not self.rivals or bool(self.tasks), "rivals need tasks: name one, e.g. finetune/tweets"
+        )
+
+    def rows(self) -> list[str]:
+        """Names of the rows that pretrain, in order: choices of all axes, with commas."""
+        return [", ".join(choice) for choice in product(*self.axes.values())] if self.axes else []
+
+    def at(self, name: str | None = None, seeds: int | None = None) -> AblationConfig:
+        """The ablation at one of its scales, with what that scale sets in place.
+
+        Args:
+            name: null: `scale`.
+            seeds: how many, counted from 0; None: as configured.
+        Raises:
+            InputError: there is no such scale, or nothing to compare.
+        """
+        name = name or self.scale
+        require(
+            name in self.scales,
+            f"--scale {name}: this ablation has {', '.join(self.scales) or 'none'}: choose one",
+        )
+        chosen = self.scales[name]
+        own = {
+            key: value
+            for key in ("recipe", "seeds", "baseline", "axes", "tune", "tasks")
+            if (value := getattr(chosen, key)) is not None
+        }
+        if seeds is not None:
+            own["seeds"] = list(range(seeds))
+        fields = {**flat(self.fields), **flat(chosen.fields)}
+        made = replace(self, **own, scale=name, fields=fields)
+        require(bool(made.axes), "axes is empty: name the choices to compare")
+        return made
+
+
+def slug(name: str) -> str:
+    """A row's name as a folder's: letters, digits, `.`, `=` and `-`."""
+    return re.sub(r"[^\w.=-]+", "-", name).strip("-").lower()
+
+
+def _require_seeds(name: str, seeds: list[int]) -> None:
+    require(
+        len(seeds) > 0
+        and len(set(seeds)) == len(seeds)
+        and all(0 <= seed < 2**32 for seed in seeds),
+        f"{name}={list(seeds)} must be different numbers from 0 to 2^32 - 1, at least one",
+    )

@@ -1,0 +1,82 @@
+"""Which choice mattered: `python launch/ablate.py --config ablations/masking.yaml`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+if not __package__:  # a script's own folder would hide the package of the same name
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from configs.ablation_schema import AblationConfig
+from configs.checks import require
+from configs.errors import RunError
+from launch.ablation.cells import Grid
+from launch.command import config_parser, read_config, run
+
+PURPOSE = (
+    "Train every cell of an ablation that is not completed, fine-tune its encoders, and print the "
+    "table. Type the same command again after any kind of end: it goes on."
+)
+
+
+def main() -> None:
+    """Expand the grid, work it off or queue it, and make the table."""
+    arguments = parse()
+    grid = Grid(read_config(arguments, AblationConfig).at(arguments.scale, arguments.seeds))
+    if arguments.dry_run:
+        from launch.ablation.estimate import dry_run
+
+        print(dry_run(grid.distinct()))
+        return
+    if arguments.submit:
+        from launch.ablation.queue import submit
+
+        submit(grid, arguments.cluster, arguments.only)
+        return
+    failed = {} if arguments.table else work(grid, arguments)
+
+    from launch.ablation.gather import gather
+    from launch.ablation.report import write
+
+    print(write(gather(grid)))
+    for reason in failed.values():
+        print(f"failed  {reason}")
+    if failed:
+        left = len([cell for cell in grid.distinct() if not cell.is_completed]) - len(failed)
+        raise RunError(f"{len(failed)} cells failed, {left} others are left: try the same again")
+
+
+def parse() -> argparse.Namespace:
+    """The command line; `InputError` where its options do not go together."""
+    parser = config_parser("ablate.py", PURPOSE, AblationConfig)
+    add = parser.add_argument
+    add("--scale", metavar="NAME", help="of the ablation's `scales`; default: its `scale`")
+    add("--seeds", type=int, metavar="N", help="pretrain with seeds 0 to N-1; default: its `seeds`")
+    add("--jobs", type=int, default=1, metavar="N", help="cells at a time, which share the cores")
+    add("--only", choices=["failed"], help="cells that were started and are not completed")
+    add("--dry-run", action="store_true", help="list the cells with state and hours, and stop")
+    add("--table", action="store_true", help="run nothing, make the table of what is there")
+    add("--submit", choices=["slurm"], help="queue what can be started now as an array, and stop")
+    add("--cluster", metavar="NAME|PATH", default="default", help="profile for --submit slurm")
+    arguments = parser.parse_intermixed_args()
+    for name in ("seeds", "jobs"):
+        value = getattr(arguments, name)
+        require(value is None or value >= 1, f"--{name} {value} must be at least 1")
+    return arguments
+
+
+def work(grid: Grid, arguments: argparse.Namespace) -> dict[Path, str]:
+    """Run the cells here; returns those that failed, and why."""
+    from launch.ablation.driver import Driver
+
+    only = None
+    if arguments.only:
+        only = {cell.run_dir for cell in grid.distinct() if cell.status and not cell.is_completed}
+        require(bool(only), "--only failed: every cell that was started is completed")
+    return Driver(grid, arguments.jobs, only).run()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,37 @@
+"""An ablation's cells as an array of SLURM jobs."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from configs.checks import require
+from configs.cluster_schema import ClusterConfig
+from configs.files import write_text
+from configs.loader import load_config
+from launch.ablation.cells import Grid
+from launch.slurm.folders import queued_job, write_config
+from launch.slurm.queue import require_slurm
+from launch.submit import check_site, submit_grid
+
+
+def submit(grid: Grid, cluster: str, only: str | None) -> None:
+    """Queue all cells that can be started now and are not in the queue.
+
+    The tasks of an encoder, and what waits for a tuned value, can be queued by the same command
+    once the array is done.
+
+    Raises:
+        InputError: there is nothing to queue, or no SLURM.
+    """
+    profile = load_config(ClusterConfig, cluster, option="--cluster", folder="clusters")
+    check_site(profile)
+    require_slurm()
+    cells = [cell for cell in grid.ready() if not only or cell.status]
+    cells = [cell for cell in cells if queued_job(cell.run_dir) is None]
+    require(bool(cells), f"{grid.folder}: no cell can be queued now: see --dry-run, or wait")
+    for cell in cells:
+        write_config(cell.run_dir, cell.config)
+    path = grid.folder / f"{grid.folder.parent.name}-{grid.config.scale}.txt"
+    write_text(path, "".join(f"{cell.command.line}\n" for cell in cells))
+    wish = Namespace(config=path, only=None, dry_run=False, print_config=False)
+    submit_grid(wish, [], profile)

@@ -1,0 +1,44 @@
+"""Ablations: every shipped one, and that their fields explain themselves."""
+
+from __future__ import annotations
+
+import pytest
+
+from configs.ablation_schema import AblationConfig, slug
+from configs.loader import describe, dump_config, load_config, shipped_configs
+
+
+@pytest.mark.parametrize("name", shipped_configs("ablations"))
+def test_every_shipped_ablation_loads_and_dumps_to_the_same(name, tmp_path):
+    ablation = load_config(AblationConfig, f"ablations/{name}")
+    copy = tmp_path / "copy.yaml"
+    copy.write_text(dump_config(ablation), encoding="utf-8")
+    assert load_config(AblationConfig, str(copy)) == ablation
+
+
+def test_every_field_is_documented_those_of_scales_and_tasks_too():
+    fields = {name: text for name, _, text in describe(AblationConfig)}
+    assert {"axes", "scales.NAME.axes", "tasks.0.metrics"} <= set(fields)
+    assert all(fields.values())
+
+
+def test_a_scale_sets_what_it_names_and_inherits_the_rest():
+    ablation = load_config(AblationConfig, "ablations/masking")
+    paper = ablation.at("paper")
+    assert (paper.recipe, paper.seeds, paper.scale) == ("bert_base.yaml", [0, 1, 2], "paper")
+    assert ablation.at().recipe == "roberta_small.yaml"
+    assert ablation.at(seeds=2).seeds == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("+ no NSP", "no-nsp"),
+        ("16 (256)", "16-256"),
+        ("SEGMENT-PAIR+NSP", "segment-pair-nsp"),
+        ("learning_rate=0.001", "learning_rate=0.001"),
+        ("한국어", "한국어"),
+    ],
+)
+def test_names_become_folders(name, folder):
+    assert slug(name) == folder

@@ -1,0 +1,165 @@
+"""The driver: order, locks, two at once, failures, signals. Cells are lines of shell."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from launch.ablation.driver import Driver
+from launch.ablation.locks import is_taken, take
+from tests.conftest import ROOT
+from tests.unit.launch.ablation.runs import find, finish, make_grid
+
+WORK = """
+trap 'echo preempted >$0/status; exit 0' TERM
+echo running >$0/status; nproc >$0/cores; echo "start $$" >>$0/starts
+for i in $(seq $1); do sleep 0.1; done
+echo "$2"; {}; echo completed >$0/status
+"""
+DRIVE = """
+import sys
+from pathlib import Path
+from launch.ablation.driver import Driver
+from tests.unit.launch.ablation import test_driver, runs
+test_driver.drive(runs.make_grid(Path(sys.argv[1])), tenths=int(sys.argv[2]))
+"""
+
+
+def drive(grid, jobs: int = 1, tenths: int = 0, failing: str = "", only=None) -> dict:
+    """Work a grid off by shell scripts; that of the run folder `failing` ends with code 1."""
+
+    def command(cell) -> list[str]:
+        end = "exit 1" if failing and cell.run_dir.match(failing) else ":"
+        return ["bash", "-c", WORK.format(end), str(cell.run_dir), str(tenths), cell.name]
+
+    return Driver(grid, jobs, only, command).run()
+
+
+def spawn(folder: Path, tenths: int) -> subprocess.Popen:
+    """A driver in a process of its own."""
+    words = [sys.executable, "-c", DRIVE, str(folder), str(tenths)]
+    return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def starts(grid) -> list[int]:
+    """How often each cell was begun."""
+    paths = [cell.run_dir / "starts" for cell in grid.distinct()]
+    return [len(p.read_text().splitlines()) if p.is_file() else 0 for p in paths]
+
+
+def wait_for(condition, seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def grid(tmp_path):
+    return make_grid(tmp_path)
+
+
+def test_every_cell_runs_once_and_a_second_driver_finds_nothing_to_do(grid, capsys):
+    assert not drive(grid, jobs=2)
+    assert starts(grid) == [1, 1, 1, 1]
+    assert "4/4" in capsys.readouterr().out
+    assert not drive(grid)
+    assert starts(grid) == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("cores", "jobs", "shares"),
+    [
+        ({0, 1, 2, 3, 4}, 2, [[0, 2, 4], [1, 3]]),
+        ({0, 1}, 3, [[0], [1], [0]]),
+        ({5}, 1, [[5]]),
+    ],
+)
+def test_jobs_share_the_cores(grid, monkeypatch, cores, jobs, shares):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: cores)
+    driver = Driver(grid, jobs)
+    assert [driver._cores(slot) for slot in range(jobs)] == shares
+
+
+def test_a_child_sees_its_share_alone(grid):
+    before = os.sched_getaffinity(0)
+    drive(grid, jobs=len(before))
+    assert {(cell.run_dir / "cores").read_text() for cell in grid.distinct()} == {"1\n"}
+    assert os.sched_getaffinity(0) == before
+
+
+def test_a_failure_stops_what_waits_for_it_and_nothing_else(tmp_path, capsys):
+    grid = make_grid(tmp_path, tasks=[{"config": "finetune/sst2.yaml"}])
+    failed = drive(grid, failing="static/seed0")
+    broken = find(grid, "static").run_dir
+    assert list(failed) == [broken]
+    assert "static, seed 0" in failed[broken] and "log.txt" in failed[broken]
+    assert len([cell for cell in grid.distinct() if cell.is_completed]) == 8 - 2
+    assert not find(grid, "static", task="sst2").status
+    assert capsys.readouterr().out.count("failed  ") == 1
+
+
+def test_only_some_cells(grid):
+    drive(grid, only={find(grid, "dynamic", 1).run_dir})
+    assert starts(grid) == [0, 0, 0, 1]
+
+
+def test_a_tuned_value_is_used_once_it_is_known(tmp_path):
+    grid = make_grid(tmp_path, tune={"optimizer.learning_rate": [0.001, 0.002]})
+    for cell, loss in zip(grid.candidates("static"), (2.0, 1.0)):
+        finish(cell, loss)
+    drive(grid)
+    ran = [cell.name for cell in grid.distinct() if (cell.run_dir / "starts").is_file()]
+    assert ran == [
+        *("dynamic, 0.001, seed 0", "dynamic, 0.002, seed 0"),
+        *("static, 0.002, seed 1", "dynamic, 0.001, seed 1"),
+    ]
+
+
+def test_a_child_holds_its_lock_after_its_drivers_death(grid, tmp_path):
+    first = find(grid, "static").run_dir
+    driver = spawn(tmp_path, tenths=30)
+    wait_for(lambda: (first / "starts").is_file())
+    driver.kill()
+    driver.wait()
+    assert is_taken(first) and take(first) is None
+    assert not drive(grid)
+    assert starts(grid) == [1, 1, 1, 1]
+
+
+def test_two_drivers_share_a_grid(grid, tmp_path):
+    drivers = [spawn(tmp_path, tenths=5) for _ in range(2)]
+    said = [driver.communicate(timeout=60)[0] for driver in drivers]
+    assert [driver.returncode for driver in drivers] == [0, 0]
+    assert starts(grid) == [1, 1, 1, 1]
+    assert sum(text.count(" min ") for text in said) == 4
+    assert all(" min " in text for text in said)
+
+
+def test_a_signal_lets_children_save_and_leave(grid, tmp_path):
+    first = find(grid, "static").run_dir
+    driver = spawn(tmp_path, tenths=100)
+    wait_for(lambda: (first / "starts").is_file())
+    driver.send_signal(signal.SIGTERM)
+    said, _ = driver.communicate(timeout=20)
+    assert driver.returncode != 0 and "waiting for 1 runs to save" in said
+    assert (first / "status").read_text() == "preempted\n" and not is_taken(first)
+    assert not drive(grid)
+    assert starts(grid) == [2, 1, 1, 1]
+
+
+def test_a_killed_child_is_a_failure_and_is_taken_up_by_the_next_driver(grid, tmp_path):
+    first = find(grid, "static").run_dir
+    driver = spawn(tmp_path, tenths=10)
+    wait_for(lambda: (first / "starts").is_file())
+    os.kill(int((first / "starts").read_text().split()[1]), signal.SIGKILL)
+    said, _ = driver.communicate(timeout=60)
+    assert "failed  static, seed 0" in said
+    assert not drive(grid)
+    assert starts(grid) == [2, 1, 1, 1]
