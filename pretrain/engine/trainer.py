@@ -258,7 +258,9 @@ class Trainer:
             loss = unigram_loss(self.corpus.train, heldout_batches(self.heldout_collate))
             self.log.record("baseline", 0, {"unigram_loss": loss})
             self.log.say(f"held-out loss of the unigram distribution: {loss:.3f}")
-        self._evaluate(0)
+        # New weights know nothing: theirs is the logarithm of the vocabulary's size.
+        if self.config.initial_model or self.config.embeddings.initial != "random":
+            self._evaluate(0)
 
     def _evaluate(self, step: int) -> float:
         """Score the held-out text; returns the seconds it took."""
