@@ -70,8 +70,11 @@ def _consume(logits: Tensor, labels: Tensor, keep_gradient: bool) -> tuple[Tenso
     label_column = labels[:, None]
     chosen = log_probabilities.gather(1, label_column)
     if keep_gradient:
-        gradient = log_probabilities.exp_()
-        logits.copy_(gradient.scatter_add_(1, label_column, torch.full_like(chosen, -1.0)))
+        in_place = logits.dtype == torch.float32
+        gradient = torch.exp(log_probabilities, out=logits if in_place else log_probabilities)
+        gradient.scatter_add_(1, label_column, torch.full_like(chosen, -1.0))
+        if not in_place:
+            logits.copy_(gradient)
     return -chosen.sum(), correct
 
 
