@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from configs.ablation_schema import AblationConfig
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import load_config, shipped_configs
 from configs.schema import PretrainConfig
@@ -74,10 +75,12 @@ def test_the_main_command_as_written(tmp_path):
 
 
 def test_yaml_example_is_a_configuration(tmp_path):
-    pretraining, task, phases = blocks("yaml")
+    pretraining, task, axis, phases = blocks("yaml")
     path = tmp_path / "own.yaml"
     path.write_text(pretraining, encoding="utf-8")
     assert len(load_config(PretrainConfig, str(path)).data.sources) == 2
+    path.write_text(axis, encoding="utf-8")
+    assert list(load_config(AblationConfig, str(path)).axes["warm-up"]) == ["none", "a tenth"]
     path.write_text(phases, encoding="utf-8")
     assert len(load_config(PretrainConfig, str(path)).phases) == 3
     path.write_text(task, encoding="utf-8")
