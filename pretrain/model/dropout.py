@@ -25,6 +25,25 @@ from torch.nn import functional as F
 from pretrain.model.packing import Packing
 
 
+class Drop(torch.autograd.Function):
+    """values x kept x factor, of which a byte an element waits for the backward pass.
+
+    A product of floats and bytes takes torch four times as long as turning the bytes into floats
+    first. The factor stays out of the mask: bfloat16 would round it by up to 0.4 %.
+    """
+
+    @staticmethod
+    def forward(ctx, values: Tensor, kept: Tensor, factor: float) -> Tensor:
+        ctx.save_for_backward(kept)
+        ctx.factor = factor
+        return kept.to(values.dtype).mul_(values).mul_(factor)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (kept,) = ctx.saved_tensors
+        return kept.to(gradient.dtype).mul_(gradient).mul_(ctx.factor), None, None
+
+
 class Dropout(nn.Module):
     """Dropout of hidden states.
 
@@ -54,8 +73,7 @@ class Dropout(nn.Module):
         kept = self.kept(values, packing, dropped)
         if needed_N is not None:
             kept = kept[needed_N]
-        # The factor stays out of the mask: bfloat16 would round it by up to 0.4 %.
-        return (values * kept).mul_(256 / (256 - dropped))
+        return Drop.apply(values, kept, 256 / (256 - dropped))
 
     def kept(self, hidden_TD: Tensor, packing: Packing, dropped: int) -> Tensor:
         """uint8 (T, D): 1 where an element stays."""
