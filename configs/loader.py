@@ -10,6 +10,7 @@ import ast
 import difflib
 import inspect
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -43,7 +44,7 @@ def load_config(
         InputError: no such file, unknown key, wrong type, or a failed cross-check.
     """
     path = find_config(name, option, folder)
-    raw = OmegaConf.create(OmegaConf.to_container(OmegaConf.structured(schema)))
+    raw = OmegaConf.create(OmegaConf.to_container(_structured(schema)))
     if "run_dir" in raw:
         raw.run_dir = str(Path(raw.run_dir).with_name(path.stem))
     for layer in _layers(path):
@@ -109,7 +110,7 @@ def check_keys(node: Any, schema: Any, source: str, prefix: str = "") -> None:
         for i in range(len(node)):
             check_keys(node._get_node(i), get_args(schema)[0], source, f"{prefix}{i}.")
         return
-    types = get_type_hints(schema)
+    types = _type_hints(schema)
     for key in node:
         if key not in types:
             raise InputError(_unknown_key(f"{prefix}{key}", str(key), list(types), source))
@@ -178,15 +179,24 @@ def _update(raw: DictConfig, key: str, value: Any, schema: type, source: str) ->
 
 
 def _to_schema(raw: DictConfig, schema: type[Schema], path: Path) -> Schema:
-    structured = OmegaConf.structured(schema)
-    OmegaConf.set_readonly(structured, False)
     try:
-        return OmegaConf.to_object(OmegaConf.merge(structured, raw))
+        return OmegaConf.to_object(OmegaConf.merge(_structured(schema), raw))
     except InputError:
         raise
     except (OmegaConfBaseException, TypeError, ValueError) as error:
         key = getattr(error, "full_key", None) or "configuration"
         raise InputError(f"{path}: {key}: {_one_line(error)}") from error
+
+
+@cache
+def _structured(schema: type) -> DictConfig:
+    """The schema with its defaults: dear to make, and never changed."""
+    structured = OmegaConf.structured(schema)
+    OmegaConf.set_readonly(structured, False)
+    return structured
+
+
+_type_hints = cache(get_type_hints)
 
 
 def _one_line(error: Exception) -> str:

@@ -141,7 +141,7 @@ def _ask_for_equal_bits() -> None:
 def _keep_freed_memory() -> None:
     """Let glibc keep what tensors give back.
 
-    To return it and to get it again, page by page and zeroed, took 5 to 9 % of a small model's step.
+    Returned to the system, it came back page by page and zeroed: 5 to 9 % of a small model's step.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
