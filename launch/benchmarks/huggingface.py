@@ -1,8 +1,9 @@
 """Hugging Face's encoders, through their public interfaces: as shipped, and as a careful user would
 tune them.
 
-All train on the same text with the same tokenizer. MLM runs get blocks of exactly the full length,
-as in their run_mlm example, so that nothing is lost to padding; NSP runs get our pairs, padded.
+All train on the same text with the same tokenizer. Where we pack sentences, they get blocks of
+exactly the full length, as in their run_mlm example, so that nothing is lost to padding; with pairs
+or one document a sequence they get our sequences, padded.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pretrain.model.convert import huggingface_config
 from pretrain.model.flops import flops_per_step
 from tokenizer.huggingface import write_huggingface
 
+PAD_MULTIPLE = 32
 BATCHES = 16
 """prepared in advance for a tuned run, whose data then cost nothing"""
 
@@ -41,9 +43,15 @@ class HuggingFace(Contender):
         corpus = setting.corpus(self.config)
         write_huggingface(folder, corpus.tokenizer, setting.length, self.config.model.segment_types)
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.collate = DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15)
+        packs = self.config.input_format == "full-sentences"
+        self.collate = DataCollatorForLanguageModeling(
+            tokenizer,
+            mlm_probability=0.15,
+            # Few lengths, or a compiled model is compiled again and again.
+            pad_to_multiple_of=None if packs else PAD_MULTIPLE,
+        )
         self.vocabulary_size = corpus.tokenizer.vocabulary_size
-        self.rows = pairs(corpus, self.config) if setting.next_sentence else blocks(corpus, setting)
+        self.rows = blocks(corpus, setting) if packs else sequences(corpus, self.config)
         self.model = self.build(corpus).to(self.device)
 
     def build(self, corpus: Corpus) -> torch.nn.Module:
@@ -180,8 +188,8 @@ def blocks(corpus: Corpus, setting: Setting) -> list[dict[str, Any]]:
     return [{"input_ids": [special.cls, *row, special.sep]} for row in cut]
 
 
-def pairs(corpus: Corpus, config: PretrainConfig) -> list[dict[str, Any]]:
-    """Our pairs, before masking."""
+def sequences(corpus: Corpus, config: PretrainConfig) -> list[dict[str, Any]]:
+    """Our sequences, before masking, with what NSP needs where it is trained."""
     stages = Stages(corpus.train, config, make_vocabulary(corpus.tokenizer))
     found = []
     for batch in (b for step in range(64) for b in stages.step(step)):
@@ -189,14 +197,11 @@ def pairs(corpus: Corpus, config: PretrainConfig) -> list[dict[str, Any]]:
         tokens_T[batch.predicted_M] = batch.labels_M
         sizes = batch.boundaries.diff().tolist()
         columns = zip(tokens_T.split(sizes), batch.segments_T.split(sizes), batch.next_sentence_B)
-        found += [
-            {
-                "input_ids": tokens.tolist(),
-                "token_type_ids": segments.tolist(),
-                "next_sentence_label": int(label),
-            }
-            for tokens, segments, label in columns
-        ]
+        for tokens, segments, label in columns:
+            row = {"input_ids": tokens.tolist()}
+            if config.next_sentence_prediction:
+                row |= {"token_type_ids": segments.tolist(), "next_sentence_label": int(label)}
+            found.append(row)
     return found
 
 
