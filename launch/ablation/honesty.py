@@ -13,7 +13,7 @@ from configs.schema import FREE_TO_CHANGE
 from launch.ablation.cells import Cell, last_record
 
 SAME_BUDGET = 0.02
-"""share by which tokens may differ: a run ends with a whole step"""
+"""share by which tokens may differ, if one step is not more: a run ends with a whole one"""
 WEIGHTY = ("data", "tokenizer", "evaluation", "engine", "schedule")
 """sections that a run may change when it goes on, but not against the runs beside it"""
 FREE = (
@@ -142,7 +142,8 @@ def _has_other_budget(run: Run, reference: Run, studied: tuple[str, ...]) -> boo
         return False
     if run.config.schedule.max_epochs or any(name.startswith("schedule.") for name in studied):
         return False
-    return abs(run.tokens - reference.tokens) > SAME_BUDGET * reference.tokens
+    step = max(r.config.batch.sequences * r.config.max_length for r in (run, reference))
+    return abs(run.tokens - reference.tokens) > max(SAME_BUDGET * reference.tokens, step)
 
 
 def _refuse(name: str, ours: Any, theirs: Any, run: Run, reference: Run) -> NoReturn:

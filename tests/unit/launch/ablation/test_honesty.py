@@ -87,11 +87,12 @@ def test_a_grid_whose_runs_are_of_an_older_recipe_is_refused(tmp_path):
 
 def test_another_token_budget_is_refused(tmp_path):
     grid = make_grid(tmp_path)
-    finish_all(grid, tokens=4096.0)
-    finish(find(grid, "dynamic"), tokens=4160.0)
+    finish_all(grid, tokens=40_960.0)
+    step = 16 * 128
+    finish(find(grid, "dynamic"), tokens=40_960.0 + step)
     gather(grid)
-    finish(find(grid, "dynamic"), tokens=4300.0)
-    assert_refused(grid, "tokens is 4,300", "4,096", "dynamic/seed0", "static/seed0")
+    finish(find(grid, "dynamic"), tokens=40_960.0 + step + 1)
+    assert_refused(grid, "tokens is 43,009", "40,960", "dynamic/seed0", "static/seed0")
 
 
 def test_a_studied_budget_is_no_stranger(tmp_path):
