@@ -27,8 +27,8 @@ METRICS = {
         Metric("mlm_accuracy", "masked accuracy (%)", True, 1, 100.0),
         Metric("bits_per_byte", "bits per byte", False, 3),
         Metric("nsp_accuracy", "NSP accuracy (%)", True, 1, 100.0),
-        Metric("fertility", "tokens per word", False, 3),
-        Metric("parameters", "parameters (M)", False, 2, 1e-6),
+        Metric("fertility", "tokens per word", False, 3, is_result=False),
+        Metric("parameters", "parameters (M)", False, 2, 1e-6, is_result=False),
     )
 }
 

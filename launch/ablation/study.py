@@ -33,6 +33,8 @@ class Metric:
     digits: int = 2
     scale: float = 1.0
     """values are shown times this: 100 for shares in percent"""
+    is_result: bool = True
+    """False for a fact about the rows, such as their parameters, which says nothing of merit"""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ SIGNS: dict[Verdict, str] = {
     "within seed noise": r"$^{\approx}$",
     "too few seeds to tell": r"$^{?}$",
 }
+ARROWS = {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "": ""}
 SPECIAL = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -98,8 +99,8 @@ def caption(table: Table) -> str:
 
 def header(table: Table) -> list[str]:
     """The metrics' names; above what a paper reports, its name."""
-    arrows = [r"$\uparrow$" if m.higher_is_better else r"$\downarrow$" for m in table.metrics]
-    names = [f"{escape(m.label)} {arrow}" for m, arrow in zip(table.metrics, arrows)]
+    arrows = [ARROWS[words.arrow(m)] for m in table.metrics]
+    names = [f"{escape(m.label)} {arrow}".rstrip() for m, arrow in zip(table.metrics, arrows)]
     reported = [escape(label) for label in table.references.values()]
     last = " & ".join(["", *names, *reported]) + r" \\"
     if not reported:

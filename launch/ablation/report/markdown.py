@@ -46,7 +46,7 @@ def render(model: Table, plots: dict[str, str]) -> str:
 def medians(model: Table) -> str:
     """Rows by metrics, then what a paper reports."""
     source = model.source or "reported"
-    header = ["", *(f"{m.label} {'↑' if m.higher_is_better else '↓'}" for m in model.metrics)]
+    header = ["", *(f"{m.label} {words.arrow(m)}".rstrip() for m in model.metrics)]
     header += [f"{label} ({source})" for label in model.references.values()]
     lines = []
     for row in model.rows:

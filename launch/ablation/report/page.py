@@ -34,7 +34,7 @@ def render(study: Study, table: Table, plots: dict[str, str]) -> str:
         table=table,
         words=words,
         rule=RULE,
-        answers=[(metric, words.answer(table, metric)) for metric in table.metrics],
+        answers=[(m, words.answer(table, m)) for m in table.metrics if m.is_result],
         findings=words.findings(table),
         plots={title: inline(study.folder / path) for title, path in plots.items()},
         runs=runs(study, table),

@@ -153,8 +153,8 @@ def build_row(
         metric.name: build_cell(
             metric,
             seeds[row.name, metric.name],
-            () if row is baseline else seeds[baseline.name, metric.name],
-            refusal(metric.name, row, baseline),
+            seeds[baseline.name, metric.name] if metric.is_result and row is not baseline else (),
+            refusal(metric.name, row, baseline) if metric.is_result else "",
         )
         for metric in study.metrics
         if seeds[row.name, metric.name]

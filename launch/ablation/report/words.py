@@ -74,13 +74,22 @@ def reference(table: Table, row: TableRow, name: str) -> str:
 
 def direction(metric: Metric) -> str:
     """Which way is good."""
+    if not metric.is_result:
+        return "a fact, not judged"
     return "higher is better" if metric.higher_is_better else "lower is better"
+
+
+def arrow(metric: Metric) -> str:
+    """The same as a sign; empty for a fact."""
+    if not metric.is_result:
+        return ""
+    return "↑" if metric.higher_is_better else "↓"
 
 
 def answers(table: Table) -> list[str]:
     """One sentence for each metric: which rows differ from the baseline, and which cannot be told
     from it."""
-    return [f"{m.label} ({direction(m)}): {answer(table, m)}" for m in table.metrics]
+    return [f"{m.label} ({direction(m)}): {answer(table, m)}" for m in table.metrics if m.is_result]
 
 
 def answer(table: Table, metric: Metric) -> str:

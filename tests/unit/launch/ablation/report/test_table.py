@@ -10,6 +10,7 @@ import pytest
 
 from configs.errors import InputError
 from launch.ablation.report.table import build
+from launch.ablation.report.words import answers, arrow
 from launch.ablation.study import Measurement, Row
 from tests.unit.launch.ablation.report.studies import EFFECTS
 
@@ -118,3 +119,11 @@ def test_other_formats_add_a_note(study):
 def test_a_study_that_contradicts_itself_is_refused(study, changes, message):
     with pytest.raises(InputError, match=message.replace("(", r"\(")):
         build(replace(study, **changes))
+
+
+def test_facts_are_shown_and_not_judged(study):
+    metrics = tuple(replace(metric, is_result=False) for metric in study.metrics)
+    table = build(replace(study, metrics=metrics))
+    cells = [row.cells[metric.name] for row in table.rows[1:] for metric in metrics]
+    assert all(cell.summary.count and cell.difference is None for cell in cells)
+    assert answers(table) == [] and {arrow(metric) for metric in metrics} == {""}
