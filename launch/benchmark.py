@@ -56,6 +56,7 @@ def add_races(benchmarks: argparse._SubParsersAction) -> None:
         add("--nsp", action="store_true", help="race BERT's two objectives instead of MLM alone")
         add("--rounds", type=int, default=3, help="turns of each contender; default: 3")
         add("--seconds", type=float, default=6.0, help="of a turn, two steps at least; default: 6")
+        add("--traces", type=Path, metavar="FOLDER", help="write a profile of each contender there")
         add("--only", nargs="+", metavar="NAME", help="of the rivals, those whose name holds this")
 
 

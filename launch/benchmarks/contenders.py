@@ -35,6 +35,12 @@ class Contender(ABC):
     def run(self, seconds: float) -> Round:
         """Train for about so long, two steps at least; ends when the device has done its work."""
 
+    def trace(self, path: Path) -> None:
+        """Two steps under torch's profiler, to a file that Perfetto and chrome://tracing open."""
+        with torch.profiler.profile() as profile:
+            self.run(0.0)
+        profile.export_chrome_trace(str(path))
+
     def wait(self) -> None:
         """For what the device still has to do."""
         if self.device.type == "cuda":

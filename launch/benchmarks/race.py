@@ -85,9 +85,15 @@ class Race:
         return {"setting": setting, "peak_flops": self.peak_flops, "lanes": lanes}
 
 
-def race(setting: Setting, names: Sequence[str], rounds: int, seconds: float) -> Race:
+def race(
+    setting: Setting,
+    names: Sequence[str],
+    rounds: int,
+    seconds: float,
+    traces: Path | None = None,
+) -> Race:
     """Let the contenders take turns of about `seconds`, `rounds` times; the peak is measured
-    between them."""
+    between them. `traces` is a folder for a profile of each."""
     import torch
 
     from pretrain.model.flops import matmul_peak
@@ -100,6 +106,8 @@ def race(setting: Setting, names: Sequence[str], rounds: int, seconds: float) ->
             for runner in runners:
                 runner.turn(seconds)
             peaks.append(peak())
+        for runner in runners if traces else []:
+            runner.trace(traces / f"{setting.name} {runner.lane.name}.json")
         lanes = [runner.finish() for runner in runners]
     if lanes[0].failure:
         raise RunError(f"{lanes[0].name}: {lanes[0].failure}")
@@ -123,6 +131,13 @@ class Runner:
             if found is not None:
                 self.lane.rounds.append(found)
 
+    def trace(self, path: Path) -> None:
+        """A profile of two steps, which count for nothing."""
+        if self.lane.failure is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.connection.send(path.absolute())
+            self._receive()
+
     def finish(self) -> Lane:
         """Its results."""
         if self.lane.failure is None:
@@ -131,6 +146,7 @@ class Runner:
         return self.lane
 
     def _receive(self) -> Round | int | None:
+        """What the process sends; None where it has failed, or has nothing to say."""
         try:
             found = self.connection.recv()
         except EOFError:
@@ -157,7 +173,8 @@ def running(name: str, setting: Setting) -> Iterator[Runner]:
 
 
 def serve(name: str, setting: Setting, connection: Connection) -> None:
-    """In the process: build, take the first steps, then a turn for each number that comes."""
+    """In the process: build, take the first steps, then a turn for each number that comes, and a
+    trace for each path."""
     with tempfile.TemporaryDirectory() as folder, quiet(Path(folder)):
         try:
             module, _, kind = CONTENDERS[name].partition(".")
@@ -165,8 +182,11 @@ def serve(name: str, setting: Setting, connection: Connection) -> None:
             contender = build(setting, Path(folder))
             contender.run(0.0)
             connection.send(0)
-            while (seconds := connection.recv()) is not None:
-                connection.send(contender.run(seconds))
+            while (asked := connection.recv()) is not None:
+                if isinstance(asked, Path):
+                    connection.send(contender.trace(asked))
+                else:
+                    connection.send(contender.run(asked))
             connection.send(peak_memory(setting.device))
         except Exception as error:
             lines = str(error).strip().splitlines() or [""]

@@ -49,7 +49,8 @@ class Results:
                     arguments.nsp,
                     tuple(arguments.overrides),
                 )
-                self.races.append(race(setting, names, arguments.rounds, arguments.seconds))
+                turns = (arguments.rounds, arguments.seconds, arguments.traces)
+                self.races.append(race(setting, names, *turns))
                 print(report.race_table(self.races[-1]), end="\n\n", flush=True)
 
     def add_data(self, arguments: argparse.Namespace) -> None:

@@ -40,7 +40,13 @@ class Setting:
         return max(1, (tokens if isinstance(tokens, int) else tokens[self.size]) // self.length)
 
     @property
+    def name(self) -> str:
+        """Of files."""
+        return f"{self.size}-{self.length}-{self.precision}" + ("-nsp" * self.next_sentence)
+
+    @property
     def title(self) -> str:
+        """Of tables."""
         shape = SHAPES[self.size]
         return (
             f"{shape['layers']}x{shape['hidden_size']}, {self.sequences} x {self.length} tokens, "

@@ -14,7 +14,8 @@ def test_a_race_prints_a_table_and_writes_json(rival, prose, cache, tmp_path):
     done = Command(
         "benchmark.py",
         *("step", "--size", "small", "--length", "32", "--rounds", "1", "--seconds", "0.1"),
-        *("--only", rival, "--json", "out.json"),
+        *("--precision", "fp32"),
+        *("--only", rival, "--json", "out.json", "--traces", "traces"),
         f"data.sources=[{{kind: text, path: {prose}}}]",
         f"data.cache={cache}",
         "data.heldout_fraction=0.1",
@@ -26,6 +27,8 @@ def test_a_race_prints_a_table_and_writes_json(rival, prose, cache, tmp_path):
     assert "of peak" in done.stdout and rival in done.stdout and "failed" not in done.stdout
     result = json.loads((tmp_path / "out.json").read_text())
     ours, theirs = result["races"][0]["lanes"]
+    traces = {path.name.split()[0] for path in (tmp_path / "traces").iterdir()}
+    assert traces == {"small-32-fp32"} and len(list((tmp_path / "traces").iterdir())) == 2
     assert ours["rounds"][0]["tokens"] > 0 and theirs["ratio"] > 0
     assert {goal["found"] for goal in result["goals"]} > {"not measured"}
 
