@@ -11,6 +11,7 @@ from pathlib import Path
 if not __package__:  # a script's own folder would hide the package of the same name
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from configs.checks import require
 from configs.errors import InputError
 from launch.command import run
 
@@ -62,6 +63,8 @@ def add_races(benchmarks: argparse._SubParsersAction) -> None:
 
 def measure(arguments: argparse.Namespace) -> None:
     """Everything that was asked for, each table as soon as it is there, and the summary."""
+    if "step" in arguments.parts:
+        require(arguments.rounds >= 1, f"--rounds {arguments.rounds} must be at least 1")
     from launch.benchmarks import run
 
     result = run.Results()

@@ -53,15 +53,16 @@ class Masklab(Contender):
 
     def __init__(self, setting: Setting, folder: Path) -> None:
         super().__init__(setting)
+        from pretrain.data.prepare import prepare
         from pretrain.engine import world
         from pretrain.engine.notice import Notice
         from pretrain.engine.trainer import Trainer
         from pretrain.engine.watchdog import Watchdog
 
         config = setting.config(folder)
-        watchdog = Watchdog(config.safety.hang_minutes, folder, rank=0)
-        corpus = setting.corpus(config)
-        self.trainer = Trainer(config, world.start(), corpus, None, Notice(), watchdog)
+        # Between its turns a contender is silent for as long as the others need.
+        watchdog = Watchdog(float("inf"), folder, rank=0)
+        self.trainer = Trainer(config, world.start(), prepare(config), None, Notice(), watchdog)
         self.trainer.engine.train()
         self.batches = enumerate(self.trainer.batches.prefetched(0, None))
 
@@ -75,7 +76,6 @@ class Masklab(Contender):
             asked = perf_counter()
             step, batches = next(self.batches)
             waiting += perf_counter() - asked
-            trainer.watchdog.beat("benchmark")
             predicted, pairs, _ = trainer.agree(batches)
             trainer.step(step, batches, predicted, pairs, window)
             tokens += sum(len(batch.tokens_T) for batch in batches)

@@ -18,7 +18,7 @@ import torch
 from configs.schema import PretrainConfig
 from launch.benchmarks.contenders import Contender, Round
 from launch.benchmarks.setting import Setting
-from pretrain.data.prepare import Corpus
+from pretrain.data.prepare import Corpus, prepare
 from pretrain.data.stages import Stages
 from pretrain.engine.assemble import make_vocabulary
 from pretrain.model.convert import huggingface_config
@@ -27,7 +27,7 @@ from tokenizer.huggingface import write_huggingface
 
 PAD_MULTIPLE = 32
 BATCHES = 16
-"""prepared in advance for a tuned run, whose data then cost nothing"""
+"""at most so many are prepared in advance for a tuned run, whose data then cost nothing"""
 
 
 class HuggingFace(Contender):
@@ -40,7 +40,7 @@ class HuggingFace(Contender):
         from transformers import AutoTokenizer, DataCollatorForLanguageModeling
 
         self.config = setting.config(folder)
-        corpus = setting.corpus(self.config)
+        corpus = prepare(self.config)
         write_huggingface(folder, corpus.tokenizer, setting.length, self.config.model.segment_types)
         tokenizer = AutoTokenizer.from_pretrained(folder)
         packs = self.config.input_format == "full-sentences"
@@ -120,7 +120,8 @@ class Tuned(HuggingFace):
     def __init__(self, setting: Setting, folder: Path) -> None:
         super().__init__(setting, folder)
         size = setting.sequences
-        groups = [self.rows[i * size : (i + 1) * size] for i in range(BATCHES)]
+        count = min(BATCHES, len(self.rows) // size)
+        groups = [self.rows[i * size : (i + 1) * size] for i in range(count)]
         self.batches = [(self.collate(rows), *self.useful(rows)) for rows in groups]
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, fused=True)
         self.forward = torch.compile(self.model) if self.compiled else self.model
@@ -131,7 +132,7 @@ class Tuned(HuggingFace):
         started, first = perf_counter(), self.steps
         tokens = flops = 0
         while self.steps < first + 2 or perf_counter() - started < seconds:
-            batch, real, useful = self.batches[self.steps % BATCHES]
+            batch, real, useful = self.batches[self.steps % len(self.batches)]
             self.step({name: x.to(self.device, non_blocking=True) for name, x in batch.items()})
             tokens, flops, self.steps = tokens + real, flops + useful, self.steps + 1
         self.wait()
@@ -182,9 +183,9 @@ class ModernBert(Tuned):
 
 def blocks(corpus: Corpus, setting: Setting) -> list[dict[str, Any]]:
     """The text end to end, cut into rows of the full length, with the special tokens."""
-    special, inner = corpus.tokenizer.special, setting.length - 2
-    count = min(corpus.train.token_count // inner, 64 * setting.sequences)
-    cut = corpus.train.tokens(0, count * inner).reshape(count, inner).tolist()
+    special, inner, tokens = corpus.tokenizer.special, setting.length - 2, corpus.train.shards[0]
+    count = min(len(tokens) // inner, 64 * setting.sequences)
+    cut = tokens[: count * inner].reshape(count, inner).tolist()
     return [{"input_ids": [special.cls, *row, special.sep]} for row in cut]
 
 

@@ -98,10 +98,14 @@ def race(
 
     from pretrain.model.flops import matmul_peak
 
+    setting.config(Path())  # a wrong field is told here, not by every process
     peak = partial(matmul_peak, torch.device(setting.device), setting.precision, 1.0)
     peaks = [peak()]
     with ExitStack() as stack:
-        runners = [stack.enter_context(running(name, setting)) for name in names]
+        runners = []
+        for name in names:
+            runners.append(stack.enter_context(running(name, setting)))
+            _require_fit(runners[0].lane)
         for _ in range(rounds):
             for runner in runners:
                 runner.turn(seconds)
@@ -109,9 +113,14 @@ def race(
         for runner in runners if traces else []:
             runner.trace(traces / f"{setting.name} {runner.lane.name}.json")
         lanes = [runner.finish() for runner in runners]
-    if lanes[0].failure:
-        raise RunError(f"{lanes[0].name}: {lanes[0].failure}")
+    _require_fit(lanes[0])
     return Race(setting, median(peaks), lanes)
+
+
+def _require_fit(ours: Lane) -> None:
+    """Raise `RunError` where there is nobody to compare the others with."""
+    if ours.failure:
+        raise RunError(f"{ours.name}: {ours.failure}")
 
 
 class Runner:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from configs.loader import load_config
 from configs.schema import PretrainConfig
-
-if TYPE_CHECKING:
-    from pretrain.data.prepare import Corpus
 
 SHAPES = {
     "small": {"layers": 4, "hidden_size": 256, "heads": 4, "feed_forward_size": 1024},
@@ -77,9 +73,3 @@ class Setting:
                 "model={architecture: bert, segment_types: 2}",
             ]
         return load_config(PretrainConfig, "roberta_small.yaml", [*choices, *self.overrides])
-
-    def corpus(self, config: PretrainConfig) -> Corpus:
-        """Text and tokenizer, made once and kept in `data.cache`."""
-        from pretrain.data.prepare import prepare
-
-        return prepare(config)

@@ -12,9 +12,12 @@ from statistics import median
 from time import perf_counter
 
 from configs.errors import RunError
+from configs.loader import load_config
+from configs.schema import PretrainConfig
 from pretrain.engine.ranks import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
+CONFIG = "roberta_small.yaml"
 ROUNDS = 3
 EMPTY = "import torch, deepspeed\nprint('step      1', flush=True)\n"
 """what no training can do without"""
@@ -36,6 +39,7 @@ class StartUp:
 
 def measure(overrides: tuple[str, ...]) -> StartUp:
     """Start both in turns; the first start of ours, which fills the caches, does not count."""
+    load_config(PretrainConfig, CONFIG, list(overrides))  # a wrong field is told here
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "empty.py").write_text(EMPTY, encoding="utf-8")
@@ -43,9 +47,7 @@ def measure(overrides: tuple[str, ...]) -> StartUp:
         def ours(run: str) -> float:
             fields = (f"run_dir={folder / run}", "schedule.max_steps=1", "log_every_steps=1")
             script = str(ROOT / "launch" / "pretrain.py")
-            return until_first_step(
-                [script, "--config", "roberta_small.yaml", *fields, *overrides], folder
-            )
+            return until_first_step([script, "--config", CONFIG, *fields, *overrides], folder)
 
         ours("warm")
         turns = [

@@ -106,7 +106,8 @@ def _choose_tokens(score_T, maskable_T, lengths_B, maskable_B, taken_B) -> np.nd
     """The `taken_B` maskable tokens of each sequence with the lowest scores; int64 (M,), ascending.
 
     Sorted by one number that holds row, score and place: several times as fast as by two keys. The
-    place breaks ties, so that the order does not depend on how numpy sorts.
+    place breaks ties, so that the order does not depend on how numpy sorts. The score takes half of
+    the bits; rows and places share 32, enough for 4 million rows of 512 tokens.
     """
     places = np.flatnonzero(maskable_T).astype(np.uint64)
     ends_B = np.cumsum(maskable_B)

@@ -201,7 +201,9 @@ class Trainer:
         """
         reading = window.read()
         if reading.taken:
-            values = self._metrics(window, reading)
+            sums = self.world.sum(reading.sums).tolist()
+            self.tokens += sums[-1]
+            values = self._metrics(window, reading, sums)
             self.log.record("train", step, values)
             self.log.say(self._console_line(step, values, window.progress))
         if reading.skipped:
@@ -209,11 +211,9 @@ class Trainer:
         self.skipped.add(reading.skipped, step)
         return Window(self.world.device, len(SUMS))
 
-    def _metrics(self, window: Window, reading: Reading) -> dict[str, float]:
-        sums = self.world.sum(reading.sums).tolist()
+    def _metrics(self, window: Window, reading: Reading, sums: list[float]) -> dict[str, float]:
         loss, accuracy, nsp_loss, nsp_accuracy = (value / reading.taken for value in sums[:4])
         seconds = time.monotonic() - window.started
-        self.tokens += sums[4]
         values = {
             "mlm_loss": loss,
             "mlm_accuracy": accuracy,

@@ -85,13 +85,15 @@ def _eager(
     dropout: AttentionDropout,
 ) -> Tensor:
     # Scale and bias within the product: two passes less, and no scaled queries to keep.
-    (sequences, heads, _, width), is_uniform = query_BHLK.shape, packing.is_uniform
-    bias_BL = query_BHLK.new_zeros(1, 1) if is_uniform else packing.score_bias_BL
+    sequences, heads, _, width = query_BHLK.shape
+    bias = query_BHLK.new_zeros(1, 1, 1)
+    if not packing.is_uniform:
+        bias = packing.score_bias_BL.to(bias.dtype).repeat_interleave(heads, 0)[:, None]
     scores = torch.baddbmm(
-        bias_BL.to(query_BHLK.dtype).repeat_interleave(1 if is_uniform else heads, 0)[:, None],
+        bias,
         query_BHLK.flatten(0, 1),
         key_BHLK.flatten(0, 1).transpose(1, 2),
-        beta=0 if is_uniform else 1,
+        beta=0 if packing.is_uniform else 1,
         alpha=width**-0.5,
     ).unflatten(0, (sequences, heads))
     # The kernel exponentiates and sums in float32 whatever the dtype. Keeping scores and

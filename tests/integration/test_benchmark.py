@@ -33,7 +33,18 @@ def test_a_race_prints_a_table_and_writes_json(rival, prose, cache, tmp_path):
     assert {goal["found"] for goal in result["goals"]} > {"not measured"}
 
 
-def test_an_unknown_rival_is_refused(tmp_path):
-    done = Command("benchmark.py", "step", "--only", "nobody", cwd=tmp_path).finish(timeout=120)
-    assert done.returncode == 2
-    assert done.stderr.strip().startswith("error: --only nobody: no rival is called so: Hugging")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["step", "--only", "nobody"], "--only nobody: no rival is called so: Hugging Face"),
+        (["step", "modle.layers=2"], "unknown key 'modle'; did you mean 'model'?"),
+        (["step", "--length", "9999"], "max_length=9999 is beyond the position table"),
+        (["step", "--rounds", "0"], "--rounds 0 must be at least 1"),
+        (["startup", "seed=x"], "seed"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(words, said, tmp_path):
+    done = Command("benchmark.py", *words, cwd=tmp_path).finish(timeout=120)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: ") and said in done.stderr
+    assert done.stderr.count("\n") == 1 and not list(tmp_path.iterdir())

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from configs.loader import load_config
-from configs.schema import PretrainConfig
 from pretrain.engine.log import read_metrics
 
 
@@ -34,27 +32,19 @@ class Band:
 
 
 def read_curve(run_dir: Path, metric: str) -> Curve | None:
-    """The curve of a run folder; None where it has fewer than two evaluations, or no config."""
+    """The curve of a run folder; None where it has fewer than two evaluations."""
     records = read_metrics(run_dir / "metrics.jsonl")
     heldout = [r for r in records if r["kind"] == "heldout" and metric in r]
     train = [r for r in records if r["kind"] == "train"]
-    if len(heldout) < 2 or not train or not (run_dir / "config.yaml").is_file():
+    if len(heldout) < 2 or not train:
         return None
     steps = np.array([0, *(record["step"] for record in train)])
-    tokens = np.array([0.0, *tokens_seen(train, run_dir)])
+    tokens = np.array([0.0, *(record["tokens"] for record in train)])
     seconds = np.diff(tokens) / [record["tokens_per_second"] for record in train]
     minutes = np.concatenate([[0.0], np.cumsum(seconds)]) / 60
     at = [record["step"] for record in heldout]
     values = np.array([record[metric] for record in heldout])
     return Curve(np.interp(at, steps, tokens), np.interp(at, steps, minutes), values)
-
-
-def tokens_seen(train: Sequence[dict], run_dir: Path) -> list[float]:
-    """Tokens up to each record: as it says, else steps times the batch's budget."""
-    if all("tokens" in record for record in train):
-        return [record["tokens"] for record in train]
-    config = load_config(PretrainConfig, str(run_dir / "config.yaml"))
-    return [record["step"] * config.batch.sequences * config.max_length for record in train]
 
 
 def band(curves: Sequence[Curve], axis: str, points: int = 200) -> Band:

@@ -40,6 +40,10 @@ def test_round_trip_over_shards(tmp_path, shard_tokens):
     assert len(store.shards) == {1: 200, 2**28: 1}.get(shard_tokens, len(store.shards)) > 0
     for shard in store.shards[:-1]:
         assert shard_tokens <= len(shard) < shard_tokens + 8 * 12
+    order = np.random.default_rng(0).permutation(len(store.sentence_ends))
+    starts, ends = store.sentence_starts[order], store.sentence_ends[order]
+    apart = [store.tokens(start, end) for start, end in zip(starts, ends)]
+    assert store.gather(starts, ends).tolist() == np.concatenate(apart).tolist()
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,8 @@ def write_run(folder: Path, row: int, seed: int) -> Path:
         loss = end + (9.0 - end) * float(np.exp(-step / 90)) + 0.4 * (1 - step / 800)
         speed = 20_000.0 + 500 * seed + 2_000 * row
         if step:
-            lines.append(dict(kind="train", step=step, mlm_loss=loss, tokens_per_second=speed))
+            seen = {"tokens": step * 32 * 128, "tokens_per_second": speed}
+            lines.append(dict(kind="train", step=step, mlm_loss=loss, **seen))
         lines.append(dict(kind="heldout", step=step, mlm_loss=loss, bits_per_byte=loss / 1.6))
     (run_dir / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return run_dir

@@ -20,9 +20,7 @@ def test_curve_counts_tokens_and_minutes(study):
     assert len(curve.values) == 21
 
 
-def test_curve_prefers_the_runs_own_count(study, tmp_path):
-    config = study.pretraining_runs["dynamic", 0] / "config.yaml"
-    (tmp_path / "config.yaml").write_text(config.read_text())
+def test_an_evaluation_between_two_records_is_placed_between(tmp_path):
     records = [
         dict(kind="heldout", step=0, mlm_loss=9.0),
         dict(kind="train", step=10, mlm_loss=5.0, tokens=6_000, tokens_per_second=100.0),
