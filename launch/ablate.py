@@ -11,7 +11,7 @@ if not __package__:  # a script's own folder would hide the package of the same 
 
 from configs.ablation_schema import AblationConfig
 from configs.checks import require
-from configs.errors import RunError
+from configs.errors import InputError, RunError
 from launch.ablation.cells import Grid
 from launch.command import config_parser, read_config, run
 
@@ -75,7 +75,23 @@ def work(grid: Grid, arguments: argparse.Namespace) -> dict[Path, str]:
     if arguments.only:
         only = {cell.run_dir for cell in grid.distinct() if cell.status and not cell.is_completed}
         require(bool(only), "--only failed: every cell that was started is completed")
+    require_examples(grid)
     return Driver(grid, arguments.jobs, only).run()
+
+
+def require_examples(grid: Grid) -> None:
+    """Raise `InputError` for a task without its files: hours before a cell would miss them."""
+    from finetune.data.tables import find_file
+
+    tasks = [c.config.task for c in grid.distinct() if c.task and not c.is_completed]
+    files = {Path(t.folder) / name: None for t in tasks for name in (t.train, t.dev) if name}
+    try:
+        for path in files:
+            if not path.is_dir():
+                find_file(path)
+    except InputError as error:
+        cure = f"or leave tasks out: scales.{grid.config.scale}.tasks=[]"
+        raise InputError(f"{error}, {cure}") from error
 
 
 if __name__ == "__main__":

@@ -73,19 +73,26 @@ def read_table(path: Path, columns: list[str] | None = None) -> Table:
 
 
 def read_text(path: Path) -> str:
-    """The file's text, decompressed; bytes that are no UTF-8 become U+FFFD.
-
-    Where `path` is missing but stands compressed under the same name, that is read.
-    """
-    packed = (path.with_name(path.name + ending) for ending in ("", *OPENERS))
-    path = next((found for found in packed if found.is_file()), path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file: check task.folder and the file's name")
+    """The file's text, decompressed; bytes that are no UTF-8 become U+FFFD."""
+    path = find_file(path)
     try:
         with OPENERS.get(path.suffix, open)(path, "rb") as stream:
             return stream.read().decode("utf-8-sig", errors="replace")
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise InputError(f"{path}: damaged or cut off ({error}): fetch it anew") from error
+
+
+def find_file(path: Path) -> Path:
+    """The file of this name, or where it is missing the same name compressed.
+
+    Raises:
+        InputError: there is neither.
+    """
+    packed = (path.with_name(path.name + ending) for ending in ("", *OPENERS))
+    found = next((candidate for candidate in packed if candidate.is_file()), None)
+    if found is None:
+        raise InputError(f"{path}: no such file: check task.folder and the file's name")
+    return found
 
 
 def require_columns(table: Table, columns: list[str], field: str) -> None:

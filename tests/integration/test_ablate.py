@@ -89,3 +89,22 @@ def test_bad_input_and_a_dry_run_write_nothing(ablation, tmp_path, launch):
         assert done.returncode == 2 and said in done.stderr, done.stderr
         assert done.stderr.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["masks.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["ablations/masking.yaml"], "data/SST-2/train.tsv: no such file"),
+        (["ablations/common.yaml"], "axes is empty: name the choices to compare"),
+        (["ablations/masking.yaml", "--scale", "huge"], "--scale huge: this ablation has tiny"),
+        (["ablations/masking.yaml", "--jobs", "0"], "--jobs 0 must be at least 1"),
+        (["ablations/masking.yaml", "fields.modle.layers=2"], "unknown key 'modle'"),
+        (["ablations/masking.yaml", "--only", "failed"], "--only failed: every cell"),
+        (["ablations/maskin.yaml"], "no such file; did you mean"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_anything_starts(words, said, launch, tmp_path):
+    done = launch("ablate.py", "--config", *words)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stderr.startswith("error: ") and said in done.stderr
+    assert done.stderr.count("\n") == 1 and not list(tmp_path.iterdir())
