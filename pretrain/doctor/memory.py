@@ -18,7 +18,7 @@ import torch
 from configs.schema import PretrainConfig
 from pretrain.engine.collectives import COMPRESSED_BYTES, bucket_elements
 from pretrain.model.attention import choose_backend
-from pretrain.model.loss import ELEMENTS_CPU, ELEMENTS_CUDA
+from pretrain.model.loss import words_at_a_time
 from pretrain.model.pretraining import PretrainingModel
 
 NUMBER_BYTES = {"fp32": 4, "bf16": 2}
@@ -232,9 +232,9 @@ class MemoryModel:
         return [*found, Memory("weights are updated", {**held, **update})]
 
     def loss_chunk(self, size: MicroBatchSize) -> float:
-        """Rows of logits in fp32, as many as the loss takes at a time."""
-        elements = ELEMENTS_CPU if self.device == "cpu" else ELEMENTS_CUDA
-        return 4.0 * min(size.predicted * self.vocabulary_size, elements)
+        """Logits in fp32, of as many words as the loss takes at a time."""
+        words = min(words_at_a_time(self.device, size.predicted), self.vocabulary_size)
+        return 4.0 * size.predicted * words
 
     def peak(self, ranks: int, zero_stage: int) -> Memory:
         """The moment that needs most."""

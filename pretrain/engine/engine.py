@@ -83,7 +83,7 @@ class Engine:
         self._engine.set_gradient_accumulation_boundary(is_last)
         # DeepSpeed divides the sum over ranks by their number.
         self._engine.backward(loss * self.world.size, scale_wrt_gas=False)
-        if self.zero_stage == 0 and is_last:
+        if self.zero_stage == 0 and is_last and self.world.size > 1:
             self._engine.allreduce_gradients(self._bucket_elements)
         if not is_last:
             self._engine.step()

@@ -98,7 +98,8 @@ def _eager(
     ).unflatten(0, (sequences, heads))
     # The kernel exponentiates and sums in float32 whatever the dtype. Keeping scores and
     # probabilities in float32 as well left the bfloat16 error of 4 layers as it was (measured).
-    return dropout(scores.softmax(-1), packing) @ value_BHLK
+    probabilities, factor = dropout(scores.softmax(-1), packing)
+    return (probabilities @ value_BHLK) * factor
 
 
 def _sdpa(

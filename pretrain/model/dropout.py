@@ -15,8 +15,6 @@ Axes: T tokens, D hidden size, B sequences, H heads, L longest sequence.
 
 from __future__ import annotations
 
-from math import prod
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -26,22 +24,20 @@ from pretrain.model.packing import Packing
 
 
 class Drop(torch.autograd.Function):
-    """values x kept x factor, of which a byte an element waits for the backward pass.
+    """values x kept, of which a byte an element waits for the backward pass.
 
-    A product of floats and bytes takes torch four times as long as turning the bytes into floats
-    first. The factor stays out of the mask: bfloat16 would round it by up to 0.4 %.
+    A product of floats and bytes takes torch longer than turning the bytes into floats first.
     """
 
     @staticmethod
-    def forward(ctx, values: Tensor, kept: Tensor, factor: float) -> Tensor:
+    def forward(ctx, values: Tensor, kept: Tensor) -> Tensor:
         ctx.save_for_backward(kept)
-        ctx.factor = factor
-        return kept.to(values.dtype).mul_(values).mul_(factor)
+        return kept.to(values.dtype).mul_(values)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
         (kept,) = ctx.saved_tensors
-        return kept.to(gradient.dtype).mul_(gradient).mul_(ctx.factor), None, None
+        return kept.to(gradient.dtype).mul_(gradient), None
 
 
 class Dropout(nn.Module):
@@ -59,27 +55,34 @@ class Dropout(nn.Module):
         """The probability to drop an element now: 0 in evaluation."""
         return self.probability if self.training else 0.0
 
-    def forward(self, values: Tensor, packing: Packing, needed_N: Tensor | None = None) -> Tensor:
-        """`values` with elements dropped and the rest scaled up; any dtype, same shape.
+    def forward(
+        self, values: Tensor, packing: Packing, needed_N: Tensor | None = None
+    ) -> tuple[Tensor, float]:
+        """`values` (any dtype) with elements dropped, and the factor that makes up for them.
+
+        Whoever uses the values multiplies where that costs least: within a sum, or after a product.
+        It stays out of the mask, for bfloat16 would round it by up to 0.4 %.
 
         Args:
             needed_N: the tokens that the rows of `values` are of; None: all.
         """
         if not self.rate:
-            return values
+            return values, 1.0
         if values.device.type != "cpu":
-            return F.dropout(values, self.rate)
+            return F.dropout(values, self.rate), 1.0
         dropped = threshold(self.rate)
         kept = self.kept(values, packing, dropped)
         if needed_N is not None:
             kept = kept[needed_N]
-        return Drop.apply(values, kept, 256 / (256 - dropped))
+        return Drop.apply(values, kept), 256 / (256 - dropped)
 
-    def kept(self, hidden_TD: Tensor, packing: Packing, dropped: int) -> Tensor:
+    def kept(self, values: Tensor, packing: Packing, dropped: int) -> Tensor:
         """uint8 (T, D): 1 where an element stays."""
-        width = hidden_TD.shape[1]
-        samples = zip(packing.dropout_keys, packing.lengths, strict=True)
-        return torch.cat([draw_kept(dropped, key, self.site, n, width) for key, n in samples])
+        kept_TD = torch.empty(len(packing.positions_T), values.shape[1], dtype=torch.uint8)
+        samples = zip(kept_TD.split(packing.lengths), packing.dropout_keys, strict=True)
+        for part, key in samples:
+            draw_kept(part, dropped, key, self.site)
+        return kept_TD
 
     def extra_repr(self) -> str:
         return f"{self.probability}, site={self.site}"
@@ -88,12 +91,15 @@ class Dropout(nn.Module):
 class AttentionDropout(Dropout):
     """Dropout of attention probabilities, in the padded layout (B, H, L, L)."""
 
-    def kept(self, probabilities_BHLL: Tensor, packing: Packing, dropped: int) -> Tensor:
+    def kept(self, values: Tensor, packing: Packing, dropped: int) -> Tensor:
         """uint8 (B, H, L, L), 0 beyond a sample's own length, which alone decides its draws."""
-        kept = torch.zeros(probabilities_BHLL.shape, dtype=torch.uint8)
-        heads = probabilities_BHLL.shape[1]
+        kept = torch.zeros(values.shape, dtype=torch.uint8)
         for kept_HLL, key, n in zip(kept, packing.dropout_keys, packing.lengths, strict=True):
-            kept_HLL[:, :n, :n] = draw_kept(dropped, key, self.site, heads, n, n)
+            own = kept_HLL[:, :n, :n]
+            part = own.contiguous()  # itself, where there is no padding
+            draw_kept(part, dropped, key, self.site)
+            if part is not own:
+                own.copy_(part)
         return kept
 
 
@@ -102,12 +108,11 @@ def threshold(rate: float) -> int:
     return min(round(256 * rate), 255)
 
 
-def draw_kept(dropped: int, key: int, site: int, *shape: int) -> Tensor:
-    """uint8 of `shape`, 1 with probability 1 - dropped / 256; a function of (key, site).
+def draw_kept(kept: Tensor, dropped: int, key: int, site: int) -> None:
+    """Fill a contiguous uint8 tensor: 1 with probability 1 - dropped / 256, by (key, site) alone.
 
-    Not bool, by which torch multiplies three times as slowly.
+    Not bool, by which torch multiplies more slowly.
     """
-    size = prod(shape)
-    words = np.random.Philox(key=key, counter=[0, 0, 0, site]).random_raw(-(-size // 8))
-    kept = words.view(np.uint8)[:size] >= dropped
-    return torch.from_numpy(kept.view(np.uint8)).view(shape)
+    flags = kept.view(-1).numpy().view(bool)
+    words = np.random.Philox(key=key, counter=[0, 0, 0, site]).random_raw(-(-flags.size // 8))
+    np.greater_equal(words.view(np.uint8)[: flags.size], dropped, out=flags)

@@ -43,7 +43,8 @@ class Embeddings(nn.Module):
         summed = words_TD + self.position(batch.positions_T + self.first_position)
         one_type = len(self.segment.weight) == 1
         summed = summed + (self.segment.weight[0] if one_type else self.segment(batch.segments_T))
-        return self.dropout(self.norm(summed), packing)
+        kept_TD, factor = self.dropout(self.norm(summed), packing)
+        return kept_TD * factor
 
 
 class Layer(nn.Module):
@@ -77,10 +78,14 @@ class Layer(nn.Module):
         context_TD = context_THK.flatten(1)
         if needed_N is not None:  # from here on tokens do not meet
             hidden_TD, context_TD = hidden_TD[needed_N], context_TD[needed_N]
-        update = self.attention_output_dropout(self.attention_output(context_TD), packing, needed_N)
-        hidden = self.attention_norm(hidden_TD + update)
-        update = self.feed_forward_output(F.gelu(self.feed_forward_inner(hidden)))
-        return self.feed_forward_norm(hidden + self.feed_forward_dropout(update, packing, needed_N))
+        update, factor = self.attention_output_dropout(
+            self.attention_output(context_TD), packing, needed_N
+        )
+        hidden = self.attention_norm(hidden_TD.add(update, alpha=factor))
+        update, factor = self.feed_forward_dropout(
+            self.feed_forward_output(F.gelu(self.feed_forward_inner(hidden))), packing, needed_N
+        )
+        return self.feed_forward_norm(hidden.add(update, alpha=factor))
 
 
 class Encoder(nn.Module):

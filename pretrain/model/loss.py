@@ -1,6 +1,6 @@
-"""Cross entropy over a large vocabulary, with its gradient computed on the way.
+"""Cross entropy over a large vocabulary, some words at a time.
 
-Axes: M predicted tokens, D hidden size, V vocabulary.
+Axes: M predicted tokens, D hidden size, V vocabulary, C the words of one part of it.
 """
 
 from __future__ import annotations
@@ -12,18 +12,23 @@ from torch.nn import functional as F
 from pretrain.model.words import TiedGradient
 
 IGNORED = -100
-ELEMENTS_CPU, ELEMENTS_CUDA = 2**20, 2**26
-"""logits in float32 at a time: what fits the cache, or few kernel launches"""
+WORDS_CPU, ELEMENTS_CUDA = 1024, 2**26
+"""a part of the vocabulary: what the cache holds, or few kernel launches"""
+
+
+def words_at_a_time(device: str, predicted: int) -> int:
+    """C, for so many predicted tokens."""
+    return WORDS_CPU if device == "cpu" else max(WORDS_CPU, ELEMENTS_CUDA // max(1, predicted))
 
 
 class DecodedCrossEntropy(torch.autograd.Function):
     """(summed cross entropy in float32, correct predictions) of what hidden states (M, D) predict.
 
     The decoder is the word embeddings (V, D) with a bias (V,); labels are (M,). Under autocast the
-    products are in its type. Some rows at a time, softmax minus one-hot takes the place of the
-    logits and waits for the backward pass: nothing of size (M, V) exists in float32, and a CPU is
-    several times as fast as with `F.cross_entropy`. The loss's own gradient, a number, multiplies
-    the smaller factor of each product, never the logits.
+    products are in its type. The vocabulary is taken in parts, and each part's logits become
+    exponentials where they are made: nothing of size (M, V) exists in float32, and a CPU multiplies
+    twice as fast as by all words at once. What softmax still lacks, a number for each row and part,
+    the backward pass multiplies into the small factor of each product, never into the logits.
 
     The gradient of the embeddings waits in `tied`: the encoder must have looked its words up by
     `LookUp` with the same. No rows give zeros.
@@ -41,50 +46,107 @@ class DecodedCrossEntropy(torch.autograd.Function):
         kind, dtype = hidden_MD.device.type, hidden_MD.dtype
         if torch.is_autocast_enabled(kind):
             dtype = torch.get_autocast_dtype(kind)
-        cast_VD = word_VD.to(dtype)
-        logits_MV = F.linear(hidden_MD.to(dtype), cast_VD, bias_V.to(dtype))
-        elements = ELEMENTS_CPU if kind == "cpu" else ELEMENTS_CUDA
-        parts = zip(*(x.split(max(1, elements // len(word_VD))) for x in (logits_MV, labels_M)))
-        keep_gradient = any(ctx.needs_input_grad)
-        losses, correct = zip(*(_consume(*part, keep_gradient) for part in parts))
-        ctx.save_for_backward(logits_MV, hidden_MD, cast_VD)
+        cast_MD, cast_VD, cast_V = (x.to(dtype) for x in (hidden_MD, word_VD, bias_V))
+        size, keeps = words_at_a_time(kind, len(labels_M)), any(ctx.needs_input_grad)
+        softmax, exponentials = _Softmax(labels_M), []
+        for word_CD, bias_C in zip(cast_VD.split(size), cast_V.split(size)):
+            part_MC = softmax.add(F.linear(cast_MD, word_CD).add_(bias_C))
+            exponentials += [part_MC] if keeps else []
+        ctx.save_for_backward(hidden_MD, cast_VD, labels_M, *softmax.finish(), *exponentials)
         ctx.tied, ctx.weight_dtype = tied, word_VD.dtype
-        sums = torch.stack(losses).sum(), torch.stack(correct).sum()
+        sums = softmax.losses_M1.sum(), softmax.correct_M1.sum()
         ctx.mark_non_differentiable(sums[1])
         return sums
 
     @staticmethod
     def backward(ctx, factor: Tensor, _: None) -> tuple[Tensor, None, Tensor, None, None]:
-        gradient_MV, hidden_MD, cast_VD = ctx.saved_tensors
+        hidden_MD, cast_VD, labels_M, error_M1, scales_MP, *exponentials = ctx.saved_tensors
+        error_M1, scales_MP = error_M1 * factor, scales_MP * factor
+        # The label's own column is zero in the exponentials: its gradient, p - 1, comes by itself.
+        hidden_gradient = error_M1 * cast_VD[labels_M]
+        size = words_at_a_time(hidden_MD.device.type, len(labels_M))
+        word_VD = torch.empty_like(cast_VD, dtype=ctx.weight_dtype)
+        bias_V = word_VD.new_empty(len(cast_VD))
+        targets = zip(cast_VD.split(size), word_VD.split(size), bias_V.split(size))
+        columns = scales_MP.split(1, dim=1)
+        for part_MC, scale_M1, (cast_CD, word_CD, bias_C) in zip(exponentials, columns, targets):
+            hidden_gradient += (part_MC @ cast_CD) * scale_M1
+            _product_into(word_CD, part_MC.t(), (hidden_MD * scale_M1).to(part_MC))
+            bias_C.copy_(part_MC.t() @ scale_M1.squeeze(1).to(part_MC))
+        # Unlike index_add_, this repeats its sums in the same order on CUDA as well.
+        word_VD.index_put_((labels_M,), (error_M1 * hidden_MD).to(word_VD), accumulate=True)
+        bias_V.index_put_((labels_M,), error_M1.squeeze(1).to(bias_V), accumulate=True)
         if ctx.needs_input_grad[1]:
-            scaled_MD = (hidden_MD * factor).to(gradient_MV)
-            ctx.tied.leave((gradient_MV.t() @ scaled_MD).to(ctx.weight_dtype))
-        bias_V = gradient_MV.sum(0, dtype=ctx.weight_dtype) * factor
-        return (gradient_MV @ cast_VD) * factor, None, bias_V, None, None
+            ctx.tied.leave(word_VD)
+        return hidden_gradient.to(hidden_MD), None, bias_V, None, None
 
 
-def _consume(logits: Tensor, labels: Tensor, keep_gradient: bool) -> tuple[Tensor, Tensor]:
-    """The two sums of some rows; where asked, the rows become their gradient."""
-    correct = _correct(logits, labels)
-    log_probabilities = logits.log_softmax(-1, dtype=torch.float32)
-    label_column = labels[:, None]
-    chosen = log_probabilities.gather(1, label_column)
-    if keep_gradient:
-        in_place = logits.dtype == torch.float32
-        gradient = torch.exp(log_probabilities, out=logits if in_place else log_probabilities)
-        gradient.scatter_add_(1, label_column, torch.full_like(chosen, -1.0))
-        if not in_place:
-            logits.copy_(gradient)
-    return -chosen.sum(), correct
+class _Softmax:
+    """Each row's softmax over parts of the vocabulary that come one after the other.
+
+    Milakov and Gimelshein 2018: the highest logit so far is taken off before exponentiating, and
+    sums of earlier parts are scaled down whenever a higher one comes. All is float32.
+    """
+
+    def __init__(self, labels_M: Tensor) -> None:
+        self.labels_M1 = labels_M[:, None]
+        self.seen = 0
+        zeros = torch.zeros_like(self.labels_M1, dtype=torch.float32)
+        self.highest_M1, self.total_M1, self.labelled_M1 = zeros - float("inf"), zeros, zeros
+        self.correct_M1 = torch.zeros_like(self.labels_M1, dtype=torch.bool)
+        self.shifts: list[Tensor] = []
+
+    def add(self, logits_MC: Tensor) -> Tensor:
+        """exp(logits - the highest so far), but 0 for the label, in the type of the logits; fp32
+        logits are overwritten."""
+        size = logits_MC.shape[1]
+        own_M1 = self.labels_M1 - self.seen
+        is_here_M1 = (own_M1 >= 0) & (own_M1 < size)
+        own_M1 = own_M1.clamp(0, size - 1)
+        label_M1 = logits_MC.gather(1, own_M1)
+        top_M1 = logits_MC.amax(1, keepdim=True)
+        highest_M1 = torch.maximum(self.highest_M1, top_M1)
+        leads_M1 = is_here_M1 & (label_M1 == top_M1) & (label_M1 > self.highest_M1)
+        self.correct_M1 = torch.where(
+            is_here_M1,
+            _lead_first(logits_MC, own_M1, leads_M1),
+            self.correct_M1 & (self.labelled_M1 >= top_M1),
+        )
+        self.labelled_M1 = torch.where(is_here_M1, label_M1, self.labelled_M1)
+        part_MC = logits_MC.float().sub_(highest_M1).exp_()
+        self.total_M1 = self.total_M1 * (self.highest_M1 - highest_M1).exp()
+        self.total_M1 = self.total_M1 + part_MC.sum(1, keepdim=True)
+        part_MC.scatter_(1, own_M1, part_MC.gather(1, own_M1).masked_fill_(is_here_M1, 0.0))
+        self.highest_M1, self.seen = highest_M1, self.seen + size
+        self.shifts.append(highest_M1)
+        return part_MC.to(logits_MC.dtype)
+
+    def finish(self) -> tuple[Tensor, Tensor]:
+        """The label's probability less 1, (M, 1), and what each part's exponentials must be
+        multiplied by to become probabilities, (M, parts)."""
+        normaliser_M1 = self.highest_M1 + self.total_M1.log()
+        self.losses_M1 = normaliser_M1 - self.labelled_M1
+        scales_MP = (torch.cat(self.shifts, 1) - normaliser_M1).exp()
+        return torch.expm1(-self.losses_M1), scales_MP
 
 
-def _correct(logits: Tensor, labels: Tensor) -> Tensor:
-    """In how many rows the label has the highest logit, the first of equals."""
-    if logits.device.type != "cpu":
-        return (logits.argmax(-1) == labels).sum()
+def _lead_first(logits_MC: Tensor, own_M1: Tensor, leads_M1: Tensor) -> Tensor:
+    """Where the label's logit, one of the highest of its row, is the first of them."""
+    if logits_MC.device.type != "cpu":
+        return leads_M1 & (logits_MC.argmax(1, keepdim=True) == own_M1)
     # A CPU finds the highest value several times as fast as its place: look where it may be right.
-    may = logits.gather(1, labels[:, None]).squeeze(1) == logits.amax(-1)
-    return (logits[may].argmax(-1) == labels[may]).sum()
+    rows = leads_M1.squeeze(1).nonzero().squeeze(1)
+    first = torch.zeros_like(leads_M1)
+    first[rows] = logits_MC[rows].argmax(1, keepdim=True) == own_M1[rows]
+    return first
+
+
+def _product_into(target: Tensor, left: Tensor, right: Tensor) -> None:
+    """left @ right, without a copy where the types are those of the target."""
+    if target.dtype == left.dtype:
+        torch.mm(left, right, out=target)
+    else:
+        target.copy_(left @ right)
 
 
 def next_sentence_sums(logits_B2: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,9 +9,9 @@ from pretrain.model.loss import DecodedCrossEntropy, next_sentence_sums
 from pretrain.model.words import TiedGradient
 
 
-@pytest.fixture(params=[2**20, 64], ids=["one part", "many parts"])
+@pytest.fixture(params=[1024, 4], ids=["one part", "many parts"])
 def parts(request, monkeypatch):
-    monkeypatch.setattr(loss, "ELEMENTS_CPU", request.param)
+    monkeypatch.setattr(loss, "WORDS_CPU", request.param)
 
 
 def decoder(rows: int, words: int, width: int = 6) -> tuple[torch.Tensor, ...]:

@@ -21,7 +21,8 @@ def plain_loss(model: PretrainingModel, batch: MicroBatch) -> Tensor:
     hidden = parts.word(batch.tokens_T) + parts.position(batch.positions_T + parts.first_position)
     one_type = len(parts.segment.weight) == 1
     hidden = hidden + parts.segment(batch.segments_T * (not one_type))
-    hidden = parts.dropout(parts.norm(hidden), packing)
+    kept, factor = parts.dropout(parts.norm(hidden), packing)
+    hidden = kept * factor
     for layer in model.encoder.layers:
         hidden = layer(hidden, packing, "eager")
     logits = model.mlm_head(hidden[batch.predicted_M], parts.word.weight)
