@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -55,9 +56,10 @@ class SplitWriter:
         if self._shard is None or self._shard.tokens >= self.shard_tokens:
             self._close_shard()
             self._shard = _ShardWriter(self.folder, len(self.shards), self.dtype)
-        ids = np.concatenate([np.asarray(s, self.dtype) for s in sentences])
+        ids = np.fromiter(chain.from_iterable(sentences), self.dtype)
         self._shard.add(ids, np.cumsum([len(s) for s in sentences]))
-        self.unigram_counts += np.bincount(ids, minlength=len(self.unigram_counts))
+        # A histogram of the whole vocabulary for every tweet would take longer than its ids.
+        np.add.at(self.unigram_counts, ids, 1)
         self.text_bytes += text_bytes
 
     def finish(self) -> dict:

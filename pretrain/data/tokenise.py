@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -28,7 +30,8 @@ from pretrain.data.source import Document, weighted
 from pretrain.data.store import SPLITS, SplitWriter, token_dtype
 from tokenizer.base import Tokenizer
 
-ENCODE_CHARACTERS = 4_000_000
+ENCODE_CHARACTERS = 500_000
+"""at a time: enough to keep all cores busy, and few enough to work on three lots at once"""
 PIECE = "piece.json"
 
 
@@ -126,14 +129,38 @@ class _PieceWriter:
         """Write the splits of one piece; their parts of the manifest."""
         size, data = self.tokenizer.vocabulary_size, self.config.data
         writers = {split: SplitWriter(folder / split, size) for split in SPLITS}
-        for batch in _batched(documents, ENCODE_CHARACTERS):
-            texts = [split_sentences(document.text, data.language) for document in batch]
-            for document, text, ids in zip(batch, texts, encode(self.tokenizer, texts)):
-                heldout = is_heldout(document, data.heldout_fraction)
-                text_bytes = sum(len(sentence.encode()) + 1 for sentence in text)
-                writers["heldout" if heldout else "train"].add(ids, text_bytes)
-                self.progress.add(text_bytes)
+        for document, sentences, ids in self._encoded(documents):
+            heldout = is_heldout(document, data.heldout_fraction)
+            text_bytes = sum(len(sentence.encode()) + 1 for sentence in sentences)
+            writers["heldout" if heldout else "train"].add(ids, text_bytes)
+            self.progress.add(text_bytes)
         return {split: writer.finish() for split, writer in writers.items()}
+
+
+    def _encoded(
+        self, documents: Iterable[Document]
+    ) -> Iterator[tuple[Document, list[str], list[list[int]]]]:
+        """Each document, its sentences, and their ids.
+
+        The library encodes without Python's lock: meanwhile the next documents are read and cut,
+        and those before are written.
+        """
+        language = self.config.data.language
+        with ThreadPoolExecutor(1, "encode") as pool:
+            waiting: deque = deque()
+            for batch in _batched(documents, ENCODE_CHARACTERS):
+                texts = [split_sentences(document.text, language) for document in batch]
+                waiting.append((batch, texts, pool.submit(encode, self.tokenizer, texts)))
+                if len(waiting) == 3:
+                    yield from _finished(*waiting.popleft())
+            while waiting:
+                yield from _finished(*waiting.popleft())
+
+
+def _finished(
+    documents: list[Document], texts: list[list[str]], ids: Future
+) -> Iterable[tuple[Document, list[str], list[list[int]]]]:
+    return zip(documents, texts, ids.result())
 
 
 class _Counted:
