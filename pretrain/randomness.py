@@ -66,10 +66,10 @@ def _rounds(key: tuple[int, int], c0, c1, c2, c3) -> np.ndarray:
         product_1 &= LOW
         c0, c1, c2, c3 = c1, product_1, c3, product_0
         key_0, key_1 = (key_0 + WEYL_0) & 0xFFFFFFFF, (key_1 + WEYL_1) & 0xFFFFFFFF
-    words = np.empty((4, len(c0)), np.uint32)
-    for row, word in zip(words, (c0, c1, c2, c3)):
+    words = np.empty((len(c0), 4), np.uint32)  # the words of a block lie together
+    for row, word in zip(words.T, (c0, c1, c2, c3)):
         row[:] = word
-    return words
+    return words.T
 
 
 def to_unit(words: np.ndarray) -> np.ndarray:
