@@ -136,7 +136,6 @@ class _PieceWriter:
             self.progress.add(text_bytes)
         return {split: writer.finish() for split, writer in writers.items()}
 
-
     def _encoded(
         self, documents: Iterable[Document]
     ) -> Iterator[tuple[Document, list[str], list[list[int]]]]:

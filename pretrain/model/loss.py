@@ -50,11 +50,14 @@ class DecodedCrossEntropy(torch.autograd.Function):
         size, keeps = words_at_a_time(kind, len(labels_M)), any(ctx.needs_input_grad)
         softmax, exponentials = _Softmax(labels_M), []
         for word_CD, bias_C in zip(cast_VD.split(size), cast_V.split(size)):
-            part_MC = softmax.add(F.linear(cast_MD, word_CD).add_(bias_C))
+            part_MC = softmax.add(F.linear(cast_MD, word_CD, bias_C))
             exponentials += [part_MC] if keeps else []
-        ctx.save_for_backward(hidden_MD, cast_VD, labels_M, *softmax.finish(), *exponentials)
+        losses_M1 = softmax.losses_M1
+        # The label's probability less 1 is its logit's gradient.
+        factors = torch.expm1(-losses_M1), softmax.scales_MP
+        ctx.save_for_backward(hidden_MD, cast_VD, labels_M, *factors, *exponentials)
         ctx.tied, ctx.weight_dtype = tied, word_VD.dtype
-        sums = softmax.losses_M1.sum(), softmax.correct_M1.sum()
+        sums = losses_M1.sum(), softmax.correct_M1.sum()
         ctx.mark_non_differentiable(sums[1])
         return sums
 
@@ -62,7 +65,7 @@ class DecodedCrossEntropy(torch.autograd.Function):
     def backward(ctx, factor: Tensor, _: None) -> tuple[Tensor, None, Tensor, None, None]:
         hidden_MD, cast_VD, labels_M, error_M1, scales_MP, *exponentials = ctx.saved_tensors
         error_M1, scales_MP = error_M1 * factor, scales_MP * factor
-        # The label's own column is zero in the exponentials: its gradient, p - 1, comes by itself.
+        # The label's own column is zero in the exponentials: its share comes by itself.
         hidden_gradient = error_M1 * cast_VD[labels_M]
         size = words_at_a_time(hidden_MD.device.type, len(labels_M))
         word_VD = torch.empty_like(cast_VD, dtype=ctx.weight_dtype)
@@ -70,7 +73,7 @@ class DecodedCrossEntropy(torch.autograd.Function):
         targets = zip(cast_VD.split(size), word_VD.split(size), bias_V.split(size))
         columns = scales_MP.split(1, dim=1)
         for part_MC, scale_M1, (cast_CD, word_CD, bias_C) in zip(exponentials, columns, targets):
-            hidden_gradient += (part_MC @ cast_CD) * scale_M1
+            hidden_gradient.addcmul_(part_MC @ cast_CD, scale_M1)
             _product_into(word_CD, part_MC.t(), (hidden_MD * scale_M1).to(part_MC))
             bias_C.copy_(part_MC.t() @ scale_M1.squeeze(1).to(part_MC))
         # Unlike index_add_, this repeats its sums in the same order on CUDA as well.
@@ -97,8 +100,7 @@ class _Softmax:
         self.shifts: list[Tensor] = []
 
     def add(self, logits_MC: Tensor) -> Tensor:
-        """exp(logits - the highest so far), but 0 for the label, in the type of the logits; fp32
-        logits are overwritten."""
+        """exp(logits - the highest so far), but 0 for the label, in the type of the logits."""
         size = logits_MC.shape[1]
         own_M1 = self.labels_M1 - self.seen
         is_here_M1 = (own_M1 >= 0) & (own_M1 < size)
@@ -113,7 +115,7 @@ class _Softmax:
             self.correct_M1 & (self.labelled_M1 >= top_M1),
         )
         self.labelled_M1 = torch.where(is_here_M1, label_M1, self.labelled_M1)
-        part_MC = logits_MC.float().sub_(highest_M1).exp_()
+        part_MC = (logits_MC - highest_M1).exp_()
         self.total_M1 = self.total_M1 * (self.highest_M1 - highest_M1).exp()
         self.total_M1 = self.total_M1 + part_MC.sum(1, keepdim=True)
         part_MC.scatter_(1, own_M1, part_MC.gather(1, own_M1).masked_fill_(is_here_M1, 0.0))
@@ -121,13 +123,20 @@ class _Softmax:
         self.shifts.append(highest_M1)
         return part_MC.to(logits_MC.dtype)
 
-    def finish(self) -> tuple[Tensor, Tensor]:
-        """The label's probability less 1, (M, 1), and what each part's exponentials must be
-        multiplied by to become probabilities, (M, parts)."""
-        normaliser_M1 = self.highest_M1 + self.total_M1.log()
-        self.losses_M1 = normaliser_M1 - self.labelled_M1
-        scales_MP = (torch.cat(self.shifts, 1) - normaliser_M1).exp()
-        return torch.expm1(-self.losses_M1), scales_MP
+    @property
+    def losses_M1(self) -> Tensor:
+        """Each row's cross entropy."""
+        return self._normaliser_M1 - self.labelled_M1
+
+    @property
+    def scales_MP(self) -> Tensor:
+        """What the exponentials of each of the P parts lack: multiplied by it, they are
+        probabilities."""
+        return (torch.cat(self.shifts, 1) - self._normaliser_M1).exp()
+
+    @property
+    def _normaliser_M1(self) -> Tensor:
+        return self.highest_M1 + self.total_M1.log()
 
 
 def _lead_first(logits_MC: Tensor, own_M1: Tensor, leads_M1: Tensor) -> Tensor:
