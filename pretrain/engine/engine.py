@@ -220,11 +220,16 @@ def resolve_precision(precision: str, world: World) -> str:
     """
     if precision != "auto":
         return precision
-    can_bf16 = world.device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    names = ("fp32", "bf16") if can_bf16 and world.is_main else ()
-    peaks = [matmul_peak(world.device, name, seconds=0.1) for name in names]
-    is_faster = bool(peaks) and peaks[1] > 1.5 * peaks[0]
+    is_faster = False
+    if world.is_main and can_multiply_bf16(world.device):
+        fp32, bf16 = (matmul_peak(world.device, name, seconds=0.1) for name in ("fp32", "bf16"))
+        is_faster = bf16 / fp32 > 1.5
     return "bf16" if world.from_main(is_faster) else "fp32"
+
+
+def can_multiply_bf16(device: torch.device) -> bool:
+    """Whether more than an emulation by single numbers is there."""
+    return device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def _deepspeed() -> ModuleType:

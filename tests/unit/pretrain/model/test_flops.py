@@ -6,6 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from configs.loader import load_config
 from configs.schema import ModelConfig, PretrainConfig
+from pretrain.model import flops
 from pretrain.model.flops import (
     flops_per_step,
     matmul_peak,
@@ -97,6 +98,18 @@ def test_flops_follow_real_tokens():
     lengths = ([20, 1], [11, 10], [10, 10])
     flops = [flops_per_step(tiny(), VOCABULARY, n, predicted=4) for n in lengths]
     assert flops[0] > flops[1] > flops[2]
+
+
+def test_a_type_that_is_only_emulated_is_measured_on_few_rows(monkeypatch):
+    rows = set()
+
+    def a_second(a, b, repeats):
+        rows.add(len(a))
+        return 1.0
+
+    monkeypatch.setattr(flops, "_seconds_per_product", a_second)
+    assert matmul_peak(torch.device("cpu"), "bf16", seconds=0.01) == 2 * 64 * 1024**2
+    assert rows == {64}
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

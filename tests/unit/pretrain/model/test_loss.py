@@ -52,9 +52,26 @@ def test_counts_correct_predictions(parts):
     assert loss_of(eye, eye, torch.zeros(5), labels)[1] == 3
 
 
-def test_of_equal_logits_the_first_is_predicted():
-    same, labels = torch.zeros(4, 3), torch.tensor([0, 1, 2, 0])
+def test_of_equal_logits_the_first_is_predicted(parts):
+    same, labels = torch.zeros(4, 3), torch.tensor([0, 1, 4, 0])
     assert loss_of(same, torch.zeros(5, 3), torch.zeros(5), labels)[1] == 2
+
+
+@pytest.mark.parametrize("ascending", [True, False])
+def test_large_logits_neither_overflow_nor_vanish(parts, ascending):
+    """The highest logit of a row may stand in the first part or in the last."""
+    bias = torch.linspace(-3e3, 3e3, 11) * (1 if ascending else -1)
+    hidden, word, _, labels = decoder(11, 11)
+    rows = [x.detach().requires_grad_() for x in (hidden, word, bias)]
+    expected = F.cross_entropy(F.linear(*rows), labels, reduction="sum")
+    gradients = torch.autograd.grad(expected, rows)
+
+    tied = TiedGradient()
+    sums, _ = DecodedCrossEntropy.apply(*rows, labels, tied)
+    sums.backward()
+    torch.testing.assert_close(sums, expected)
+    for mine, theirs in zip((rows[0].grad, tied.collect(word), rows[2].grad), gradients):
+        torch.testing.assert_close(mine, theirs)
 
 
 def test_nothing_to_predict_gives_zeros_and_no_nan():
