@@ -98,7 +98,7 @@ def _eager(
     ).unflatten(0, (sequences, heads))
     # The kernel exponentiates and sums in float32 whatever the dtype. Keeping scores and
     # probabilities in float32 as well left the bfloat16 error of 4 layers as it was (measured).
-    probabilities, factor = dropout(scores.softmax(-1), packing)
+    probabilities, factor = dropout.drop(scores.softmax(-1), packing)
     return (probabilities @ value_BHLK) * factor
 
 

@@ -55,7 +55,12 @@ class Dropout(nn.Module):
         """The probability to drop an element now: 0 in evaluation."""
         return self.probability if self.training else 0.0
 
-    def forward(
+    def forward(self, values: Tensor, packing: Packing) -> Tensor:
+        """`values` with elements dropped and the rest scaled up; any dtype, same shape."""
+        dropped, factor = self.drop(values, packing)
+        return dropped if factor == 1.0 else dropped * factor
+
+    def drop(
         self, values: Tensor, packing: Packing, needed_N: Tensor | None = None
     ) -> tuple[Tensor, float]:
         """`values` (any dtype) with elements dropped, and the factor that makes up for them.

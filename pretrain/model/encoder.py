@@ -43,8 +43,7 @@ class Embeddings(nn.Module):
         summed = words_TD + self.position(batch.positions_T + self.first_position)
         one_type = len(self.segment.weight) == 1
         summed = summed + (self.segment.weight[0] if one_type else self.segment(batch.segments_T))
-        kept_TD, factor = self.dropout(self.norm(summed), packing)
-        return kept_TD * factor
+        return self.dropout(self.norm(summed), packing)
 
 
 class Layer(nn.Module):
@@ -78,11 +77,11 @@ class Layer(nn.Module):
         context_TD = context_THK.flatten(1)
         if needed_N is not None:  # from here on tokens do not meet
             hidden_TD, context_TD = hidden_TD[needed_N], context_TD[needed_N]
-        update, factor = self.attention_output_dropout(
+        update, factor = self.attention_output_dropout.drop(
             self.attention_output(context_TD), packing, needed_N
         )
         hidden = self.attention_norm(hidden_TD.add(update, alpha=factor))
-        update, factor = self.feed_forward_dropout(
+        update, factor = self.feed_forward_dropout.drop(
             self.feed_forward_output(F.gelu(self.feed_forward_inner(hidden))), packing, needed_N
         )
         return self.feed_forward_norm(hidden.add(update, alpha=factor))

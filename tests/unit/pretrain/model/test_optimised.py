@@ -21,8 +21,7 @@ def plain_loss(model: PretrainingModel, batch: MicroBatch) -> Tensor:
     hidden = parts.word(batch.tokens_T) + parts.position(batch.positions_T + parts.first_position)
     one_type = len(parts.segment.weight) == 1
     hidden = hidden + parts.segment(batch.segments_T * (not one_type))
-    kept, factor = parts.dropout(parts.norm(hidden), packing)
-    hidden = kept * factor
+    hidden = parts.dropout(parts.norm(hidden), packing)
     for layer in model.encoder.layers:
         hidden = layer(hidden, packing, "eager")
     logits = model.mlm_head(hidden[batch.predicted_M], parts.word.weight)
