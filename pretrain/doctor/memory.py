@@ -232,9 +232,9 @@ class MemoryModel:
         return [*found, Memory("weights are updated", {**held, **update})]
 
     def loss_chunk(self, size: MicroBatchSize) -> float:
-        """Logits in fp32, of as many words as the loss takes at a time."""
+        """Logits and their exponentials in fp32, of as many words as the loss takes at a time."""
         words = min(words_at_a_time(self.device, size.predicted), self.vocabulary_size)
-        return 4.0 * size.predicted * words
+        return (self.number + 4.0) * size.predicted * words
 
     def peak(self, ranks: int, zero_stage: int) -> Memory:
         """The moment that needs most."""
