@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from configs.schema import MaskingConfig
+from pretrain.data import masking
 from pretrain.data.masking import Masked, Vocabulary, mask_tokens
 from pretrain.randomness import Purpose, draw
 from tests.helpers import assert_binomial, assert_uniform, simple_vocabulary
@@ -201,6 +202,17 @@ def test_every_sequence_predicts_something(config):
     batch = random_batch(lengths, vocabulary)
     rows = np.repeat(np.arange(len(lengths)), lengths)
     assert len(np.unique(rows[batch.mask(config, vocabulary).predicted_M])) == len(lengths)
+
+
+def test_masks_do_not_depend_on_which_scores_are_sorted(monkeypatch):
+    """Where too few scores lie below the limit, all are sorted."""
+    vocabulary = simple_vocabulary()
+    batch = random_batch([128, 7, 40, 300], vocabulary)
+    expected = batch.mask(SINGLE, vocabulary).predicted_M
+    for limit in (0, 2**31, 2**32 - 1):
+        limits = lambda taken, maskable, n=limit: np.full(len(taken), n, np.uint32)  # noqa: E731
+        monkeypatch.setattr(masking, "_limits", limits)
+        assert np.array_equal(batch.mask(SINGLE, vocabulary).predicted_M, expected)
 
 
 @pytest.mark.parametrize("config", [SINGLE, WHOLE_WORD])
