@@ -10,13 +10,12 @@ import gzip
 import json
 import lzma
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from tests.finetuning import topic_rows, write_csv
+from tests.fuzz.case import Case
 from tests.fuzz.materials import Materials, copied
 from tests.fuzz.mutations import (
     NO_LIST,
@@ -34,19 +33,6 @@ from tests.fuzz.mutations import (
     truncate,
 )
 from tests.fuzz.settings import CONFIGS, OVERRIDES, bad_field
-
-
-@dataclass(frozen=True)
-class Case:
-    """One malformed input."""
-
-    what: str
-    """what is wrong with it"""
-    words: list[str]
-    """launch script and arguments"""
-
-
-Maker = Callable[[random.Random, Path, Materials], Case]
 
 
 def config_file(rng: random.Random, folder: Path, materials: Materials) -> Case:
@@ -363,16 +349,3 @@ def text(rng: random.Random, folder: Path, materials: Materials) -> Case:
         f"data.cache={folder / 'cache'}",
     ]
     return Case(what, ["prepare.py", "--config", str(materials.config), *overrides])
-
-
-KINDS: dict[str, tuple[Maker, int]] = {
-    "configuration": (config_file, 5),
-    "override": (override, 5),
-    "store": (store, 4),
-    "checkpoint": (checkpoint, 4),
-    "tokenizer": (tokenizer, 2),
-    "fine-tuned": (finetuned, 2),
-    "table": (table, 2),
-    "text": (text, 1),
-}
-"""maker, and its share of all cases"""

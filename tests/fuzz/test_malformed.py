@@ -13,8 +13,9 @@ from configs.loader import load_config
 from configs.schema import PretrainConfig
 from pretrain.data.prepare import prepare_store
 from tests.conftest import ROOT
-from tests.fuzz.cases import KINDS
-from tests.fuzz.malformed import Outcome, kinds
+from tests.fuzz.case import Case, Outcome
+from tests.fuzz.kinds import KINDS
+from tests.fuzz.malformed import kinds
 from tests.fuzz.materials import Materials, write_paths
 
 
@@ -30,12 +31,13 @@ def materials(tiny, prose, tiny_run, tiny_task, tiny_finetuned, tmp_path) -> Pat
 
 
 def test_each_kind_ends_in_one_line(materials):
-    command = [sys.executable, str(ROOT / "tests/fuzz/malformed.py"), "--count", "12"]
+    count = len(KINDS) + 4
+    command = [sys.executable, str(ROOT / "tests/fuzz/malformed.py"), "--count", str(count)]
     done = subprocess.run(
         [*command, "--materials", str(materials)], capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "12 cases, 0 faults" in done.stdout
+    assert f"{count} cases, 0 faults" in done.stdout
     assert all(kind in done.stdout for kind in KINDS)
 
 
@@ -56,7 +58,7 @@ GOOD = "error: seed=-1 must lie between 0 and 2^32 - 1\n"
         (0, GOOD, [], "exit code 0"),
         (1, GOOD, [], "exit code 1"),
         (-9, "", [], "exit code -9"),
-        (2, "Traceback (most recent call last):\n" + GOOD, [], "a traceback"),
+        (2, "Traceback (most recent call last):\n" + GOOD, [], "exit code 2 and a traceback"),
         (2, GOOD * 2, [], "2 lines of error"),
         (2, GOOD + "and more\n", [], "1 lines of error"),
         (2, "", [], "0 lines of error"),
@@ -65,5 +67,24 @@ GOOD = "error: seed=-1 must lie between 0 and 2^32 - 1\n"
     ],
 )
 def test_what_counts_as_a_fault(code, errors, left, fault):
-    found = Outcome(code, errors, 0.1, left).fault()
+    found = Case("", []).fault(Outcome(code, "", errors, 0.1, left))
     assert (found is None) if fault is None else found.startswith(fault)
+
+
+@pytest.mark.parametrize(
+    ("code", "printed", "errors", "refusable", "fault"),
+    [
+        (0, "7", "", True, None),
+        (0, "8", "", True, "8, not 7"),
+        (2, "", GOOD, True, None),
+        (2, "", GOOD, False, "exit code 2 where the input is legal"),
+        (1, "7", "", True, "exit code 1"),
+        (0, "7", "Traceback (most recent call last):\n", True, "exit code 0 and a traceback"),
+    ],
+)
+def test_odd_input_ends_in_the_right_value_or_a_refusal(code, printed, errors, refusable, fault):
+    def right(outcome: Outcome) -> str | None:
+        return None if outcome.printed == "7" else f"{outcome.printed}, not 7"
+
+    case = Case("", [], right, refusable)
+    assert case.fault(Outcome(code, printed, errors, 0.1, [])) == fault
