@@ -5,70 +5,191 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from configs.errors import InputError
 from finetune.data.tables import read_text
 
-LABEL = re.compile(r"O|[BI]-.+")
+LABEL = re.compile(r"O|[BI]-\S+")
+OTHER_SCHEME = re.compile(r"[SELUM]-\S+")
+LINE_END = re.compile(r"\r*\n|\r")
+SPACES = re.compile(" +")
+"""between columns: not `str.split`, since a no-break or ideographic space may be a word"""
+DOCUMENT = "-DOCSTART-"
+COMMENT = re.compile(r"#{1,2}[ \t]")
+"""`## ` of KLUE, `# ` of CoNLL-U, `#` and a tab of GermEval"""
+TOLERATED = 0.01
 
 
 @dataclass(frozen=True)
 class Sentence:
     """Words and labels."""
 
-    where: str
+    path: Path
+    line: int
+    """of its first word"""
     words: tuple[str, ...]
     labels: tuple[str, ...]
 
+    @property
+    def where(self) -> str:
+        """For messages."""
+        return f"{self.path}, line {self.line}"
 
-def read_conll(path: Path) -> list[Sentence]:
-    """The sentences of a file; lines that begin with `## ` or `-DOCSTART-` are comments.
 
-    Columns are cut at tabs where a line has one, else at spaces: a word may then be a space itself,
-    as in KLUE's files.
+def read_conll(path: Path) -> tuple[list[Sentence], list[str]]:
+    """(sentences, notes on what was left out or rewritten) of a file.
+
+    Columns are cut at tabs if the first word's line has one, else at spaces; a word may then be a
+    space itself, as in KLUE's files. A line whose last cell is a label is a word, whatever it
+    begins with. Comments stand before a sentence and begin with `# ` or `## `; a line that begins
+    with the cell `-DOCSTART-` ends a sentence. Labels of the scheme IOB1, in which B- only divides
+    neighbours, become BIO.
 
     Raises:
-        InputError: a line without a word or a label, or a label that is not O, B-... or I-...
+        InputError: a line without a word or a label or with more columns than the first, a label
+            that is not O, B-... or I-..., or entities that begin with I- here and with B- there.
     """
-    sentences = list(_sentences(path))
+    reader = _Reader(path, LINE_END.split(read_text(path)))
+    sentences = list(reader.sentences())
     if not sentences:
         raise InputError(f"{path}: no sentences: name a file with at least one")
-    return sentences
+    _refuse_numbers(sentences)
+    sentences, notes = _as_bio(sentences)
+    return sentences, [*reader.notes(), *notes]
 
 
-def _sentences(path: Path) -> Iterator[Sentence]:
-    rows: list[tuple[str, str]] = []
-    first = 1
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        line = line.rstrip("\r")
-        if line.startswith(("## ", "-DOCSTART-")):
-            continue
-        if line.strip() or "\t" in line:
+class _Reader:
+    """One file's lines, and what was found among them beside words."""
+
+    def __init__(self, path: Path, lines: list[str]) -> None:
+        self.path, self.lines = path, lines
+        filled = [(n, line) for n, line in enumerate(lines, start=1) if line.strip(" \t")]
+        plain = [pair for pair in filled if not pair[1].startswith(("#", DOCUMENT))]
+        self.model_line, model = (plain or filled or [(1, "")])[0]
+        self.separator = "\t" if "\t" in model else " "
+        self.columns = len(self.cut(model))
+        self.no_words = self.padded = 0
+
+    def cut(self, line: str) -> list[str]:
+        """The cells of a line; one empty one for a line of spaces."""
+        if self.separator == " ":
+            return SPACES.split(line.rstrip(" "))
+        *cells, last = line.split("\t")
+        return [*cells, last.strip(" ") if cells else last]
+
+    def sentences(self) -> Iterator[Sentence]:
+        rows: list[tuple[str, str]] = []
+        first = 1
+        for number, line in enumerate(self.lines, start=1):
+            cells = self.cut(line)
+            is_comment = not rows and self.is_comment(line, cells)
+            if not any(cells) or is_comment or cells[0] == DOCUMENT:
+                self.no_words += any(cells)
+                if rows:
+                    yield Sentence(self.path, first, *zip(*rows))
+                rows = []
+                continue
             first = first if rows else number
-            rows.append(_row(path, number, line))
-        elif rows:
-            yield _sentence(path, first, rows)
-            rows = []
-    if rows:
-        yield _sentence(path, first, rows)
+            rows.append(self.row(number, line, cells))
+        if rows:
+            yield Sentence(self.path, first, *zip(*rows))
+
+    def is_comment(self, line: str, cells: list[str]) -> bool:
+        """Whether a line before a sentence has the form of a comment, and not that of a word."""
+        at_tabs = self.separator == "\t"
+        is_word = at_tabs and len(cells) == self.columns and not cells[0].strip("#")
+        return bool(COMMENT.match(line)) and not is_word and not LABEL.fullmatch(cells[-1])
+
+    def row(self, number: int, line: str, cells: list[str]) -> tuple[str, str]:
+        """(word, label); `InputError` names the line that lacks one."""
+        where = f"{self.path}, line {number}: "
+        cut = f"columns are cut at {'spaces' if self.separator == ' ' else 'tabs'}"
+        if len(cells) < 2:
+            raise InputError(f"{where}'{line}' has no label ({cut}): give a word and its label")
+        if not cells[0]:
+            raise InputError(f"{where}'{line}' has no word ({cut}): give a word and its label")
+        if not LABEL.fullmatch(cells[-1]):
+            is_other = OTHER_SCHEME.fullmatch(cells[-1])
+            cure = " (write S- and U- as B-; E-, L- and M- as I-)" if is_other else ""
+            raise InputError(
+                f"{where}the label '{cells[-1]}' is neither O nor B-... nor I-...: convert the "
+                f"file to BIO{cure}"
+            )
+        if len(cells) != self.columns:
+            raise InputError(
+                f"{where}'{line}' has {len(cells)} columns where line {self.model_line} has "
+                f"{self.columns} ({cut}): repair it"
+            )
+        self.padded += line.endswith(" ")
+        return cells[0], cells[-1]
+
+    def notes(self) -> Iterator[str]:
+        """What was left out."""
+        if self.no_words:
+            yield (
+                f"{self.path.name}: {self.no_words:,} lines that are no words (comments, "
+                f"{DOCUMENT}) were left out"
+            )
+        if self.padded:
+            yield f"{self.path.name}: {self.padded:,} labels had spaces behind them; they were cut"
 
 
-def _row(path: Path, number: int, line: str) -> tuple[str, str]:
-    cells = line.split("\t") if "\t" in line else line.split()
-    if len(cells) < 2:
-        raise InputError(f"{path}, line {number}: '{line}' has no label: give a word and its label")
-    if not cells[0]:
-        raise InputError(f"{path}, line {number}: '{line}' has no word: give a word and its label")
-    if not LABEL.fullmatch(cells[-1]):
+def _refuse_numbers(sentences: list[Sentence]) -> None:
+    """Raise `InputError` where the first column counts the words, as in CoNLL-U and GermEval."""
+    counted = all(
+        sentence.words == tuple(map(str, range(1, len(sentence.words) + 1)))
+        for sentence in sentences
+    )
+    if counted and any(len(sentence.words) > 1 for sentence in sentences):
         raise InputError(
-            f"{path}, line {number}: the label '{cells[-1]}' is neither O nor B-... nor I-...: "
-            "convert the file to BIO"
+            f"{sentences[0].where}: the first column numbers the words: remove it, so that the "
+            "word stands first and its label last"
         )
-    return cells[0], cells[-1]
 
 
-def _sentence(path: Path, line: int, rows: list[tuple[str, str]]) -> Sentence:
-    words, labels = zip(*rows)
-    return Sentence(f"{path}, line {line}", words, labels)
+def _as_bio(sentences: list[Sentence]) -> tuple[list[Sentence], list[str]]:
+    """The sentences in BIO, and a note where that changed labels or could not.
+
+    In BIO every entity begins with B-. In IOB1, that of CoNLL-2003's own files, one begins with I-
+    unless it follows another of its kind.
+    """
+    opened = [(s, place) for s in sentences for place in _places(s, "I")]
+    plain = sum(len(_places(s, "B")) for s in sentences)
+    if not opened:
+        return sentences, []
+    first, place = opened[0]
+    name, line = first.path.name, first.line + place
+    if not plain:
+        note = (
+            f"{name}: entities begin with I- (the scheme IOB1, line {line}); {len(opened):,} "
+            "labels were rewritten as B- (BIO)"
+        )
+        return [_rewritten(s) for s in sentences], [note]
+    total = len(opened) + sum(label[0] == "B" for s in sentences for label in s.labels)
+    counted = f"{len(opened):,} of {total:,} entities begin with I-, the others with B-"
+    if len(opened) > TOLERATED * total:
+        raise InputError(
+            f"{first.path}, line {line}: '{first.labels[place]}' follows no entity of its kind; "
+            f"{counted}: correct the labels (BIO: every entity begins with B-)"
+        )
+    return sentences, [f"{name}: {counted} (the first in line {line}); they count all the same"]
+
+
+def _places(sentence: Sentence, mark: str) -> list[int]:
+    """Where labels with a mark follow no entity of their kind."""
+    pairs = zip(("O", *sentence.labels), sentence.labels)
+    return [
+        place
+        for place, (before, label) in enumerate(pairs)
+        if label[0] == mark and before[1:] != label[1:]
+    ]
+
+
+def _rewritten(sentence: Sentence) -> Sentence:
+    """IOB1 as BIO."""
+    labels = list(sentence.labels)
+    for place in _places(sentence, "I"):
+        labels[place] = f"B{labels[place][1:]}"
+    return replace(sentence, labels=tuple(labels))

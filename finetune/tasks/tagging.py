@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,11 +39,18 @@ class TaggingTask(Task):
     default_metric = "f1"
 
     def read(self) -> Splits[TagExample]:
-        train, dev, test = read_parts(self.config, read_conll, self._heldout)
+        notes: list[str] = []
+
+        def read(path: Path) -> list[Sentence]:
+            sentences, found = read_conll(path)
+            notes.extend(found)
+            return sentences
+
+        train, dev, test = read_parts(self.config, read, self._heldout)
         found = sorted({label for sentence in train for label in sentence.labels} - {"O"})
         self.labels = tuple(self.config.labels or ["O", *found])
         splits = [[self._example(s) for s in part] for part in (train, dev, test)]
-        return Splits(*splits, self.labels)
+        return Splits(*splits, self.labels, tuple(notes))
 
     def _heldout(self, sentences: list[Sentence]) -> Sequence[bool]:
         texts = [" ".join(sentence.words) for sentence in sentences]

@@ -165,12 +165,21 @@ def write(folder, name: str, labels: list[str]) -> str:
 
 
 def test_labels_are_those_of_train_with_o_first(tmp_path):
-    train = write(tmp_path, "train.txt", ["O", "I-X", "B-X"] * 10)
+    train = write(tmp_path, "train.txt", ["O", "O", "B-X\nmore I-X"] * 10)
     task = TaggingTask(TaskConfig(kind="tagging", folder=str(tmp_path), train=train), 64)
     splits = task.read()
     assert splits.labels == task.labels == ("O", "B-X", "I-X") and task.outputs == 3
     assert (len(splits.train), len(splits.dev)) == (27, 3)
     assert splits.train[0].id.startswith(str(tmp_path / "train.txt, line "))
+
+
+def test_what_reading_changed_is_noted(tmp_path):
+    train, dev = (write(tmp_path, name, ["O", "I-X"]) for name in ("train.txt", "dev.txt"))
+    task = TaggingTask(TaskConfig(kind="tagging", folder=str(tmp_path), train=train, dev=dev), 64)
+    splits = task.read()
+    assert splits.labels == ("O", "B-X")
+    assert [note.split(":")[0] for note in splits.notes] == ["train.txt", "dev.txt"]
+    assert "scheme IOB1" in splits.notes[0]
 
 
 def test_a_label_that_train_lacks_is_named(tmp_path):
