@@ -13,8 +13,8 @@ class SourceConfig:
     """Where documents come from."""
 
     kind: Literal["installed-docs", "text", "jsonl", "csv", "parquet", "hub"] = "installed-docs"
-    """installed-docs: English prose of this Python installation; text, jsonl, csv, parquet: files;
-    hub: a Hugging Face data set by name, streamed"""
+    """installed-docs: English prose of Python and the libraries that this project requires; text,
+    jsonl, csv, parquet: files; hub: a Hugging Face data set by name, streamed"""
     path: Optional[str] = None
     """file, folder, glob (also .gz, .xz, .zst) or, for `hub`, the data set's name"""
     documents: Literal["blank-line", "line"] = "blank-line"

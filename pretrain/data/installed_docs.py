@@ -1,9 +1,10 @@
-"""The embedded corpus: the English prose that every Python installation carries.
+"""The embedded corpus: the English prose that every installation of this project carries.
 
-Documentation topics, docstrings and text files of the standard library and of the installed
-distributions, read without running any of their code. One file is one document; a paragraph that
-was seen before is dropped. Whole packages are held out, because the pages of one package repeat
-each other's phrases.
+Documentation topics, docstrings and text files of the standard library and of a pinned list of
+distributions (`distributions.py`), read without running any of their code. One file is one
+document; a paragraph that was seen before is dropped. Only what a distribution's RECORD vouches for
+is read, hence equal versions mean equal text. Whole packages are held out, because the pages of one
+package repeat each other's phrases.
 """
 
 from __future__ import annotations
@@ -17,22 +18,34 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from importlib.metadata import Distribution, distributions
+from importlib.metadata import Distribution
 from inspect import cleandoc
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
+from configs.errors import InputError
+from pretrain.data.distributions import (
+    LIBRARY_MODULES,
+    RecordedFile,
+    find_distributions,
+    read_recorded,
+    recorded_files,
+)
+from pretrain.data.progress import say
 from pretrain.data.prose import paragraphs
 from pretrain.data.sentences import word_set
 
-HARVESTER_VERSION = 1
+HARVESTER_VERSION = 2
 """raise it with every change to what is harvested: it makes other corpora of old ones"""
 
 TEXT_SUFFIXES = (".md", ".rst", ".txt")
 LARGEST_FILE = 1_000_000
 SHORTEST_DOCUMENT = 200
+LARGEST_LOSS = 0.01
+"""share of the files that may be missing or changed"""
+LARGEST_HELDOUT = 0.25
+"""share of the held-out text that may be one package's"""
 STANDARD_LIBRARY = "python"
-OWN_DISTRIBUTION = "masklab"
 DROPPED_FOLDERS = word_set(
     """
     test tests testing _testing idle_test _vendor _vendored vendor vendored third_party externals
@@ -61,40 +74,85 @@ def installed_documents(heldout_fraction: float) -> Iterator[tuple[str, bool]]:
 def heldout_packages(sizes: dict[str, int], fraction: float) -> set[str]:
     """Packages in the order of their names' hashes, but those that would overshoot `fraction`.
 
-    Where even the smallest package is too large, it is taken.
+    Large ones stay in training, so that the held-out text is of several packages, and a new version
+    of one, with a page more, does not exchange them all. Where even the smallest package is too
+    large, it is taken.
     """
     room = fraction * sum(sizes.values())
+    largest = LARGEST_HELDOUT * room
     names = sorted(
         filter(sizes.get, sizes), key=lambda name: hashlib.sha256(name.encode()).digest()
     )
     chosen = set()
     for name in names:
-        if sizes[name] <= room:
+        if sizes[name] <= min(room, largest):
             chosen.add(name)
             room -= sizes[name]
-    return chosen or {min(names, key=sizes.__getitem__)}
+    return chosen or set(sorted(names, key=sizes.__getitem__)[:1])
 
 
 def installation() -> dict[str, Any]:
     """What the embedded corpus depends on: Python, the distributions, and this module's rules."""
+    found = find_distributions()
     return {
         "python": platform.python_version(),
-        "distributions": [f"{name}=={d.version}" for name, d in _distributions().items()],
+        "distributions": [f"{name}=={d.version}" for name, d in found.items() if d],
+        "missing": [name for name, d in found.items() if not d],
         "harvester_version": HARVESTER_VERSION,
     }
 
 
 @lru_cache(maxsize=1)
 def harvest() -> dict[str, list[str]]:
-    """Package name -> its documents; some tens of MB, kept because training reads it twice."""
+    """Package name -> its documents; some tens of MB, kept because training reads it twice.
+
+    Raises:
+        InputError: too many files are not as they were installed.
+    """
+    found = find_distributions()
     files = {STANDARD_LIBRARY: _standard_library_files()}
-    files |= {name: _files(distribution) for name, distribution in _distributions().items()}
+    files |= {name: _files(distribution) for name, distribution in found.items() if distribution}
     seen: set[bytes] = set()
+    lost: dict[str, list[Path]] = {name: [] for name in files}
     with _no_garbage_collection():
-        return {
-            name: [text for p in paths for raw in _raw_documents(p) if (text := _join(raw, seen))]
-            for name, paths in files.items()
-        }
+        packages = {name: _texts(rows, seen, lost[name]) for name, rows in files.items()}
+    _tell_losses(found, sum(map(len, files.values())), lost)
+    return packages
+
+
+def _tell_losses(
+    found: dict[str, Distribution | None], wanted: int, lost: dict[str, list[Path]]
+) -> None:
+    """One note on listed distributions that are missing and on the `lost` of all `wanted` files."""
+    absent = [name for name, distribution in found.items() if not distribution]
+    lost = {name: paths for name, paths in lost.items() if paths}
+    count = sum(map(len, lost.values()))
+    changed = f"{count} of {wanted:,} files are missing or were changed since they were installed"
+    if count > LARGEST_LOSS * wanted:
+        first = next(iter(lost.values()))[0]
+        cure = f"pip install --force-reinstall {' '.join(lost)}"
+        raise InputError(f"data.sources: installed-docs: {changed}, the first {first}: {cure}")
+    notes = []
+    if absent:
+        notes.append(
+            f"{len(absent)} of {len(found)} distributions are missing: {', '.join(absent)}"
+        )
+    if count:
+        notes.append(f"{changed}, of {', '.join(lost)}")
+    if notes:
+        say(f"installed-docs: {'; '.join(notes)}: without their text it is another corpus")
+
+
+def _texts(files: list[RecordedFile], seen: set[bytes], lost: list[Path]) -> list[str]:
+    """The documents of a package; adds to `seen` its paragraphs, to `lost` what is not whole."""
+    texts = []
+    for file in files:
+        content = read_recorded(file)
+        if content is None:
+            lost.append(file.path)
+        else:
+            texts += filter(None, (_join(raw, seen) for raw in _raw_documents(file.path, content)))
+    return texts
 
 
 @contextmanager
@@ -122,24 +180,16 @@ def _join(raw_texts: list[str], seen: set[bytes]) -> str:
     return text if len(text) >= SHORTEST_DOCUMENT else ""
 
 
-def _distributions() -> dict[str, Distribution]:
-    """Name -> distribution, sorted; of two with one name, the one that Python would import."""
-    found: dict[str, Distribution] = {}
-    for distribution in distributions():
-        name = (distribution.metadata["Name"] or "").lower().replace("_", "-")
-        if name and name != OWN_DISTRIBUTION:
-            found.setdefault(name, distribution)
-    return dict(sorted(found.items()))
+def _files(distribution: Distribution) -> list[RecordedFile]:
+    return [file for file in recorded_files(distribution) if _is_wanted(file.name)]
 
 
-def _files(distribution: Distribution) -> list[Path]:
-    wanted = (path for path in distribution.files or () if _is_wanted(path))
-    return sorted(Path(str(path.locate())) for path in wanted)
-
-
-def _standard_library_files() -> list[Path]:
+def _standard_library_files() -> list[RecordedFile]:
+    """Nothing records them; what others put beside the modules, such as sitecustomize, is left."""
     root = Path(sysconfig.get_path("stdlib"))
-    return sorted(path for path in root.rglob("*.py") if _is_wanted(path.relative_to(root)))
+    names = sorted(PurePosixPath(path.relative_to(root)) for path in root.rglob("*.py"))
+    modules = (name for name in names if name.parts[0].removesuffix(".py") in LIBRARY_MODULES)
+    return [RecordedFile(name, root / name, "") for name in modules if _is_wanted(name)]
 
 
 def _is_wanted(path: PurePath) -> bool:
@@ -150,13 +200,9 @@ def _is_wanted(path: PurePath) -> bool:
     return not (folders & DROPPED_FOLDERS or ".." in folders or name.startswith(DROPPED_STEMS))
 
 
-def _raw_documents(path: Path) -> Iterator[list[str]]:
-    """The texts of each document of a file; unreadable, very large and broken files have none."""
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            return
-        content = path.read_bytes()
-    except OSError:
+def _raw_documents(path: Path, content: bytes) -> Iterator[list[str]]:
+    """The texts of each document of a file; very large and broken files have none."""
+    if len(content) > LARGEST_FILE:
         return
     if path.suffix == ".py":
         tree = _parse(content)
