@@ -72,7 +72,9 @@ class PretrainConfig:
     input_format: Literal["full-sentences", "doc-sentences", "segment-pair", "sentence-pair"] = (
         "full-sentences"
     )
-    """how a sequence is cut from the corpus (RoBERTa, section 4.2)"""
+    """how a sequence is cut from the corpus (RoBERTa, section 4.2). full-sentences: a separator
+    between documents only, and a sentence beyond max_length is cut into pieces; fairseq's script
+    has one after every sentence as well, and leaves such a sentence whole"""
     next_sentence_prediction: bool = False
     """train the NSP objective beside MLM; needs a pair format"""
     max_length: int = 128

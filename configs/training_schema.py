@@ -115,10 +115,10 @@ class ScheduleConfig:
     max_minutes: Optional[float] = None
     """train for this long by rank 0's clock, resumed time included"""
     warmup_steps: int = 0
-    """linear warm-up, in steps"""
+    """linear warm-up, in steps: the last of them has the peak; 0: the first step of the run has"""
     warmup_fraction: float = 0.0
     """linear warm-up as a share of the run (up to the first phase with a learning rate of its own),
-    in place of warmup_steps"""
+    in place of warmup_steps; rounded up to whole steps"""
     decay: Literal["linear", "cosine", "constant"] = "linear"
     """after warm-up: down to 0 in a line or a half cosine, or no decay"""
 

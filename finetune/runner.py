@@ -179,7 +179,6 @@ class Runner:
 
     def _report(self, step: int, window: Window, reading: Reading) -> None:
         loss, tokens = self.world.sum(reading.sums).tolist()
-        progress = window.progress
         values = {
             "loss": loss / reading.taken,
             "learning_rate": window.learning_rate,
@@ -187,12 +186,13 @@ class Runner:
             "tokens_per_second": tokens / (time.monotonic() - window.started),
         }
         self.log.record("train", step, values)
-        left = (time.monotonic() - self.started) * (1 - progress) / progress
+        minutes = (time.monotonic() - self.started) / 60
+        progress, left = self.plan.progress(step, minutes), self.plan.minutes_left(step, minutes)
         total = f"/{self.plan.total_steps}" if self.plan.total_steps else ""
         self.log.say(
             f"{self.trial.name}  step {step:>5}{total}  {progress:4.0%}  loss {values['loss']:6.4f}"
             f"  lr {window.learning_rate:.1e}  norm {values['gradient_norm']:5.2f}"
-            f"  {values['tokens_per_second']:>7,.0f} tokens/s  left {duration(max(0.0, left))}"
+            f"  {values['tokens_per_second']:>7,.0f} tokens/s  left {duration(60 * left)}"
         )
 
     def _evaluate(self, step: int) -> bool:

@@ -7,6 +7,12 @@ A sample is `[CLS] span [SEP] span [SEP] ...`; a span is a run of whole sentence
     FULL-SENTENCES  sentences packed up to `max_length`, across documents; a separator between them
     DOC-SENTENCES   the same, but never across documents
 
+FULL-SENTENCES as the paper words it, with a separator where a document ends and none between its
+sentences. The paper's own script (fairseq, `--sample-break-mode complete`) differs in two points:
+it has the separator after every sentence, and one more between documents; and a sentence of more
+than `max_length` tokens is a sample of its own there, beyond that length, while here it is cut into
+pieces, all full but the last, and no token is lost.
+
 All four work alike: for *every* sentence it is computed, vectorised, where a sample that starts
 there would end; walking from the first sentence along these pointers gives the samples. No text and
 no token is copied. Random decisions are keyed by the sentence at which the sample starts (law 1).

@@ -205,7 +205,7 @@ class Trainer:
             self.tokens += sums[-1]
             values = self._metrics(window, reading, sums)
             self.log.record("train", step, values)
-            self.log.say(self._console_line(step, values, window.progress))
+            self.log.say(self._console_line(step, values))
         if reading.skipped:
             self._explain_skipped(step, window, reading)
         self.skipped.add(reading.skipped, step)
@@ -241,15 +241,16 @@ class Trainer:
             losses, tokenizer = window.losses(number), self.corpus.tokenizer
             write_dump(folder, number, world.rank, batches, losses, tokenizer)
 
-    def _console_line(self, step: int, values: dict[str, float], progress: float) -> str:
-        left = self._elapsed_minutes() * 60 * (1 - progress) / progress
+    def _console_line(self, step: int, values: dict[str, float]) -> str:
+        minutes = self._elapsed_minutes()
+        progress, left = self.plan.progress(step, minutes), self.plan.minutes_left(step, minutes)
         total = f"/{self.plan.total_steps}" if self.plan.total_steps else ""
         nsp = f"nsp {values['nsp_accuracy']:4.0%}  " if "nsp_accuracy" in values else ""
         return (
             f"step {step:>6}{total}  {progress:4.0%}  loss {values['mlm_loss']:6.3f}  "
             f"accuracy {values['mlm_accuracy']:5.1%}  {nsp}lr {values['learning_rate']:.1e}  "
             f"norm {values['gradient_norm']:5.2f}  {values['tokens_per_second']:>9,.0f} tokens/s  "
-            f"MFU {values['mfu']:4.0%}  left {duration(max(0.0, left))}"
+            f"MFU {values['mfu']:4.0%}  left {duration(60 * left)}"
         )
 
     def _baseline(self) -> None:

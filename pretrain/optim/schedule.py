@@ -1,4 +1,16 @@
-"""The learning rate as a function of progress: nothing to save, nothing to step."""
+"""The learning rate as a function of progress: nothing to save, nothing to step.
+
+Of N steps, numbered from 1, of which w warm up, step n has this share of the peak:
+
+    n / w                        up to step w, which has the peak; without a warm-up step 1 has it
+    (N + 1 - n) / (N + 1 - w)    then, for a linear decay; a run without warm-up counts as w = 1
+
+With w = 0 that is `get_linear_schedule_with_warmup(0, N)` of transformers. With a warm-up it is
+theirs for (w, N + 1) without its first step, whose rate is 0; no step here has a rate of 0. BERT's
+own script decays from step 0 on, warm-up or not, and so jumps down at the end of its warm-up.
+Where the clock ends a run, the place in it is the time that has passed, and the peak lies at the
+end of the warm-up's minutes.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +21,9 @@ from dataclasses import dataclass, field
 
 from configs.errors import InputError
 from configs.schema import PhaseConfig, ScheduleConfig
+
+EARLIEST = 1e-6
+"""share of a warm-up by the clock at which a step of minute 0 stands: above a rate of 0"""
 
 
 @dataclass(frozen=True)
@@ -26,10 +41,36 @@ class Arc:
     """A part of the run with a warm-up and a decay of its own."""
 
     first_step: int
+    length: float
+    """steps + 1; 1 where the clock measures the way"""
+    warmup: float
+    """steps, at least 1, as the peak is one of the steps; a share where the clock measures"""
     peak: float | None
     """learning rate; None: that of the optimizer"""
-    warmup: float
-    """share of the arc"""
+
+    @classmethod
+    def of_steps(cls, begin: Stretch, end: int, config: ScheduleConfig) -> Arc:
+        """All steps from a stretch's first one up to `end`."""
+        steps, phase = end - begin.first_step, begin.phase
+        if begin.first_step or phase.warmup_fraction:
+            warmup = share_of_steps(phase.warmup_fraction, steps)
+        else:
+            warmup = config.warmup_steps or share_of_steps(config.warmup_fraction, steps)
+            if config.warmup_steps >= steps:
+                raise InputError(
+                    f"schedule.warmup_steps={config.warmup_steps} leaves nothing of the run's "
+                    f"{steps} steps: lower the warm-up or train for longer"
+                )
+        return cls(begin.first_step, steps + 1, max(1, warmup), phase.learning_rate)
+
+    def factor(self, place: float, decay: str) -> float:
+        """Share of the peak: up in a line, then down by the chosen decay to 0."""
+        if place < self.warmup:
+            return place / self.warmup
+        if decay == "constant":
+            return 1.0
+        left = max(0.0, (self.length - place) / (self.length - self.warmup))
+        return left if decay == "linear" else (1 - math.cos(math.pi * left)) / 2
 
 
 @dataclass(frozen=True)
@@ -55,46 +96,45 @@ class Plan:
                 f"phases: the last begins at step {last}, but the run ends at step {total}: begin "
                 "it earlier or train for longer"
             )
-        later = [
-            Arc(stretch.first_step, stretch.phase.learning_rate, stretch.phase.warmup_fraction)
-            for stretch in stretches
-            if stretch.first_step and stretch.phase.learning_rate is not None
-        ]
-        end = later[0].first_step if later else total
-        if end is not None and config.warmup_steps >= end:
-            raise InputError(
-                f"schedule.warmup_steps={config.warmup_steps} leaves nothing of the run's {end} "
-                "steps: lower the warm-up or train for longer"
-            )
-        first = stretches[0].phase
-        warmup = first.warmup_fraction or config.warmup_fraction
-        if end is not None and config.warmup_steps and not first.warmup_fraction:
-            warmup = config.warmup_steps / (end + 1)
-        return cls(config, total, (Arc(0, first.learning_rate, warmup), *later))
+        if total is None:
+            phase = stretches[0].phase
+            share = phase.warmup_fraction or config.warmup_fraction
+            return cls(config, None, (Arc(0, 1.0, share, phase.learning_rate),))
+        begins = [stretches[0], *(s for s in stretches[1:] if s.phase.learning_rate is not None)]
+        ends = [*(stretch.first_step for stretch in begins[1:]), total]
+        arcs = (Arc.of_steps(stretch, end, config) for stretch, end in zip(begins, ends))
+        return cls(config, total, tuple(arcs))
 
     def progress(self, step: int, elapsed_minutes: float) -> float:
-        """Where step `step` (from 0) lies in the run, above 0; 1 and more means it is over."""
+        """The share of the run that `step` steps have done; 1 and more means it is over."""
         if self.total_steps is None:
-            return max(elapsed_minutes / self.config.max_minutes, 1e-6)
-        return (step + 1) / (self.total_steps + 1)
+            return elapsed_minutes / self.config.max_minutes
+        return step / self.total_steps
+
+    def minutes_left(self, step: int, elapsed_minutes: float) -> float:
+        """What the rest takes at the pace of the first `step` steps."""
+        done = self.progress(step, elapsed_minutes)
+        return elapsed_minutes * (1 - done) / done if 0 < done < 1 else 0.0
 
     def learning_rate(self, peak: float, step: int, progress: float) -> float:
-        """The rate of a step; `peak` is the optimizer's."""
+        """The rate of step `step` (from 0); `peak` is the optimizer's.
+
+        `progress` is what `progress` says of the step; it decides where the clock ends the run.
+        """
         number = bisect_right(self.arcs, step, key=lambda arc: arc.first_step) - 1
         arc = self.arcs[number]
-        if len(self.arcs) > 1:
-            ends = [arc.first_step for arc in self.arcs[1:]] + [self.total_steps]
-            progress = (step + 1 - arc.first_step) / (ends[number] + 1 - arc.first_step)
-        return (arc.peak or peak) * self._factor(progress, arc.warmup)
+        place = step + 1 - arc.first_step
+        if self.total_steps is None:
+            place = max(progress, EARLIEST * arc.warmup)
+        return (arc.peak or peak) * arc.factor(place, self.config.decay)
 
-    def _factor(self, progress: float, warmup: float) -> float:
-        """Share of the peak: up in a line, then down by the chosen decay to 0."""
-        if progress < warmup:
-            return progress / warmup
-        if self.config.decay == "constant":
-            return 1.0
-        left = max(0.0, (1 - progress) / (1 - warmup))
-        return left if self.config.decay == "linear" else (1 - math.cos(math.pi * left)) / 2
+
+def share_of_steps(share: float, steps: int) -> int:
+    """A warm-up that is given as a share, in whole steps, so that one of them has the peak.
+
+    Rounded up, as transformers does; what is lost in the share's last binary digits is none.
+    """
+    return math.ceil(round(share * steps, 6))
 
 
 def count_steps(config: ScheduleConfig, stretches: Sequence[Stretch]) -> int | None:

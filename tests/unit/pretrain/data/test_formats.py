@@ -115,6 +115,13 @@ def test_full_sentences_cross_documents_and_fill_the_samples(store):
     assert index.lengths[:-1].min() > 128 - 41
 
 
+def test_full_sentences_separate_documents_only_and_cut_long_sentences(tmp_path):
+    store = open_store(tmp_path / "store", numbered_documents([[3, 2], [11]]))
+    index = build_index(store, PretrainConfig(input_format="full-sentences", max_length=8))
+    spans = sorted(zip(index.starts.tolist(), index.ends.tolist()))
+    assert spans == [(0, 5), (5, 11), (11, 16)]
+
+
 def test_an_epoch_has_its_own_document_order(store):
     config = PretrainConfig(input_format="full-sentences")
     starts = [build_index(store, config, cut).starts[:50].tolist() for cut in (0, 0, 1)]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from configs.errors import InputError
-from configs.schema import ScheduleConfig
+from configs.schema import PhaseConfig, ScheduleConfig
 from pretrain.optim.schedule import Plan, Stretch
 
 TOTAL, WARMUP = 40, 7
@@ -28,14 +28,15 @@ def test_same_as_hugging_face(decay, warmup):
     optimization = pytest.importorskip("transformers.optimization")
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     make, total = {
-        "linear": (optimization.get_linear_schedule_with_warmup, (TOTAL + 1,)),
-        "cosine": (optimization.get_cosine_schedule_with_warmup, (TOTAL + 1,)),
+        "linear": (optimization.get_linear_schedule_with_warmup, (TOTAL + min(warmup, 1),)),
+        "cosine": (optimization.get_cosine_schedule_with_warmup, (TOTAL + min(warmup, 1),)),
         "constant": (optimization.get_constant_schedule_with_warmup, ()),
     }[decay]
     (theirs,) = make(optimizer, warmup, *total).lr_lambdas
     ours = factors(ScheduleConfig(max_steps=TOTAL, warmup_steps=warmup, decay=decay))
-    # Theirs starts at a rate of 0 and ends above it; ours spends no step on 0.
-    assert ours == pytest.approx([theirs(step + 1) for step in range(TOTAL)], abs=1e-12)
+    # With a warm-up theirs starts at a rate of 0; ours spends no step on 0.
+    skipped = min(warmup, 1)
+    assert ours == pytest.approx([theirs(step + skipped) for step in range(TOTAL)], abs=1e-12)
 
 
 def test_linear_by_hand():
@@ -46,8 +47,43 @@ def test_linear_by_hand():
 
 def test_cosine_by_hand():
     config = ScheduleConfig(max_steps=3, decay="cosine")
-    expected = [(1 + math.cos(math.pi * quarter / 4)) / 2 for quarter in (1, 2, 3)]
+    expected = [(1 + math.cos(math.pi * third / 3)) / 2 for third in (0, 1, 2)]
     assert factors(config) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("decay", ["linear", "cosine", "constant"])
+@pytest.mark.parametrize("steps", [1, 2, 3, 40])
+def test_without_warm_up_the_first_step_has_the_peak(decay, steps):
+    found = factors(ScheduleConfig(max_steps=steps, decay=decay))
+    assert found[0] == 1.0
+    if decay == "linear":
+        assert found == pytest.approx([1 - step / steps for step in range(steps)])
+
+
+@pytest.mark.parametrize("decay", ["linear", "cosine"])
+@pytest.mark.parametrize("steps", [3, 10, 41, 1000])
+@pytest.mark.parametrize("fraction", [0.01, 0.06, 0.1, 1 / 3, 0.5, 0.9])
+def test_a_warm_up_as_a_fraction_reaches_the_peak_in_a_step(decay, steps, fraction):
+    found = factors(ScheduleConfig(max_steps=steps, warmup_fraction=fraction, decay=decay))
+    assert max(found) == 1.0 and min(found) > 0
+    assert found.index(1.0) + 1 == math.ceil(fraction * steps - 1e-9)
+
+
+def test_the_peak_is_at_the_last_step_of_the_warm_up():
+    for warmup in range(1, 9):
+        found = factors(ScheduleConfig(max_steps=9, warmup_steps=warmup))
+        assert found.index(1.0) + 1 == warmup and found.count(1.0) == 1
+
+
+def test_every_phase_reaches_its_own_peak():
+    second = PhaseConfig(from_steps=7, learning_rate=0.3)
+    third = PhaseConfig(from_steps=12, learning_rate=0.2, warmup_fraction=0.3)
+    stretches = [Stretch(0, 1, 1), Stretch(7, 1, 1, second), Stretch(12, 1, 1, third)]
+    plan = Plan.make(ScheduleConfig(max_steps=22, warmup_fraction=0.15), stretches)
+    rates = [plan.learning_rate(1.0, step, plan.progress(step, 0.0)) for step in range(22)]
+    assert rates[:7] == pytest.approx([1 / 2, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6])
+    assert rates[7:12] == pytest.approx([0.3, 0.24, 0.18, 0.12, 0.06])
+    assert rates[12:16] == pytest.approx([0.2 / 3, 0.4 / 3, 0.2, 0.2 * 7 / 8])
 
 
 def test_constant_stays_at_the_peak():
@@ -98,6 +134,20 @@ def test_minutes_follow_the_clock():
     assert 0 < plan.learning_rate(1.0, 0, plan.progress(0, 0.0)) < 1e-4
     assert plan.progress(0, 10.0) >= 1
     assert plan.learning_rate(1.0, 0, plan.progress(0, 11.0)) == 0
+
+
+@pytest.mark.parametrize("decay", ["linear", "cosine", "constant"])
+def test_minutes_without_warm_up_begin_at_the_peak(decay):
+    plan = Plan.make(ScheduleConfig(max_minutes=10.0, decay=decay), [Stretch(0, 10, 1000)])
+    assert plan.learning_rate(0.3, 0, plan.progress(0, 0.0)) == 0.3
+
+
+def test_a_run_is_done_by_the_share_of_its_steps_or_minutes():
+    steps = Plan.make(ScheduleConfig(max_steps=8), [Stretch(0, 1, 1)])
+    assert [steps.progress(step, 1.0) for step in (0, 2, 8)] == [0, 0.25, 1]
+    assert [steps.minutes_left(step, 3.0) for step in (0, 2, 8)] == [0, 9, 0]
+    minutes = Plan.make(ScheduleConfig(max_minutes=8.0), [Stretch(0, 1, 1)])
+    assert [minutes.minutes_left(1, minute) for minute in (0.0, 2.0, 9.0)] == [0, 6, 0]
 
 
 @pytest.mark.parametrize("limit", [{"max_steps": 9}, {"max_epochs": 0.9}, {"max_tokens": 900}])
