@@ -17,33 +17,38 @@ PUNCTUATION = str.maketrans("", "", string.punctuation)
 def classification_scores(
     gold: Sequence[int], predicted: Sequence[int], classes: int
 ) -> dict[str, float]:
-    """accuracy, macro_f1, matthews; with two classes also f1 of the second (MRPC, QQP)."""
+    """accuracy, macro_f1, matthews; with two classes also f1 of the second (MRPC, QQP).
+
+    macro_f1 averages over the classes that gold or prediction hold, scikit-learn's default. Each is
+    1 where all is right, also where a class that it asks for does not occur.
+    """
     from sklearn import metrics
 
-    places = list(range(classes))
+    is_perfect = np.array_equal(gold, predicted)
     scores = {
         "accuracy": metrics.accuracy_score(gold, predicted),
-        "macro_f1": metrics.f1_score(
-            gold, predicted, labels=places, average="macro", zero_division=0
-        ),
-        "matthews": metrics.matthews_corrcoef(gold, predicted),
+        "macro_f1": np.nanmean([row["f1"] for row in class_scores(gold, predicted, classes)]),
+        "matthews": 1.0 if is_perfect else metrics.matthews_corrcoef(gold, predicted),
     }
     if classes == 2:
-        scores["f1"] = metrics.f1_score(gold, predicted, zero_division=0)
+        scores["f1"] = metrics.f1_score(gold, predicted, zero_division=1)
     return {name: float(value) for name, value in scores.items()}
 
 
 def class_scores(
     gold: Sequence[int], predicted: Sequence[int], classes: int
 ) -> list[dict[str, float]]:
-    """precision, recall, f1 and support of every class."""
+    """precision, recall, f1 and support of every class; NaN where neither side holds it."""
     from sklearn.metrics import precision_recall_fscore_support
 
     columns = precision_recall_fscore_support(
         gold, predicted, labels=list(range(classes)), zero_division=0
     )
     names = ("precision", "recall", "f1", "support")
-    return [dict(zip(names, map(float, row))) for row in zip(*columns)]
+    rows = [dict(zip(names, map(float, row))) for row in zip(*columns)]
+    held = {*map(int, gold), *map(int, predicted)}
+    nothing = dict.fromkeys(names[:3], float("nan"))
+    return [row if place in held else row | nothing for place, row in enumerate(rows)]
 
 
 def confusion(gold: Sequence[int], predicted: Sequence[int], classes: int) -> np.ndarray:
@@ -66,13 +71,18 @@ def regression_scores(gold: Sequence[float], predicted: Sequence[float]) -> dict
 
 
 def tagging_scores(gold: list[list[str]], predicted: list[list[str]]) -> dict[str, float]:
-    """Precision, recall and F1 of whole entities (BIO), and accuracy of single labels."""
+    """Precision, recall and F1 of whole entities (BIO), and accuracy of single labels.
+
+    Where there is no entity, to find none is all right (1).
+    """
     from seqeval import metrics
 
+    is_empty = all(label == "O" for side in (gold, predicted) for row in side for label in row)
+    none = float(is_empty)
     return {
-        "f1": float(metrics.f1_score(gold, predicted, zero_division=0)),
-        "precision": float(metrics.precision_score(gold, predicted, zero_division=0)),
-        "recall": float(metrics.recall_score(gold, predicted, zero_division=0)),
+        "f1": float(metrics.f1_score(gold, predicted, zero_division=none)),
+        "precision": float(metrics.precision_score(gold, predicted, zero_division=none)),
+        "recall": float(metrics.recall_score(gold, predicted, zero_division=none)),
         "accuracy": float(metrics.accuracy_score(gold, predicted)),
     }
 

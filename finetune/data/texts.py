@@ -9,6 +9,7 @@ from pathlib import Path
 from configs.errors import InputError
 from configs.finetune_schema import TaskConfig
 from finetune.data.duplicates import find_duplicates
+from finetune.data.labels import absent_notes, constant_notes
 from finetune.data.preprocess import Preprocessor
 from finetune.data.split import heldout_mask
 from finetune.data.tables import Table, read_table, require_columns
@@ -40,9 +41,13 @@ def read_text_splits(config: TaskConfig) -> Splits[TextExample]:
     test_rows = reader.table(config.test) if config.test else None
     test = list(reader.examples(test_rows, labels)) if test_rows else []
     long = [example for example in train if not example.is_short]
-    check_splits(config, long, dev, labels)
+    check_splits(config, long, dev, test, labels)
     tables = [rows for rows in (train_rows, dev_rows, test_rows) if rows]
-    notes = [*table_notes(tables), *short_notes(config, train, dev, test)]
+    notes = [
+        *table_notes(tables),
+        *short_notes(config, train, dev, test),
+        *target_notes(labels, train=long, dev=dev, test=test),
+    ]
     return Splits(long, dev, test, labels, (*notes, *duplicate_notes(train, dev, test)))
 
 
@@ -144,7 +149,11 @@ def content(example: TextExample) -> str:
 
 
 def check_splits(
-    config: TaskConfig, train: list[TextExample], dev: list[TextExample], labels: tuple[str, ...]
+    config: TaskConfig,
+    train: list[TextExample],
+    dev: list[TextExample],
+    test: list[TextExample],
+    labels: tuple[str, ...],
 ) -> None:
     """Raise `InputError` for splits that nothing can be learnt from or measured on."""
     for name, split in (("train", train), ("dev", dev)):
@@ -161,12 +170,14 @@ def check_splits(
             f"{config.folder}/{config.train}: all examples have the label "
             f"'{labels[train[0].target]}': a classifier needs two, check task.label and task.merge"
         )
-    for example in dev:
-        if example.target not in learnt:
-            raise InputError(
-                f"{example.where}: the label '{labels[example.target]}' is in dev only, so it "
-                "cannot be learnt: add training examples, or merge it by task.merge"
-            )
+    for name, split in (("dev", dev), ("test", test)):
+        for example in split:
+            if example.target not in learnt | {None}:
+                raise InputError(
+                    f"{example.where}: the label '{labels[example.target]}' is in {name} but not "
+                    "in train, so it cannot be learnt: add training examples, or merge it by "
+                    "task.merge"
+                )
 
 
 def table_notes(tables: Iterable[Table]) -> Iterator[str]:
@@ -179,6 +190,12 @@ def table_notes(tables: Iterable[Table]) -> Iterator[str]:
             )
         if table.cut:
             yield f"{table.path.name}: {table.cut:,} rows are cut inside a character"
+
+
+def target_notes(labels: tuple[str, ...], **splits: list[TextExample]) -> Iterator[str]:
+    """What the splits cannot teach or measure."""
+    targets = {name: [example.target for example in split] for name, split in splits.items()}
+    return absent_notes(labels, targets) if labels else constant_notes(targets)
 
 
 def short_notes(config: TaskConfig, *splits: list[TextExample]) -> Iterator[str]:

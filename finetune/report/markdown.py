@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 
@@ -24,8 +25,8 @@ def confusion_table(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> s
 
 
 def percent(value: float) -> str:
-    """0.8641 as 86.4."""
-    return f"{100 * value:.1f}"
+    """0.8641 as 86.4; a dash for NaN, what is not defined."""
+    return "–" if math.isnan(value) else f"{100 * value:.1f}"
 
 
 def short(text: str, most: int) -> str:

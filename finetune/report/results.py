@@ -101,6 +101,8 @@ def write_report(
             parts += classification_part(run_dir, name, rows, examples, task.shown_labels)
         elif rows:
             parts += [f"### Some answers on {name}", sample_answers(rows, examples)]
+            if config.task.kind == "regression" and len({row["prediction"] for row in rows}) == 1:
+                parts.append("All predictions are equal: correlations are undefined, shown as 0.")
     write_text(run_dir / "report.md", "\n\n".join(parts) + "\n")
     return overview
 

@@ -50,6 +50,11 @@ class TaggingTask(Task):
         found = sorted({label for sentence in train for label in sentence.labels} - {"O"})
         self.labels = tuple(self.config.labels or ["O", *found])
         splits = [[self._example(s) for s in part] for part in (train, dev, test)]
+        notes += [
+            note
+            for name, part in (("dev", dev), ("test", test))
+            for note in _absent(found, name, part)
+        ]
         return Splits(*splits, self.labels, tuple(notes))
 
     def _heldout(self, sentences: list[Sentence]) -> Sequence[bool]:
@@ -164,3 +169,13 @@ class TaggingTask(Task):
                 "label": " ".join(self.labels[place] for place in example.targets),
                 "prediction": " ".join(self.labels[place] for place in answer),
             }
+
+
+def _absent(labels: Sequence[str], name: str, sentences: Sequence[Sentence]) -> Iterator[str]:
+    """A note on the kinds of entities that a split does not hold."""
+    held = {label[2:] for sentence in sentences for label in sentence.labels}
+    absent = sorted({label[2:] for label in labels} - held)
+    if sentences and held == {""}:
+        yield f"{name}: no entity: f1 is 1 where none is found, else 0"
+    elif sentences and absent:
+        yield f"{name}: no entity is of the kind {', '.join(absent)}: f1 says nothing about it"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,10 @@ class ClassificationTask(TextTask):
                 f"task.metric=f1 is for two labels, but there are {len(self.shown_labels)}: take "
                 "macro_f1"
             )
-        return splits
+        if len(self.shown_labels) != 2:
+            return splits
+        note = f"f1 is that of the label {self.shown_labels[1]}, the second (task.labels)"
+        return replace(splits, notes=(*splits.notes, note))
 
     @property
     def outputs(self) -> int:

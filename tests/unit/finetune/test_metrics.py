@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn import metrics
 
 from finetune.data.squad import read_squad
 from finetune.metrics import (
@@ -45,14 +47,34 @@ def test_f1_of_two_classes_is_that_of_the_second():
     assert scores["f1"] == 0.5 and scores["macro_f1"] == pytest.approx((2 / 3 + 1 / 2) / 2)
 
 
-def test_classes_that_do_not_occur_count_as_zero():
-    assert classification_scores([0, 1], [0, 1], 4)["macro_f1"] == 0.5
-    assert class_scores([0, 1], [0, 0], 3)[2] == {
-        "precision": 0.0,
-        "recall": 0.0,
-        "f1": 0.0,
-        "support": 0.0,
-    }
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=12),
+    st.integers(5, 8),
+)
+def test_macro_f1_is_scikit_learns_own_default(pairs, classes):
+    gold, predicted = map(list, zip(*pairs))
+    expected = metrics.f1_score(gold, predicted, average="macro", zero_division=0)
+    scores = classification_scores(gold, predicted, classes)
+    assert scores["macro_f1"] == pytest.approx(expected)
+    for place, row in enumerate(class_scores(gold, predicted, classes)):
+        assert math.isnan(row["f1"]) == (place not in gold + predicted)
+
+
+@pytest.mark.parametrize("gold", [[0, 0, 2], [0, 0], [1, 1], [0, 1], [2]])
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_who_is_always_right_has_1_in_every_score(gold, classes):
+    if max(gold) < classes:
+        scores = classification_scores(gold, gold, classes)
+        assert scores == dict.fromkeys(scores, 1.0) and ("f1" in scores) == (classes == 2)
+
+
+def test_classes_that_do_not_occur_are_not_averaged():
+    assert classification_scores([0, 1], [0, 1], 4)["macro_f1"] == 1
+    assert classification_scores([0, 0], [0, 1], 4)["macro_f1"] == pytest.approx(1 / 3)
+    assert classification_scores([0, 0], [0, 1], 2)["f1"] == 0
+    rows = class_scores([0, 1], [0, 0], 3)
+    assert (rows[1]["f1"], rows[1]["support"], rows[2]["support"]) == (0, 1, 0)
+    assert all(math.isnan(rows[2][name]) for name in ("precision", "recall", "f1"))
     assert confusion([0], [1], 3).shape == (3, 3)
 
 
@@ -102,10 +124,10 @@ def test_tagging_scores_count_whole_entities(rows):
     pairs = [(entities(a), entities(b)) for a, b in zip(gold, predicted)]
     right = sum(len(a & b) for a, b in pairs)
     wanted, given_ = (sum(len(pair[side]) for pair in pairs) for side in (0, 1))
-    scores = tagging_scores(gold, predicted)
-    assert scores["recall"] == pytest.approx(right / wanted if wanted else 0)
-    assert scores["precision"] == pytest.approx(right / given_ if given_ else 0)
-    assert scores["f1"] == pytest.approx(2 * right / (wanted + given_) if wanted + given_ else 0)
+    scores, none = tagging_scores(gold, predicted), 0 if wanted + given_ else 1
+    assert scores["recall"] == pytest.approx(right / wanted if wanted else none)
+    assert scores["precision"] == pytest.approx(right / given_ if given_ else none)
+    assert scores["f1"] == pytest.approx(2 * right / (wanted + given_) if wanted + given_ else none)
     same = sum(a == b for x, y in zip(gold, predicted) for a, b in zip(x, y))
     assert scores["accuracy"] == pytest.approx(same / sum(map(len, gold)))
 

@@ -109,8 +109,14 @@ ROW = r"{}\.csv, row {}: "
         ({"label": "class"}, r"train\.csv: no column 'class': set task\.label"),
         (
             {"labels": ["neg", "pos", "meh"], "dev": [*TRAIN, ("odd", "meh")]},
-            ROW.format("dev", 5) + "the label 'meh' is in dev only, so it cannot be learnt: add "
+            ROW.format("dev", 5)
+            + "the label 'meh' is in dev but not in train, so it cannot be learnt: add "
             r"training examples, or merge it by task\.merge",
+        ),
+        (
+            {"labels": ["neg", "pos", "meh"], "test": [("odd", "meh")]},
+            ROW.format("test", 1) + "the label 'meh' is in test but not in train, so it cannot be "
+            "learnt",
         ),
         (
             {"train": TRAIN[::2], "labels": ["neg", "pos"]},
@@ -198,7 +204,7 @@ def test_short_texts_leave_train_and_stay_in_dev(read):
 
 def test_a_label_of_short_texts_only_cannot_be_learnt(read):
     rows = [*TRAIN, ("one", "meh")]
-    with pytest.raises(InputError, match="'meh' is in dev only"):
+    with pytest.raises(InputError, match="'meh' is in dev but not in train"):
         read(rows, dev=rows, preprocess=PreprocessConfig(minimum_words=2))
 
 
@@ -212,6 +218,24 @@ def test_notes_tell_what_was_repaired_cut_and_duplicated(read):
     (line,) = (note for note in notes if note.startswith("dev:"))
     assert line.startswith("dev: 1 exact and 1 near duplicates of training texts; the nearest")
     assert "(Jaccard 0.89)" in line and "dev.csv, row 2 and " in line and "train.csv, row 6" in line
+
+
+def test_labels_without_examples_are_noted(read):
+    rows = [(f"{label} film", label) for label in ("a", "b", "c", "d")]
+    notes = read(rows, dev=rows[:3], test=rows[:1], labels=["a", "b", "c", "d", "e"]).notes
+    average = "macro_f1 averages over {} of 5 classes (and any other that is predicted)"
+    assert "train: no example has the label e: it cannot be learnt" in notes
+    assert f"dev: no example has the label d, e: {average.format(3)}" in notes
+    assert f"test: no example has the label b, c, d, e: {average.format(1)}" in notes
+    assert not any("no example" in note for note in read(rows, dev=rows).notes)
+
+
+def test_numbers_that_are_all_the_same_are_noted(read):
+    rows = [("x", "1"), ("y", "2")]
+    notes = read(rows, dev=[("u", "3"), ("v", "3.0")], test=rows, kind="regression").notes
+    assert [note for note in notes if "equal" in note] == [
+        "dev: all numbers are equal: correlations are undefined, and shown as 0"
+    ]
 
 
 def test_json_labels_are_strings(tmp_path):

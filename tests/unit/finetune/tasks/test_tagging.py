@@ -182,6 +182,16 @@ def test_what_reading_changed_is_noted(tmp_path):
     assert "scheme IOB1" in splits.notes[0]
 
 
+def test_kinds_of_entities_that_a_split_lacks_are_noted(tmp_path):
+    train = write(tmp_path, "train.txt", ["O", "B-X", "B-Y"])
+    dev, test = write(tmp_path, "dev.txt", ["B-X"]), write(tmp_path, "test.txt", ["O"])
+    config = TaskConfig(kind="tagging", folder=str(tmp_path), train=train, dev=dev, test=test)
+    assert TaggingTask(config, 64).read().notes == (
+        "dev: no entity is of the kind Y: f1 says nothing about it",
+        "test: no entity: f1 is 1 where none is found, else 0",
+    )
+
+
 def test_a_label_that_train_lacks_is_named(tmp_path):
     train = write(tmp_path, "train.txt", ["O", "B-X"])
     dev = write(tmp_path, "dev.txt", ["O", "B-Y"])

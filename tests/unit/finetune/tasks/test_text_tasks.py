@@ -118,3 +118,13 @@ def test_f1_of_one_class_is_for_two_classes(tmp_path):
     config = TaskConfig(folder=str(tmp_path), metric="f1")
     with pytest.raises(InputError, match="there are 3: take macro_f1"):
         make_task(config, 16).read()
+
+
+def test_which_of_two_labels_f1_is_of(tmp_path):
+    (tmp_path / "train.csv").write_text(
+        "text,label\n" + "".join(f"a {n},{'no' if n % 2 else 'yes'}\n" for n in range(60))
+    )
+    config = TaskConfig(folder=str(tmp_path), labels=["yes", "no"])
+    assert (
+        "f1 is that of the label no, the second (task.labels)" in make_task(config, 16).read().notes
+    )
