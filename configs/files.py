@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,36 @@ def sha256_file(path: Path) -> str:
         while piece := stream.read(1 << 20):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def find_file(folder: Path, name: str) -> Path | None:
+    """The file called `name` in a folder that others made; None where there is none.
+
+    Raises:
+        InputError: it is no regular file (opening a pipe would wait for ever), or a link that
+            leads out of the folder. The hub's cache links into its folder of blobs.
+    """
+    path = folder / name
+    if not os.path.lexists(path):
+        return None
+    target, home = path.resolve(), folder.resolve()
+    blobs = home.parent.parent / "blobs"
+    in_cache = home.parent.name == "snapshots" and target.is_relative_to(blobs)
+    if not (target.is_relative_to(home) or in_cache):
+        raise InputError(f"{path} is a link out of its folder: put the file itself there")
+    check_regular(path)
+    return path
+
+
+def check_regular(path: Path) -> None:
+    """Raise `InputError` unless `path` is an ordinary file, or a link to one."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}: make or copy it anew") from error
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "no ordinary file"
+        raise InputError(f"{path} is {kind}: put a file there")
 
 
 @contextmanager

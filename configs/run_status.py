@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from configs.errors import InputError
 from configs.files import write_text
+from configs.json_files import read_json
 
 
 def write_status(run_dir: Path, status: str) -> None:
@@ -25,7 +26,6 @@ def read_status(run_dir: Path) -> str | None:
 def read_environment(run_dir: Path) -> dict[str, Any]:
     """What environment.json says; empty where it is not there or damaged."""
     try:
-        content = json.loads((run_dir / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(run_dir / "environment.json")
+    except InputError:
         return {}
-    return content if isinstance(content, dict) else {}

@@ -20,6 +20,7 @@ from torch import Tensor
 from configs.errors import InputError
 from configs.files import written_aside
 from configs.finetune_schema import HeadConfig, TaskConfig
+from configs.json_files import read_json
 from configs.loader import from_container
 from configs.schema import ModelConfig
 from finetune.batches import evaluation_batches
@@ -156,7 +157,7 @@ def load_encoder(name: str) -> Pretrained:
 
 def read_card(path: Path) -> Card:
     """The card in a file; raises what its damage leads to."""
-    raw = json.loads(path.read_text("utf-8"))
+    raw = read_json(path, infinite=True)  # a score may be no number
     for name, schema in (("task", TaskConfig), ("model", ModelConfig), ("head", HeadConfig)):
         raw[name] = from_container(schema, raw[name])
     if not isinstance(raw["labels"], list):

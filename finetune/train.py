@@ -15,6 +15,7 @@ from torch import Tensor
 from configs.errors import InputError
 from configs.files import write_text
 from configs.finetune_schema import FinetuneConfig
+from configs.json_files import read_json
 from configs.schema import ModelConfig
 from finetune.adapt import adapt
 from finetune.example import Splits
@@ -203,7 +204,7 @@ def keep_best(
     folder = run_dir / "checkpoints" / "best"
     scores = {"trial": trial.name, "dev": result.dev, "test": result.test}
     if (folder / "finetuned.json").is_file():
-        before = json.loads((folder / "finetuned.json").read_text("utf-8"))["scores"]
+        before = read_json(folder / "finetuned.json", infinite=True)["scores"]
         if before["dev"][metric] >= result.dev[metric]:
             return
     card = replace(card, settings=result.settings, scores=scores)
@@ -254,7 +255,7 @@ def check_run_dir(run_dir: Path, trials: list[Trial], identity: str) -> None:
     for trial in trials:
         path = run_dir / "trials" / trial.name / "result.json"
         if path.is_file():
-            found = json.loads(path.read_text("utf-8"))["fingerprint"]
+            found = read_json(path, "remove it", infinite=True).get("fingerprint")
             if found != trial.fingerprint(identity):
                 raise InputError(
                     f"{path} is from another configuration, encoder or data: choose another "

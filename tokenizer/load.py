@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from configs.errors import InputError
+from configs.json_files import read_json
 from tokenizer.base import MANIFEST, Tokenizer
 from tokenizer.byte_bpe import ByteBpe, read_byte_bpe
 from tokenizer.unigram import read_sentencepiece
@@ -38,7 +38,7 @@ def load_tokenizer(path: Path, lowercase: bool = False) -> Tokenizer:
 
 
 def _load_saved(folder: Path) -> Tokenizer:
-    manifest = _read_json(folder / MANIFEST)
+    manifest = read_json(folder / MANIFEST)
     tokenizer = _load_published(folder, bool(manifest.get("do_lower_case")))
     for field in ("kind", "fingerprint"):
         if getattr(tokenizer, field) != manifest.get(field):
@@ -75,7 +75,7 @@ def _read_backend(path: Path) -> Tokenizer:
     Raises:
         InputError: its model, normaliser or options are others than BERT's and RoBERTa's.
     """
-    content = _read_json(path)
+    content = read_json(path)
     model, normalizer = content.get("model", {}), content.get("normalizer") or {}
     ids = dict(model.get("vocab", {})) if isinstance(model.get("vocab"), dict) else {}
     ids |= {token["content"]: token["id"] for token in content.get("added_tokens", [])}
@@ -108,14 +108,4 @@ def _is_bert_normalizer(normalizer: dict) -> bool:
 
 def _published_lowercase(folder: Path, otherwise: bool) -> bool:
     config = folder / "tokenizer_config.json"
-    return _read_json(config).get("do_lower_case", otherwise) if config.is_file() else otherwise
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is no JSON, so it is damaged: make or copy it anew") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds no JSON object: make or copy it anew")
-    return content
+    return read_json(config).get("do_lower_case", otherwise) if config.is_file() else otherwise

@@ -16,6 +16,7 @@ import numpy as np
 
 from configs.files import write_text
 from configs.finetune_schema import FinetuneConfig
+from configs.json_files import read_json
 from finetune.example import Splits
 from finetune.metrics import calibration, class_scores, confusion
 from finetune.report.markdown import confusion_table, percent, table
@@ -36,7 +37,7 @@ class TrialFolder:
 
     @cached_property
     def result(self) -> dict[str, Any]:
-        return json.loads((self.folder / "result.json").read_text(encoding="utf-8"))
+        return read_json(self.folder / "result.json", "run its trial anew", infinite=True)
 
     @cached_property
     def predictions(self) -> list[dict[str, str]]:

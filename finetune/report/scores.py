@@ -13,6 +13,7 @@ import numpy as np
 
 from configs.errors import InputError
 from configs.files import write_text
+from configs.json_files import read_json
 
 FILE = "scores.json"
 
@@ -61,7 +62,7 @@ class Scores:
 def read_scores(folder: Path) -> Scores:
     """The scores in a folder."""
     try:
-        content: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        content: dict[str, Any] = read_json(folder / FILE, infinite=True)
         trials = [TrialScores(**trial) for trial in content.pop("trials")]
         return Scores(**content, trials=trials)
     except FileNotFoundError as error:

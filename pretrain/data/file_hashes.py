@@ -10,7 +10,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from configs.errors import InputError
 from configs.files import sha256_file, write_text
+from configs.json_files import read_json
 
 LARGE = 64_000_000
 """bytes; smaller files are hashed each time"""
@@ -62,7 +64,7 @@ def _state(path: Path) -> dict:
 def _read(record: Path) -> dict:
     """A record, or nothing where it is missing or torn."""
     try:
-        known = json.loads(record.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        known = read_json(record)
+    except InputError:
         return {}
-    return known if isinstance(known, dict) and isinstance(known.get("sha256"), str) else {}
+    return known if isinstance(known.get("sha256"), str) else {}

@@ -16,6 +16,7 @@ import numpy as np
 
 from configs.errors import InputError
 from configs.files import sha256_file, write_text
+from configs.json_files import read_json
 
 FORMAT_VERSION = 2
 COUNTS = "unigram_counts.npy"
@@ -44,13 +45,10 @@ def read_manifest(folder: Path) -> dict:
         InputError: no store, another format version, or a file of the wrong size.
     """
     path = folder / "manifest.json"
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(f"{folder}: no token store here (manifest.json is missing)") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: damaged ({error}): delete the folder to rebuild it") from error
-    if not isinstance(manifest, dict) or manifest.get("format_version") != FORMAT_VERSION:
+    if not path.exists():
+        raise InputError(f"{folder}: no token store here (manifest.json is missing)")
+    manifest = read_json(path, "delete the folder to rebuild it")
+    if manifest.get("format_version") != FORMAT_VERSION:
         raise InputError(f"{path}: another format version: delete the folder to rebuild it")
     try:
         _expect(manifest.get("dtype") in DTYPES, f"dtype is none of {', '.join(DTYPES)}")

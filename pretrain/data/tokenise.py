@@ -21,6 +21,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from configs.files import written_aside
+from configs.json_files import read_json
 from configs.schema import PretrainConfig
 from pretrain.data.manifest import check_splits, find_torn
 from pretrain.data.pieces import Stretch, cut_stretch, piece_bytes
@@ -47,7 +48,7 @@ def read_piece(folder: Path, number: int, dtype: np.dtype) -> dict | None:
     """
     place = folder / piece_name(number)
     try:
-        piece = json.loads((place / PIECE).read_text(encoding="utf-8"))
+        piece = read_json(place / PIECE)
         check_splits(piece["splits"], dtype)
         return None if find_torn(place, piece["splits"]) else piece
     except (OSError, ValueError, KeyError, TypeError):

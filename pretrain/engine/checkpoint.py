@@ -28,6 +28,7 @@ from torch import Tensor
 
 from configs.errors import InputError
 from configs.files import sha256_file, written_aside
+from configs.json_files import read_json
 from configs.schema import CheckpointConfig
 from pretrain.engine.engine import MOMENTS, Engine
 from pretrain.engine.tensors import check_tensors, read_tensors, write_tensors
@@ -174,7 +175,7 @@ def find_damage(path: Path) -> str | None:
     try:
         if (path / "complete").read_bytes() != f"{sha256_file(path / 'manifest.json')}\n".encode():
             return "content of manifest.json or complete has changed"
-        hashes = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        hashes = read_json(path / "manifest.json")
         broken = [name for name in FILES if sha256_file(path / name) != hashes[name]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{type(error).__name__}: {error}"
@@ -189,8 +190,9 @@ def read_state(path: Path, fingerprints: dict[str, str], allowed: Collection[str
     Raises:
         InputError: naming the first other fingerprint that differs.
     """
+    content = read_json(path / "state.json", "restore it or remove the checkpoint")
     try:
-        state = State(**json.loads((path / "state.json").read_text(encoding="utf-8")))
+        state = State(**content)
         state.check()
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}/state.json: written by another version ({error})") from error

@@ -12,7 +12,6 @@ data sheet of the slowest link.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ import torch.distributed as dist
 
 from configs.collective_schema import CollectiveConfig
 from configs.errors import InputError
+from configs.json_files import read_json
 from pretrain.engine.world import World
 
 COMPRESSED_BYTES = {"none": 4, "bf16": 2, "fp16": 2}
@@ -236,7 +236,7 @@ class Benchmark:
 def read_ring(path: Path) -> Ring:
     """The cost model in a file of `benchmark.py allreduce --json`."""
     try:
-        ring = json.loads(path.read_text(encoding="utf-8"))["ring"]
+        ring = read_json(path)["ring"]
         ring = Ring(float(ring["latency"]), float(ring["bandwidth"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(

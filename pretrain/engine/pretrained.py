@@ -6,31 +6,41 @@ mode.
 
 from __future__ import annotations
 
-import json
-import pickle
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from configs.errors import InputError
+from configs.files import find_file
+from configs.json_files import read_json
 from configs.loader import load_config
 from configs.schema import ModelConfig, PretrainConfig
 from pretrain.engine import checkpoint
 from pretrain.engine.assemble import make_model
+from pretrain.engine.published_weights import WEIGHTS, read_weights
 from pretrain.engine.tensors import check_tensors, read_tensors, shapes_of
-from pretrain.model.convert import ROBERTA_PAD, from_huggingface, model_config
+from pretrain.model.convert import from_huggingface, layers_in, left_out
 from pretrain.model.pretraining import PretrainingModel
+from pretrain.model.published_config import (
+    check_vocabulary,
+    model_config,
+    padding_id,
+    ties_embeddings,
+    unknown_fields,
+)
 from tokenizer.base import Tokenizer
 from tokenizer.load import load_tokenizer
 
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 HUB_FILES = ["*.json", "*.txt", "*.model", *WEIGHTS, "model-*.safetensors", "pytorch_model-*.bin"]
 WORDS = "encoder.embeddings.word.weight"
+SHOWN = 5
+"""names in a note"""
 
 
 @dataclass(frozen=True)
@@ -61,9 +71,9 @@ def load_pretrained(name: str) -> Pretrained:
     folder = Path(name).expanduser()
     if not folder.is_dir():
         folder = fetch(name)
-    if (folder / "config.yaml").is_file():
+    if find_file(folder, "config.yaml"):
         pretrained = _read_run(folder)
-    elif (folder / "config.json").is_file():
+    elif find_file(folder, "config.json"):
         pretrained = _read_huggingface(folder)
     else:
         raise InputError(
@@ -140,81 +150,59 @@ def _read_run(folder: Path) -> Pretrained:
 
 
 def _read_huggingface(folder: Path) -> Pretrained:
-    try:
-        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        config = model_config(content)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{folder / 'config.json'}: {error}") from error
+    path = folder / "config.json"
+    content = read_json(path, "fetch it anew")
+    with named(path):
+        config, tied = model_config(content), ties_embeddings(content)
     raw = read_weights(folder)
-    try:
-        weights = from_huggingface(raw)
-    except InputError as error:
-        raise InputError(f"{folder}: {error}") from error
+    with named(folder):
+        weights, rest = from_huggingface(raw, tied), left_out(raw)
+    with named(path):
+        check_vocabulary(content, len(weights[WORDS]))
+    tell_left_out(folder, unknown_fields(content), rest)
     tokenizer = load_tokenizer(folder)
-    pad = content.get("pad_token_id", ROBERTA_PAD)
-    if config.architecture == "roberta" and pad != tokenizer.special.pad:
+    if config.architecture == "roberta" and padding_id(content) != tokenizer.special.pad:
         raise InputError(
-            f"{folder}: config.json has pad_token_id={pad}, the tokenizer {tokenizer.special.pad}, "
-            "and positions are counted from it: correct one of them"
+            f"{folder}: config.json has pad_token_id={padding_id(content)}, the tokenizer "
+            f"{tokenizer.special.pad}, and positions are counted from it: correct one of them"
         )
-    pretrained = Pretrained(config, tokenizer, {k: w.float() for k, w in weights.items()})
-    _check_shapes(folder, pretrained)
-    return pretrained
+    _check_shapes(folder, config, weights, tokenizer.special.pad)
+    return Pretrained(config, tokenizer, {name: w.float() for name, w in weights.items()})
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a Hugging Face folder, from one file or from shards."""
-    for name in WEIGHTS:
-        index = folder / f"{name}.index.json"
-        if (folder / name).is_file():
-            return _read_tensors(folder / name)
-        if index.is_file():
-            shards = _read_shard_names(index)
-            return {k: w for shard in shards for k, w in _read_tensors(folder / shard).items()}
-    raise InputError(f"{folder}: no weights: it must hold {' or '.join(WEIGHTS)}")
-
-
-def _read_shard_names(index: Path) -> list[str]:
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Put the path in front of what is wrong with it."""
     try:
-        return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{index}: damaged ({error!r}): fetch it anew") from error
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    read: Callable[[Path], Any] = load_file
-    if path.suffix == ".bin":
-        read = _unpickle
-    try:
-        tensors = read(path)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path}: refused, for it holds more than weights, which may execute code when it is "
-            "read, or is damaged: take a safetensors version of the model"
-        ) from error
-    except Exception as error:  # whatever a library meets in bytes that are no weights
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: damaged ({reason}): fetch it anew") from error
-    if not isinstance(tensors, dict) or not all(map(torch.is_tensor, tensors.values())):
-        raise InputError(f"{path}: no table of tensors by name: take a saved state_dict")
-    return tensors
+def tell_left_out(folder: Path, fields: list[str], weights: list[str]) -> None:
+    """A note of what nothing here reads, from the rank that speaks for all."""
+    for what, names in (("fields of config.json", fields), ("weights", weights)):
+        if names and os.environ.get("RANK", "0") == "0":
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            shown = ", ".join(names[:SHOWN])
+            print(f"note: {folder}: {what} not used: {shown}{more}", file=sys.stderr)
 
 
-def _unpickle(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _check_shapes(folder: Path, pretrained: Pretrained) -> None:
+def _check_shapes(folder: Path, config: ModelConfig, found: dict[str, Tensor], pad: int) -> None:
     """Raise `InputError` where weights are missing or not as config.json says."""
-    size, pad = pretrained.vocabulary_size, pretrained.tokenizer.special.pad
+    layers = layers_in(found)
+    if config.layers != layers:
+        raise InputError(
+            f"{folder}: config.json has num_hidden_layers={config.layers}, the weights {layers} "
+            "whole layers: they do not belong together, or one of them is torn"
+        )
     with torch.device("meta"):
-        expected: nn.Module = PretrainingModel(pretrained.model, size, pad, True)
+        expected: nn.Module = PretrainingModel(config, len(found[WORDS]), pad, True)
     for name, tensor in expected.state_dict().items():
-        found = pretrained.weights.get(name)
-        if found is None and not name.startswith("encoder."):
+        if name not in found and not name.startswith("encoder."):
             continue
-        if found is None or found.shape != tensor.shape:
-            shape = "missing" if found is None else f"of shape {tuple(found.shape)}"
+        if name not in found or found[name].shape != tensor.shape:
+            shape = f"of shape {tuple(found[name].shape)}" if name in found else "missing"
             raise InputError(
                 f"{folder}: {name} is {shape} where config.json asks for {tuple(tensor.shape)}: "
                 "fetch the folder anew"

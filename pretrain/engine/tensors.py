@@ -11,10 +11,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from configs.errors import InputError
+from configs.files import check_regular
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file; `InputError` where it is damaged."""
+    check_regular(path)
     try:
         return load_file(path)
     except Exception as error:  # whatever the library meets in bytes that are no tensors

@@ -7,7 +7,6 @@ the word embeddings and left out, as transformers itself does when it saves.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,17 +46,14 @@ HEADS = {
 }
 PROJECTIONS = ("query", "key", "value")
 FUSED = LAYER["qkv"]
-ROBERTA_TYPES = ("roberta", "xlm-roberta", "camembert")
-ROBERTA_PAD = 1
-"""padding id where config.json names none"""
-SUPPORTED = {
-    "hidden_act": "gelu",
-    "position_embedding_type": "absolute",
-    "is_decoder": False,
-    "add_cross_attention": False,
-    "pruned_heads": {},
+TIED = {
+    "bert": ("cls.predictions.decoder", "cls.predictions"),
+    "roberta": ("lm_head.decoder", "lm_head"),
 }
-"""fields of config.json that have one value here"""
+"""what is saved a second time under another name: (the decoder, where its bias stands as well)"""
+BUFFERS = ("position_ids", "token_type_ids")
+"""tables that are computed, in older files"""
+FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 OLD_KINDS = {"gamma": "weight", "beta": "bias"}
 
 
@@ -87,31 +83,62 @@ def renamed(
     return converted
 
 
-def from_huggingface(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def from_huggingface(weights: Mapping[str, Tensor], tied: bool = True) -> dict[str, Tensor]:
     """Hugging Face's weights under our names, for `PretrainingModel.load_state_dict`.
 
     Also takes the older names `gamma` and `beta` and encoders saved without `bert.` or `roberta.`.
-    Weights that our classes have no place for (other heads, RoBERTa's pooler) are left out.
+    What our classes have no place for is left out: see `left_out`.
+
+    Args:
+        tied: whether config.json says that the decoder is the table of word embeddings.
 
     Raises:
-        InputError: these are no weights of a BERT or RoBERTa encoder.
+        InputError: these are no weights of a BERT or RoBERTa encoder, or its decoder is another
+            matrix than its embeddings.
     """
-    is_roberta = any(name.startswith(("roberta.", "lm_head.")) for name in weights)
-    architecture = "roberta" if is_roberta else "bert"
-    weights = _fused({_modern(name, architecture): w for name, w in weights.items()})
-    layers = sum(name.endswith(f"{FUSED}.weight") for name in weights)
+    architecture, weights = _named(weights)
+    _check_decoder(weights, architecture, tied)
+    for name in _places(weights, architecture):
+        _check_numbers(name, weights[name])
+    weights = _fused(weights)
     converted = {
         f"{ours}.{kind}": weights[f"{theirs}.{kind}"]
-        for ours, theirs in (_stems(layers, architecture) | HEADS[architecture]).items()
+        for ours, theirs in _all_stems(weights, architecture).items()
         for kind in ("weight", "bias")
         if f"{theirs}.{kind}" in weights
     }
-    if not layers or "encoder.embeddings.word.weight" not in converted:
+    words = converted.get("encoder.embeddings.word.weight")
+    if words is None or words.ndim != 2 or not layers_in(converted):
         raise InputError(
             "the weights hold no BERT or RoBERTa encoder (no embeddings.word_embeddings or "
             "encoder.layer.0): choose a checkpoint of one of these architectures"
         )
     return converted
+
+
+def left_out(weights: Mapping[str, Tensor]) -> list[str]:
+    """The names of Hugging Face's weights that our classes have no place for: other heads.
+
+    Raises:
+        InputError: some are of the encoder itself, which then computes something else.
+    """
+    architecture, weights = _named(weights)
+    decoder, _ = TIED[architecture]
+    known = {*_places(weights, architecture), f"{decoder}.weight", f"{decoder}.bias"}
+    rest = [n for n in weights if n not in known and not n.endswith(BUFFERS)]
+    inside = tuple(f"{architecture}.{part}." for part in ("embeddings", "encoder"))
+    for name in sorted(rest):
+        if name.startswith(inside):
+            raise InputError(
+                f"{name} has no place in BERT's encoder, so the model computes something else: "
+                "choose one without"
+            )
+    return sorted(rest)
+
+
+def layers_in(converted: Mapping[str, Tensor]) -> int:
+    """The number of layers of weights under our names."""
+    return sum(name.startswith("encoder.layers.") and ".qkv.weight" in name for name in converted)
 
 
 def huggingface_config(
@@ -144,37 +171,6 @@ def huggingface_config(
     }
 
 
-def model_config(content: Mapping[str, Any]) -> ModelConfig:
-    """The shape that a `config.json` describes; missing fields have transformers' defaults.
-
-    Raises:
-        InputError: it asks for something that our encoder does not compute.
-    """
-    kind = content.get("model_type")
-    if kind not in ("bert", *ROBERTA_TYPES):
-        raise InputError(f"model_type={kind}: choose a BERT or RoBERTa model")
-    for name, supported in SUPPORTED.items():
-        value = content.get(name, supported)
-        if value != supported:
-            raise InputError(f"{name}={value} is not computed here, only {name}={supported}")
-    is_roberta = kind in ROBERTA_TYPES
-    first_position = content.get("pad_token_id", ROBERTA_PAD) + 1 if is_roberta else 0
-    rate = content.get("hidden_dropout_prob", 0.1)
-    return ModelConfig(
-        architecture="roberta" if is_roberta else "bert",
-        layers=content.get("num_hidden_layers", 12),
-        hidden_size=content.get("hidden_size", 768),
-        heads=content.get("num_attention_heads", 12),
-        feed_forward_size=content.get("intermediate_size", 3072),
-        max_positions=content.get("max_position_embeddings", 512) - first_position,
-        segment_types=content.get("type_vocab_size", 2),
-        dropout=rate,
-        attention_dropout=content.get("attention_probs_dropout_prob", 0.1),
-        layer_norm_epsilon=content.get("layer_norm_eps", 1e-12),
-        initializer_range=content.get("initializer_range", 0.02),
-    )
-
-
 def _stems(layers: int, architecture: str) -> dict[str, str]:
     """Our names of an encoder's parts to theirs, without the final `.weight` or `.bias`."""
     stems = {
@@ -187,6 +183,69 @@ def _stems(layers: int, architecture: str) -> dict[str, str]:
                 f"{architecture}.encoder.layer.{index}.{theirs}"
             )
     return stems
+
+
+def _all_stems(weights: Mapping[str, Tensor], architecture: str) -> dict[str, str]:
+    layers = sum(name.endswith((f"{FUSED}.weight", f"{FUSED}.query.weight")) for name in weights)
+    return _stems(layers, architecture) | HEADS[architecture]
+
+
+def _places(weights: Mapping[str, Tensor], architecture: str) -> list[str]:
+    """The names of the weights that have a place here."""
+    stems = []
+    for stem in _all_stems(weights, architecture).values():
+        stems += [f"{stem}.{p}" for p in PROJECTIONS] if stem.endswith(FUSED) else [stem]
+    names = [f"{stem}.{kind}" for stem in stems for kind in ("weight", "bias")]
+    return [name for name in names if name in weights]
+
+
+def _named(weights: Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
+    """(architecture, the weights under today's names)."""
+    is_roberta = any(name.startswith(("roberta.", "lm_head.")) for name in weights)
+    architecture = "roberta" if is_roberta else "bert"
+    named = {_modern(name, architecture): w for name, w in weights.items()}
+    if len(named) < len(weights):
+        seen: set[str] = set()
+        names = (_modern(name, architecture) for name in weights)
+        twice = next(name for name in names if name in seen or seen.add(name))
+        raise InputError(f"{twice} is there under two names: remove one of them")
+    decoder, bias = TIED[architecture]
+    if f"{decoder}.bias" in named:
+        named.setdefault(f"{bias}.bias", named[f"{decoder}.bias"])
+    return architecture, named
+
+
+def _check_decoder(weights: Mapping[str, Tensor], architecture: str, tied: bool) -> None:
+    decoder, bias = TIED[architecture]
+    words = weights.get(f"{architecture}.embeddings.word_embeddings.weight")
+    pairs = (
+        ("the word embeddings", words, weights.get(f"{decoder}.weight")),
+        (f"{bias}.bias", weights.get(f"{bias}.bias"), weights.get(f"{decoder}.bias")),
+    )
+    cure = "it is computed tied here: tie the two, or remove the MLM head to take the encoder alone"
+    for other, one, two in pairs:
+        if one is not None and two is not None and not _equal(one, two):
+            raise InputError(f"{decoder} is not {other}, and {cure}")
+    has_head = any(name.startswith(f"{HEADS[architecture]['mlm_head']}.") for name in weights)
+    if has_head and not tied:
+        # transformers ties neither then, and makes new numbers for what is missing.
+        for name in (f"{decoder}.weight", f"{decoder}.bias"):
+            if name not in weights:
+                raise InputError(f"tie_word_embeddings=false but {name} is missing, and {cure}")
+
+
+def _equal(one: Tensor, two: Tensor) -> bool:
+    return one.shape == two.shape and one.dtype == two.dtype and torch.equal(one, two)
+
+
+def _check_numbers(name: str, tensor: Tensor) -> None:
+    if tensor.ndim not in (1, 2):
+        raise InputError(f"{name} is of shape {tuple(tensor.shape)}: no weight of ours has that")
+    if tensor.dtype not in FLOATS:
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise InputError(f"{name} is of {kind}, which is no weight: save it as float32")
+    if not torch.isfinite(tensor).all():
+        raise InputError(f"{name} holds numbers that are not finite: choose another checkpoint")
 
 
 def _modern(name: str, architecture: str) -> str:
@@ -203,6 +262,9 @@ def _fused(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name in weights:
         stem, _, kind = name.rpartition(".query.")
         if stem.endswith(FUSED):
-            parts = [fused.pop(f"{stem}.{projection}.{kind}") for projection in PROJECTIONS]
-            fused[f"{stem}.{kind}"] = torch.cat(parts)
+            places = [f"{stem}.{projection}.{kind}" for projection in PROJECTIONS]
+            shapes = {p: tuple(weights[p].shape) if p in weights else None for p in places}
+            if len(set(shapes.values())) > 1:
+                raise InputError(f"query, key and value are not of one shape: {shapes}")
+            fused[f"{stem}.{kind}"] = torch.cat([fused.pop(place) for place in places])
     return fused

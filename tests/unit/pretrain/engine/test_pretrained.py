@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from configs.errors import InputError
 from pretrain.engine.pretrained import Pretrained, load_pretrained
-from pretrain.model.convert import model_config
 from pretrain.model.encoder import Encoder
+from pretrain.model.published_config import model_config
 from tests.unit.pretrain.engine.padded import flat, halves, padded, random_sequences
 
 transformers = pytest.importorskip("transformers")
