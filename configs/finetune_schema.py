@@ -130,6 +130,9 @@ class TaskConfig:
     """span: longest answer in tokens"""
     no_answer: bool = False
     """span: questions may have none (SQuAD 2.0); its threshold is chosen on dev"""
+    span_metric: Literal["squad", "korquad"] = "squad"
+    """span: whose official rules score answers: SQuAD's, F1 of words, or KorQuAD's, F1 of
+    characters with Korean quotes and brackets blanked"""
     joined_characters: bool = False
     """tagging: the rows are characters, spaces included (KLUE NER), not words; the tokenizer sees
     the whole sentence, and scores are per character"""
@@ -146,6 +149,10 @@ class TaskConfig:
         )
         require(self.longest_answer >= 1, "task.longest_answer must be at least 1")
         require(self.stride >= 0, "task.stride must not be negative")
+        require(
+            self.span_metric == "squad" or self.kind == "span",
+            f"task.span_metric={self.span_metric} is for task.kind=span",
+        )
         require(
             self.unmerged is None or (self.kind == "classification" and bool(self.merge)),
             "task.unmerged needs task.merge: say which labels are merged",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 PUNCTUATION = str.maketrans("", "", string.punctuation)
+KORQUAD_BLANKS = str.maketrans(dict.fromkeys("'\"《》<>〈〉()‘’", " "))
 
 
 def classification_scores(
@@ -87,43 +88,80 @@ def tagging_scores(gold: list[list[str]], predicted: list[list[str]]) -> dict[st
     }
 
 
-# -- spans: the rules of the official SQuAD scripts ------------------------------------------------
+# -- spans: the rules of the official scripts ------------------------------------------------------
 
 
 def normal_answer(text: str) -> str:
-    """Without case, punctuation, articles and extra space, as the official scripts compare."""
+    """Without case, punctuation, articles and extra space, as SQuAD's scripts compare."""
     return " ".join(ARTICLES.sub(" ", text.lower().translate(PUNCTUATION)).split())
 
 
-def exact_match(predicted: str, gold: str) -> float:
+def normal_korean(text: str) -> str:
+    """As KorQuAD's script compares: some quotes and brackets part words, ASCII's other punctuation
+    goes without a trace."""
+    return " ".join(text.translate(KORQUAD_BLANKS).lower().translate(PUNCTUATION).split())
+
+
+@dataclass(frozen=True)
+class SpanRules:
+    """How answers are compared."""
+
+    normal: Callable[[str], str]
+    """what of an answer counts"""
+    pieces: Callable[[str], Sequence[str]]
+    """of a normal answer: what F1 counts"""
+    empty_f1: float
+    """F1 of two answers without pieces"""
+    skips_empty: bool
+    """whether gold answers without pieces don't count (SQuAD 2.0)"""
+
+
+SPAN_RULES = {
+    "squad": SpanRules(normal_answer, str.split, empty_f1=1.0, skips_empty=True),
+    "korquad": SpanRules(
+        normal_korean, lambda text: text.replace(" ", ""), empty_f1=0.0, skips_empty=False
+    ),
+}
+"""by `task.span_metric`: SQuAD 1.1 and 2.0 count words, KorQuAD 1.0 (Lim et al., 2019) characters,
+since a Korean word and its particle are one"""
+SQUAD = SPAN_RULES["squad"]
+
+
+def exact_match(predicted: str, gold: str, rules: SpanRules = SQUAD) -> float:
     """1 where both are equal but for form."""
-    return float(normal_answer(predicted) == normal_answer(gold))
+    return float(rules.normal(predicted) == rules.normal(gold))
 
 
-def token_f1(predicted: str, gold: str) -> float:
-    """F1 of the words in common; an empty answer matches only an empty one."""
-    words, wanted = normal_answer(predicted).split(), normal_answer(gold).split()
-    if not words or not wanted:
-        return float(words == wanted)
-    common = sum((Counter(words) & Counter(wanted)).values())
-    return 2 * common / (len(words) + len(wanted))
+def span_f1(predicted: str, gold: str, rules: SpanRules = SQUAD) -> float:
+    """F1 of the pieces in common; an empty answer matches at most an empty one."""
+    found, wanted = (rules.pieces(rules.normal(text)) for text in (predicted, gold))
+    if not found and not wanted:
+        return rules.empty_f1
+    common = sum((Counter(found) & Counter(wanted)).values())
+    return 2 * common / (len(found) + len(wanted))
 
 
-def best_scores(predicted: str, golds: Sequence[str]) -> tuple[float, float]:
+def best_scores(
+    predicted: str, golds: Sequence[str], rules: SpanRules = SQUAD
+) -> tuple[float, float]:
     """(exact match, F1), each against the gold answer that fits best; none accepts only ""."""
-    # As the official script for 2.0: gold answers that normalise to nothing don't count.
-    golds = [gold for gold in golds if normal_answer(gold)] or [""]
-    exact = max(exact_match(predicted, gold) for gold in golds)
-    return exact, max(token_f1(predicted, gold) for gold in golds)
+    if rules.skips_empty:
+        golds = [gold for gold in golds if rules.normal(gold)]
+    if not golds:
+        return (float(not rules.normal(predicted)),) * 2
+    exact = max(exact_match(predicted, gold, rules) for gold in golds)
+    return exact, max(span_f1(predicted, gold, rules) for gold in golds)
 
 
-def span_scores(predicted: Sequence[str], golds: Sequence[Sequence[str]]) -> dict[str, float]:
+def span_scores(
+    predicted: Sequence[str], golds: Sequence[Sequence[str]], rules: SpanRules = SQUAD
+) -> dict[str, float]:
     """exact and f1, the mean over questions; apart for those with and without an answer (2.0).
 
     Args:
         golds: the accepted answers of each question; none where it has no answer.
     """
-    pairs = np.array([best_scores(*pair) for pair in zip(predicted, golds)])
+    pairs = np.array([best_scores(*pair, rules) for pair in zip(predicted, golds)])
     scores = dict(zip(("exact", "f1"), pairs.mean(0).tolist()))
     answerable = np.array([bool(gold) for gold in golds])
     if answerable.all():

@@ -13,7 +13,7 @@ from configs.errors import InputError
 from finetune.data.split import heldout_groups, read_parts
 from finetune.data.squad import read_squad
 from finetune.example import Feature, SpanExample, Splits
-from finetune.metrics import best_scores, span_scores
+from finetune.metrics import SPAN_RULES, SpanRules, best_scores, span_scores
 from finetune.tasks.base import Task
 from finetune.tasks.offsets import Located, Locator
 from tokenizer.base import Tokenizer
@@ -72,6 +72,11 @@ class SpanTask(Task):
         articles = [article for article, _ in pairs]
         held = heldout_groups(articles, self.config.dev_fraction)
         return [article in held for article in articles]
+
+    @property
+    def rules(self) -> SpanRules:
+        """How answers are compared."""
+        return SPAN_RULES[self.config.span_metric]
 
     @property
     def outputs(self) -> int:
@@ -147,7 +152,9 @@ class SpanTask(Task):
             return {}
         margins = np.maximum([answer.margin for answer in answers], BELOW_ALL)
         golds = [[text for text, _ in example.answers] for example in examples]
-        with_span = np.array([best_scores(a.span, g)[1] for a, g in zip(answers, golds)])
+        with_span = np.array(
+            [best_scores(a.span, g, self.rules)[1] for a, g in zip(answers, golds)]
+        )
         without = np.array([float(not gold) for gold in golds])
         # Each threshold answers the questions with a larger margin; equal margins go together.
         thresholds, place = np.unique(np.append(margins, BELOW_ALL), return_inverse=True)
@@ -159,7 +166,7 @@ class SpanTask(Task):
         self, examples: Sequence[SpanExample], answers: Sequence[SpanAnswer]
     ) -> dict[str, float]:
         golds = [[text for text, _ in example.answers] for example in examples]
-        return span_scores([answer.text for answer in answers], golds)
+        return span_scores([answer.text for answer in answers], golds, self.rules)
 
     def rows(
         self,

@@ -58,6 +58,7 @@ REFUSED = {
     "patience": (["patience=0"], "patience"),
     "grid": (["grid={optimizer.learning_rate: []}"], "has no values"),
     "metric": (["task.metric=pearson"], "task.metric=pearson.*accuracy, macro_f1"),
+    "span metric": (["task.span_metric=korquad"], "task.span_metric=korquad is for task.kind=span"),
     "smoothing": (["head.label_smoothing=0.1", "head.loss=focal"], "head.label_smoothing"),
     "focal for numbers": (["task.kind=regression", "head.loss=focal"], "head.loss"),
 }

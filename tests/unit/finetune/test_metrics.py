@@ -13,6 +13,7 @@ from sklearn import metrics
 
 from finetune.data.squad import read_squad
 from finetune.metrics import (
+    SPAN_RULES,
     best_scores,
     calibration,
     class_scores,
@@ -21,9 +22,9 @@ from finetune.metrics import (
     exact_match,
     normal_answer,
     regression_scores,
+    span_f1,
     span_scores,
     tagging_scores,
-    token_f1,
 )
 from tests.conftest import DATA
 
@@ -137,9 +138,9 @@ def test_answers_are_compared_without_form():
     assert exact_match("the U.S.", "US") == 1 and exact_match("cat", "cats") == 0
 
 
-def test_token_f1_counts_repeated_words():
-    assert token_f1("to be or not to be", "to be to go") == pytest.approx(2 * 3 / (6 + 4))
-    assert token_f1("x", "y") == 0 and token_f1("", "y") == 0 and token_f1("the", "a") == 1
+def test_span_f1_counts_repeated_words():
+    assert span_f1("to be or not to be", "to be to go") == pytest.approx(2 * 3 / (6 + 4))
+    assert span_f1("x", "y") == 0 and span_f1("", "y") == 0 and span_f1("the", "a") == 1
 
 
 def test_the_gold_answer_that_fits_best_counts():
@@ -178,6 +179,77 @@ def test_published_predictions_score_as_published(data, predictions, exact, f1):
     digits = len(exact.partition(".")[2])
     assert f"{100 * scores['exact']:.{digits}f}" == exact
     assert f"{100 * scores['f1']:.{digits}f}" == f1
+
+
+KOREAN = SPAN_RULES["korquad"]
+
+
+@pytest.mark.parametrize(
+    ("predicted", "gold", "exact", "f1"),
+    [
+        ("이순신은", "이순신", 0, 2 * 3 / (4 + 3)),  # a particle costs a character, not the word
+        ("서울특별시에서", "서울", 0, 2 * 2 / (7 + 2)),
+        ("《난쟁이가 쏘아올린 작은 공》", "난쟁이가 쏘아올린 작은 공", 1, 1),
+        ("〈아리랑〉", "'아리랑'", 1, 1),
+        ("‘봄’(1936)", '"봄" 1936', 1, 1),
+        ("봄(1936)", "봄1936", 0, 1),  # a bracket parts words, characters don't care
+        ("1,936년", "1936년", 1, 1),  # a comma goes without a trace
+        ("“봄”", "봄", 0, 2 * 1 / (3 + 1)),  # the official list lacks these quotes
+        ("the BBC", "bbc", 0, 2 * 3 / (6 + 3)),  # no articles; case doesn't count
+        ("대한 민국", "대한민국", 0, 1),
+        ("가나", "다라", 0, 0),
+        ("", "가", 0, 0),
+        ("()", "", 1, 0),  # the official F1 of two empty answers
+    ],
+)
+def test_korquad_by_hand(predicted, gold, exact, f1):
+    assert exact_match(predicted, gold, KOREAN) == exact
+    assert span_f1(predicted, gold, KOREAN) == pytest.approx(f1)
+    assert best_scores(predicted, ["없음", gold], KOREAN) == (exact, pytest.approx(f1))
+
+
+def test_korean_answers_by_both_rules():
+    """Particles and brackets are what the two differ by."""
+    predicted, golds = ["이순신은", "《봄》"], [["이순신"], ["봄"]]
+    assert span_scores(predicted, golds) == {"exact": 0, "f1": 0}
+    assert span_scores(predicted, golds, KOREAN) == {
+        "exact": 0.5,
+        "f1": pytest.approx((6 / 7 + 1) / 2),
+    }
+    assert best_scores("", [], KOREAN) == (1, 1) and best_scores("봄", [], KOREAN) == (0, 0)
+
+
+def slow_korquad(predicted: str, golds: list[str]) -> tuple[float, float]:
+    """The official script's rules, character by character."""
+
+    def words(text: str) -> list[str]:
+        found = [""]
+        for character in text:
+            if character.isspace() or character in "'\"《》<>〈〉()‘’":
+                found.append("")
+            elif character not in "!#$%&*+,-./:;=?@[\\]^_`{|}~":
+                found[-1] += character.lower()
+        return [word for word in found if word]
+
+    exact, f1 = [], []
+    for gold in golds:
+        exact.append(float(words(predicted) == words(gold)))
+        left, wanted, same = list("".join(words(predicted))), list("".join(words(gold))), 0
+        for character in wanted:
+            if character in left:
+                left.remove(character)
+                same += 1
+        precision, recall = (same / max(len(x), 1) for x in ("".join(words(predicted)), wanted))
+        f1.append(2 * precision * recall / (precision + recall) if same else 0.0)
+    return max(exact), max(f1)
+
+
+KOREAN_TEXT = st.text("가나은는 \u3000\n'\"《》<>〈〉()‘’“”.,-_·ABa1", max_size=8)
+
+
+@given(KOREAN_TEXT, st.lists(KOREAN_TEXT, min_size=1, max_size=3))
+def test_korquad_equals_the_slow_reference(predicted, golds):
+    assert best_scores(predicted, golds, KOREAN) == pytest.approx(slow_korquad(predicted, golds))
 
 
 def test_calibration_by_hand():

@@ -273,3 +273,15 @@ def test_a_perfect_model_on_squad(tokenizer):
     answers = task.answers(examples, features, perfect_logits(features), {})
     golds = [[text for text, _ in example.answers] for example in examples]
     assert span_scores([answer.text for answer in answers], golds)["exact"] > 0.95
+
+
+def test_a_task_scores_and_chooses_by_its_own_rules():
+    asked = SpanExample("here", "1", "누구?", "이순신은 장군", (("이순신", 0),))
+    examples = [asked, asked, replace(asked, answers=())]
+    spans = ["이순신은", "이순신은", "장군"]
+    answers = [SpanAnswer(span, span, margin) for span, margin in zip(spans, (1.0, 1.0, 2.0))]
+    english, korean = make_task(no_answer=True), make_task(no_answer=True, span_metric="korquad")
+    assert english.scores(examples, answers)["f1"] == 0
+    assert korean.scores(examples, answers)["f1"] == pytest.approx(2 * 6 / 7 / 3)
+    assert english.choose_settings(examples, answers)[THRESHOLD] == 2.0
+    assert korean.choose_settings(examples, answers)[THRESHOLD] < 1.0
