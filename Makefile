@@ -1,16 +1,21 @@
-# The two commands of the README. Both make their own virtual environment.
+# The commands of the README. Each makes its own virtual environment.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: pretrain test clean
+.PHONY: pretrain test test-slow clean
 
 pretrain: $(VENV)/.core
 	deepspeed launch/pretrain.py --config roberta_small.yaml
 
 test: $(VENV)/.dev
-	python -m pytest $(PYTEST_ARGS)
+	python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+# What is long by nature: a real SLURM, kills of whole grids, races, 500 malformed inputs.
+test-slow: $(VENV)/.dev
+	python -m pytest -m slow $(PYTEST_ARGS)
+	for seed in 0 1 2; do python tests/fuzz/malformed.py --count 167 --seed $$seed || exit 1; done
 
 # On a machine without an NVIDIA driver, PyTorch's index of CPU builds saves gigabytes of CUDA.
 $(VENV)/.core: setup.cfg pyproject.toml

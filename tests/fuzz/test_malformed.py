@@ -30,6 +30,7 @@ def materials(tiny, prose, tiny_run, tiny_task, tiny_finetuned, tmp_path) -> Pat
     return tmp_path
 
 
+@pytest.mark.slow
 def test_each_kind_ends_in_one_line(materials):
     count = len(KINDS) + 4
     command = [sys.executable, str(ROOT / "tests/fuzz/malformed.py"), "--count", str(count)]

@@ -50,6 +50,7 @@ def starts(folder: Path) -> list[int]:
     return [start["step"] for start in environment["starts"]]
 
 
+@pytest.mark.slow
 def test_a_grid_survives_a_kill_and_is_shared_by_two_drivers(ablation, tmp_path):
     words = ("ablate.py", "--config", ablation, "--jobs", 2)
     static, dynamic = (

@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import Command
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rival", ["shipped"])
 def test_a_race_prints_a_table_and_writes_json(rival, prose, cache, tmp_path):
     done = Command(

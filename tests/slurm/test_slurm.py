@@ -16,7 +16,7 @@ from tests.slurm.cluster import (
     write_profile,
 )
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 
 def test_a_preempted_run_ends_with_the_weights_of_an_undisturbed_one(cluster, tiny, tmp_path):
