@@ -117,7 +117,9 @@ class MaskingConfig:
     random_share: float = 0.1
     """share of those shown as a random token; the rest stays as it is"""
     whole_word: bool = False
-    """choose whole words instead of single tokens"""
+    """choose whole words instead of single tokens, as BERT's script does: a word that would go
+    beyond the share is passed over. Where no other fits, single tokens of it make up the share: a
+    text without spaces is masked as without this"""
 
     def __post_init__(self) -> None:
         require(

@@ -28,6 +28,7 @@ class Purpose(IntEnum):
     MASK_TOKENS = 6
     MASK_COUNT = 7
     DROPOUT = 8
+    MASK_PARTS = 9
 
 
 def philox(key: tuple[int, int], counter: np.ndarray) -> np.ndarray:

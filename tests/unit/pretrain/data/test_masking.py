@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from math import floor
 from typing import NamedTuple
 
@@ -77,23 +78,32 @@ def slowly_masked(batch: Batch, config: MaskingConfig, vocabulary: Vocabulary) -
         words = words_of(batch, row, vocabulary, config.whole_word)
         chance = draw(SEED, Purpose.MASK_COUNT, EPOCH, sample)[0, 0] / 2**32
         budget = max(1, floor(config.probability * sum(map(len, words)) + chance))
-        spent = 0
-        for word in sorted(words, key=lambda word: score(sample, word[0])):
-            if spent and 2 * spent + len(word) > 2 * budget:
-                break
-            predicted += [start + place for place in word]
-            spent += len(word)
-            for place in word:
-                shown[start + place] = shown_token(
-                    shown[start + place], sample, place, config, vocabulary
-                )
+        for place in slowly_chosen(words, budget, sample):
+            predicted.append(start + place)
+            token = shown[start + place]
+            shown[start + place] = shown_token(token, sample, place, config, vocabulary)
     predicted = np.sort(np.asarray(predicted, np.int64))
     return Masked(np.asarray(shown), predicted, batch.tokens_T[predicted])
 
 
-def score(sample: int, place: int) -> int:
+def slowly_chosen(words: list[list[int]], budget: int, sample: int) -> list[int]:
+    """BERT's choice of words, then a part of the first that it passed over."""
+    places, passed = [], []
+    for word in sorted(words, key=lambda word: score(Purpose.MASK_POSITIONS, sample, word[0])):
+        if len(places) + len(word) <= budget:
+            places += word
+        else:
+            passed.append(word)
+    if passed:
+        first = passed[0]
+        order = sorted(range(len(first)), key=lambda n: score(Purpose.MASK_PARTS, sample, n))
+        places += [first[n] for n in order[: budget - len(places)]]
+    return places
+
+
+def score(purpose: Purpose, sample: int, place: int) -> int:
     block, word = divmod(place, 4)
-    return int(draw(SEED, Purpose.MASK_POSITIONS, EPOCH, sample, block)[word, 0])
+    return int(draw(SEED, purpose, EPOCH, sample, block)[word, 0])
 
 
 def shown_token(
@@ -126,6 +136,37 @@ def test_same_masks_as_the_slow_loop(whole_word, seed):
     lengths = np.random.default_rng(seed).integers(3, 70, 40).tolist()
     batch = random_batch([3, 4, *lengths], vocabulary, seed)
     assert_same(batch.mask(config, vocabulary), slowly_masked(batch, config, vocabulary))
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.95, 1.0])
+@pytest.mark.parametrize("probability", [0.02, 0.15, 0.6])
+def test_same_masks_as_the_slow_loop_where_words_are_long(share, probability):
+    """Words of 2 to 100 tokens: most are beyond what is left of the budget."""
+    vocabulary = simple_vocabulary(100)
+    vocabulary.continues_word[: int(100 * share)] = True
+    config = MaskingConfig(probability=probability, whole_word=True)
+    lengths = np.random.default_rng(3).integers(3, 120, 60).tolist()
+    batch = random_batch([3, 4, 5, *lengths], vocabulary)
+    assert_same(batch.mask(config, vocabulary), slowly_masked(batch, config, vocabulary))
+
+
+def test_masks_of_single_tokens_are_those_of_ever():
+    """They are part of every curve: a run that goes on must not see others."""
+    other = MaskingConfig(probability=0.4, mask_share=0.5, random_share=0.3)
+    assert digest(SINGLE, 3) == "cf7595f98c6ad6250fa1a663f870857ffa8acb2ac265624d90a0986e2895c57f"
+    assert digest(other, 0) == "02fbfd676c36a77d33612649b83605f5468b24a734eeca049bb578e08fa9d048"
+
+
+def digest(config: MaskingConfig, continues_every: int) -> str:
+    """sha256 of everything that is masked in 480 sequences."""
+    vocabulary, hasher = simple_vocabulary(1000, continues_every), hashlib.sha256()
+    for seed in range(4):
+        lengths = np.random.default_rng(seed).integers(3, 300, 60).tolist()
+        batch = random_batch(lengths, vocabulary, seed)
+        for masked in (batch.mask(config, vocabulary, epoch) for epoch in (0, 7)):
+            for array in (masked.tokens_T, masked.predicted_M, masked.labels_M):
+                hasher.update(np.ascontiguousarray(array, "<i8").tobytes())
+    return hasher.hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -256,15 +297,38 @@ def test_whole_words_are_chosen_whole(words):
 def test_whole_words_keep_the_rate(words):
     _, batch, masked = words
     assert batch.maskable_T[masked.predicted_M].all()
-    assert len(masked.predicted_M) / batch.maskable_T.sum() == pytest.approx(0.15, rel=0.03)
+    assert_binomial(len(masked.predicted_M), int(batch.maskable_T.sum()), 0.15)
 
 
-def test_words_do_not_cross_separators():
-    # Every ordinary token goes on with a word: each segment is one word of 18 tokens.
-    vocabulary = simple_vocabulary(100, continues_every=1)
+def one_word_each(rows: int, length: int) -> tuple[Vocabulary, Batch]:
+    """Sequences whose ordinary tokens all go on with a word, as in text without spaces."""
+    vocabulary = simple_vocabulary(100)
     vocabulary.continues_word[:100] = True
-    tokens = np.full(40, 5)
-    tokens[[0, 19, 20, 39]] = vocabulary.cls_id, vocabulary.sep_id, vocabulary.cls_id, 101
-    batch = Batch(tokens, np.asarray([20, 20]), tokens < 100, np.asarray([4, 5]))
-    places = batch.mask(WHOLE_WORD, vocabulary).predicted_M.tolist()
-    assert places == [*range(1, 19), *range(21, 39)]
+    tokens = np.full((rows, length), 5)
+    tokens[:, 0], tokens[:, -1] = vocabulary.cls_id, vocabulary.sep_id
+    tokens = tokens.ravel()
+    return vocabulary, Batch(
+        tokens, np.full(rows, length), tokens < vocabulary.cls_id, np.arange(rows)
+    )
+
+
+def test_words_do_not_cross_special_tokens():
+    vocabulary, batch = one_word_each(2, 20)
+    batch.tokens_T[9] = vocabulary.sep_id
+    batch.maskable_T[9] = False
+    words = masking._words(batch.tokens_T, batch.maskable_T, batch.lengths_B, vocabulary)
+    assert words.starts.tolist() == [1, 10, 21]
+    assert words.sizes.tolist() == [8, 9, 18]
+    assert words.rows.tolist() == [0, 0, 1]
+
+
+def test_text_that_is_one_word_is_masked_as_tokens_are():
+    vocabulary, batch = one_word_each(4000, 62)
+    predicted = batch.mask(WHOLE_WORD, vocabulary).predicted_M
+    assert_binomial(len(predicted), 4000 * 60, 0.15)
+    counts = np.bincount(predicted // 62, minlength=4000)
+    assert counts.min() == counts.max() == 9
+    assert_uniform(np.bincount(predicted % 62, minlength=62)[1:61])
+    # Neighbours are chosen together as often as any two: the part is not a span.
+    neighbours = int((np.diff(predicted) == 1).sum())
+    assert_binomial(neighbours, 4000 * 59, 9 / 60 * 8 / 59)
