@@ -16,3 +16,14 @@ def require_fraction(name: str, value: float, upper_included: bool = True) -> No
     inside = 0.0 <= value <= 1.0 if upper_included else 0.0 <= value < 1.0
     bounds = "0 to 1" if upper_included else "0 up to, but without, 1"
     require(inside, f"{name}={value} is no fraction: choose a number from {bounds}")
+
+
+def require_encoding(name: str, value: str | None) -> None:
+    """Raise `InputError` unless `value` is None or an encoding of text that Python knows."""
+    try:
+        bytes(range(256)).decode(value or "utf-8", "replace")
+    except (LookupError, UnicodeError, ValueError) as error:
+        raise InputError(
+            f"{name}={value} is no encoding of text ({error}): choose a name such as utf-8, "
+            "cp1252, cp949, shift_jis or gb18030"
+        ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Optional
 
-from configs.checks import require, require_fraction
+from configs.checks import require, require_encoding, require_fraction
 from configs.schema import (
     BatchConfig,
     CollectiveConfig,
@@ -96,14 +96,23 @@ class TaskConfig:
     folder: str = "."
     """where the files below are"""
     train: str = "train.csv"
-    """labelled examples to learn from: csv, tsv, json, jsonl, also .gz or .xz; SQuAD's json for
-    span, RACE's json or jsonl for choice, CoNLL's columns for tagging"""
+    """labelled examples to learn from: csv, tsv, json, jsonl, also .gz, .xz or .bz2; SQuAD's json
+    for span, RACE's json or jsonl for choice, CoNLL's columns for tagging"""
     dev: Optional[str] = None
     """examples to choose by; null: `dev_fraction` of train, stratified, by a hash of the content"""
     test: Optional[str] = None
     """labelled examples to score once, at the end"""
     dev_fraction: float = 0.1
     """share of train held out where there is no dev file; for span, share of the articles"""
+    encoding: Optional[str] = None
+    """encoding of the files, by its name in Python (cp1252, cp949, ...); null: UTF-8; a byte order
+    mark in a file outranks it"""
+    most_bad_rows: float = 0.01
+    """share of rows with bytes that are no characters of the encoding (they become U+FFFD and are
+    counted) beyond which a file is refused"""
+    repair_controls: bool = True
+    """control characters U+0080 to U+009F become the Windows-1252 characters that they were meant
+    as (quotes, dashes, ellipsis), and are counted; false: they stay"""
     columns: Optional[list[str]] = None
     """names of the columns where the files have no header line"""
     text: str = "text"
@@ -147,6 +156,11 @@ class TaskConfig:
             0.0 < self.dev_fraction < 0.5,
             f"task.dev_fraction={self.dev_fraction} must lie between 0 and 0.5",
         )
+        require_encoding("task.encoding", self.encoding)
+        require_fraction("task.most_bad_rows", self.most_bad_rows)
+        names = self.columns or []
+        twice = sorted({name for name in names if names.count(name) > 1})
+        require(not twice, f"task.columns names {twice[:1]} twice: names must differ")
         require(self.longest_answer >= 1, "task.longest_answer must be at least 1")
         require(self.stride >= 0, "task.stride must not be negative")
         require(

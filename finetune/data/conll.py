@@ -3,6 +3,7 @@ sentences."""
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -10,10 +11,10 @@ from pathlib import Path
 
 from configs.errors import InputError
 from finetune.data.tables import read_text
+from pretrain.data.encoding import Decoder, Encoding, lines_of
 
 LABEL = re.compile(r"O|[BI]-\S+")
 OTHER_SCHEME = re.compile(r"[SELUM]-\S+")
-LINE_END = re.compile(r"\r*\n|\r")
 SPACES = re.compile(" +")
 """between columns: not `str.split`, since a no-break or ideographic space may be a word"""
 DOCUMENT = "-DOCSTART-"
@@ -38,7 +39,7 @@ class Sentence:
         return f"{self.path}, line {self.line}"
 
 
-def read_conll(path: Path) -> tuple[list[Sentence], list[str]]:
+def read_conll(path: Path, encoding: Encoding | None = None) -> tuple[list[Sentence], list[str]]:
     """(sentences, notes on what was left out or rewritten) of a file.
 
     Columns are cut at tabs if the first word's line has one, else at spaces; a word may then be a
@@ -49,15 +50,30 @@ def read_conll(path: Path) -> tuple[list[Sentence], list[str]]:
 
     Raises:
         InputError: a line without a word or a label or with more columns than the first, a label
-            that is not O, B-... or I-..., or entities that begin with I- here and with B- there.
+            that is not O, B-... or I-..., entities that begin with I- here and with B- there, or
+            more sentences with bad bytes than `encoding` lets pass.
     """
-    reader = _Reader(path, LINE_END.split(read_text(path)))
-    sentences = list(reader.sentences())
+    decoder = (encoding or Encoding()).decoder(str(path), "sentence")
+    text = read_text(path, decoder)
+    reader = _Reader(path, list(lines_of(io.StringIO(text))))
+    try:
+        sentences = list(reader.sentences())
+    except InputError as error:
+        raise decoder.blame(text, error) from error
     if not sentences:
         raise InputError(f"{path}: no sentences: name a file with at least one")
+    sentences = [_decoded(sentence, decoder) for sentence in sentences]
+    decoder.finish()
     _refuse_numbers(sentences)
     sentences, notes = _as_bio(sentences)
     return sentences, [*reader.notes(), *notes]
+
+
+def _decoded(sentence: Sentence, decoder: Decoder) -> Sentence:
+    """The sentence without marks of bad bytes."""
+    plain = decoder.plain([*sentence.words, *sentence.labels])
+    size = len(sentence.words)
+    return replace(sentence, words=tuple(plain[:size]), labels=tuple(plain[size:]))
 
 
 class _Reader:

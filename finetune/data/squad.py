@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from configs.errors import InputError
-from finetune.data.tables import read_text
+from finetune.data.tables import load_json, read_text
 from finetune.example import SpanExample
+from pretrain.data.encoding import Decoder, Encoding
 
 
-def read_squad(path: Path) -> list[tuple[str, SpanExample]]:
+def read_squad(path: Path, encoding: Encoding | None = None) -> list[tuple[str, SpanExample]]:
     """(article, question) pairs of a file.
 
     Raises:
         InputError: no JSON of this form, a question twice, or an answer that does not stand in its
-            context where it says.
+            context where it says, or more questions with bad bytes than `encoding` lets pass.
     """
+    decoder = (encoding or Encoding()).decoder(str(path), "question")
+    text = read_text(path, decoder)
     try:
-        articles = json.loads(read_text(path))["data"]
-        pairs = list(_examples(path, articles))
-    except InputError:
-        raise
-    except (ValueError, KeyError, TypeError) as error:
+        articles = load_json(text, str(path))["data"]
+        pairs = list(_examples(path, articles, decoder))
+    except InputError as error:
+        raise decoder.blame(text, error) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: not of SQuAD's form ({type(error).__name__}: {error}): it has data, "
             "paragraphs, qas, answers"
         ) from error
+    decoder.finish()
     if not pairs:
         raise InputError(f"{path}: no questions: name a file with at least one")
     ids = [example.id for _, example in pairs]
@@ -38,25 +41,32 @@ def read_squad(path: Path) -> list[tuple[str, SpanExample]]:
     return pairs
 
 
-def _examples(path: Path, articles: list[dict[str, Any]]) -> Iterator[tuple[str, SpanExample]]:
+def _examples(
+    path: Path, articles: list[dict[str, Any]], decoder: Decoder
+) -> Iterator[tuple[str, SpanExample]]:
     for article in articles:
         for number, paragraph in enumerate(article["paragraphs"], start=1):
             for question in paragraph["qas"]:
-                where = (
-                    f"{path}, article {article['title']}, paragraph {number}, question "
-                    f"{question['id']}"
+                known = () if question.get("is_impossible") else question.get("answers", ())
+                title, name, context, asked, *texts = decoder.plain(
+                    [
+                        str(article["title"]),
+                        str(question["id"]),
+                        paragraph["context"],
+                        question["question"],
+                    ]
+                    + [answer["text"] for answer in known]
                 )
-                context = paragraph["context"]
-                answers = tuple(_answers(question, context, where))
-                asked = question["question"]
-                yield article["title"], SpanExample(where, question["id"], asked, context, answers)
+                where = f"{path}, article {title}, paragraph {number}, question {name}"
+                starts = [answer["answer_start"] for answer in known]
+                answers = tuple(_answers(texts, starts, context, where))
+                yield title, SpanExample(where, name, asked, context, answers)
 
 
-def _answers(question: dict[str, Any], context: str, where: str) -> Iterator[tuple[str, int]]:
-    if question.get("is_impossible"):
-        return
-    for answer in question.get("answers", ()):
-        text, start = answer["text"], answer["answer_start"]
+def _answers(
+    texts: list[str], starts: list[int], context: str, where: str
+) -> Iterator[tuple[str, int]]:
+    for text, start in zip(texts, starts):
         found = context[start : start + len(text)]
         if not text or start < 0 or found != text:
             raise InputError(

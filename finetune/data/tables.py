@@ -1,29 +1,34 @@
 """Rows out of csv, tsv, json and jsonl files, with the numbers a person would count them by.
 
-Bytes are UTF-8. Two accidents are repaired and counted: text that went through Latin-1 on its way
-(so that Windows-1252's quotes and dashes became control characters), and rows that were cut inside
-a character.
+Every value is the string that the file holds: numbers keep their figures, text its characters.
+What is no text is counted by `pretrain/data/encoding.py`, and so is one repair: of text that went
+through Latin-1 on its way, so that Windows-1252's quotes and dashes became control characters.
 """
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
 import json
 import lzma
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from configs.errors import InputError
+from configs.finetune_schema import TaskConfig
+from pretrain.data.encoding import Decoder, Encoding, lines_of
 
-OPENERS = {".gz": gzip.open, ".xz": lzma.open}
-REPLACEMENT = "\ufffd"
-C1 = range(0x80, 0xA0)
-WINDOWS = {code: bytes([code]).decode("cp1252", errors="ignore") or chr(code) for code in C1}
-"""U+0080 to U+009F to what Windows-1252 has in their place"""
+OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
+ARCHIVES = (".zst", ".zip", ".7z", ".lz4", ".tar", ".tgz", ".rar")
+ID_COLUMNS = ("id", "guid", "UserName", "idx", "index")
+SHOWN = 5
+"""columns that a note names"""
 
 
 @dataclass(frozen=True)
@@ -35,51 +40,68 @@ class Table:
     rows: list[dict[str, str]]
     numbers: list[int]
     """of each row, from 1; the header is not counted"""
-    repaired: int
-    """rows whose control characters became Windows-1252's"""
-    cut: int
-    """rows that hold a part of a character, shown as U+FFFD"""
+    ids: list[str]
+    """of each row: what the file calls it, or else its number"""
+    nested: dict[str, str]
+    """columns of json that hold lists or objects, with the first place"""
 
 
-def read_table(path: Path, columns: list[str] | None = None) -> Table:
+def encoding_of(task: TaskConfig) -> Encoding:
+    """How the files of a task are to be decoded."""
+    return Encoding(task.encoding, task.most_bad_rows, task.repair_controls)
+
+
+def read_table(
+    path: Path, columns: list[str] | None = None, encoding: Encoding | None = None
+) -> Table:
     """The rows of a file.
 
     Args:
         path: .csv (quoted; line breaks inside quotes), .tsv or .txt (tabs; a quote is a character
-            like any other, as in GLUE), .json (a list of objects) or .jsonl; also .gz and .xz.
+            like any other, as in GLUE), .json (a list of objects) or .jsonl; also .gz, .xz, .bz2.
         columns: names of the columns where the file has no header line.
+        encoding: how to decode it; its notes tell what reading changed.
     Raises:
-        InputError: no such file, no row, or a broken one.
+        InputError: no such file, no row, a broken one, two columns of one name, or more rows with
+            bad bytes than `encoding` lets pass.
     """
-    text = read_text(path)
-    suffix = next((s for s in reversed(path.suffixes) if s not in OPENERS), "")
-    if suffix in (".json", ".jsonl"):
-        names, rows = _objects(path, text, suffix)
-    elif suffix in (".csv", ".tsv", ".txt"):
-        names, rows = _cells(path, text, "," if suffix == ".csv" else "\t", columns)
-    else:
+    encoding = encoding or Encoding()
+    decoder = encoding.decoder(str(path), repairs=encoding.repairs)
+    text, suffix = read_text(path, decoder), suffix_of(path)
+    if suffix not in (".json", ".jsonl", ".csv", ".tsv", ".txt"):
         raise InputError(f"{path}: unknown kind of table: name a .csv, .tsv, .json or .jsonl file")
+    try:
+        if suffix in (".json", ".jsonl"):
+            names, rows = _objects(path, text, suffix, encoding.notes)
+        else:
+            names, rows = _cells(path, text, suffix, columns, encoding.notes)
+    except InputError as error:
+        raise decoder.blame(text, error) from error
     if not rows:
         raise InputError(f"{path}: no rows: name a file with at least one")
-    repaired = [_repair(row) for row in rows]
-    return Table(
-        path=path,
-        columns=names,
-        rows=[row for row, _, _ in repaired],
-        numbers=list(range(1, len(rows) + 1)),
-        repaired=sum(was_c1 for _, was_c1, _ in repaired),
-        cut=sum(was_cut for _, _, was_cut in repaired),
-    )
+    return _decoded(path, decoder, names, rows)
 
 
-def read_text(path: Path) -> str:
-    """The file's text, decompressed; bytes that are no UTF-8 become U+FFFD."""
+def read_text(path: Path, decoder: Decoder) -> str:
+    """The file's text, decompressed, with marks that `decoder.plain` takes from its rows.
+
+    Raises:
+        InputError: no such file, a damaged one, or one in another encoding.
+    """
     path = find_file(path)
+    if path.suffix in ARCHIVES:
+        raise InputError(f"{path}: {path.suffix} is not read here: unpack it, or pack it as .gz")
     try:
         with OPENERS.get(path.suffix, open)(path, "rb") as stream:
-            return stream.read().decode("utf-8-sig", errors="replace")
+            content = stream.read()
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise InputError(f"{path}: damaged or cut off ({error}): fetch it anew") from error
+    return decoder.text(content)
+
+
+def suffix_of(path: Path) -> str:
+    """The ending that tells a file's kind: that before .gz and the like."""
+    return next((s for s in reversed(path.suffixes) if s not in OPENERS), "")
 
 
 def find_file(path: Path) -> Path:
@@ -96,21 +118,106 @@ def find_file(path: Path) -> Path:
 
 
 def require_columns(table: Table, columns: list[str], field: str) -> None:
-    """Raise `InputError` for the first of `columns` that the table lacks."""
+    """Raise `InputError` for the first of `columns` that the table lacks, or that holds no text."""
     for column in columns:
         if column not in table.columns:
             raise InputError(
                 f"{table.path}: no column '{column}': set {field} to one of "
                 f"{', '.join(table.columns)}"
             )
+        if column in table.nested:
+            raise InputError(
+                f"{table.path}, {table.nested[column]}: column '{column}' holds a list or an "
+                f"object, not text: set {field} to another column, or write its text"
+            )
+
+
+def load_json(text: str, where: str, line: int = 1, exact: bool = False) -> Any:
+    """The value of a JSON text.
+
+    Args:
+        line: number of its first line in the file.
+        exact: numbers are the strings that the file holds (1.0 stays 1.0).
+    Raises:
+        InputError: broken JSON, or an object that names something twice.
+    """
+    numbers: dict[str, Any] = {"parse_float": str, "parse_int": str} if exact else {}
+    try:
+        return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number, **numbers)
+    except RecursionError as error:
+        raise InputError(f"{where}, line {line}: JSON nested too deeply: repair it") from error
+    except ValueError as error:
+        place = f"line {line + getattr(error, 'lineno', 1) - 1}"
+        raise InputError(f"{where}, {place}: broken JSON ({error}): repair it") from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, count in Counter(n for n, _ in pairs).items() if count > 1)
+        raise ValueError(f"an object has '{twice}' twice")
+    return found
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _decoded(
+    path: Path, decoder: Decoder, names: list[str], rows: list[list[str | list | dict]]
+) -> Table:
+    """The table of cells that may hold marks, lists and objects."""
+    columns = decoder.names(names)
+    _require_different(path, columns)
+    nested: dict[str, str] = {}
+    found = []
+    for number, row in enumerate(rows, start=1):
+        for place, value in enumerate(row):
+            if not isinstance(value, str):
+                nested.setdefault(columns[place], f"row {number}")
+                row[place] = json.dumps(value, ensure_ascii=False)
+        found.append(dict(zip(columns, decoder.plain(row))))
+    decoder.finish()
+    ids = _ids(path, [name for name in columns if name not in nested], found, decoder.encoding)
+    return Table(path, columns, found, list(range(1, len(rows) + 1)), ids, nested)
+
+
+def _require_different(path: Path, columns: list[str]) -> None:
+    twice = [name for name, count in Counter(columns).items() if count > 1]
+    if twice:
+        raise InputError(f"{path}: two columns are called '{twice[0]}': rename or remove one")
+
+
+def _ids(
+    path: Path, columns: list[str], rows: list[dict[str, str]], encoding: Encoding
+) -> list[str]:
+    """What the file calls its rows, where it has a name for each; else their numbers."""
+    numbers = [str(number) for number in range(1, len(rows) + 1)]
+    name = next((column for column in ID_COLUMNS if column in columns), None)
+    if name is None:
+        return numbers
+    ids = [row[name] for row in rows]
+    empty, different = sum(not i.strip() for i in ids), len(set(ids))
+    if empty:
+        encoding.notes.append(
+            f"{path.name}: column '{name}' is empty in {empty:,} of {len(ids):,} rows: ids are the "
+            "rows' numbers"
+        )
+        return numbers
+    if different < len(ids):
+        encoding.notes.append(
+            f"{path.name}: {len(ids):,} rows have {different:,} different ids in column '{name}'"
+        )
+    return ids
 
 
 def _cells(
-    path: Path, text: str, delimiter: str, columns: list[str] | None
-) -> tuple[list[str], list[dict[str, str]]]:
-    filled = _filled_lines(path, text, delimiter, has_header=not columns)
-    names = columns or next(filled, [])
-    rows = []
+    path: Path, text: str, suffix: str, columns: list[str] | None, notes: list[str]
+) -> tuple[list[str], list[list[str]]]:
+    read = _quoted if suffix == ".csv" else _tabbed
+    lines = list(read(path, text, has_header=not columns))
+    filled = [cells for cells in lines if cells]
+    names = columns or (_named(filled.pop(0)) if filled else [])
     for number, cells in enumerate(filled, start=1):
         if len(cells) != len(names):
             raise InputError(
@@ -118,61 +225,69 @@ def _cells(
                 f"({', '.join(names)}): repair the row, or name the columns of a file without a "
                 "header by task.columns"
             )
-        rows.append(dict(zip(names, cells)))
-    return list(names), rows
+    if blank := sum(not cells for cells in lines):
+        notes.append(f"{path.name}: {blank:,} blank lines are no rows")
+    return list(names), filled
 
 
-def _filled_lines(path: Path, text: str, delimiter: str, has_header: bool) -> Iterator[list[str]]:
-    quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
+def _named(header: list[str]) -> list[str]:
+    """The header; columns without a name, as spreadsheets leave them, are called by their place."""
+    return [name or f"column {place}" for place, name in enumerate(header, start=1)]
+
+
+def _tabbed(path: Path, text: str, has_header: bool) -> Iterator[list[str]]:
+    for line in lines_of(io.StringIO(text)):
+        yield line.split("\t") if line else []
+
+
+def _quoted(path: Path, text: str, has_header: bool) -> Iterator[list[str]]:
     csv.field_size_limit(2**31 - 1)
-    stream = io.StringIO(text, newline="")
+    # A carriage return alone ends rows in a file that has no other line ends, and nowhere else.
+    stream = io.StringIO(text, newline="\n" if "\n" in text else "\r")
     # Lenient reading would take all that follows a quote left open for one field.
-    lines = csv.reader(stream, delimiter=delimiter, quoting=quoting, strict=True)
+    lines = csv.reader(stream, strict=True)
     number = 0 if has_header else 1
     try:
-        for cells in filter(None, lines):
+        for cells in lines:
             yield cells
-            number += 1
+            number += bool(cells)
     except csv.Error as error:
-        raise InputError(
-            f"{path}, row {number}: broken quotes ({error}): quote whole fields, and double a "
-            "quote inside one"
-        ) from error
+        broken, cure = "broken quotes", "quote whole fields, and double a quote inside one"
+        if "new-line" in str(error):
+            broken, cure = "a carriage return alone", "quote the field that holds it"
+        raise InputError(f"{path}, row {number}: {broken} ({error}): {cure}") from error
 
 
-def _objects(path: Path, text: str, suffix: str) -> tuple[list[str], list[dict[str, str]]]:
+def _objects(
+    path: Path, text: str, suffix: str, notes: list[str]
+) -> tuple[list[str], list[list[str | list | dict]]]:
     rows = []
     for number, content in enumerate(_parsed(path, text, suffix), start=1):
         if not isinstance(content, dict):
             raise InputError(f"{path}, row {number}: no JSON object: repair or remove it")
-        rows.append({key: _string(value) for key, value in content.items()})
+        rows.append({key: _value(value) for key, value in content.items()})
     names = list(dict.fromkeys(key for row in rows for key in row))
-    return names, [{name: row.get(name, "") for name in names} for row in rows]
+    lacking = {name: sum(name not in row for row in rows) for name in names}
+    if short := [f"{name} ({count:,})" for name, count in lacking.items() if count]:
+        more = f" and {len(short) - SHOWN:,} more" if len(short) > SHOWN else ""
+        notes.append(
+            f"{path.name}: columns that some rows of {len(rows):,} lack, and that are empty there: "
+            f"{', '.join(short[:SHOWN])}{more}"
+        )
+    return names, [[row.get(name, "") for name in names] for row in rows]
 
 
 def _parsed(path: Path, text: str, suffix: str) -> Iterator[object]:
-    pieces = [(1, text)] if suffix == ".json" else enumerate(text.split("\n"), start=1)
-    for line, piece in pieces:
-        if not piece.strip():
-            continue
-        try:
-            content = json.loads(piece)
-        except ValueError as error:
-            where = f"line {line + getattr(error, 'lineno', 1) - 1}"
-            raise InputError(f"{path}, {where}: broken JSON ({error}): repair it") from error
-        yield from content if isinstance(content, list) else [content]
+    lines = [text] if suffix == ".json" else lines_of(io.StringIO(text))
+    for number, piece in enumerate(lines, start=1):
+        piece = piece.removeprefix("\ufeff")  # files that were joined have one before each part
+        if piece.strip():
+            content = load_json(piece, str(path), number, exact=True)
+            yield from content if isinstance(content, list) else [content]
 
 
-def _string(value: object) -> str:
+def _value(value: Any) -> str | list | dict:
+    """A cell as the file writes it: null is empty, true is true."""
     if value is None:
         return ""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    # Escapes such as \ud83d may be the half of a character that was cut.
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _repair(row: dict[str, str]) -> tuple[dict[str, str], bool, bool]:
-    """(the row repaired, whether that changed it, whether it was cut)."""
-    # NEL (U+0085) alone is a line end of some systems, but as Windows-1252 it is the ellipsis.
-    plain = {name: value.translate(WINDOWS) for name, value in row.items()}
-    return plain, plain != row, any(REPLACEMENT in value for value in row.values())
+    return str(value).lower() if isinstance(value, bool) else value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from configs.errors import InputError
@@ -12,10 +12,8 @@ from finetune.data.duplicates import find_duplicates
 from finetune.data.labels import absent_notes, constant_notes
 from finetune.data.preprocess import Preprocessor
 from finetune.data.split import heldout_mask
-from finetune.data.tables import Table, read_table, require_columns
+from finetune.data.tables import Table, encoding_of, read_table, require_columns
 from finetune.example import Splits, TextExample
-
-ID_COLUMNS = ("id", "guid", "UserName", "idx", "index")
 
 
 def read_text_splits(config: TaskConfig) -> Splits[TextExample]:
@@ -33,7 +31,6 @@ def read_text_splits(config: TaskConfig) -> Splits[TextExample]:
         dev_rows = reader.table(config.dev)
         dev = list(reader.examples(dev_rows, labels))
     else:
-        dev_rows = None
         strata = reader.strata(train_rows)
         mask = heldout_mask([content(example) for example in train], strata, config.dev_fraction)
         dev = [example for example, is_dev in zip(train, mask) if is_dev]
@@ -42,9 +39,8 @@ def read_text_splits(config: TaskConfig) -> Splits[TextExample]:
     test = list(reader.examples(test_rows, labels)) if test_rows else []
     long = [example for example in train if not example.is_short]
     check_splits(config, long, dev, test, labels)
-    tables = [rows for rows in (train_rows, dev_rows, test_rows) if rows]
     notes = [
-        *table_notes(tables),
+        *reader.encoding.notes,
         *short_notes(config, train, dev, test),
         *target_notes(labels, train=long, dev=dev, test=test),
     ]
@@ -56,11 +52,12 @@ class TextReader:
 
     def __init__(self, config: TaskConfig) -> None:
         self.config, self.clean = config, Preprocessor(config.preprocess)
+        self.encoding = encoding_of(config)
 
     def table(self, name: str) -> Table:
         """A file of the task, its columns checked."""
         path = Path(self.config.folder).expanduser() / name
-        table = read_table(path, self.config.columns)
+        table = read_table(path, self.config.columns, self.encoding)
         for field in ("text", "text_pair", "label"):
             column = getattr(self.config, field)
             require_columns(table, [column] if column else [], f"task.{field}")
@@ -94,8 +91,7 @@ class TextReader:
     def examples(self, table: Table, labels: tuple[str, ...]) -> Iterator[TextExample]:
         """The table's rows; `InputError` for the first that is wrong."""
         places = {label: place for place, label in enumerate(labels)}
-        name = next((column for column in ID_COLUMNS if column in table.columns), None)
-        for number, row in zip(table.numbers, table.rows):
+        for number, name, row in zip(table.numbers, table.ids, table.rows):
             where = f"{table.path}, row {number}"
             raw, pair = self.text(row, self.config.text, where), None
             if self.config.text_pair:
@@ -103,7 +99,7 @@ class TextReader:
             text = self.clean(raw)
             yield TextExample(
                 where=where,
-                id=row[name] if name else str(number),
+                id=name,
                 text=text,
                 pair=pair,
                 target=self.target(row, places, where),
@@ -178,18 +174,6 @@ def check_splits(
                     "in train, so it cannot be learnt: add training examples, or merge it by "
                     "task.merge"
                 )
-
-
-def table_notes(tables: Iterable[Table]) -> Iterator[str]:
-    """What reading changed."""
-    for table in tables:
-        if table.repaired:
-            yield (
-                f"{table.path.name}: {table.repaired:,} of {len(table.rows):,} rows held "
-                "Windows-1252 characters as control characters; they were repaired"
-            )
-        if table.cut:
-            yield f"{table.path.name}: {table.cut:,} rows are cut inside a character"
 
 
 def target_notes(labels: tuple[str, ...], **splits: list[TextExample]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from configs.errors import InputError
 from finetune.data.race import read_race
 from finetune.data.split import heldout_mask, read_parts
+from finetune.data.tables import encoding_of
 from finetune.example import ChoiceExample, Feature, Splits
 from finetune.tasks.base import Task
 from finetune.tasks.framing import frame
@@ -23,7 +25,9 @@ class ChoiceTask(Task):
     default_metric = "accuracy"
 
     def read(self) -> Splits[ChoiceExample]:
-        train, dev, test = read_parts(self.config, read_race, self._heldout)
+        encoding = encoding_of(self.config)
+        read = partial(read_race, encoding=encoding)
+        train, dev, test = read_parts(self.config, read, self._heldout)
         counts = {len(example.options) for example in (*train, *dev, *test)}
         if len(counts) > 1:
             odd = next(e for e in (*train, *dev, *test) if len(e.options) != max(counts))
@@ -31,7 +35,7 @@ class ChoiceTask(Task):
                 f"{odd.where}: {len(odd.options)} options where others have {max(counts)}: give "
                 "every question the same number"
             )
-        return Splits(train, dev, test)
+        return Splits(train, dev, test, notes=tuple(encoding.notes))
 
     def _heldout(self, examples: list[ChoiceExample]) -> Sequence[bool]:
         """All questions of a passage fall on the same side."""

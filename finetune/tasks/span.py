@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from configs.errors import InputError
 from finetune.data.split import heldout_groups, read_parts
 from finetune.data.squad import read_squad
+from finetune.data.tables import encoding_of
 from finetune.example import Feature, SpanExample, Splits
 from finetune.metrics import SPAN_RULES, SpanRules, best_scores, span_scores
 from finetune.tasks.base import Task
@@ -56,7 +58,8 @@ class SpanTask(Task):
     default_metric = "f1"
 
     def read(self) -> Splits[SpanExample]:
-        parts = read_parts(self.config, read_squad, self._heldout)
+        encoding = encoding_of(self.config)
+        parts = read_parts(self.config, partial(read_squad, encoding=encoding), self._heldout)
         splits = [[example for _, example in pairs] for pairs in parts]
         if not self.config.no_answer:
             for split in splits:
@@ -65,7 +68,7 @@ class SpanTask(Task):
             f"{name}: {len({article for article, _ in pairs})} articles"
             for name, pairs in zip(("train", "dev"), parts)
         ]
-        return Splits(*splits, (), tuple(notes))
+        return Splits(*splits, (), (*encoding.notes, *notes))
 
     def _heldout(self, pairs: list[tuple[str, SpanExample]]) -> Sequence[bool]:
         """Whole articles are held out."""

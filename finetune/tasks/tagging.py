@@ -12,6 +12,7 @@ import numpy as np
 from configs.errors import InputError
 from finetune.data.conll import Sentence, read_conll
 from finetune.data.split import heldout_mask, read_parts
+from finetune.data.tables import encoding_of
 from finetune.example import Feature, Splits, TagExample
 from finetune.metrics import tagging_scores
 from finetune.tasks.base import Task
@@ -39,10 +40,10 @@ class TaggingTask(Task):
     default_metric = "f1"
 
     def read(self) -> Splits[TagExample]:
-        notes: list[str] = []
+        encoding, notes = encoding_of(self.config), []
 
         def read(path: Path) -> list[Sentence]:
-            sentences, found = read_conll(path)
+            sentences, found = read_conll(path, encoding)
             notes.extend(found)
             return sentences
 
@@ -55,7 +56,7 @@ class TaggingTask(Task):
             for name, part in (("dev", dev), ("test", test))
             for note in _absent(found, name, part)
         ]
-        return Splits(*splits, self.labels, tuple(notes))
+        return Splits(*splits, self.labels, (*encoding.notes, *notes))
 
     def _heldout(self, sentences: list[Sentence]) -> Sequence[bool]:
         texts = [" ".join(sentence.words) for sentence in sentences]

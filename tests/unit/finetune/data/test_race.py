@@ -87,7 +87,7 @@ def test_other_json_is_refused(read, passage):
 
 
 def test_broken_json_is_named(read):
-    with pytest.raises(InputError, match=r"a\.jsonl, passage 2: broken JSON"):
+    with pytest.raises(InputError, match=r"a\.jsonl, line 2: broken JSON"):
         read("a.jsonl", json.dumps(UNNAMED) + "\n{")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import json
@@ -14,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.errors import InputError
-from finetune.data.tables import read_table, read_text, require_columns
+from finetune.data.tables import Table, read_table, read_text, require_columns
+from pretrain.data.encoding import Encoding
 from tests.conftest import DATA
 
 CORONA = DATA / "corona_nlp" / "Corona_NLP_train.csv.xz"
@@ -33,6 +35,12 @@ def write(tmp_path):
     return make
 
 
+def read(path: Path, **options) -> tuple[Table, list[str]]:
+    """(the table, the notes of reading it)."""
+    encoding = Encoding(**options)
+    return read_table(path, encoding=encoding), encoding.notes
+
+
 def test_line_breaks_inside_quotes_stay_and_crlf_ends_rows(write):
     path = write("a.csv", 'text,label\r\n"one\r\r\ntwo, ""so""",0\r\nthree,1\r\n')
     table = read_table(path)
@@ -41,7 +49,7 @@ def test_line_breaks_inside_quotes_stay_and_crlf_ends_rows(write):
         {"text": 'one\r\r\ntwo, "so"', "label": "0"},
         {"text": "three", "label": "1"},
     ]
-    assert table.numbers == [1, 2] and table.repaired == table.cut == 0
+    assert table.numbers == [1, 2] and table.ids == ["1", "2"]
 
 
 CELLS = st.text(st.characters(exclude_categories=("Cs", "Cc")) | st.sampled_from('",\n\t\r'))
@@ -53,6 +61,29 @@ def test_what_the_csv_module_writes_is_read_back(tmp_path_factory, rows):
     with path.open("w", encoding="utf-8", newline="") as stream:
         csv.writer(stream).writerows([("a", "b"), *rows])
     assert [tuple(row.values()) for row in read_table(path).rows] == rows
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_every_kind_of_line_end_is_read(write, end):
+    for name, mark in (("a.csv", ","), ("a.tsv", "\t")):
+        table = read_table(
+            write(name, end.join([f"a{mark}b", f"1{mark}x\u2028y\x0cz", f"2{mark}"]))
+        )
+        assert table.rows == [{"a": "1", "b": "x\u2028y\x0cz"}, {"a": "2", "b": ""}]
+
+
+def test_a_carriage_return_inside_a_line_ends_no_row(write):
+    assert read_table(write("a.tsv", "text\none\rtwo\n")).rows == [{"text": "one\rtwo"}]
+    with pytest.raises(
+        InputError, match=r"a\.csv, row 1: a carriage return alone .*quote the field"
+    ):
+        read_table(write("a.csv", "text\none\rtwo\n"))
+
+
+def test_blank_lines_are_no_rows_and_counted(write):
+    for name in ("a.csv", "a.tsv"):
+        table, notes = read(write(name, "text\n\none\n\n"))
+        assert table.rows == [{"text": "one"}] and notes == [f"{name}: 2 blank lines are no rows"]
 
 
 def test_quotes_are_ordinary_characters_between_tabs(write):
@@ -70,15 +101,21 @@ def test_an_open_quote_does_not_swallow_the_rest_of_the_file(write):
 
 def test_windows_characters_that_went_through_latin_1_are_repaired_and_counted(write):
     garbled = "it’s “so” … 5 € – café".encode("cp1252").decode("latin-1")
-    table = read_table(write("a.tsv", f"text\n{garbled}\ncafé\nodd \x81\n"))
+    path = write("a.tsv", f"text\n{garbled}\ncafé\nodd \x81\n")
+    table, (note,) = read(path)
     assert [row["text"] for row in table.rows] == ["it’s “so” … 5 € – café", "café", "odd \x81"]
-    assert table.repaired == 1
+    assert note.startswith("a.tsv: 1 of 3 rows held Windows-1252 characters as control characters")
+    table, notes = read(path, repairs=False)
+    assert [row["text"] for row in table.rows] == [garbled, "café", "odd \x81"] and not notes
 
 
 def test_rows_that_are_cut_inside_a_character_are_counted(write):
-    table = read_table(write("a.csv", "text,label\nwhole é,0\ncut ".encode() + b"\xc3,1\n"))
+    path = write("a.csv", "text,label\nwhole é,0\ncut ".encode() + b"\xc3,1\n")
+    table, (note,) = read(path, most_bad=0.5)
     assert [row["text"] for row in table.rows] == ["whole é", "cut \ufffd"]
-    assert table.cut == 1
+    assert note == (
+        "a.csv: 1 of 2 rows end inside a character (an incomplete one of UTF-8), shown as U+FFFD"
+    )
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_column(write):
@@ -98,7 +135,7 @@ def test_columns_can_be_named_where_there_is_no_header(write):
     assert table.rows == [{"text": "x", "label": "0"}, {"text": "y", "label": "1"}]
 
 
-ROWS = [{"text": "a\u2028b\u0085c", "label": 1, "note": None}, {"text": "é", "label": 0.5}]
+ROWS = [{"text": "a\u2028b\x0cc", "label": 1, "note": None}, {"text": "é", "label": 0.5}]
 
 
 @pytest.mark.parametrize("ascii_only", [True, False])
@@ -109,15 +146,146 @@ def test_json_and_jsonl_hold_the_same_rows(write, ascii_only):
         table = read_table(path)
         assert table.columns == ["text", "label", "note"]
         assert table.rows == [
-            {"text": "a\u2028b…c", "label": "1", "note": ""},
+            {"text": "a\u2028b\x0cc", "label": "1", "note": ""},
             {"text": "é", "label": "0.5", "note": ""},
         ]
 
 
 def test_half_a_character_in_a_json_escape_is_counted_as_cut(write):
-    table = read_table(write("a.jsonl", '{"text": "cut \\ud83d"}\n{"text": "\\ud83d\\ude00"}\n'))
+    path = write("a.jsonl", '{"text": "cut \\ud83d"}\n{"text": "\\ud83d\\ude00"}\n')
+    table, (note,) = read(path, most_bad=0.5)
     assert [row["text"] for row in table.rows] == ["cut \ufffd", "😀"]
-    assert table.cut == 1
+    assert note.startswith("a.jsonl: 1 of 2 rows hold half of a surrogate pair")
+
+
+def test_numbers_keep_their_figures(write):
+    values = [
+        "1",
+        "1.0",
+        "1e3",
+        "-0.10",
+        "12345678901234567890123",
+        "0.1000000000000000055",
+        "1E400",
+    ]
+    lines = "".join(f'{{"n": {value}, "yes": true, "no": false}}\n' for value in values)
+    table = read_table(write("a.jsonl", lines))
+    assert [row["n"] for row in table.rows] == values
+    assert table.rows[0] == {"n": "1", "yes": "true", "no": "false"}
+
+
+def test_columns_that_some_objects_lack_are_counted(write):
+    _, notes = read(write("a.jsonl", '{"a": 1, "b": 2}\n{"a": 3}\n{"c": 4}\n'))
+    assert notes == [
+        "a.jsonl: columns that some rows of 3 lack, and that are empty there: a (1), b (2), c (2)"
+    ]
+
+
+def test_lists_and_objects_are_no_text(write):
+    table = read_table(write("a.jsonl", '{"text": "a", "tags": ["b"]}\n'))
+    require_columns(table, ["text"], "task.text")
+    with pytest.raises(InputError, match=r"a\.jsonl, row 1: column 'tags' holds a list or an obj"):
+        require_columns(table, ["tags"], "task.text")
+
+
+def test_a_byte_order_mark_may_begin_every_part_of_joined_lines(write):
+    table = read_table(write("a.jsonl", '\ufeff{"text": "a"}\n\ufeff{"text": "b"}\n'))
+    assert [row["text"] for row in table.rows] == ["a", "b"]
+
+
+def test_rows_have_the_ids_of_the_file(write):
+    table, notes = read(write("a.csv", "idx,text,id\n7,a,x\n8,b,y\n"))
+    assert table.ids == ["x", "y"] and not notes
+    table, notes = read(write("a.csv", "idx,text\n7,a\n,b\n"))
+    assert table.ids == ["1", "2"]
+    assert notes == ["a.csv: column 'idx' is empty in 1 of 2 rows: ids are the rows' numbers"]
+    table, notes = read(write("a.csv", "idx,text\n7,a\n7,b\n"))
+    assert table.ids == ["7", "7"]
+    assert notes == ["a.csv: 2 rows have 1 different ids in column 'idx'"]
+
+
+def test_columns_without_a_name_are_called_by_their_place(write):
+    table = read_table(write("a.csv", "v1,v2,,\nham,hello,,more\n"))
+    assert table.columns == ["v1", "v2", "column 3", "column 4"]
+    assert table.rows[0]["column 4"] == "more"
+
+
+SENTENCES = {
+    "cp1252": [
+        "It’s a “great” day – isn’t it…",
+        "The café was closed",
+        "a naïve résumé",
+        "5 € only",
+    ],
+    "cp949": [
+        "오늘은 날씨가 정말 좋네요",
+        "이 영화는 최고였다 그러나 길다",
+        "재미없다 돈이 아깝다",
+    ],
+    "cp932": ["今日はとても良い天気ですね", "この映画は最高だった", "つまらないお金の無駄"],
+    "gb18030": ["今天天气很好", "这部电影非常好看", "太无聊了浪费钱"],
+    "koi8_r": ["Сегодня хорошая погода", "Этот фильм был лучшим", "Скучно и жаль денег"],
+}
+
+
+@pytest.mark.parametrize("name", SENTENCES)
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "json"])
+def test_a_table_in_another_encoding_is_refused_by_its_name_and_read_by_it(write, name, suffix):
+    texts = SENTENCES[name] * 10
+    if suffix == "jsonl":
+        content = "".join(json.dumps({"text": t}, ensure_ascii=False) + "\n" for t in texts)
+    elif suffix == "json":
+        content = json.dumps([{"text": t} for t in texts], ensure_ascii=False)
+    else:
+        content = "\n".join(["text", *texts])
+    path = write(f"a.{suffix}", content.encode(name))
+    with pytest.raises(InputError, match=f"bytes that are not UTF-8 .*set task.encoding={name};"):
+        read_table(path)
+    table, notes = read(path, name=name)
+    assert [row["text"] for row in table.rows] == texts and not notes
+    table, notes = read(path, most_bad=1.0)
+    bad = sum("\ufffd" in row["text"] for row in table.rows)
+    assert bad == len(texts) and f"{bad} of {bad} rows hold bytes that are not UTF-8" in notes[0]
+
+
+def test_one_row_in_a_hundred_may_hold_bad_bytes(write):
+    rows = [b"naive"] * 198 + [b"na\xefve"] * 2
+    table, (note,) = read(write("a.csv", b"\n".join([b"text", *rows])))
+    assert [row["text"] for row in table.rows[-3:]] == ["naive", "na\ufffdve", "na\ufffdve"]
+    assert note == "a.csv: 2 of 200 rows hold bytes that are not UTF-8, shown as U+FFFD"
+    path = write("b.csv", b"\n".join([b"text", *rows[1:]]))
+    with pytest.raises(InputError) as error:
+        read_table(path)
+    assert str(error.value) == (
+        f"{path}: 2 of 199 rows hold bytes that are not UTF-8 (the first: row 198, byte 0xef): it "
+        "seems to be cp1252 ('naïve'): set task.encoding=cp1252; task.most_bad_rows=0.02 lets them "
+        "pass, each as U+FFFD"
+    )
+    assert len(read(path, most_bad=0.02)[0].rows) == 199
+    with pytest.raises(InputError):
+        read(write("a.csv", b"\n".join([b"text", *rows])), most_bad=0.0)
+
+
+def test_a_replacement_character_of_the_file_itself_is_no_bad_byte(write):
+    table, notes = read(write("a.csv", "text\nodd \ufffd\n"))
+    assert table.rows == [{"text": "odd \ufffd"}] and not notes
+
+
+def test_bad_bytes_in_the_name_of_a_column_are_refused(write):
+    path = write("a.csv", "größe,text\n1,a\n2,b\n".encode("cp1252"))
+    with pytest.raises(
+        InputError, match=r"names of columns hold bytes that .*\(the first: the header"
+    ):
+        read_table(path)
+    assert read(path, name="cp1252")[0].columns == ["größe", "text"]
+
+
+def test_nul_characters_are_counted(write):
+    path = write("a.csv", "text\na\0b\n")
+    with pytest.raises(InputError, match="1 of 1 rows hold NUL characters"):
+        read_table(path)
+    table, notes = read(path, most_bad=1.0)
+    assert table.rows == [{"text": "a\ufffdb"}] and "NUL" in notes[0]
 
 
 @pytest.mark.parametrize(
@@ -126,6 +294,23 @@ def test_half_a_character_in_a_json_escape_is_counted_as_cut(write):
         ("a.jsonl", '{"a": 1}\n\n{"a": \n', r"a\.jsonl, line 3: broken JSON"),
         ("a.json", '[{"a": 1},\n {"a" 1}]', r"a\.json, line 2: broken JSON"),
         ("a.jsonl", '{"a": 1}\n3\n', r"a\.jsonl, row 2: no JSON object"),
+        ("a.jsonl", '{"a": 1}\n{"a": 1, "b": 2, "a": 3}', r"line 2: broken JSON \(.* 'a' twice"),
+        ("a.jsonl", '{"a": NaN}', r"a\.jsonl, line 1: broken JSON \(NaN is no JSON"),
+        ("a.json", "[" * 100_000, r"a\.json, line 1: JSON nested too deeply"),
+        ("a.csv", "text,label,text\n1,2,3\n", r"a\.csv: two columns are called 'text'"),
+        ("a.tsv", "a\tb\ta\n1\t2\t3\n", r"a\.tsv: two columns are called 'a'"),
+        ("a.csv.zst", b"x", r"a\.csv\.zst: \.zst is not read here: unpack it"),
+        (
+            "a.csv",
+            PAGE.encode("utf-16-le"),
+            r"a\.csv: utf-16-le without .* task\.encoding=utf-16-le",
+        ),
+        (
+            "a.csv",
+            PAGE.encode("utf-16-be"),
+            r"a\.csv: utf-16-be without .* task\.encoding=utf-16-be",
+        ),
+        ("a.csv.bz2", bz2.compress(PAGE.encode() * 99)[:-9], r"a\.csv\.bz2: damaged or cut off"),
         ("a.csv", "text,label\n", r"a\.csv: no rows"),
         ("a.csv", "", r"a\.csv: no rows"),
         ("a.json", "[]", r"a\.json: no rows"),
@@ -143,10 +328,12 @@ def test_broken_files_are_named(write, name, content, message):
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"a\.csv: no such file: check task\.folder"):
-        read_text(tmp_path / "a.csv")
+        read_text(tmp_path / "a.csv", Encoding().decoder("a.csv"))
 
 
-@pytest.mark.parametrize(("ending", "pack"), [("gz", gzip.compress), ("xz", lzma.compress)])
+@pytest.mark.parametrize(
+    ("ending", "pack"), [("gz", gzip.compress), ("xz", lzma.compress), ("bz2", bz2.compress)]
+)
 def test_compressed_tables_are_read(write, ending, pack):
     path = write(f"a.part.csv.{ending}", pack(PAGE.encode()))
     assert read_table(path).rows == [{"text": "hello", "label": "0"}]
@@ -163,7 +350,7 @@ def test_a_missing_column_is_named_with_those_there_are(write):
 
 @pytest.mark.skipif(not CORONA.is_file(), reason="needs the Corona tweets")
 def test_the_corona_tweets():
-    table = read_table(CORONA)
+    table, notes = read(CORONA)
     assert Counter(row["Sentiment"] for row in table.rows) == {
         "Positive": 11422,
         "Negative": 9917,
@@ -174,7 +361,12 @@ def test_the_corona_tweets():
     assert len(table.rows) == table.numbers[-1] == 41_157
     # Of 7,062 tweets with a character beyond ASCII, the others hold letters such as é only.
     assert sum(not row["OriginalTweet"].isascii() for row in table.rows) == 7_062
-    assert table.repaired == 6_676
+    assert [note.partition(": ")[2] for note in notes] == [
+        "4 of 41,157 rows end inside a character (an incomplete one of UTF-8), shown as U+FFFD",
+        "6,676 of 41,157 rows held Windows-1252 characters as control characters (U+0080 to "
+        "U+009F); they were repaired",
+    ]
     cut = [row["UserName"] for row in table.rows if "\ufffd" in row["OriginalTweet"]]
-    assert cut == ["19068", "22249", "25183", "39928"] and table.cut == 4
+    assert cut == ["19068", "22249", "25183", "39928"]
+    assert table.ids == [row["UserName"] for row in table.rows]
     assert not any("\x80" <= c < "\xa0" for row in table.rows for c in row["OriginalTweet"])
