@@ -80,13 +80,11 @@ def minutes_of(cell: Cell) -> float:
 
 def projected_hours(config: PretrainConfig) -> float | None:
     """By the model's arithmetic and this machine's measured peak; None where length is unknown."""
-    from pretrain.doctor.examine import vocabulary_size
-    from pretrain.doctor.memory import MemoryModel
+    from pretrain.doctor.examine import plan_memory
     from pretrain.doctor.projection import Data, duration_of, project
 
     target = _target(config.engine.precision)
-    kind, framework = target.device.kind, target.device.framework
-    memory = MemoryModel(config, vocabulary_size(config), kind, target.precision, framework, 1)
+    config, memory, _ = plan_memory(config, target)
     data = Data.without_corpus(config)
     projections = [project(leg, memory, target) for leg in data.legs]
     steps = data.total_steps(config)

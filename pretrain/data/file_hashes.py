@@ -20,33 +20,50 @@ SETTLED_SECONDS = 5
 """a file that changed later than this before it was hashed might change again unseen"""
 
 
-def hash_files(paths: list[Path], cache: Path | None) -> list[str]:
+def hash_files(paths: list[Path], cache: Path | None, keeps: bool = True) -> list[str]:
     """The sha256 of each file.
 
     Args:
         cache: folder that keeps those of large files, by place, size, inode and times of change;
             of several jobs one computes and the others wait. None: compute all.
+        keeps: write what is computed; else records are read, and nothing is made or written.
     """
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda path: _hash(path, cache), paths))
+        return list(pool.map(lambda path: _hash(path, cache, keeps), paths))
 
 
-def _hash(path: Path, cache: Path | None) -> str:
+def unknown_bytes(paths: list[Path], cache: Path) -> int:
+    """How much `hash_files` would have to read."""
+    return sum(path.stat().st_size for path in paths if known_hash(path, cache) is None)
+
+
+def known_hash(path: Path, cache: Path) -> str | None:
+    """The sha256 that the cache has of a file as it is now, if any."""
+    known = _read(_record(path, cache))
+    return known["sha256"] if known.get("state") == _state(path) else None
+
+
+def _hash(path: Path, cache: Path | None, keeps: bool) -> str:
     if cache is None or path.stat().st_size < LARGE:
         return sha256_file(path)
+    if not keeps:
+        return known_hash(path, cache) or sha256_file(path)
     cache.mkdir(parents=True, exist_ok=True)
-    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
-    record = cache / f"{name}.json"
-    with FileLock(cache / f"{name}.lock"):
+    record = _record(path, cache)
+    with FileLock(record.with_suffix(".lock")):
+        if known := known_hash(path, cache):
+            return known
         state = _state(path)
-        known = _read(record)
-        if known.get("state") == state:
-            return known["sha256"]
         digest = sha256_file(path)
         changed = max(state["modified"], state["changed"]) / 1e9
         if state == _state(path) and changed < time.time() - SETTLED_SECONDS:
             write_text(record, json.dumps({"state": state, "sha256": digest}))
         return digest
+
+
+def _record(path: Path, cache: Path) -> Path:
+    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+    return cache / f"{name}.json"
 
 
 def _state(path: Path) -> dict:

@@ -1,31 +1,33 @@
 """From a configuration to a tokenizer and a token store, built once and then reused.
 
-Both live in `data.cache` under a name that is a hash of everything that decides their content: the
-sources' bytes, the split, the tokenizer. A change of any of these makes another name, so nothing
-stale is ever read. A store is built piece by piece, by one process or by many jobs that share the
-cache; whoever finds all pieces there joins them by writing the manifest.
+`plan.py` says what both are called. A store is built piece by piece, by one process or by many jobs
+that share the cache; whoever finds all pieces there joins them by writing the manifest.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from filelock import FileLock
 
 from configs.errors import InputError
 from configs.schema import PretrainConfig
-from pretrain.data.manifest import FORMAT_VERSION, read_manifest, write_manifest
+from pretrain.data.manifest import read_manifest, write_manifest
 from pretrain.data.pieces import Stretch, documents, no_text, stretches
+from pretrain.data.plan import (
+    Plan,
+    cache_of,
+    digest,
+    find_store,
+    text_identity,
+    tokenizer_folder,
+)
 from pretrain.data.progress import say
-from pretrain.data.sentences import RULES_VERSION, split_sentences
-from pretrain.data.source import source_identity
-from pretrain.data.store import SPLITS, TokenStore, join_splits, token_dtype
+from pretrain.data.sentences import split_sentences
+from pretrain.data.store import SPLITS, TokenStore, join_splits
 from pretrain.data.tokenise import (
     find_missing,
     is_heldout,
@@ -48,24 +50,6 @@ class Corpus:
     heldout: TokenStore
     fingerprint: str
     """sha256 of the store's manifest"""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A store that is to be: where, of what, and with which tokenizer."""
-
-    config: PretrainConfig
-    folder: Path
-    tokenizer: Tokenizer
-    identity: dict
-
-    @property
-    def dtype(self) -> np.dtype:
-        return token_dtype(self.tokenizer.vocabulary_size)
-
-    @property
-    def is_done(self) -> bool:
-        return (self.folder / "manifest.json").is_file()
 
 
 def prepare(config: PretrainConfig) -> Corpus:
@@ -152,7 +136,7 @@ def open_corpus(folder: Path, config: PretrainConfig, most_tokens: int | None = 
             f"{folder}: the store was made with a vocabulary of another size than that of its "
             "tokenizer: prepare it anew"
         )
-    return Corpus(folder, tokenizer, train, heldout, _digest(manifest))
+    return Corpus(folder, tokenizer, train, heldout, digest(manifest))
 
 
 def sentences(config: PretrainConfig, heldout: bool) -> Iterator[str]:
@@ -169,30 +153,17 @@ def sentences(config: PretrainConfig, heldout: bool) -> Iterator[str]:
 
 def _plan(config: PretrainConfig) -> Plan:
     """The store's name, and the tokenizer, trained now if it is not there."""
-    cache = Path(config.data.cache).expanduser()
-    cache.mkdir(parents=True, exist_ok=True)
-    corpus = {
-        "sources": [source_identity(source, cache / "hashes") for source in config.data.sources],
-        "language": config.data.language,
-        "heldout_fraction": config.data.heldout_fraction,
-    }
-    tokenizer = _find_tokenizer(config, cache, corpus)
-    identity = {
-        **corpus,
-        "tokenizer": tokenizer.fingerprint,
-        "sentence_rules": RULES_VERSION,
-        "format_version": FORMAT_VERSION,
-        "piece_megabytes": config.data.piece_megabytes,
-    }
-    return Plan(config, cache / "stores" / _digest(identity)[:16], tokenizer, identity)
+    cache_of(config).mkdir(parents=True, exist_ok=True)
+    text = text_identity(config, keeps_hashes=True)
+    if not config.tokenizer.path:
+        _require_tokenizer(config, tokenizer_folder(config, text))
+    plan = find_store(config, text)
+    assert plan is not None, "the tokenizer was just made"
+    return plan
 
 
-def _find_tokenizer(config: PretrainConfig, cache: Path, corpus: dict) -> Tokenizer:
-    """The tokenizer named by the configuration, or the one trained on the training documents."""
-    if config.tokenizer.path:
-        return load_tokenizer(Path(config.tokenizer.path), lowercase=config.tokenizer.lowercase)
-    identity = {**corpus, "tokenizer": asdict(config.tokenizer)}
-    folder = cache / "tokenizers" / _digest(identity)[:16]
+def _require_tokenizer(config: PretrainConfig, folder: Path) -> None:
+    """Train the tokenizer on the training documents if it is not in `folder` yet."""
     with _lock(folder):
         if not folder.is_dir():
             say(
@@ -200,7 +171,6 @@ def _find_tokenizer(config: PretrainConfig, cache: Path, corpus: dict) -> Tokeni
                 f"{config.tokenizer.vocabulary_size:,} entries ..."
             )
             train_tokenizer(config.tokenizer, sentences(config, heldout=False)).save(folder)
-    return load_tokenizer(folder)
 
 
 def _write(plan: Plan, row: list[Stretch], numbers: range) -> None:
@@ -272,7 +242,3 @@ def _unfinished(folder: Path, missing: list[int], total: int, shards: int) -> st
 def _lock(folder: Path) -> FileLock:
     folder.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(folder.with_name(f"{folder.name}.lock"))
-
-
-def _digest(value: dict) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

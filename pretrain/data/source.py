@@ -54,7 +54,9 @@ def copies(text: str, weight: float) -> int:
     return int(whole) + (int.from_bytes(digest, "big") < rest * 2**64)
 
 
-def source_identity(source: SourceConfig, hashes: Path | None = None) -> dict[str, Any]:
+def source_identity(
+    source: SourceConfig, hashes: Path | None = None, keeps_hashes: bool = True
+) -> dict[str, Any]:
     """What decides a source's documents, as JSON: equal identities mean equal text.
 
     Files count by name and sha256, the installation by its versions, a hub data set by its name
@@ -62,6 +64,7 @@ def source_identity(source: SourceConfig, hashes: Path | None = None) -> dict[st
 
     Args:
         hashes: folder that keeps the hashes of large files; see `hash_files`.
+        keeps_hashes: add to it; else it is only read.
     Raises:
         InputError: there is no such file.
     """
@@ -69,11 +72,13 @@ def source_identity(source: SourceConfig, hashes: Path | None = None) -> dict[st
     identity |= {"kind": source.kind, "weight": source.weight}
     if source.kind == "installed-docs":
         return {**identity, **installation()}
-    return identity if source.kind == "hub" else {**identity, "files": _hashes(source, hashes)}
+    if source.kind == "hub":
+        return identity
+    return {**identity, "files": _hashes(source, hashes, keeps_hashes)}
 
 
-def _hashes(source: SourceConfig, cache: Path | None) -> dict[str, str]:
+def _hashes(source: SourceConfig, cache: Path | None, keeps: bool) -> dict[str, str]:
     files = find_files(source)
     top = os.path.commonpath([path.parent for path in files])
     names = (path.relative_to(top).as_posix() for path in files)
-    return dict(zip(names, hash_files(files, cache)))
+    return dict(zip(names, hash_files(files, cache, keeps)))

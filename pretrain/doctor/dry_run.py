@@ -20,10 +20,11 @@ import torch.distributed as dist
 from configs.errors import InputError
 from configs.schema import PretrainConfig
 from pretrain.batch import MicroBatch
+from pretrain.data.file_hashes import unknown_bytes
+from pretrain.data.plan import cache_of, find_store
 from pretrain.data.prepare import Corpus, open_corpus
-from pretrain.data.source import source_identity
 from pretrain.data.stages import Stages
-from pretrain.data.store import read_manifest
+from pretrain.data.text_files import find_files
 from pretrain.doctor.projection import Data, Leg, leg_config
 from pretrain.engine.assemble import make_vocabulary
 from pretrain.engine.engine import Engine
@@ -31,50 +32,28 @@ from pretrain.engine.world import SINGLE_PROCESS, World
 from pretrain.model.pretraining import PretrainingModel, initialise
 
 SMALL_VOCABULARY, HEAD_SIZE = 128, 8
-LARGEST_TO_HASH = 2 * 10**9
-"""bytes of source files that are read to find their store; more would take minutes"""
 
 
 def find_corpus(config: PretrainConfig) -> Corpus | None:
-    """The corpus of a configuration if its store is there already: nothing is read from sources
-    but their hashes, and nothing is made."""
+    """The corpus of a configuration if its store is there already: nothing is made.
+
+    Raises:
+        InputError: a source is missing, or the store is damaged.
+    """
     if config.data.store:
         return open_corpus(Path(config.data.store), config)
-    if _source_bytes(config) > LARGEST_TO_HASH:
-        return None
-    wanted = {
-        "sources": [source_identity(source) for source in config.data.sources],
-        "language": config.data.language,
-        "heldout_fraction": config.data.heldout_fraction,
-    }
-    stores = Path(config.data.cache).expanduser() / "stores"
-    for manifest in sorted(stores.glob("*/manifest.json"), key=os.path.getmtime, reverse=True):
-        try:
-            identity = read_manifest(manifest.parent)["identity"]
-        except InputError:
-            continue
-        if all(identity.get(name) == value for name, value in wanted.items()):
-            corpus = open_corpus(manifest.parent, config)
-            if _has_tokenizer(corpus, config):
-                return corpus
-    return None
+    plan = find_store(config)
+    return open_corpus(plan.folder, config) if plan and plan.is_done else None
 
 
-def _source_bytes(config: PretrainConfig) -> int:
-    """Size of the sources' files that lie at their very paths; patterns and hub names count 0."""
-    paths = [Path(source.path) for source in config.data.sources if source.path]
-    files = [f for p in paths for f in (p.rglob("*") if p.is_dir() else [p])]
-    return sum(file.stat().st_size for file in files if file.is_file())
-
-
-def _has_tokenizer(corpus: Corpus, config: PretrainConfig) -> bool:
-    """Whether a store's tokenizer is of the kind and size that the configuration trains."""
-    if config.tokenizer.path:
-        return True
-    found, asked = corpus.tokenizer, config.tokenizer
-    size = found.vocabulary_size
-    fits = size == asked.vocabulary_size or (asked.allow_smaller_vocabulary and size < 2**31)
-    return found.kind == asked.kind and fits
+def bytes_to_hash(config: PretrainConfig) -> int:
+    """How much of the sources `find_corpus` has to read, hub data sets and the installation left
+    out: their names and versions say enough."""
+    if config.data.store:
+        return 0
+    sources = [s for s in config.data.sources if s.kind not in ("hub", "installed-docs")]
+    hashes = cache_of(config) / "hashes"
+    return sum(unknown_bytes(find_files(source), hashes) for source in sources)
 
 
 def deal(config: PretrainConfig, corpus: Corpus, ranks: int) -> Data:

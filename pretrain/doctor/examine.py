@@ -10,8 +10,16 @@ import torch
 
 from configs.errors import InputError
 from configs.schema import PretrainConfig
+from pretrain.data.manifest import read_manifest
 from pretrain.data.prepare import Corpus, prepare
-from pretrain.doctor.dry_run import check_shares, deal, find_corpus, pretended_ranks, try_step
+from pretrain.doctor.dry_run import (
+    bytes_to_hash,
+    check_shares,
+    deal,
+    find_corpus,
+    pretended_ranks,
+    try_step,
+)
 from pretrain.doctor.environment import Row, check_environment
 from pretrain.doctor.gpus import DEFAULT_MFU, Target, find_gpu, this_machine
 from pretrain.doctor.memory import Memory, MemoryModel, largest_fit
@@ -26,6 +34,8 @@ USABLE = 0.92
 """share of a device's memory that is planned with: allocators lose some to fragments"""
 CPU_MFU = 0.6
 """of the measured peak, as README's table has it for the small model on a CPU"""
+LARGEST_TO_HASH = 2 * 10**9
+"""bytes of source files that are read to find their store; more would take minutes"""
 LARGE_SHARE = 0.3
 """of a step, spent on the all-reduce, that is worth a word"""
 
@@ -89,15 +99,7 @@ def examine(config: PretrainConfig, target: Target, makes_corpus: bool = False) 
         makes_corpus: prepare the corpus where it is missing, which may take long.
     """
     corpus, rows = look_for_corpus(config, makes_corpus)
-    memory = MemoryModel(
-        config,
-        corpus.tokenizer.vocabulary_size if corpus else vocabulary_size(config),
-        target.device.kind,
-        target.precision,
-        target.device.framework,
-        corpus.tokenizer.special.pad if corpus else 1,
-    )
-    config, memory, chosen = with_micro_batch(config, memory, target)
+    config, memory, chosen = plan_memory(config, target, corpus)
     data, steps, dealt = try_data(config, target, corpus)
     legs = [memory.with_config(leg.config) for leg in data.legs]
     largest = max(legs, key=lambda leg: leg.peak(target.ranks, config.engine.zero_stage).total)
@@ -124,6 +126,24 @@ def examine(config: PretrainConfig, target: Target, makes_corpus: bool = False) 
     )
 
 
+def plan_memory(
+    config: PretrainConfig, target: Target, corpus: Corpus | None = None
+) -> tuple[PretrainConfig, MemoryModel, list[Row]]:
+    """What a rank holds, and the configuration with a micro-batch that fits, as `with_micro_batch`.
+
+    Without a corpus the vocabulary is as large as it is asked to be.
+    """
+    memory = MemoryModel(
+        config,
+        corpus.tokenizer.vocabulary_size if corpus else vocabulary_size(config),
+        target.device.kind,
+        target.precision,
+        target.device.framework,
+        corpus.tokenizer.special.pad if corpus else 1,
+    )
+    return with_micro_batch(config, memory, target)
+
+
 def with_micro_batch(
     config: PretrainConfig, memory: MemoryModel, target: Target
 ) -> tuple[PretrainConfig, MemoryModel, list[Row]]:
@@ -142,6 +162,9 @@ def with_micro_batch(
 def look_for_corpus(config: PretrainConfig, makes: bool) -> tuple[Corpus | None, list[Row]]:
     """The corpus, if it is there or may be made, and what to say of it."""
     try:
+        size = 0 if makes else bytes_to_hash(config)
+        if size > LARGEST_TO_HASH:
+            return None, [Row("corpus", "warn", not_looked_for(size))]
         corpus = prepare(config) if makes else find_corpus(config)
     except InputError as error:
         return None, [Row("corpus", "fail", str(error))]
@@ -152,8 +175,24 @@ def look_for_corpus(config: PretrainConfig, makes: bool) -> tuple[Corpus | None,
     return corpus, [Row("corpus", "ok", text)]
 
 
+def not_looked_for(size: int) -> str:
+    """What is said where `size` bytes of sources would have to be read to know the store's name."""
+    cure = "name its store as data.store, or give --prepare"
+    return (
+        f"not looked for, as {size / 1e9:,.0f} GB of sources are not hashed yet; lengths are "
+        f"assumed full: {cure}"
+    )
+
+
 def vocabulary_size(config: PretrainConfig) -> int:
-    """Of the finished tokenizer that is named, or what a new one is trained to."""
+    """Of the finished tokenizer that is named, or what a new one is trained to.
+
+    Raises:
+        InputError: no tokenizer or store where one is named.
+    """
+    if config.data.store:
+        read_manifest(Path(config.data.store))
+        return load_tokenizer(Path(config.data.store) / "tokenizer").vocabulary_size
     if config.tokenizer.path:
         path = Path(config.tokenizer.path)
         return load_tokenizer(path, lowercase=config.tokenizer.lowercase).vocabulary_size

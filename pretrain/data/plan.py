@@ -1,0 +1,109 @@
+"""What a configuration's tokenizer and token store are called, and whether they are there.
+
+Both lie in `data.cache` under a name that is a hash of everything that decides their content: the
+sources' bytes, the split, the tokenizer. A change of any of these makes another name, so nothing
+stale is ever read. Whoever makes a store and whoever only looks for one asks here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from configs.schema import PretrainConfig
+from pretrain.data.manifest import FORMAT_VERSION
+from pretrain.data.sentences import RULES_VERSION
+from pretrain.data.source import source_identity
+from pretrain.data.store import token_dtype
+from tokenizer.base import Tokenizer
+from tokenizer.load import load_tokenizer
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A store that is, or is to be: where, of what, and with which tokenizer."""
+
+    config: PretrainConfig
+    folder: Path
+    tokenizer: Tokenizer
+    identity: dict
+
+    @property
+    def dtype(self) -> np.dtype:
+        return token_dtype(self.tokenizer.vocabulary_size)
+
+    @property
+    def is_done(self) -> bool:
+        return (self.folder / "manifest.json").is_file()
+
+
+def find_store(config: PretrainConfig, text: dict[str, Any] | None = None) -> Plan | None:
+    """The store that is made of a configuration's sources; None where its tokenizer is not trained.
+
+    Nothing is made or written; only `prepare.py` does that.
+
+    Args:
+        text: the `text_identity` of the configuration, where it is known already.
+    Raises:
+        InputError: a source or the tokenizer that is named is missing or damaged.
+    """
+    text = text or text_identity(config)
+    tokenizer = find_tokenizer(config, text)
+    if tokenizer is None:
+        return None
+    identity = {
+        **text,
+        "tokenizer": tokenizer.fingerprint,
+        "format_version": FORMAT_VERSION,
+        "piece_megabytes": config.data.piece_megabytes,
+    }
+    return Plan(config, cache_of(config) / "stores" / short(identity), tokenizer, identity)
+
+
+def find_tokenizer(config: PretrainConfig, text: dict[str, Any]) -> Tokenizer | None:
+    """The tokenizer named by the configuration, or the one that was trained for it, if any."""
+    if config.tokenizer.path:
+        return load_tokenizer(Path(config.tokenizer.path), lowercase=config.tokenizer.lowercase)
+    folder = tokenizer_folder(config, text)
+    return load_tokenizer(folder) if folder.is_dir() else None
+
+
+def tokenizer_folder(config: PretrainConfig, text: dict[str, Any]) -> Path:
+    """Where the tokenizer is kept that is trained on the training documents of `text`."""
+    identity = {**text, "tokenizer": asdict(config.tokenizer)}
+    return cache_of(config) / "tokenizers" / short(identity)
+
+
+def text_identity(config: PretrainConfig, keeps_hashes: bool = False) -> dict[str, Any]:
+    """What decides the sentences and their split, as JSON: a tokenizer learns from nothing else.
+
+    Args:
+        keeps_hashes: write those of large files into the cache; those that are there are used.
+    """
+    hashes = cache_of(config) / "hashes"
+    return {
+        "sources": [source_identity(s, hashes, keeps_hashes) for s in config.data.sources],
+        "language": config.data.language,
+        "sentence_rules": RULES_VERSION,
+        "heldout_fraction": config.data.heldout_fraction,
+    }
+
+
+def cache_of(config: PretrainConfig) -> Path:
+    """The folder of tokenizers and token stores."""
+    return Path(config.data.cache).expanduser()
+
+
+def digest(value: dict[str, Any]) -> str:
+    """sha256 of a value as JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def short(identity: dict[str, Any]) -> str:
+    """A folder's name."""
+    return digest(identity)[:16]
