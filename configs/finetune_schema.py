@@ -134,7 +134,8 @@ class TaskConfig:
     f1, precision, recall, accuracy (tagging); null: the first of the kind"""
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     stride: int = 64
-    """span: tokens by which the windows over a long context overlap, at most half of a window"""
+    """span, tagging: tokens by which the windows over a long context or sentence overlap, at most
+    half of a window"""
     longest_answer: int = 30
     """span: longest answer in tokens"""
     no_answer: bool = False
@@ -244,7 +245,8 @@ class FinetuneConfig:
     grid: dict[str, list[float]] = field(default_factory=dict)
     """fields to try all values of, e.g. {optimizer.learning_rate: [2e-5, 3e-5, 5e-5]}"""
     max_length: int = 128
-    """longest sequence in tokens, special tokens included; longer texts are cut"""
+    """longest sequence in tokens, special tokens included; longer texts are cut (span: contexts,
+    tagging: sentences, are read in windows)"""
     layer_decay: float = 1.0
     """each layer learns at this times the rate of the layer above it (Clark et al., 2020)"""
     patience: Optional[int] = None

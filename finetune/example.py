@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -91,6 +91,8 @@ class Feature:
     """classification, choice: int64 (1); regression: float32 (1); span: int64 (2), places of start
     and end within the sequence, (0, 0) for none; tagging: int64 (tokens), -100 where no word
     starts"""
+    cut: int = field(default=0, kw_only=True)
+    """tokens of the example's texts that did not fit, and so are not read"""
 
     @property
     def tokens(self) -> int:

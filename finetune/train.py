@@ -70,7 +70,7 @@ def finetune(config: FinetuneConfig, world: World) -> Path:
                     run_trial(trial, task, framed, pretrained, world, identity, notice, watchdog)
                 say_left(world, number + 1, len(trials), time.monotonic() - started)
         if world.is_main:
-            print(write_report(run_dir, config, task, examples, [t.name for t in trials]))
+            print(write_report(run_dir, config, task, framed.examples, [t.name for t in trials]))
             print(f"done: report {run_dir}/report.md, model {run_dir}/checkpoints/best")
     return run_dir
 
@@ -127,10 +127,17 @@ def prepare(config: FinetuneConfig) -> tuple[Task, Any, Pretrained]:
 
 
 def frame(task: Task, examples: Any, pretrained: Pretrained) -> Framed:
-    """The features of every split."""
+    """The features of every split, and notes on what the model does not see."""
     tokenizer, segments = pretrained.tokenizer, pretrained.model.segment_types
-    splits = (examples.train, examples.dev, examples.test)
-    return Framed(examples, *(task.features(split, tokenizer, segments) for split in splits))
+    splits = {name: getattr(examples, name) for name in ("train", "dev", "test")}
+    framed = {name: task.features(split, tokenizer, segments) for name, split in splits.items()}
+    notes = [
+        note
+        for name, split in splits.items()
+        if split
+        for note in task.reading_notes(name, split, framed[name])
+    ]
+    return Framed(replace(examples, notes=(*examples.notes, *notes)), **framed)
 
 
 def run_trial(

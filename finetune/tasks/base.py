@@ -51,6 +51,21 @@ class Task(ABC):
     ) -> list[Feature]:
         """What the model sees; targets are zeros (tagging: -100) where an example has none."""
 
+    def reading_notes(
+        self, name: str, examples: Sequence[Any], features: Sequence[Feature]
+    ) -> Iterator[str]:
+        """How much of a split's examples the model does not see."""
+        cut = [feature.cut for feature in features if feature.cut]
+        beyond = f"longer than max_length={self.max_length} tokens"
+        if not cut:
+            yield f"{name}: none of {len(examples):,} examples is {beyond}"
+            return
+        tokens = sum(cut) + sum(feature.tokens for feature in features)
+        yield (
+            f"{name}: {len(cut):,} of {len(examples):,} examples are {beyond} and are cut: "
+            f"{sum(cut):,} of {tokens:,} tokens are not read"
+        )
+
     @abstractmethod
     def answers(
         self,

@@ -61,9 +61,9 @@ class ChoiceTask(Task):
             framed = [
                 frame(tokenizer, context, next(options), self.max_length) for _ in example.options
             ]
-            ids, segments = zip(*framed)
+            ids, segments, cut = zip(*framed)
             targets = np.array([example.target or 0])
-            features.append(Feature(number, ids, segments, targets))
+            features.append(Feature(number, ids, segments, targets, cut=sum(cut)))
         return features
 
     def answers(

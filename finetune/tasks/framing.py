@@ -1,8 +1,8 @@
-"""Texts to sequences: CLS a SEP, or CLS a SEP b SEP."""
+"""Texts to sequences: CLS a SEP, or CLS a SEP b SEP; windows over what is too long."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -11,19 +11,20 @@ from tokenizer.base import Tokenizer
 
 def frame(
     tokenizer: Tokenizer, first: Sequence[int], second: Sequence[int] | None, max_length: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """(ids, segments) of one or two texts, int64, cut to `max_length` tokens.
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """(ids, segments, tokens cut off) of one or two texts, int64, at most `max_length` tokens.
 
     The longer of the two loses its last tokens first, as in BERT's released code.
     """
     special = tokenizer.special
     if second is None:
         ids = [special.cls, *first[: max_length - 2], special.sep]
-        return np.array(ids), np.zeros(len(ids), np.int64)
+        return np.array(ids), np.zeros(len(ids), np.int64), len(first) - (len(ids) - 2)
     keep_first, keep_second = shares(len(first), len(second), max_length - 3)
     head = [special.cls, *first[:keep_first], special.sep]
     tail = [*second[:keep_second], special.sep]
-    return np.array(head + tail), np.repeat([0, 1], [len(head), len(tail)])
+    cut = len(first) - keep_first + len(second) - keep_second
+    return np.array(head + tail), np.repeat([0, 1], [len(head), len(tail)]), cut
 
 
 def shares(first: int, second: int, room: int) -> tuple[int, int]:
@@ -32,3 +33,16 @@ def shares(first: int, second: int, room: int) -> tuple[int, int]:
         return first, second
     keep_first = min(first, max(room - second, (room + 1) // 2))
     return keep_first, room - keep_first
+
+
+def window_starts(tokens: int, room: int, stride: int) -> Iterator[int]:
+    """Where windows of `room` tokens begin so that each of `tokens` is in one.
+
+    They overlap by `stride`, but by half of a window at most: more would make them many.
+    """
+    step = max(room - stride, (room + 1) // 2)
+    start = 0
+    yield start
+    while start + room < tokens:
+        start += step
+        yield start

@@ -17,6 +17,7 @@ from finetune.data.tables import encoding_of
 from finetune.example import Feature, SpanExample, Splits
 from finetune.metrics import SPAN_RULES, SpanRules, best_scores, span_scores
 from finetune.tasks.base import Task
+from finetune.tasks.framing import window_starts
 from finetune.tasks.offsets import Located, Locator
 from tokenizer.base import Tokenizer
 
@@ -96,7 +97,7 @@ class SpanTask(Task):
             window
             for number, (example, question) in enumerate(zip(examples, questions))
             for window in self._windows(
-                number, example, question[:LONGEST_QUESTION], located[example.context], tokenizer
+                number, example, question, located[example.context], tokenizer
             )
         ]
 
@@ -109,14 +110,13 @@ class SpanTask(Task):
         tokenizer: Tokenizer,
     ) -> Iterator[Window]:
         cls, sep = tokenizer.special.cls, tokenizer.special.sep
-        head = np.array([cls, *question, sep])
+        cut = max(0, len(question) - LONGEST_QUESTION)
+        head = np.array([cls, *question[:LONGEST_QUESTION], sep])
         room = self.max_length - len(head) - 1
         if room < 1:
             raise InputError(f"max_length={self.max_length} leaves no room for a context: raise it")
-        # More overlap than half would make a long question's windows many.
-        step = max(room - self.config.stride, (room + 1) // 2)
         answer = _token_span(example, context)
-        for start in window_starts(len(context), room, step):
+        for start in window_starts(len(context), room, self.config.stride):
             part = slice(start, start + room)
             ids = np.concatenate([head, context.ids[part], [sep]])
             segments = np.repeat([0, 1], [len(head), len(ids) - len(head)])
@@ -124,7 +124,31 @@ class SpanTask(Task):
             if answer and start <= answer[0] and answer[1] < min(start + room, len(context)):
                 targets = np.array(answer) - start + len(head)
             starts, ends = context.starts[part], context.ends[part]
-            yield Window(number, (ids,), (segments,), targets, len(head), starts, ends)
+            yield Window(number, (ids,), (segments,), targets, len(head), starts, ends, cut=cut)
+
+    def reading_notes(
+        self, name: str, examples: Sequence[SpanExample], features: Sequence[Window]
+    ) -> Iterator[str]:
+        """Contexts are not cut, but read in windows; questions are cut, and answers may be lost."""
+        counts = np.bincount([window.example for window in features], minlength=len(examples))
+        cut = {window.example for window in features if window.cut}
+        inside = {window.example: window.targets for window in features if window.targets.any()}
+        answered = [number for number, example in enumerate(examples) if example.answers]
+        lost = sum(number not in inside for number in answered)
+        longest = self.config.longest_answer
+        long = sum(end - start >= longest for start, end in inside.values())
+        yield (
+            f"{name}: no context is cut; {(counts > 1).sum():,} of {len(examples):,} are longer "
+            f"than max_length={self.max_length} tokens and are read in windows"
+        )
+        if cut:
+            yield f"{name}: {len(cut):,} questions are cut to {LONGEST_QUESTION} tokens"
+        for count, reason in (
+            (lost, "lie whole in no window"),
+            (long, f"are longer than task.longest_answer={longest} tokens"),
+        ):
+            if count:
+                yield f"{name}: {count:,} of {len(answered):,} answers {reason}: they are not found"
 
     def answers(
         self,
@@ -185,15 +209,6 @@ class SpanTask(Task):
                 "prediction": answer.text,
                 "margin": round(answer.margin, 4),
             }
-
-
-def window_starts(tokens: int, room: int, step: int) -> Iterator[int]:
-    """Where windows of `room` tokens begin so that each of `tokens` is in one."""
-    start = 0
-    yield start
-    while start + room < tokens:
-        start += step
-        yield start
 
 
 def best_span(window: Window, logits: np.ndarray, longest: int) -> tuple[float, int, int]:

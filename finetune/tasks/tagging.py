@@ -16,6 +16,7 @@ from finetune.data.tables import encoding_of
 from finetune.example import Feature, Splits, TagExample
 from finetune.metrics import tagging_scores
 from finetune.tasks.base import Task
+from finetune.tasks.framing import window_starts
 from finetune.tasks.offsets import Located, Locator
 from pretrain.model.loss import IGNORED
 from tokenizer.base import Tokenizer
@@ -23,16 +24,22 @@ from tokenizer.base import Tokenizer
 
 @dataclass(frozen=True)
 class TagFeature(Feature):
-    """A feature that knows the words of its tokens, special ones left out."""
+    """A window over a sentence that knows the words of its own tokens.
 
+    Where windows overlap, the tokens of the first half are the left one's, the others the right
+    one's, so that each token is labelled once and has context on both sides.
+    """
+
+    skipped: int
+    """tokens before the first of its own, CLS included"""
     first: np.ndarray
-    """the word in which each token begins"""
+    """the word in which each of its own tokens begins"""
     last: np.ndarray
     """the word in which it ends: another one only where words are characters"""
 
 
 class TaggingTask(Task):
-    """An answer is one label's place for every word; words past `max_length` get O.
+    """An answer is one label's place for every word; long sentences are read in windows.
 
     The first piece of a word carries its label, the others none (BERT, section 5.3).
     """
@@ -83,8 +90,9 @@ class TaggingTask(Task):
         running = [self._running_text(example.words) for example in examples]
         located = Locator(tokenizer)([text for text, _ in running])
         return [
-            self._feature(number, example, found, starts, tokenizer)
+            feature
             for number, (example, found, (_, starts)) in enumerate(zip(examples, located, running))
+            for feature in self._windows(number, example, found, starts, tokenizer)
         ]
 
     def _running_text(self, words: Sequence[str]) -> tuple[str, np.ndarray]:
@@ -93,22 +101,59 @@ class TaggingTask(Task):
         lengths = np.array([len(word) + gap for word in words])
         return ("" if gap == 0 else " ").join(words), np.cumsum(lengths) - lengths
 
-    def _feature(
+    def _windows(
         self,
         number: int,
         example: TagExample,
         located: Located,
-        starts: np.ndarray,
+        word_starts: np.ndarray,
         tokenizer: Tokenizer,
-    ) -> TagFeature:
+    ) -> Iterator[TagFeature]:
         special, room = tokenizer.special, self.max_length - 2
-        first = np.searchsorted(starts, located.starts[:room], side="right") - 1
-        last = np.searchsorted(starts, located.ends[:room] - 1, side="right") - 1
+        first = np.searchsorted(word_starts, located.starts, side="right") - 1
+        last = np.searchsorted(word_starts, located.ends - 1, side="right") - 1
         begins = np.diff(first, prepend=-1) > 0
-        targets = np.full(len(first) + 2, IGNORED)
-        targets[1:-1] = np.where(begins, np.array(example.targets)[first], IGNORED)
-        ids = np.concatenate([[special.cls], located.ids[:room], [special.sep]])
-        return TagFeature(number, (ids,), (np.zeros_like(ids),), targets, first, last)
+        wanted = np.where(begins, np.array(example.targets)[first], IGNORED)
+        starts = list(window_starts(len(located), room, self.config.stride))
+        middles = [(start + before + room) // 2 for before, start in zip(starts, starts[1:])]
+        bounds = [0, *middles, len(located)]
+        for start, lower, upper in zip(starts, bounds, bounds[1:]):
+            ids = np.concatenate([[special.cls], located.ids[start : start + room], [special.sep]])
+            targets = np.full(len(ids), IGNORED)
+            skipped = 1 + lower - start
+            targets[skipped : skipped + upper - lower] = wanted[lower:upper]
+            own = (first[lower:upper], last[lower:upper])
+            yield TagFeature(number, (ids,), (np.zeros_like(ids),), targets, skipped, *own)
+
+    def reading_notes(
+        self, name: str, examples: Sequence[TagExample], features: Sequence[TagFeature]
+    ) -> Iterator[str]:
+        """Nothing is cut, but long sentences are read in windows; some words have no token."""
+        counts = np.bincount([feature.example for feature in features], minlength=len(examples))
+        yield (
+            f"{name}: no word is cut; {(counts > 1).sum():,} of {len(examples):,} sentences are "
+            f"longer than max_length={self.max_length} tokens and are read in windows"
+        )
+        unread = sum(map(len, self._unread(examples, features)))
+        if unread:
+            words = sum(len(example.words) for example in examples)
+            yield f"{name}: {unread:,} of {words:,} words have no token, so they are labelled O"
+
+    def _unread(
+        self, examples: Sequence[TagExample], features: Sequence[TagFeature]
+    ) -> list[set[int]]:
+        """Of each sentence the words without a token; where words are characters, but for spaces,
+        which go on with their entity."""
+        unread = [set(range(len(example.words))) for example in examples]
+        for feature in features:
+            for first, last in zip(feature.first.tolist(), feature.last.tolist()):
+                unread[feature.example].difference_update(range(first, last + 1))
+        if not self.config.joined_characters:
+            return unread
+        return [
+            {place for place in places if not example.words[place].isspace()}
+            for example, places in zip(examples, unread)
+        ]
 
     def answers(
         self,
@@ -117,21 +162,23 @@ class TaggingTask(Task):
         logits: Sequence[np.ndarray],
         settings: dict[str, Any],
     ) -> list[list[int]]:
+        found: list[list[tuple[int, int, int]]] = [[] for _ in examples]
+        for feature, rows in zip(features, logits):
+            own = rows[feature.skipped : feature.skipped + len(feature.first)].argmax(1)
+            pieces = zip(own.tolist(), feature.first.tolist(), feature.last.tolist())
+            found[feature.example].extend(pieces)
         return [
-            self._spread(
-                rows.argmax(1)[1:-1].tolist(), feature, len(examples[feature.example].words)
-            )
-            for example, feature, rows in zip(examples, features, logits)
+            self._spread(pieces, len(example.words)) for pieces, example in zip(found, examples)
         ]
 
-    def _spread(self, tokens: list[int], feature: TagFeature, words: int) -> list[int]:
-        """Labels of tokens to labels of words: a word has that of its first piece.
+    def _spread(self, pieces: list[tuple[int, int, int]], words: int) -> list[int]:
+        """Labels of words from (label, first word, last word) of tokens: that of the first piece.
 
         Where words are characters, a piece's other characters go on with its entity, and a space
         goes on with the entity of the piece behind it.
         """
         found: list[int | None] = [None] * words
-        for label, first, last in zip(tokens, feature.first.tolist(), feature.last.tolist()):
+        for label, first, last in pieces:
             for word in range(first, last + 1):
                 if found[word] is None:
                     found[word] = label if word == first else self._continued(label)

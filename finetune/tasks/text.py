@@ -43,11 +43,11 @@ class TextTask(Task):
         ]
 
     def _feature(
-        self, number: int, example: TextExample, framed: tuple[np.ndarray, np.ndarray]
+        self, number: int, example: TextExample, framed: tuple[np.ndarray, np.ndarray, int]
     ) -> Feature:
-        ids, segments = framed
+        ids, segments, cut = framed
         targets = np.array([example.target or 0], self.target_type)
-        return Feature(number, (ids,), (segments,), targets)
+        return Feature(number, (ids,), (segments,), targets, cut=cut)
 
 
 class ClassificationTask(TextTask):

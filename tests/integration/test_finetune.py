@@ -34,6 +34,8 @@ def test_two_ranks_leave_a_whole_report_and_score_like_one(tiny_task, tiny_finet
     report = (run / "report.md").read_text(encoding="utf-8")
     for part in ("of 3 seeds", "precision", "confusion matrix", "calibration", "confident errors"):
         assert part in report, part
+    for place in (report, done.stdout):
+        assert "longer than max_length=32 tokens" in place
     for name in ("confusion_dev", "calibration_dev", "trials"):
         assert (run / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert {r["trial"] for r in read_metrics(run / "metrics.jsonl")} == {

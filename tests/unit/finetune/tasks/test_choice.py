@@ -47,6 +47,18 @@ def test_each_option_is_framed_behind_the_context(tokenizer):
     assert feature.targets.tolist() == [2] and feature.targets.dtype == np.int64
 
 
+def test_cut_passages_are_told(tokenizer):
+    task, (passage,) = make_task(), tokenizer.encode_batch([EXAMPLE.context])
+    features = task.features([EXAMPLE], tokenizer, 2)
+    tails = tokenizer.encode_batch([f"What is it? {option}" for option in EXAMPLE.options])
+    cut = sum(len(passage) + len(tail) + 3 - 32 for tail in tails)
+    assert features[0].cut == cut > 0
+    (note,) = task.reading_notes("train", [EXAMPLE], features)
+    assert note.startswith(
+        "train: 1 of 1 examples are longer than max_length=32 tokens and are cut"
+    )
+
+
 def test_features_keep_options_with_their_questions(tokenizer):
     other = ChoiceExample("here", "x-2", "the name", "Who?", ("me", "you"), 0)
     first, second = make_task().features([EXAMPLE, other], tokenizer, 2)

@@ -16,7 +16,7 @@ from configs.finetune_schema import TaskConfig
 from finetune.data.squad import read_squad
 from finetune.example import SpanExample
 from finetune.metrics import best_scores, normal_answer, span_scores
-from finetune.tasks.span import THRESHOLD, SpanAnswer, SpanTask, Window, best_span, window_starts
+from finetune.tasks.span import THRESHOLD, SpanAnswer, SpanTask, Window, best_span
 from tests.conftest import DATA
 
 STRIDE = 40
@@ -140,15 +140,6 @@ def test_the_best_window_answers_and_the_least_sure_one_keeps_silent():
     example = SpanExample("here", "1", "?", "a b", ())
     (answer,) = make_task().answers([example], windows, logits, {})
     assert answer == SpanAnswer(text="b", span="b", margin=9 - 2)
-
-
-@given(st.integers(0, 200), st.integers(1, 30), st.integers(1, 30))
-def test_window_starts_leave_no_gap_and_no_empty_window(tokens, room, step):
-    step = min(step, room)
-    starts = list(window_starts(tokens, room, step))
-    covered = {place for start in starts for place in range(start, min(start + room, tokens))}
-    assert covered == set(range(tokens)) and (np.diff(starts) == step).all()
-    assert starts[-1] < max(tokens, 1)
 
 
 def test_long_questions_do_not_make_a_window_a_token(tokenizer):
@@ -285,3 +276,30 @@ def test_a_task_scores_and_chooses_by_its_own_rules():
     assert korean.scores(examples, answers)["f1"] == pytest.approx(2 * 6 / 7 / 3)
     assert english.choose_settings(examples, answers)[THRESHOLD] == 2.0
     assert korean.choose_settings(examples, answers)[THRESHOLD] < 1.0
+
+
+def notes_of(task: SpanTask, examples: list[SpanExample], tokenizer) -> list[str]:
+    return list(task.reading_notes("dev", examples, task.features(examples, tokenizer, 2)))
+
+
+def test_what_a_model_does_not_see_is_told(tokenizer):
+    context = "so it is " * 100
+    fine = SpanExample("here", "1", "why", context, (("so", 0),))
+    asked = replace(fine, question="why " * 70)
+    long = replace(fine, answers=((context[:100].strip(), 0),))
+    beyond = replace(fine, answers=((context.strip(), 0),))
+    short = replace(fine, context="so it is")
+    task = make_task(max_length=160, longest_answer=8)
+    windows = (
+        "dev: no context is cut; {} of {} are longer than max_length=160 tokens and are read in "
+        "windows"
+    )
+    assert notes_of(task, [short], tokenizer) == [windows.format(0, 1)]
+    assert notes_of(task, [fine, asked, long, beyond, short], tokenizer) == [
+        windows.format(4, 5),
+        "dev: 1 questions are cut to 64 tokens",
+        "dev: 1 of 5 answers lie whole in no window: they are not found",
+        "dev: 1 of 5 answers are longer than task.longest_answer=8 tokens: they are not found",
+    ]
+    unanswered = [replace(fine, answers=())]
+    assert notes_of(make_task(no_answer=True), unanswered, tokenizer) == [windows.format(1, 1)]

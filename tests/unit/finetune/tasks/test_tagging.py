@@ -83,14 +83,58 @@ def test_a_perfect_model_finds_every_entity(tokenizer, examples):
     assert set(task.scores(examples, answers).values()) == {1.0}
 
 
-def test_words_beyond_the_longest_sequence_get_o(tokenizer):
-    example = sentence(["the"] * 30, "B-LC " * 30)
-    task = make_task(max_length=10)
-    features = task.features([example], tokenizer, 2)
-    assert features[0].tokens == 10
-    (answer,) = task.answers([example], features, perfect_logits(features), {})
-    seen = (features[0].targets != IGNORED).sum()
-    assert 0 < seen < 30 and answer == [1] * seen + [0] * (30 - seen)
+@pytest.mark.parametrize("max_length", [8, 9, 16, 33])
+@pytest.mark.parametrize("stride", [0, 3, 64])
+def test_every_word_of_a_long_sentence_is_labelled_once(tokenizer, examples, max_length, stride):
+    task = make_task(max_length, stride=stride)
+    features = task.features(examples, tokenizer, 2)
+    assert max(feature.tokens for feature in features) == max_length < len(examples) * 99
+    assert len(features) > len(examples)
+    for number, example in enumerate(examples):
+        own = [feature for feature in features if feature.example == number]
+        targets = np.concatenate([feature.targets for feature in own])
+        assert targets[targets != IGNORED].tolist() == list(example.targets)
+        whole = tokenizer.encode_batch([" ".join(example.words)])[0]
+        assert sum(len(feature.first) for feature in own) == len(whole)
+    answers = task.answers(examples, features, perfect_logits(features), {})
+    assert answers == [list(example.targets) for example in examples]
+
+
+def test_tokens_where_windows_overlap_are_labelled_with_context_on_both_sides(tokenizers):
+    example = sentence(["the"] * 20, "B-LC " * 20)
+    task = make_task(max_length=10, stride=4)
+    features = task.features([example], tokenizers["wordpiece"], 2)
+    assert [feature.tokens for feature in features] == [10, 10, 10, 10]
+    assert [len(feature.first) for feature in features] == [6, 4, 4, 6]
+    assert [feature.skipped for feature in features] == [1, 3, 3, 3]
+
+
+def test_characters_of_a_long_sentence_are_read_in_windows():
+    task = make_task(max_length=8, joined_characters=True, stride=2)
+    example = sentence(list("김철수 서울에서 " * 5), "B-PS I-PS I-PS O B-LC I-LC O O O " * 5)
+    features = task.features([example], SEOUL, 2)
+    logits = [np.eye(5)[np.where(f.targets == IGNORED, 0, f.targets)] for f in features]
+    assert len(features) > 1
+    assert task.answers([example], features, logits, {}) == [list(example.targets)]
+
+
+def test_what_a_model_does_not_see_is_told(tokenizers):
+    windows = (
+        "dev: no word is cut; {} of 2 sentences are longer than max_length={} tokens and are read "
+        "in windows"
+    )
+    examples = [sentence(["the"] * 20, "O " * 20), sentence(["the", "\u200b"], "O B-PS")]
+    for max_length, number in ((8, 1), (64, 0)):
+        task = make_task(max_length)
+        features = task.features(examples, tokenizers["wordpiece"], 2)
+        assert list(task.reading_notes("dev", examples, features)) == [
+            windows.format(number, max_length),
+            "dev: 1 of 22 words have no token, so they are labelled O",
+        ]
+    task = make_task(joined_characters=True)
+    examples = [sentence(list("김철수 \u3000\u200b는"), "O " * 7)] * 2
+    notes = task.reading_notes("dev", examples, task.features(examples, SEOUL, 2))
+    assert list(notes)[1:] == ["dev: 2 of 14 words have no token, so they are labelled O"]
 
 
 def test_a_word_without_a_token_gets_o(tokenizers):

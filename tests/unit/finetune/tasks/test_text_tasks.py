@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -128,3 +130,20 @@ def test_which_of_two_labels_f1_is_of(tmp_path):
     assert (
         "f1 is that of the label no, the second (task.labels)" in make_task(config, 16).read().notes
     )
+
+
+def test_cut_texts_are_told(tokenizers):
+    tokenizer = tokenizers["wordpiece"]
+    task = make_task(TaskConfig(), 12, LABELS)
+    short, long = example("the name"), example("the " * 30)
+    pair = replace(long, pair="name " * 10)
+
+    def notes(*examples: TextExample) -> list[str]:
+        return list(task.reading_notes("dev", examples, task.features(examples, tokenizer, 2)))
+
+    assert notes(short) == ["dev: none of 1 examples is longer than max_length=12 tokens"]
+    assert notes(short, long, long) == [
+        "dev: 2 of 3 examples are longer than max_length=12 tokens and are cut: 40 of 68 tokens "
+        "are not read"
+    ]
+    assert "31 of 43 tokens are not read" in notes(pair)[0]
