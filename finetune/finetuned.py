@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +108,8 @@ def find_finetuned(path: Path) -> Path | None:
     return next((folder for folder in folders if (folder / CARD).is_file()), None)
 
 
-def load_finetuned(path: Path) -> Finetuned:
-    """The model in `path`: a fine-tuning run, or the folder in it.
+def load_finetuned(path: Path, device: torch.device | str = "cpu") -> Finetuned:
+    """The model in `path`, a fine-tuning run or the folder in it, on `device`.
 
     Raises:
         InputError: there is none, or it is damaged.
@@ -135,9 +135,11 @@ def load_finetuned(path: Path) -> Finetuned:
     with torch.device("meta"):
         expected = make_task_model(card, tokenizer, vocabulary_size=rows)
     check_tensors(path, weights, shapes_of(expected))
-    model = make_task_model(card, tokenizer, vocabulary_size=rows)
+    # Answers are computed in fp32 wherever they are asked for, which "flash" alone cannot.
+    anywhere = replace(card, model=replace(card.model, attention="auto"))
+    model = make_task_model(anywhere, tokenizer, vocabulary_size=rows)
     model.load_state_dict(weights)
-    return Finetuned(card, tokenizer, model.eval())
+    return Finetuned(card, tokenizer, model.to(device).eval())
 
 
 def load_encoder(name: str) -> Pretrained:

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
+
+import torch
 
 from configs.errors import InputError
 from configs.finetune_schema import TaskConfig
 from finetune.data.preprocess import Preprocessor
-from finetune.data.tables import read_table
+from finetune.data.tables import open_file, read_table, require_columns
 from finetune.example import SpanExample, TagExample, TextExample
 from finetune.finetuned import Finetuned
+from pretrain.data.encoding import Decoder, Encoding, lines_of
+
+BLANK = "."
+"""what the model is shown in place of a blank text; nobody sees its answer"""
+SEEN = {
+    "blank": "hold no text: their predictions are empty",
+    "cleaned away": "hold nothing after the task's cleaning: they were answered as empty texts",
+}
 
 
 @dataclass(frozen=True)
@@ -22,40 +33,74 @@ class Row:
 
     where: str
     """for messages: file and row"""
+    id: str
+    """what the file calls it, or else the number of its row or line"""
     text: str
     pair: str | None = None
 
-
-def read_lines(stream: TextIO, name: str) -> Iterator[Row]:
-    """One text a line, as they come; an empty one is an `InputError`."""
-    for number, line in enumerate(stream, start=1):
-        if not line.strip():
-            raise InputError(f"{name}, line {number}: empty text: remove the line")
-        yield Row(f"{name}, line {number}", line.rstrip("\r\n"))
+    @property
+    def is_blank(self) -> bool:
+        """Whether there is nothing to ask a model about."""
+        return not (self.text.strip() and (self.pair is None or self.pair.strip()))
 
 
-def read_rows(path: Path, model: Finetuned, column: str | None) -> Iterator[Row]:
+def choose_device(name: str) -> torch.device:
+    """`cpu`, `cuda`, or with `auto` the GPU where there is one, as in training."""
+    on_gpu = torch.cuda.is_available()
+    if name == "cuda" and not on_gpu:
+        raise InputError("--device cuda: PyTorch sees no GPU: give --device cpu, or leave it away")
+    return torch.device("cuda" if on_gpu and name != "cpu" else "cpu")
+
+
+def read_lines(stream: BinaryIO, decoder: Decoder, whole: bool = False) -> Iterator[Row]:
+    """One text a line, blank ones too, as they come.
+
+    Args:
+        whole: judge all lines together, at the end; else from the hundredth on as well.
+    Raises:
+        InputError: more of the lines have bad bytes than the user lets pass.
+    """
+    try:
+        for number, line in enumerate(lines_of(decoder.open(stream)), start=1):
+            (text,) = decoder.plain([line])
+            if not whole:
+                decoder.check_early()
+            yield Row(f"{decoder.where}, line {number}", str(number), text)
+    except UnicodeError as error:
+        raise InputError(f"{decoder.where}: no {decoder.codec} ({error})") from error
+    decoder.finish()
+
+
+def read_line_file(path: Path, encoding: Encoding) -> Iterator[Row]:
+    """The lines of a file, which is checked as a whole before the first is given."""
+    for told in (encoding, replace(encoding, most_bad=1.0, notes=[])):
+        with open_file(path) as stream:
+            rows = read_lines(stream, told.decoder(str(path), "line", told.repairs), whole=True)
+            if told is encoding:
+                deque(rows, maxlen=0)
+            else:
+                yield from rows
+
+
+def read_rows(
+    path: Path, model: Finetuned, column: str | None, encoding: Encoding
+) -> Iterator[Row]:
     """The texts of a table: of `column`, or else of the column that the task was trained on.
 
     Raises:
-        InputError: no such column, or an empty text.
+        InputError: no such column, or a table that `read_table` refuses.
     """
     text, pair = columns_of(model.card.task)
     text = column or text
-    table = read_table(path, None)
-    names = [text] if pair is None else [text, pair]
-    for name in names:
-        if name not in table.columns:
-            raise InputError(
-                f"{path}: no column '{name}': choose one of {', '.join(table.columns)} by "
-                "--text-column"
-            )
-    for number, row in zip(table.numbers, table.rows):
-        where = f"{path}, row {number}"
-        for name in names:
-            if not row[name].strip():
-                raise InputError(f"{where}: empty text in column '{name}': fill or remove the row")
-        yield Row(where, row[text], row[pair] if pair else None)
+    table = read_table(path, None, encoding)
+    require_columns(table, [text], "--text-column")
+    if pair and pair not in table.columns:
+        raise InputError(
+            f"{path}: no column '{pair}', which the model reads as its second text: call it so "
+            f"(there are {', '.join(table.columns)})"
+        )
+    for number, name, row in zip(table.numbers, table.ids, table.rows):
+        yield Row(f"{path}, row {number}", name, row[text], row[pair] if pair else None)
 
 
 def columns_of(task: TaskConfig) -> tuple[str, str | None]:
@@ -63,43 +108,62 @@ def columns_of(task: TaskConfig) -> tuple[str, str | None]:
     return ("question", "context") if task.kind == "span" else (task.text, task.text_pair)
 
 
-def predict(model: Finetuned, rows: Iterable[Row], block: int) -> Iterator[dict[str, object]]:
+def predict(
+    model: Finetuned, rows: Iterable[Row], block: int, notes: list[str]
+) -> Iterator[dict[str, object]]:
     """A line of output for every row, `block` rows at a time.
 
+    A row without text cannot be labelled: its line has its id and is empty otherwise, so that
+    lines of input and output stay side by side.
+
+    Args:
+        notes: gets what a reader of the output should know, after the last row.
     Raises:
         InputError: the model's kind of task cannot be asked by text alone.
     """
     make = example_maker(model)
     rows = iter(rows)
-    number = 0
+    seen: Counter[str] = Counter()
     while chunk := list(islice(rows, block)):
-        examples = [make(str(number + place), row) for place, row in enumerate(chunk, start=1)]
-        number += len(chunk)
+        examples = [make(row) for row in chunk]
         answers = model.answers(examples, block)
-        for row, line in zip(chunk, model.task.rows(examples, answers)):
+        for row, example, line in zip(chunk, examples, model.task.rows(examples, answers)):
             known = {name: value for name, value in line.items() if not name.endswith("label")}
+            if row.is_blank:
+                known = dict.fromkeys(known, "") | {"id": row.id}
+            seen["rows"] += 1
+            seen["blank"] += row.is_blank
+            seen["cleaned away"] += not row.is_blank and is_cleaned_away(example)
             yield {**known, "text": row.text}
+    notes += [f"{seen[k]:,} of {seen['rows']:,} rows {text}" for k, text in SEEN.items() if seen[k]]
+
+
+def is_cleaned_away(example: Any) -> bool:
+    """Whether the task's preprocessing left nothing of a text."""
+    return isinstance(example, TextExample) and not example.text.strip()
 
 
 def example_maker(model: Finetuned):
-    """(id, row) to the example of the model's kind of task."""
+    """Row to the example of the model's kind of task; of a blank row one with a full stop."""
     task, kind = model.card.task, model.card.task.kind
     needs_pair = kind == "span" or task.text_pair is not None
     clean = Preprocessor(task.preprocess)
 
-    def make(number: str, row: Row) -> Any:
+    def make(row: Row) -> Any:
         if needs_pair and row.pair is None:
             raise InputError(
                 f"{row.where}: this model reads two texts at once: give a .csv or .jsonl with the "
                 f"columns {' and '.join(columns_of(task))}"
             )
+        if row.is_blank:
+            row = replace(row, text=BLANK, pair=row.pair and BLANK)
         if kind == "tagging":
             words = tuple(row.text if task.joined_characters else row.text.split())
-            return TagExample(row.where, number, words, (0,) * len(words))
+            return TagExample(row.where, row.id, words, (0,) * len(words))
         if kind == "span":
-            return SpanExample(row.where, number, row.text, row.pair or "", ())
+            return SpanExample(row.where, row.id, row.text, row.pair or "", ())
         pair = None if row.pair is None else clean(row.pair)
-        return TextExample(row.where, number, clean(row.text), pair, None, row.text)
+        return TextExample(row.where, row.id, clean(row.text), pair, None, row.text)
 
     if kind == "choice":
         raise InputError("a multiple-choice model is asked by launch/finetune.py on a test file")

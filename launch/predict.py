@@ -5,62 +5,115 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 if not __package__:  # a script's own folder would hide the package of the same name
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from launch.command import run
 
+if TYPE_CHECKING:
+    from finetune.finetuned import Finetuned
+    from finetune.predict import Row
+    from pretrain.data.encoding import Encoding
+
 LINE_FILES = ("", ".txt")
-TEXT = {"encoding": "utf-8-sig", "errors": "replace"}
-"""as tables are read"""
+PURPOSE = """Label new text. Every row or line of the input gives one of the output, in order. Its
+id is the file's (a column id, guid, UserName, idx or index), else the number of the row or line; a
+blank text has an empty prediction and is counted. Notes on what was read go to standard error."""
 
 
 def main() -> None:
     """Load the model once, then answer block by block, to standard output or into a file."""
-    parser = argparse.ArgumentParser(prog="predict.py", description=__doc__)
-    parser.add_argument("--model", required=True, type=Path, metavar="RUN|FOLDER")
-    parser.add_argument(
+    arguments = parse()
+
+    from finetune.finetuned import load_finetuned
+    from finetune.predict import choose_device, first_and_rest, predict
+    from pretrain.data.encoding import Encoding
+
+    model = load_finetuned(arguments.model, choose_device(arguments.device))
+    encoding = Encoding(
+        arguments.encoding,
+        arguments.most_bad_rows,
+        model.card.task.repair_controls,
+        fields=("--encoding ", "--most-bad-rows "),
+    )
+    rows = read(arguments, model, encoding)
+    block = arguments.block or (1 if arguments.input == "-" else 32)
+    names, lines = first_and_rest(predict(model, rows, block, encoding.notes))
+    if arguments.output is None:
+        write(sys.stdout, names, lines)
+    else:
+        write_file(arguments.output, names, lines)
+    for note in encoding.notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
+def parse() -> argparse.Namespace:
+    """The command line; `InputError` for a value that none of its options takes."""
+    parser = argparse.ArgumentParser(prog="predict.py", description=PURPOSE)
+    add = parser.add_argument
+    add("--model", required=True, type=Path, metavar="RUN|FOLDER")
+    add(
         "--input",
         required=True,
         metavar="FILE|-",
         help="a .csv, .tsv, .json or .jsonl; a .txt with one text a line; - for standard input",
     )
-    parser.add_argument("--text-column", metavar="C", help="default: the task's own")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="a .csv; default: printed")
-    parser.add_argument(
-        "--block", type=int, metavar="N", help="texts at a time; default: 32, or 1 from -"
+    add("--text-column", metavar="C", help="default: the task's own")
+    add("--output", type=Path, metavar="FILE", help="a .csv; default: printed")
+    add("--block", type=int, metavar="N", help="texts at a time; default: 32, or 1 from -")
+    add("--encoding", metavar="NAME", help="of the input, e.g. cp1252; default: UTF-8")
+    add(
+        "--most-bad-rows",
+        type=float,
+        default=0.01,
+        metavar="SHARE",
+        help="refuse input with more rows whose bytes are no characters; others are shown as "
+        "U+FFFD and counted. A file is judged before the first answer; standard input from its "
+        "hundredth line on and at its end, so answers may stand before the refusal, exit code 2. "
+        "Default: 0.01",
     )
+    add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: a GPU if any")
     arguments = parser.parse_args()
 
-    from configs.errors import InputError
-    from finetune.finetuned import load_finetuned
-    from finetune.predict import first_and_rest, predict, read_lines, read_rows
+    from configs.checks import require, require_encoding, require_fraction
 
-    model = load_finetuned(arguments.model)
+    by_column = arguments.text_column and Path(arguments.input).suffix in (*LINE_FILES, "-")
+    require(not by_column, "--text-column is for tables: lines of text have no columns")
+    require(arguments.block is None or arguments.block >= 1, "--block must be at least 1")
+    require_encoding("--encoding", arguments.encoding)
+    require_fraction("--most-bad-rows", arguments.most_bad_rows)
+    return arguments
+
+
+def read(arguments: argparse.Namespace, model: Finetuned, encoding: Encoding) -> Iterator[Row]:
+    """The rows of the input; `InputError` for one that is not there."""
+    from configs.errors import InputError
+    from finetune.data.tables import suffix_of
+    from finetune.predict import read_line_file, read_lines, read_rows
+
+    path = Path(arguments.input)
     if arguments.input == "-":
-        sys.stdin.reconfigure(**TEXT)
-        rows = read_lines(sys.stdin, "standard input")
-    elif not (path := Path(arguments.input)).is_file():
+        decoder = encoding.decoder("standard input", "line", encoding.repairs)
+        return read_lines(sys.stdin.buffer, decoder)
+    if not path.is_file():
         raise InputError(f"--input {path}: no such file: check the path, or give - to type")
-    elif path.suffix in LINE_FILES:
-        rows = read_lines(path.open(**TEXT), str(path))
-    else:
-        rows = read_rows(path, model, arguments.text_column)
-    block = arguments.block or (1 if arguments.input == "-" else 32)
-    names, lines = first_and_rest(predict(model, rows, block))
-    if arguments.output is None:
-        write(sys.stdout, names, lines)
-        return
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    aside = arguments.output.with_name(f".{arguments.output.name}.part")
+    if suffix_of(path) in LINE_FILES:
+        return read_line_file(path, encoding)
+    return read_rows(path, model, arguments.text_column, encoding)
+
+
+def write_file(path: Path, names: list[str], lines: Iterable[dict]) -> None:
+    """CSV that appears as a whole, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.part")
     try:
         with aside.open("w", encoding="utf-8", newline="") as file:
             write(file, names, lines)
-        aside.replace(arguments.output)
+        aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
 

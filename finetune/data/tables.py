@@ -16,9 +16,10 @@ import lzma
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from configs.errors import InputError
 from configs.finetune_schema import TaskConfig
@@ -88,15 +89,22 @@ def read_text(path: Path, decoder: Decoder) -> str:
     Raises:
         InputError: no such file, a damaged one, or one in another encoding.
     """
+    with open_file(path) as stream:
+        content = stream.read()
+    return decoder.text(content)
+
+
+@contextmanager
+def open_file(path: Path) -> Iterator[BinaryIO]:
+    """The file's bytes, decompressed; `InputError` as `read_text` while it is read."""
     path = find_file(path)
     if path.suffix in ARCHIVES:
         raise InputError(f"{path}: {path.suffix} is not read here: unpack it, or pack it as .gz")
     try:
         with OPENERS.get(path.suffix, open)(path, "rb") as stream:
-            content = stream.read()
+            yield stream
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise InputError(f"{path}: damaged or cut off ({error}): fetch it anew") from error
-    return decoder.text(content)
 
 
 def suffix_of(path: Path) -> str:

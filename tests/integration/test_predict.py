@@ -69,28 +69,55 @@ def test_text_csv_and_jsonl_give_the_same(run, tmp_path):
 
 def test_an_output_file_holds_what_is_printed_otherwise(run, tmp_path):
     lines = tmp_path / "new.txt"
-    lines.write_bytes("\ufeffopen the file\nadd 1 \xff\n".encode("utf-8-sig")[3:] + b"bad \xff\n")
-    printed = run(lines)
-    assert run(lines, "--output", "deep/out.csv") == ""
+    lines.write_bytes("\ufeffopen the file\nadd 1 \xff\n".encode() + b"bad \xff\n")
+    pass_all = ("--most-bad-rows", "1")
+    printed = run(lines, *pass_all)
+    assert run(lines, *pass_all, "--output", "deep/out.csv") == ""
     with (tmp_path / "deep" / "out.csv").open(encoding="utf-8", newline="") as file:
         assert parse(file.read()) == parse(printed)
     assert [row["text"] for row in parse(printed)] == ["open the file", "add 1 ÿ", "bad \ufffd"]
 
 
 @pytest.mark.parametrize("before", [None, "kept"])
-def test_an_empty_row_leaves_no_output(launch, tiny_finetuned, tmp_path, before):
-    table = write_csv(tmp_path / "new.csv", [("a", "1"), ("  ", "2")], ("text", "n"))
+@pytest.mark.parametrize("name", ["new.csv", "new.txt"])
+def test_bad_bytes_leave_no_output(launch, tiny_finetuned, tmp_path, before, name):
+    table = tmp_path / name
+    table.write_bytes("text\nopen\nnaïve\n".encode("cp1252"))
     output = tmp_path / "out.csv"
     if before:
         output.write_text(before)
     words = ("--model", tiny_finetuned, "--input", table, "--output", output, "--block", "1")
     done = launch("predict.py", *words)
     assert done.returncode == 2, done.stderr
-    assert done.stderr.splitlines() == [
-        f"error: {table}, row 2: empty text in column 'text': fill or remove the row"
-    ]
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {table}: 1 of ") and "--encoding cp1252" in line
     assert (output.read_text() if output.exists() else None) == before
-    assert {path.name for path in tmp_path.iterdir()} <= {"new.csv", "out.csv"}
+    assert {path.name for path in tmp_path.iterdir()} <= {name, "out.csv"}
+
+
+def test_every_row_has_a_line_and_notes_go_to_standard_error(
+    tiny_finetuned, tmp_path, monkeypatch, capsys
+):
+    table = write_csv(tmp_path / "new.csv", [("x1", "open"), ("x2", "")], ("id", "text"))
+    words = ["--model", str(tiny_finetuned), "--input", str(table)]
+    monkeypatch.setattr("sys.argv", ["predict.py", *words])
+    predict.main()
+    out, errors = capsys.readouterr()
+    first, second = parse(out)
+    assert (first["id"], first["text"]) == ("x1", "open") and first["prediction"] in LABELS
+    assert second == dict.fromkeys(first, "") | {"id": "x2"}
+    assert errors == "note: 1 of 2 rows hold no text: their predictions are empty\n"
+
+
+def test_the_model_goes_to_the_device(run, tmp_path, monkeypatch):
+    moved = []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.nn.Module.to", lambda self, device: moved.append(device) or self)
+    lines = tmp_path / "new.txt"
+    lines.write_text("open\n")
+    for device in ("auto", "cuda", "cpu"):
+        run(lines, "--device", device)
+    assert [device.type for device in moved] == ["cuda", "cuda", "cpu"]
 
 
 def test_standard_input_is_answered_line_by_line(tiny_finetuned, tmp_path):
@@ -115,13 +142,16 @@ def test_standard_input_is_answered_line_by_line(tiny_finetuned, tmp_path):
                 names = process.stdout.readline().strip().split(",")
             answers.append(dict(zip(names, process.stdout.readline().strip().split(","))))
             assert (answers[-1]["id"], answers[-1]["text"]) == (str(number), text)
-        _, errors = process.communicate("\n", timeout=60)
+        rest, errors = process.communicate("\nread the path\n", timeout=60)
     finally:
         limit.cancel()
         process.kill()
     assert [answer["prediction"] for answer in answers] == ["file", "number"]
-    assert process.returncode == 2
-    assert errors.splitlines() == ["error: standard input, line 3: empty text: remove the line"]
+    blank, last = [*csv.reader(rest.splitlines())]
+    assert blank == ["3", *[""] * (len(names) - 1)]
+    assert (last[0], last[-1]) == ("4", "read the path") and last[1] in LABELS
+    assert process.returncode == 0
+    assert errors == "note: 1 of 4 rows hold no text: their predictions are empty\n"
 
 
 @pytest.mark.parametrize(
@@ -130,6 +160,10 @@ def test_standard_input_is_answered_line_by_line(tiny_finetuned, tmp_path):
         (("--input", "nowhere.csv"), "--input nowhere.csv: no such file"),
         (("--input", "new.pdf"), "new.pdf: unknown kind of table"),
         (("--input", "empty.txt"), "--input holds no text"),
+        (("--input", "empty.txt", "--text-column", "a"), "--text-column is for tables"),
+        (("--input", "-", "--encoding", "utf-9"), "--encoding=utf-9 is no encoding of text"),
+        (("--input", "-", "--encoding", "base64"), "--encoding=base64 is no encoding of text"),
+        (("--input", "-", "--most-bad-rows", "2"), "--most-bad-rows=2.0 is no fraction"),
         (("--model", "new.pdf", "--input", "-"), "--model new.pdf: no fine-tuned model"),
     ],
 )
