@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Optional
 
-from configs.checks import require, require_fraction
+from configs.checks import require, require_encoding, require_fraction
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class SourceConfig:
     """installed-docs: English prose of Python and the libraries that this project requires; text,
     jsonl, csv, parquet: files; hub: a Hugging Face data set by name, streamed"""
     path: Optional[str] = None
-    """file, folder, glob (also .gz, .xz, .zst) or, for `hub`, the data set's name"""
+    """file, folder, glob (also .gz, .xz, .zst, .bz2) or, for `hub`, the data set's name"""
     documents: Literal["blank-line", "line"] = "blank-line"
     """for text: one sentence a line and blank lines between documents, or one document a line"""
     column: str = "text"
@@ -25,6 +25,10 @@ class SourceConfig:
     """for hub: the configuration's name, such as 20231101.en"""
     split: str = "train"
     """for hub: the split to read"""
+    encoding: str = "utf-8"
+    """of text, jsonl and csv files, and of columns of bytes: utf-16, cp1252, cp949, ..."""
+    longest_document_megabytes: float = 32.0
+    """a longer document, or row of a file, is refused: memory must hold several times as much"""
     weight: float = 1.0
     """times each document is used per epoch; 0.5 keeps every second one, 2 repeats each"""
 
@@ -39,6 +43,12 @@ class SourceConfig:
             needs_path or not self.path,
             f"data.sources: path={self.path} says nothing to a source of kind '{self.kind}': "
             "name the kind as well, e.g. data.sources.0.kind=text",
+        )
+        require_encoding("data.sources.N.encoding", self.encoding)
+        require(
+            0.001 <= self.longest_document_megabytes <= 2000,
+            f"data.sources: longest_document_megabytes={self.longest_document_megabytes} must lie "
+            "between 0.001 and 2,000",
         )
         require(
             0 < self.weight < float("inf"),

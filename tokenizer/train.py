@@ -8,6 +8,7 @@ from configs.errors import InputError
 from configs.schema import TokenizerConfig
 from tokenizer.base import Tokenizer
 from tokenizer.byte_bpe import train_byte_bpe
+from tokenizer.portions import portions
 from tokenizer.unigram import train_sentencepiece
 from tokenizer.wordpiece import train_wordpiece
 
@@ -39,11 +40,12 @@ def _train(config: TokenizerConfig, texts: list[str]) -> Tokenizer:
 
 
 def _first_bytes(texts: Iterable[str], most: int) -> Iterator[str]:
-    """Texts that hold more than white space, up to the one that reaches `most` bytes."""
+    """Texts that hold more than white space, up to the one that reaches `most` bytes; long ones in
+    portions."""
     read = 0
     for text in texts:
         if text and not text.isspace():
-            yield text
+            yield from portions(text)
             read += len(text.encode())
         if read >= most:
             return

@@ -9,17 +9,20 @@ pieces: a job that wants its third piece must read, but not tokenise, the first 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
 from configs.errors import InputError
 from configs.schema import DataConfig, SourceConfig
+from pretrain.data.compression import compression_of
+from pretrain.data.find_files import find_files
+from pretrain.data.hub import hub_files, read_hub
 from pretrain.data.installed_docs import installed_documents
-from pretrain.data.lines import COMPRESSIONS, Span, find_cut
+from pretrain.data.lines import Span, find_cut
 from pretrain.data.source import Document, weighted
-from pretrain.data.text_files import can_split, find_files, hub_files, read_file, read_hub
+from pretrain.data.text_files import can_split, read_file
 
 EXPANSION = 4
 """bytes of text in a byte of a compressed file, about; more makes the last piece longer"""
@@ -65,7 +68,7 @@ def piece_bytes(data: DataConfig) -> int:
 
 
 def read_stretch(stretch: Stretch, heldout_fraction: float) -> Iterator[Document]:
-    """The documents of a stretch, each once.
+    """The documents of a stretch, each once; rows without text give empty ones.
 
     Args:
         heldout_fraction: share of `installed-docs` to hold out, by package.
@@ -83,7 +86,7 @@ def read_stretch(stretch: Stretch, heldout_fraction: float) -> Iterator[Document
         texts = read_file(stretch.files[0], source, _span(stretch))
     else:
         texts = (text for path in stretch.files for text in read_file(path, source))
-    yield from (Document(text) for text in texts if text.strip())
+    yield from (Document(text if text.strip() else "") for text in texts)
 
 
 def documents(data: DataConfig, source: SourceConfig) -> Iterator[Document]:
@@ -94,11 +97,16 @@ def documents(data: DataConfig, source: SourceConfig) -> Iterator[Document]:
     """
     empty = True
     for stretch in _of_source(source, piece_bytes(data)):
-        for document in read_stretch(stretch, data.heldout_fraction):
+        for document in filled(read_stretch(stretch, data.heldout_fraction)):
             empty = False
             yield from weighted([document], source.weight)
     if empty:
         raise no_text(source)
+
+
+def filled(documents: Iterable[Document]) -> Iterator[Document]:
+    """Those that hold text."""
+    return (document for document in documents if document.text)
 
 
 def no_text(source: SourceConfig) -> InputError:
@@ -158,7 +166,7 @@ def _runs(files: list[Path], size: int) -> Iterator[tuple[Path, ...]]:
 
 
 def _of_files(source: SourceConfig, files: tuple[Path, ...], size: int) -> Iterator[Stretch]:
-    packed = source.kind == "parquet" or any(path.suffix in COMPRESSIONS for path in files)
+    packed = source.kind == "parquet" or any(map(compression_of, files))
     length = sum(path.stat().st_size for path in files) * (EXPANSION if packed else 1)
     count = max(1, -(-length // size))
     if count > 1 and can_split(files[0], source):

@@ -6,15 +6,17 @@ that share the cache; whoever finds all pieces there joins them by writing the m
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from filelock import FileLock
 
 from configs.errors import InputError
-from configs.schema import PretrainConfig
+from configs.schema import PretrainConfig, SourceConfig
 from pretrain.data.manifest import read_manifest, write_manifest
 from pretrain.data.pieces import Stretch, documents, no_text, stretches
 from pretrain.data.plan import (
@@ -27,6 +29,7 @@ from pretrain.data.plan import (
 )
 from pretrain.data.progress import say
 from pretrain.data.sentences import split_sentences
+from pretrain.data.source import notes
 from pretrain.data.store import SPLITS, TokenStore, join_splits
 from pretrain.data.tokenise import (
     find_missing,
@@ -154,6 +157,7 @@ def sentences(config: PretrainConfig, heldout: bool) -> Iterator[str]:
 def _plan(config: PretrainConfig) -> Plan:
     """The store's name, and the tokenizer, trained now if it is not there."""
     cache_of(config).mkdir(parents=True, exist_ok=True)
+    _tell_notes(tuple(config.data.sources))
     text = text_identity(config, keeps_hashes=True)
     if not config.tokenizer.path:
         _require_tokenizer(config, tokenizer_folder(config, text))
@@ -182,7 +186,7 @@ def _join(plan: Plan, row: list[Stretch]) -> None:
     """Make a store of its finished pieces: counts are summed, token files stay as they are."""
     pieces = {piece_name(n): read_piece(plan.folder, n, plan.dtype) for n in _numbers(row)}
     try:
-        _check_sources(plan.config, row, [piece["read"] for piece in pieces.values()])
+        _check_sources(plan.config, row, list(pieces.values()))
         _check_splits([piece["splits"] for piece in pieces.values()], plan.config)
     except InputError:
         shutil.rmtree(plan.folder)  # no text can be added to a store of this name
@@ -197,12 +201,18 @@ def _join(plan: Plan, row: list[Stretch]) -> None:
         lock.unlink()
 
 
-def _check_sources(config: PretrainConfig, row: list[Stretch], read: list[int]) -> None:
-    """Raise for a source without a document; `read` holds the number of documents of each piece."""
-    for source in config.data.sources:
-        numbers = [n for stretch in row if stretch.source is source for n in stretch.numbers]
-        if not sum(read[number] for number in numbers):
+def _check_sources(config: PretrainConfig, row: list[Stretch], pieces: list[dict]) -> None:
+    """Raise for a source without a document, and tell of rows without text."""
+    for number, source in enumerate(config.data.sources):
+        own = [pieces[n] for stretch in row if stretch.source is source for n in stretch.numbers]
+        read, empty = (sum(piece[name] for piece in own) for name in ("read", "empty"))
+        if not read:
             raise no_text(source)
+        if empty:
+            say(
+                f"data.sources.{number}: left out {empty:,} of {read + empty:,} rows, which hold "
+                "no text (null or blank)"
+            )
 
 
 def _check_splits(pieces: list[dict], config: PretrainConfig) -> None:
@@ -215,6 +225,13 @@ def _check_splits(pieces: list[dict], config: PretrainConfig) -> None:
                 "split: give more documents or change data.heldout_fraction="
                 f"{config.data.heldout_fraction}"
             )
+
+
+@cache
+def _tell_notes(sources: tuple[SourceConfig, ...]) -> None:
+    """Once in a process, and by one of its ranks."""
+    for line in notes(sources) if os.environ.get("RANK", "0") == "0" else ():
+        say(line)
 
 
 def _numbers(row: list[Stretch]) -> range:

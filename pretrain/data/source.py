@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
@@ -15,16 +15,16 @@ from typing import Any
 
 from configs.schema import SourceConfig
 from pretrain.data.file_hashes import hash_files
+from pretrain.data.find_files import find, find_files
 from pretrain.data.installed_docs import installation
-from pretrain.data.text_files import find_files
 
 IDENTIFYING_FIELDS = {
     "installed-docs": (),
-    "text": ("documents",),
-    "jsonl": ("column",),
-    "csv": ("column",),
-    "parquet": ("column",),
-    "hub": ("path", "subset", "split", "column"),
+    "text": ("documents", "encoding"),
+    "jsonl": ("column", "encoding"),
+    "csv": ("column", "encoding"),
+    "parquet": ("column", "encoding"),
+    "hub": ("path", "subset", "split", "column", "encoding"),
 }
 
 
@@ -75,6 +75,38 @@ def source_identity(
     if source.kind == "hub":
         return identity
     return {**identity, "files": _hashes(source, hashes, keeps_hashes)}
+
+
+def notes(sources: Sequence[SourceConfig]) -> list[str]:
+    """What a person should know of the files of some sources, a line each: what is left out, and
+    what counts twice.
+
+    Raises:
+        InputError: as `find` does.
+    """
+    lines: list[str] = []
+    owners: dict[tuple[int, int], int] = {}
+    for number, source in enumerate(sources):
+        if source.kind in ("installed-docs", "hub"):
+            continue
+        found = find(source)
+        if left := found.left_out():
+            lines.append(f"data.sources.{number} ({source.path}): {left}")
+        identities = [(s.st_dev, s.st_ino) for s in (path.stat() for path in found.files)]
+        lines += _shared(number, found.files, [owners.get(identity) for identity in identities])
+        owners = {**dict.fromkeys(identities, number), **owners}
+    return lines
+
+
+def _shared(number: int, files: list[Path], owners: list[int | None]) -> Iterator[str]:
+    """What is said of those of a source's files that an earlier source has as well."""
+    for other in sorted({owner for owner in owners if owner is not None}):
+        first, *more = (path for path, owner in zip(files, owners) if owner == other)
+        also = f" and {len(more):,} files more" if more else ""
+        yield (
+            f"data.sources.{other} and data.sources.{number} both hold {first}{also}: each "
+            "document of theirs counts twice"
+        )
 
 
 def _hashes(source: SourceConfig, cache: Path | None, keeps: bool) -> dict[str, str]:

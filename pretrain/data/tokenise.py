@@ -11,11 +11,12 @@ import hashlib
 import json
 import shutil
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -30,10 +31,12 @@ from pretrain.data.sentences import split_sentences
 from pretrain.data.source import Document, weighted
 from pretrain.data.store import SPLITS, SplitWriter, token_dtype
 from tokenizer.base import Tokenizer
+from tokenizer.portions import portions
 
 ENCODE_CHARACTERS = 500_000
 """at a time: enough to keep all cores busy, and few enough to work on three lots at once"""
 PIECE = "piece.json"
+Item = TypeVar("Item")
 
 
 def piece_name(number: int) -> str:
@@ -42,7 +45,8 @@ def piece_name(number: int) -> str:
 
 
 def read_piece(folder: Path, number: int, dtype: np.dtype) -> dict | None:
-    """What a finished piece holds: `splits` as in a store's manifest, and the documents `read`.
+    """What a finished piece holds: `splits` as in a store's manifest, the documents `read`, and
+    the rows that were `empty`.
 
     None where it is not finished, or a file of it has not its size.
     """
@@ -123,7 +127,7 @@ class _PieceWriter:
             with written_aside(self.folder / piece_name(number)) as aside:
                 counted = _Counted(documents)
                 splits = self._tokenise(aside, weighted(counted, weight))
-                piece = {"splits": splits, "read": counted.count}
+                piece = {"splits": splits, "read": counted.read, "empty": counted.empty}
                 (aside / PIECE).write_text(json.dumps(piece), encoding="utf-8")
 
     def _tokenise(self, folder: Path, documents: Iterable[Document]) -> dict[str, dict]:
@@ -148,7 +152,7 @@ class _PieceWriter:
         language = self.config.data.language
         with ThreadPoolExecutor(1, "encode") as pool:
             waiting: deque = deque()
-            for batch in _batched(documents, ENCODE_CHARACTERS):
+            for batch in batched(documents, ENCODE_CHARACTERS, lambda document: len(document.text)):
                 texts = [split_sentences(document.text, language) for document in batch]
                 waiting.append((batch, texts, pool.submit(encode, self.tokenizer, texts)))
                 if len(waiting) == 3:
@@ -164,15 +168,18 @@ def _finished(
 
 
 class _Counted:
-    """Documents, and how many of them there were."""
+    """Documents that hold text, and how many of them and of empty ones there were."""
 
     def __init__(self, documents: Iterable[Document]) -> None:
-        self.documents, self.count = documents, 0
+        self.documents, self.read, self.empty = documents, 0, 0
 
     def __iter__(self) -> Iterator[Document]:
         for document in self.documents:
-            self.count += 1
-            yield document
+            if document.text:
+                self.read += 1
+                yield document
+            else:
+                self.empty += 1
 
 
 @contextmanager
@@ -194,14 +201,24 @@ def claimed(folder: Path, number: int, wait: bool) -> Iterator[bool]:
 
 
 def encode(tokenizer: Tokenizer, documents: list[list[str]]) -> list[list[list[int]]]:
-    """The ids of every sentence of every document, all encoded in one parallel call."""
-    flat = [
-        tokenizer.sentence_prefix + sentence if number else sentence
-        for document in documents
+    """The ids of every sentence of every document, encoded in parallel.
+
+    The library holds more than a hundred bytes a character while it encodes: a long document goes
+    in lots, and a long sentence in portions, which end at a space and so give the same ids.
+    """
+    parts = [[portions(sentence) for sentence in document] for document in documents]
+    flat = (
+        tokenizer.sentence_prefix + part if number or place else part
+        for document in parts
         for number, sentence in enumerate(document)
+        for place, part in enumerate(sentence)
+    )
+    lots = batched(flat, ENCODE_CHARACTERS, len)
+    ids = chain.from_iterable(map(tokenizer.encode_batch, lots))
+    return [
+        [list(chain.from_iterable(islice(ids, len(sentence)))) for sentence in document]
+        for document in parts
     ]
-    ids = iter(tokenizer.encode_batch(flat))
-    return [list(islice(ids, len(document))) for document in documents]
 
 
 def is_heldout(document: Document, fraction: float) -> bool:
@@ -217,13 +234,14 @@ def _text_bytes(stretch: Stretch) -> int | None:
     return None if stretch.text_bytes is None else stretch.text_bytes // stretch.pieces
 
 
-def _batched(stream: Iterable[Document], size: int) -> Iterator[list[Document]]:
-    """Runs of documents of about `size` characters, so that memory stays flat."""
-    batch, held = [], 0
-    for document in stream:
-        batch.append(document)
-        held += len(document.text)
-        if held >= size:
+def batched(stream: Iterable[Item], most: int, size: Callable[[Item], int]) -> Iterator[list[Item]]:
+    """Runs of a stream, each of which ends with the item that reaches `most` in size."""
+    batch: list[Item] = []
+    held = 0
+    for item in stream:
+        batch.append(item)
+        held += size(item)
+        if held >= most:
             yield batch
             batch, held = [], 0
     if batch:

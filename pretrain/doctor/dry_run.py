@@ -21,10 +21,10 @@ from configs.errors import InputError
 from configs.schema import PretrainConfig
 from pretrain.batch import MicroBatch
 from pretrain.data.file_hashes import unknown_bytes
+from pretrain.data.find_files import find_files
 from pretrain.data.plan import cache_of, find_store
 from pretrain.data.prepare import Corpus, open_corpus
 from pretrain.data.stages import Stages
-from pretrain.data.text_files import find_files
 from pretrain.doctor.projection import Data, Leg, leg_config
 from pretrain.engine.assemble import make_vocabulary
 from pretrain.engine.engine import Engine

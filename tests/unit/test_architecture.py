@@ -27,7 +27,7 @@ DOORS = {
     "onnxruntime": {"pretrain/engine/onnx.py"},
     "huggingface_hub": {"pretrain/engine/pretrained.py"},
     "sentencepiece": {"tokenizer/unigram.py"},
-    "datasets": {"pretrain/data/text_files.py"},
+    "datasets": {"pretrain/data/hub.py"},
     "matplotlib": {"pretrain/engine/plots.py"},
     "omegaconf": {"configs/loader.py"},
     "transformers": {"launch/benchmarks/huggingface.py"},

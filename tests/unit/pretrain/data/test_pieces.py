@@ -124,5 +124,5 @@ def test_a_broken_line_is_named_wherever_its_piece_begins(tmp_path):
     with pytest.raises(InputError, match="line 251: broken JSON"):
         cut(one_source(tmp_path / "a.jsonl", "\n".join(lines), 2000))
     lines[250] = '["text"]'
-    with pytest.raises(InputError, match=r"from byte .* on, line .*: a list, not an object"):
+    with pytest.raises(InputError, match="line 251: a list, not an object"):
         cut(one_source(tmp_path / "a.jsonl", "\n".join(lines), 2000))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
 import lzma
@@ -13,10 +14,13 @@ import zstandard
 
 from configs.errors import InputError
 from configs.schema import SourceConfig
-from pretrain.data.text_files import find_files, read_file, read_hub
+from pretrain.data.find_files import find_files
+from pretrain.data.hub import read_hub
+from pretrain.data.text_files import read_file
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "": bytes,
+    ".bz2": bz2.compress,
     ".gz": gzip.compress,
     ".xz": lzma.compress,
     ".zst": lambda content: zstandard.ZstdCompressor().compress(content),
@@ -40,7 +44,7 @@ def read(path: Path, kind: str, **options: str) -> list[str]:
             ".jsonl",
             '{"text": "가\\nb"}\n{"text": null}\n{"text": "c"}\n',
             {},
-            ["가\nb", "c"],
+            ["가\nb", "", "c"],
         ),
         (
             "csv",
@@ -82,7 +86,7 @@ BROKEN = [
         r"line 2: broken JSON \(Expecting value, column 10",
     ),
     ("jsonl", b'{"text": "\\ud83d"}\n', "line 1: half of a surrogate pair"),
-    ("jsonl", b'{"text": ["a"]}\n', "row 1: column 'text' holds a list"),
+    ("jsonl", b'{"text": ["a"]}\n', "line 1: column 'text' holds a list"),
     ("jsonl", b'{"body": "a", "id": 1}\n', "no column 'text': .* one of body, id"),
     ("csv", b"body,id\na,1\n", "no column 'text': .* one of body, id"),
     ("csv", b"text,id\na,1\nb,2,3\n", "line 3"),
@@ -118,7 +122,7 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path, kind, packed) -> None:
 def test_a_file_that_is_not_compressed_is_refused(tmp_path, packed) -> None:
     path = tmp_path / f"file.txt{packed}"
     path.write_bytes(b"plain text\n")
-    with pytest.raises(InputError, match="damaged or cut off"):
+    with pytest.raises(InputError, match=r"is not compressed by its first bytes: name it file.txt"):
         read(path, "text")
 
 
