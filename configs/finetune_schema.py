@@ -109,7 +109,7 @@ class TaskConfig:
     mark in a file outranks it"""
     most_bad_rows: float = 0.01
     """share of rows with bytes that are no characters of the encoding (they become U+FFFD and are
-    counted) beyond which a file is refused"""
+    counted), or without a label, beyond which a file is refused"""
     repair_controls: bool = True
     """control characters U+0080 to U+009F become the Windows-1252 characters that they were meant
     as (quotes, dashes, ellipsis), and are counted; false: they stay"""
@@ -122,7 +122,11 @@ class TaskConfig:
     label: str = "label"
     """column of the label or number"""
     labels: Optional[list[str]] = None
-    """all labels, in the order of tables; null: those of train, sorted"""
+    """all labels, in the order of tables; null: those of train, sorted, numbers by value"""
+    no_label: list[str] = field(default_factory=list)
+    """what stands in the column of labels where a row has none, e.g. SNLI's `-`: such rows are left
+    out and counted; an empty cell, `-` and `nan` mean none even unnamed, unless `labels` or `merge`
+    has them, but then only up to `most_bad_rows`"""
     merge: dict[str, str] = field(default_factory=dict)
     """labels to count as others, e.g. {Extremely Positive: Positive}"""
     unmerged: Optional[str] = None
@@ -172,7 +176,35 @@ class TaskConfig:
             self.unmerged is None or (self.kind == "classification" and bool(self.merge)),
             "task.unmerged needs task.merge: say which labels are merged",
         )
+        self._check_labels()
+
+    def _check_labels(self) -> None:
+        labels = self.labels or []
+        for name, values in (
+            ("labels", labels),
+            ("merge", [*self.merge, *self.merge.values()]),
+            ("no_label", self.no_label),
+        ):
+            padded = [value for value in values if value != value.strip()]
+            require(
+                not padded,
+                f"task.{name}: {padded[:1]} has spaces around it, which are cut from labels as "
+                "they are read: write it without",
+            )
+        twice = [label for place, label in enumerate(labels) if label in labels[:place]]
+        require(not twice, f"task.labels: {twice[:1]} stands twice: remove one")
+        both = [label for label in self.no_label if label in (*labels, *self.merge)]
+        require(not both, f"task.no_label: {both[:1]} is a label too: name it in one place")
+        require(
+            self.kind != "tagging" or not labels or "O" in labels,
+            "task.labels: tagging needs the label O, that of words outside of all entities",
+        )
         for old, new in self.merge.items():
+            require(
+                new not in self.merge or new == old,
+                f"task.merge: {old} becomes {new}, which becomes {self.merge.get(new)}: write "
+                f"{old}: {self.merge.get(new)}",
+            )
             require(
                 self.labels is None or new in self.labels,
                 f"task.merge: {old} becomes {new}, which task.labels does not name",

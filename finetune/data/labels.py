@@ -1,8 +1,91 @@
-"""The labels of a task: which of them its splits hold."""
+"""The labels of a task: what of a cell is one, their order, and which of them are there."""
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from configs.errors import InputError
+from configs.finetune_schema import TaskConfig
+from finetune.data.tables import Table
+
+NONE = ("", "-", "nan", "NaN")
+"""what stands for no label, unless the configuration names it as one: an empty cell; SNLI's mark of
+texts whose annotators did not agree; what pandas writes for an empty cell"""
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)", re.ASCII)
+
+
+def clean_labels(table: Table, config: TaskConfig, notes: list[str]) -> Table:
+    """The table without spaces around its labels and without the rows that have none.
+
+    Both are told in `notes`. Rows without a label may be many only where `task.no_label` names it.
+
+    Raises:
+        InputError: more rows without a label than `task.most_bad_rows`, or no other ones.
+    """
+    labels = [row[config.label].strip() for row in table.rows]
+    rows = [row | {config.label: label} for row, label in zip(table.rows, labels)]
+    padded = sum(row[config.label] != label for row, label in zip(table.rows, labels))
+    name = table.path.name
+    if padded:
+        notes.append(f"{name}: {padded:,} labels had spaces around them; they were cut")
+    wanted = {*(config.labels or ()), *config.merge}
+    implied = set(NONE) - wanted if config.kind == "classification" else set()
+    kept = [n for n, label in enumerate(labels) if label not in implied.union(config.no_label)]
+    if len(kept) == len(labels):
+        return replace(table, rows=rows)
+    guessed = [n for n, label in enumerate(labels) if label in implied.difference(config.no_label)]
+    if len(guessed) > config.most_bad_rows * len(labels) or not kept:
+        raise InputError(_too_many(table, config, labels, guessed))
+    left_out = sorted(set(labels) - {labels[n] for n in kept})
+    notes.append(
+        f"{name}: {len(labels) - len(kept):,} of {len(labels):,} rows have no label "
+        f"({_quoted(left_out)}) and are left out"
+    )
+    chosen = ([column[n] for n in kept] for column in (rows, table.numbers, table.ids))
+    return replace(table, **dict(zip(("rows", "numbers", "ids"), chosen)))
+
+
+def _too_many(table: Table, config: TaskConfig, labels: list[str], guessed: list[int]) -> str:
+    """The refusal of a table in which too many rows have no label."""
+    if not guessed:
+        return f"{table.path}: no row has a label but those of task.no_label: check task.label"
+    first = guessed[0]
+    shown = f" ('{labels[first]}')" if labels[first] else ""
+    return (
+        f"{table.path}, row {table.numbers[first]}: no label{shown} in column '{config.label}', "
+        f"and so in {len(guessed):,} of {len(labels):,} rows, more than task.most_bad_rows="
+        f"{config.most_bad_rows:g}: fill or remove them; or name it in task.labels if it is a "
+        "class, in task.no_label if such rows are to be left out"
+    )
+
+
+def in_order(labels: Iterable[str]) -> list[str]:
+    """Sorted: by value where all are numbers, so that 2 comes before 10."""
+    found = sorted(set(labels))
+    return sorted(found, key=float) if all(map(NUMBER.fullmatch, found)) else found
+
+
+def similar_notes(labels: Sequence[str]) -> Iterator[str]:
+    """Labels that are probably meant as one: `Positive` and `positive`, `1` and `1.0`."""
+    alike: dict[str | float, list[str]] = defaultdict(list)
+    for label in labels:
+        seen = "".join(c for c in label if unicodedata.category(c) != "Cf")
+        plain = " ".join(unicodedata.normalize("NFKC", seen).casefold().split())
+        alike[float(plain) if NUMBER.fullmatch(plain) else plain].append(label)
+    for group in alike.values():
+        if len(group) > 1:
+            yield (
+                f"the labels {_quoted(group)} differ in form only and are classes of their own: if "
+                "they are meant as one, merge them by task.merge"
+            )
+
+
+def _quoted(labels: Sequence[str]) -> str:
+    return ", ".join(f"'{label}'" for label in labels)
 
 
 def absent_notes(labels: Sequence[str], splits: dict[str, Iterable[int | None]]) -> Iterator[str]:

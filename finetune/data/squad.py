@@ -47,6 +47,7 @@ def _examples(
     for article in articles:
         for number, paragraph in enumerate(article["paragraphs"], start=1):
             for question in paragraph["qas"]:
+                _check_impossible(question, f"{path}, question {question['id']}")
                 known = () if question.get("is_impossible") else question.get("answers", ())
                 title, name, context, asked, *texts = decoder.plain(
                     [
@@ -61,6 +62,20 @@ def _examples(
                 starts = [answer["answer_start"] for answer in known]
                 answers = tuple(_answers(texts, starts, context, where))
                 yield title, SpanExample(where, name, asked, context, answers)
+
+
+def _check_impossible(question: dict[str, Any], where: str) -> None:
+    """Raise `InputError` where SQuAD 2.0's mark and the answers contradict each other."""
+    if "is_impossible" not in question:
+        return
+    mark, answers = question["is_impossible"], question.get("answers")
+    if not isinstance(mark, bool):
+        raise InputError(f"{where}: is_impossible is {mark!r}: write true or false")
+    if answers is not None and mark == bool(answers):
+        raise InputError(
+            f"{where}: is_impossible is {str(mark).lower()}, but it has {len(answers)} answers: "
+            "correct one of them"
+        )
 
 
 def _answers(

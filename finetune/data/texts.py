@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
 
 from configs.errors import InputError
 from configs.finetune_schema import TaskConfig
 from finetune.data.duplicates import find_duplicates
-from finetune.data.labels import absent_notes, constant_notes
+from finetune.data.labels import (
+    NUMBER,
+    absent_notes,
+    clean_labels,
+    constant_notes,
+    in_order,
+    similar_notes,
+)
 from finetune.data.preprocess import Preprocessor
 from finetune.data.split import heldout_mask
 from finetune.data.tables import Table, encoding_of, read_table, require_columns
 from finetune.example import Splits, TextExample
+
+REAL = re.compile(rf"{NUMBER.pattern}([eE][+-]?\d+)?", re.ASCII)
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 
 
 def read_text_splits(config: TaskConfig) -> Splits[TextExample]:
@@ -53,6 +66,7 @@ class TextReader:
     def __init__(self, config: TaskConfig) -> None:
         self.config, self.clean = config, Preprocessor(config.preprocess)
         self.encoding = encoding_of(config)
+        self.notes = self.encoding.notes
 
     def table(self, name: str) -> Table:
         """A file of the task, its columns checked."""
@@ -61,21 +75,29 @@ class TextReader:
         for field in ("text", "text_pair", "label"):
             column = getattr(self.config, field)
             require_columns(table, [column] if column else [], f"task.{field}")
-        return table
+        return clean_labels(table, self.config, self.notes)
 
     def find_labels(self, train: Table) -> tuple[str, ...]:
         """The configuration's labels, or those of the training file; none for numbers."""
         if self.config.kind == "regression":
             return ()
+        self._note_unmerged(train)
         if self.config.labels and not self.config.unmerged:
             return tuple(self.config.labels)
-        found = sorted({self.label(row) for row in train.rows} - {""})
+        found = in_order(self.label(row) for row in train.rows)
+        self.notes.extend(similar_notes(found))
         order = self.config.labels
         if not order:
             return tuple(found)
         merged = {label: self.config.merge.get(label, label) for label in found}
         known = [label for label in found if merged[label] in order]
         return tuple(sorted(known, key=lambda label: order.index(merged[label])))
+
+    def _note_unmerged(self, train: Table) -> None:
+        held = {row[self.config.label] for row in train.rows}
+        absent = [label for label in self.config.merge if label not in held]
+        if absent:
+            self.notes.append(f"task.merge: no training example has the label {', '.join(absent)}")
 
     def label(self, row: dict[str, str]) -> str:
         """A row's label, merged unless the model is to learn all."""
@@ -129,13 +151,13 @@ class TextReader:
 
 
 def parse_number(value: str, column: str, where: str) -> float:
-    """A finite number."""
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise InputError(f"{where}: '{value}' in column '{column}' is no number: correct the row")
+    """A number as it is written in data: 2, -0.5, 1e-3; none that a float32 cannot hold."""
+    number = float(value) if REAL.fullmatch(value.strip()) else math.inf
+    if abs(number) > float(np.finfo(np.float32).max):
+        cure = " with a point for the comma" if DECIMAL_COMMA.fullmatch(value.strip()) else ""
+        raise InputError(
+            f"{where}: '{value}' in column '{column}' is no number: correct the row{cure}"
+        )
     return number
 
 

@@ -45,8 +45,24 @@ def test_answers_keep_their_places(read):
 
 
 def test_impossible_questions_have_no_answers(read):
-    pairs = read(question(is_impossible=True), question("q2", answers=[]))
-    assert [example.answers for _, example in pairs] == [(), ()]
+    told = question(is_impossible=True, answers=[])
+    unanswered = question("q3", is_impossible=True)
+    del unanswered["answers"]
+    pairs = read(told, question("q2", answers=[]), unanswered)
+    assert [example.answers for _, example in pairs] == [(), (), ()]
+
+
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [
+        ({"is_impossible": True}, "question q1: is_impossible is true, but it has 1 answers"),
+        ({"is_impossible": False, "answers": []}, "is_impossible is false, but it has 0 answers"),
+        ({"is_impossible": "false"}, "question q1: is_impossible is 'false': write true or false"),
+    ],
+)
+def test_a_mark_that_contradicts_the_answers_is_refused(read, odd, message):
+    with pytest.raises(InputError, match=message):
+        read(question(**odd))
 
 
 @pytest.mark.parametrize("answer", [("cat", 3), ("cat", -1), ("mat", -4), ("", 4), ("cat", 99)])

@@ -79,6 +79,7 @@ def test_pairs_and_numbers(read):
     assert [example.target for example in splits.dev] == [2.5, -1.0] and splits.labels == ()
 
 
+PAIR = {"columns": ("text", "other", "label")}
 ROW = r"{}\.csv, row {}: "
 
 
@@ -91,15 +92,19 @@ ROW = r"{}\.csv, row {}: "
             r"pos .*task\.labels.*train\.csv.* correct the row, or add the label, or merge it",
         ),
         ({"labels": ["pos"]}, ROW.format("train", 2) + "unknown label 'neg'"),
-        ({"train": [*TRAIN, ("x", "")]}, ROW.format("train", 5) + "unknown label ''"),
+        (
+            {"train": [*TRAIN, ("x", " ")]},
+            ROW.format("train", 5) + "no label in column 'label', and so in 1 of 5 rows, more than "
+            r"task\.most_bad_rows=0\.01: fill or remove them",
+        ),
         (
             {"train": [*TRAIN, (" \n", "pos")]},
             ROW.format("train", 5) + "empty text in column 'text': fill or remove the row",
         ),
         ({"test": [("", "pos")]}, ROW.format("test", 1) + "empty text in column 'text'"),
         (
-            {"text_pair": "label", "train": [("x", "")]},
-            ROW.format("train", 1) + "empty text in column 'label'",
+            {"text_pair": "other", "train": [("x", "", "pos")], **PAIR},
+            ROW.format("train", 1) + "empty text in column 'other'",
         ),
         (
             {"text": "tweet"},
@@ -138,10 +143,20 @@ def test_what_is_wrong_is_named_with_its_place_and_cure(read, options, message):
         read(**({"train": TRAIN} | options))
 
 
-@pytest.mark.parametrize("value", ["", "nan", "inf", "-Infinity", "1,5", "0x1", "3 of 5"])
+@pytest.mark.parametrize(
+    "value",
+    ["", "nan", "inf", "-Infinity", "1,5", "0x1", "3 of 5", "2-3", "1_000", "１", "1e39", "1e999"],
+)
 def test_what_is_no_number(value):
     with pytest.raises(InputError, match=r"f\.csv, row 7: '.*' in column 'score' is no number"):
         parse_number(value, "score", "f.csv, row 7")
+
+
+def test_numbers_as_data_has_them():
+    values = ["2", " 2.50 ", "-.5", "+1e-3", "0.", "1E2"]
+    assert [parse_number(v, "", "") for v in values] == [2, 2.5, -0.5, 0.001, 0, 100]
+    with pytest.raises(InputError, match="with a point for the comma"):
+        parse_number("3,8", "score", "here")
 
 
 def test_labels_are_merged_before_anything_is_learnt(read):
@@ -218,6 +233,101 @@ def test_notes_tell_what_was_repaired_and_duplicated(read):
     (line,) = (note for note in notes if note.startswith("dev:"))
     assert line.startswith("dev: 1 exact and 1 near duplicates of training texts; the nearest")
     assert "(Jaccard 0.89)" in line and "dev.csv, row 2 and " in line and "train.csv, row 6" in line
+
+
+def test_spaces_around_a_label_make_no_class(read):
+    rows = [("a", "pos "), ("b", "neg"), ("c", "\tpos"), ("d", "neg\u00a0"), ("e", "very  neg")]
+    splits = read([*rows, *TRAIN], dev=[("f", " pos")])
+    assert splits.labels == ("neg", "pos", "very  neg")
+    assert [splits.labels[e.target] for e in splits.train[:5]] == [
+        *("pos", "neg", "pos", "neg"),
+        "very  neg",
+    ]
+    assert "train.csv: 3 labels had spaces around them; they were cut" in splits.notes
+    assert "dev.csv: 1 labels had spaces around them; they were cut" in splits.notes
+    assert read([(" x", " 2 "), ("y", "1")], dev=[("f", "3")], kind="regression").notes == (
+        "train.csv: 1 labels had spaces around them; they were cut",
+        "dev: all numbers are equal: correlations are undefined, and shown as 0",
+        "dev: 0 exact and 0 near duplicates of training texts",
+    )
+
+
+def test_spaces_around_a_label_neither_hide_it_from_merging_nor_move_the_split(read):
+    padded = [(text, f" {label}" if n % 7 == 0 else label) for n, (text, label) in enumerate(MANY)]
+    merge = {"mixed": "neg"}
+    plain, found = (read(rows, dev=None, merge=merge) for rows in (MANY, padded))
+    assert found.labels == plain.labels == ("neg", "pos")
+    assert [(e.raw, e.target) for e in found.dev] == [(e.raw, e.target) for e in plain.dev]
+
+
+@pytest.mark.parametrize("mark", ["-", "", " ", "nan", "NaN", " - "])
+def test_few_rows_without_a_label_are_left_out_and_counted(read, mark):
+    rows = [(text, label) for n in range(50) for text, label in TRAIN]
+    splits = read([*rows[:7], ("odd", mark), ("odd", mark), *rows[9:]], dev=TRAIN)
+    assert splits.labels == ("neg", "pos") and len(splits.train) == 198
+    assert splits.train[7].where.endswith("row 10") and splits.train[7].id == "10"
+    note = f"train.csv: 2 of 200 rows have no label ('{mark.strip()}') and are left out"
+    assert note in splits.notes
+    with pytest.raises(InputError, match=r"train\.csv, row 8: no label.* in 2 of 199 rows"):
+        read([*rows[:7], ("odd", mark), ("odd", mark), *rows[10:]], dev=TRAIN)
+
+
+def test_rows_that_the_configuration_says_have_no_label_may_be_many(read):
+    rows = [*TRAIN, ("a", "-"), ("b", "-"), ("c", "none")]
+    splits = read(rows, dev=rows, no_label=["-", "none"])
+    assert splits.labels == ("neg", "pos") and len(splits.train) == len(splits.dev) == 4
+    note = "dev.csv: 3 of 7 rows have no label ('-', 'none') and are left out"
+    assert note in splits.notes
+    with pytest.raises(InputError, match=r"dev\.csv: no row has a label but those of"):
+        read(TRAIN, dev=[("a", "-")], no_label=["-"])
+    numbers = read(
+        [("a", "1"), ("b", "x"), ("c", "2")], [("d", "2")], kind="regression", no_label=["x"]
+    )
+    assert [example.target for example in numbers.train] == [1, 2]
+
+
+def test_a_mark_that_is_named_as_a_label_is_one(read):
+    rows = [("a", "-"), ("b", "+"), ("c", "-")]
+    assert read(rows, dev=rows, labels=["-", "+"]).labels == ("-", "+")
+    assert read(rows, dev=rows, merge={"-": "minus"}).labels == ("+", "minus")
+    with pytest.raises(
+        InputError, match=r"row 1: no label \('-'\).* name it in task\.labels if it"
+    ):
+        read(rows, dev=rows)
+
+
+@pytest.mark.parametrize(
+    ("found", "order"),
+    [
+        (["10", "2", "0", "11", "1"], ["0", "1", "2", "10", "11"]),
+        (["1", "-1", "0"], ["-1", "0", "1"]),
+        (["10.0", "2.0", "1.0", "-1.5", ".5"], ["-1.5", ".5", "1.0", "2.0", "10.0"]),
+        (["10", "2", "b"], ["10", "2", "b"]),
+    ],
+)
+def test_labels_that_are_numbers_stand_by_value(read, found, order):
+    rows = [(f"text {label}", label) for label in found]
+    assert read(rows, dev=rows).labels == tuple(order)
+    merge = {found[0]: found[1]}
+    assert read(rows, dev=rows, merge=merge, unmerged="fine").labels == tuple(order)
+
+
+@pytest.mark.parametrize(
+    "alike", [("Pos", "pos"), ("1", "1.0"), ("a b", "a  b"), ("é", "e\u0301"), ("x", "x\u200b")]
+)
+def test_labels_that_differ_in_form_only_are_told(read, alike):
+    rows = [("a", alike[0]), ("b", alike[1]), ("c", "other")]
+    splits = read(rows, dev=rows)
+    (note,) = (note for note in splits.notes if "differ in form only" in note)
+    assert len(splits.labels) == 3 and all(f"'{' '.join(a.split(' '))}'" in note for a in alike)
+    merged = read(rows, dev=rows, merge={alike[0]: alike[1]})
+    assert len(merged.labels) == 2 and not any("form only" in note for note in merged.notes)
+
+
+def test_merging_a_label_that_is_not_there_is_told(read):
+    notes = read(GRADES, dev=GRADES, merge=MERGE | {"Vry good": "Good"}).notes
+    assert "task.merge: no training example has the label Vry good" in notes
+    assert not any("task.merge" in note for note in read(GRADES, dev=GRADES, merge=MERGE).notes)
 
 
 def test_labels_without_examples_are_noted(read):
