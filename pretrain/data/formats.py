@@ -31,6 +31,9 @@ from pretrain.data.store import TokenStore, ranges
 from pretrain.randomness import Purpose, draw, permutation, to_unit
 
 NO_PAIR, IS_NEXT, IS_RANDOM = -100, 0, 1
+LEAST_NEXT, FEW_NEXT = 0.05, 0.25
+"""shares of pairs that follow one another: below the first there is nothing to learn, below the
+second it is worth a word"""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,31 @@ def build_index(store: TokenStore, config: PretrainConfig, cut: int = 0) -> Samp
             "the corpus holds one: give more documents in data.sources"
         )
     return _pairs(store, config, cut)
+
+
+def few_pairs(index: SampleIndex, store: TokenStore, config: PretrainConfig) -> str | None:
+    """What to say of a pair format in which too few second segments follow the first.
+
+    Half of them do in BERT's data; a document of one sentence has only random ones.
+    """
+    share = float((index.next_sentence == IS_NEXT).mean())
+    if not index.is_pair or share >= FEW_NEXT:
+        return None
+    sentences = len(store.sentence_ends) / len(store.document_ends)
+    return (
+        f"input_format={config.input_format}: only {share:.1%} of the pairs follow one another, as "
+        f"a document holds {sentences:.1f} sentences on average: join what belongs together into "
+        "one document (data.sources.N.documents), or set next_sentence_prediction=false and "
+        "input_format=full-sentences"
+    )
+
+
+def require_pairs(index: SampleIndex, store: TokenStore, config: PretrainConfig) -> None:
+    """Raise `InputError` where next-sentence prediction would learn to give one answer."""
+    said = few_pairs(index, store, config)
+    is_constant = said and (index.next_sentence == IS_NEXT).mean() < LEAST_NEXT
+    if config.next_sentence_prediction and is_constant:
+        raise InputError(said)
 
 
 def follow(following: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from configs.schema import PretrainConfig
-from pretrain.data.formats import IS_NEXT, IS_RANDOM, build_index
+from pretrain.data.formats import IS_NEXT, IS_RANDOM, build_index, few_pairs
 from pretrain.data.manifest import read_manifest
 from pretrain.data.prepare import open_corpus, sentences
 from pretrain.data.store import TokenStore
@@ -78,6 +78,9 @@ def corpus_report(folder: Path, config: PretrainConfig) -> str:
     if content["train"]["tokens"] > REPORT_TOKENS:
         parts.append(f"formats, of the first {int(corpus.train.sentence_ends[-1]):,} tokens:")
     parts.append(_format_table(corpus.train, config))
+    if config.input_format.endswith("pair") and len(corpus.train.document_ends) > 1:
+        said = few_pairs(build_index(corpus.train, config), corpus.train, config)
+        parts += [f"note       {said}"] if said else []
     return "\n\n".join(parts)
 
 

@@ -15,6 +15,7 @@ from configs.schema import BatchConfig, PhaseConfig, PretrainConfig
 from pretrain.batch import MicroBatch
 from pretrain.data.batches import Batches, Position, Steps
 from pretrain.data.collate import Collator
+from pretrain.data.formats import require_pairs
 from pretrain.data.masking import Vocabulary
 from pretrain.data.store import TokenStore
 from pretrain.optim.schedule import Stretch
@@ -32,6 +33,7 @@ class Stages(Steps):
             length = phase.max_length or config.max_length
             if length not in collators:
                 collators[length] = Collator(store, replace(config, max_length=length), vocabulary)
+                require_pairs(collators[length].index(0), store, config)
             collate, start = collators[length], Position()
             if number:
                 start = self._next_start(number, collate is self.stages[-1].collate)

@@ -25,6 +25,7 @@ from configs.version import (
     package_version,
     source_fingerprint,
 )
+from pretrain.data.formats import few_pairs
 from pretrain.data.prepare import Corpus
 from pretrain.engine.collectives import Traffic, describe_collectives
 from pretrain.engine.engine import Engine, StepConfig
@@ -147,7 +148,7 @@ def collective_summary(config: StepConfig, engine: Engine, world: World) -> str:
 
 
 def sample_summary(trainer: Trainer) -> str:
-    """One line on how the corpus is cut."""
+    """One line on how the corpus is cut, and one on what is odd about it."""
     config, index = trainer.config, trainer.batches.stages[0].collate.index(0)
     masking = "dynamic" if config.mask_epochs is None else f"static ({config.mask_epochs} masks)"
     text = (
@@ -156,7 +157,8 @@ def sample_summary(trainer: Trainer) -> str:
     )
     if index.is_pair:
         text += f", {np.mean(index.next_sentence == 1):.1%} random next"
-    return text
+    said = few_pairs(index, trainer.corpus.train, config)
+    return f"{text}\nnote      {said}" if said else text
 
 
 def masked_example(trainer: Trainer, width: int = 320) -> str:

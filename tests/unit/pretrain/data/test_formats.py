@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from configs.errors import InputError
-from configs.schema import PretrainConfig
-from pretrain.data.formats import IS_NEXT, IS_RANDOM, NO_PAIR, SampleIndex, build_index
+from configs.schema import ModelConfig, PretrainConfig
+from pretrain.data.formats import (
+    IS_NEXT,
+    IS_RANDOM,
+    NO_PAIR,
+    SampleIndex,
+    build_index,
+    few_pairs,
+    require_pairs,
+)
 from pretrain.data.store import TokenStore
 from tests.helpers import (
     assert_binomial,
@@ -206,3 +215,27 @@ def test_an_empty_corpus_is_refused(tmp_path, input_format):
     store = open_store(tmp_path / "store", [])
     with pytest.raises(InputError, match="no document"):
         build_index(store, PretrainConfig(input_format=input_format))
+
+
+@pytest.mark.parametrize("input_format", PAIRS)
+def test_pairs_that_never_follow_one_another_are_told(tmp_path, input_format):
+    """Documents of one sentence; then every tenth has two; then all have several."""
+    config = PretrainConfig(
+        input_format=input_format,
+        next_sentence_prediction=True,
+        model=ModelConfig(architecture="bert", segment_types=2),
+    )
+    one, few, several = [[5]] * 200, [[5]] * 180 + [[5, 5]] * 20, [[5] * 20] * 100
+    off = replace(config, next_sentence_prediction=False)
+    for name, shape, said in (("one", one, True), ("few", few, True), ("several", several, False)):
+        store = open_store(tmp_path / name, numbered_documents(shape))
+        index = build_index(store, config)
+        assert bool(few_pairs(index, store, config)) is said, name
+        require_pairs(index, store, off)
+        if name == "one":
+            with pytest.raises(InputError, match=r"only 0.0% of the pairs .* 1.0 sentences on av"):
+                require_pairs(index, store, config)
+        elif name == "several":
+            require_pairs(index, store, config)
+    packed = replace(off, input_format="full-sentences")
+    assert few_pairs(build_index(store, packed), store, packed) is None

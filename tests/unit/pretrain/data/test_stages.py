@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs.errors import InputError
-from configs.schema import BatchConfig, PhaseConfig, PretrainConfig, ScheduleConfig
+from configs.schema import BatchConfig, ModelConfig, PhaseConfig, PretrainConfig, ScheduleConfig
 from pretrain.data.batches import Batches, Position
 from pretrain.data.collate import Collator
 from pretrain.data.stages import Stages
@@ -152,3 +152,15 @@ def test_limits_count_through_all_phases(stages):
     assert early.total_steps == 11
     with pytest.raises(InputError, match="the last begins at step 10, but the run ends at step 10"):
         Plan.make(ScheduleConfig(max_steps=10), data.stretches)
+
+
+def test_next_sentences_need_documents_of_several_sentences(tmp_path):
+    store = open_store(tmp_path / "store", [[[n % 90] * 30] for n in range(300)])
+    bert = {
+        "input_format": "segment-pair",
+        "next_sentence_prediction": True,
+        "model": ModelConfig(architecture="bert", segment_types=2),
+    }
+    with pytest.raises(InputError, match=r"only 0.0% of the pairs follow one another, as a doc"):
+        Stages(store, replace(BASE, **bert), VOCABULARY)
+    Stages(store, replace(BASE, **bert | {"next_sentence_prediction": False}), VOCABULARY)
