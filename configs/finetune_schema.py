@@ -67,6 +67,9 @@ class PreprocessConfig:
     hashtags (removed whole); hashtag-words (the word stays, # goes); trailing-hashtags (the block
     at the end goes, # of the others too); numbers; punctuation; emoji; stop-words (English);
     spaces (repeated ones)"""
+    stop_words: Literal["nltk", "scikit-learn", "none"] = "nltk"
+    """which words the step stop-words removes: NLTK's 179, scikit-learn's 318 (empty, serious and
+    cannot among them), or none: the step is left out"""
     minimum_words: int = 0
     """texts with fewer words after these steps are left out of training and marked in evaluation"""
 
@@ -81,7 +84,15 @@ class PreprocessConfig:
     @property
     def names(self) -> tuple[str, ...]:
         """The steps to take, in order."""
-        return PRESETS[self.preset] if self.steps is None else tuple(self.steps)
+        names = PRESETS[self.preset] if self.steps is None else tuple(self.steps)
+        left_out = "stop-words" if self.stop_words == "none" else None
+        return tuple(name for name in names if name != left_out)
+
+    @property
+    def words(self) -> str:
+        """The steps for people to read, with the list of stop words; `none` without any."""
+        shown = {"stop-words": f"stop-words ({self.stop_words})"}
+        return ", ".join(shown.get(name, name) for name in self.names) or "none"
 
 
 @dataclass(frozen=True)

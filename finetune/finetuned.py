@@ -160,6 +160,8 @@ def load_encoder(name: str) -> Pretrained:
 def read_card(path: Path) -> Card:
     """The card in a file; raises what its damage leads to."""
     raw = read_json(path, infinite=True)  # a score may be no number
+    # Cards that name no list of stop words are of the time when there was only this one.
+    raw["task"].setdefault("preprocess", {}).setdefault("stop_words", "scikit-learn")
     for name, schema in (("task", TaskConfig), ("model", ModelConfig), ("head", HeadConfig)):
         raw[name] = from_container(schema, raw[name])
     if not isinstance(raw["labels"], list):

@@ -1,7 +1,7 @@
 """Texts as numbers, the classical ways.
 
-Matrices count words in small letters without punctuation; sequences of integers have a place for
-whatever stands between spaces.
+The rivals' matrices count words in small letters without punctuation; the data report's, and
+sequences of integers, have a place for whatever stands between spaces.
 
 Axes of every matrix: (texts, features), scipy.sparse.
 """
@@ -19,7 +19,7 @@ from sklearn.preprocessing import normalize
 
 from configs.errors import InputError
 
-__all__ = ["IntegerEncoder", "PlainTfIdf", "TfidfTransformer", "bag_of_words"]
+__all__ = ["IntegerEncoder", "PlainTfIdf", "TfidfTransformer", "bag_of_words", "runs_of_words"]
 WORD = r"(?u)\b\w+\b"
 UNKNOWN = 1
 
@@ -48,6 +48,12 @@ def bag_of_words(vocabulary: dict[str, int] | None = None, **options) -> CountVe
     if options.get("analyzer", "word") == "word":
         options["token_pattern"] = WORD
     return WordCounter(vocabulary=vocabulary, **options)
+
+
+def runs_of_words(number: int) -> CountVectorizer:
+    """Counts of each run of so many words, which are whatever stands between spaces."""
+    runs = (number, number)
+    return WordCounter(tokenizer=str.split, token_pattern=None, lowercase=False, ngram_range=runs)
 
 
 class PlainTfIdf(BaseEstimator, TransformerMixin):

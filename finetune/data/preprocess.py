@@ -8,7 +8,9 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
 
 from configs.finetune_schema import PreprocessConfig
 
@@ -29,6 +31,7 @@ NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 APOSTROPHE = re.compile(rf"(?<={LETTER})['’](?={LETTER})")
 PUNCTUATION = re.compile(rf"[^\w\s{MARKS}]|_")
 SPACES = re.compile(r"\s+")
+NLTK = Path(__file__).with_name("nltk_stop_words.txt")
 
 
 def unescape_entities(text: str) -> str:
@@ -90,9 +93,15 @@ def remove_emoji(text: str) -> str:
     return emoji.replace_emoji(text, " ")
 
 
-def remove_stop_words(text: str) -> str:
-    """Without scikit-learn's English stop words; spaces are repaired on the way."""
-    return " ".join(word for word in text.split() if word.lower() not in _stop_words())
+def remove_stop_words(text: str, chosen: str = "nltk") -> str:
+    """Without the English stop words of a list by name; spaces are repaired on the way.
+
+    A word counts as it stands: where punctuation went before, `don't` is `dont`, which is on no
+    list.
+    """
+    words = stop_words(chosen)
+    kept = (word for word in text.split() if word.lower().replace("’", "'") not in words)
+    return " ".join(kept)
 
 
 def join_spaces(text: str) -> str:
@@ -116,12 +125,18 @@ FUNCTIONS = {
 }
 
 
+def steps_of(config: PreprocessConfig) -> list[tuple[str, Callable[[str], str]]]:
+    """The steps of a configuration by name, in order."""
+    functions = {**FUNCTIONS, "stop-words": partial(remove_stop_words, chosen=config.stop_words)}
+    return [(name, functions[name]) for name in config.names]
+
+
 class Preprocessor:
     """The steps of a configuration, one after the other."""
 
     def __init__(self, config: PreprocessConfig) -> None:
         self.config = config
-        self.steps = [FUNCTIONS[name] for name in config.names]
+        self.steps = [step for _, step in steps_of(config)]
 
     def __call__(self, text: str) -> str:
         for step in self.steps:
@@ -134,7 +149,11 @@ class Preprocessor:
 
 
 @cache
-def _stop_words() -> frozenset[str]:
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+def stop_words(chosen: str) -> frozenset[str]:
+    """The list called `nltk`, `scikit-learn` or `none`."""
+    if chosen == "scikit-learn":
+        from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-    return ENGLISH_STOP_WORDS
+        return ENGLISH_STOP_WORDS
+    lines = NLTK.read_text(encoding="utf-8").splitlines() if chosen == "nltk" else ()
+    return frozenset(line for line in lines if not line.startswith("#"))

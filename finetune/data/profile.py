@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from finetune.data.preprocess import FUNCTIONS
 from finetune.data.tables import Table
 
 SHARES = (0.5, 0.9, 0.95, 0.99)
@@ -78,14 +77,14 @@ class CleaningStep:
 
 
 def clean_by_steps(
-    texts: Sequence[str], names: Sequence[str]
+    texts: Sequence[str], functions: Sequence[tuple[str, Callable[[str], str]]]
 ) -> tuple[list[CleaningStep], list[str]]:
     """The effect of each step in turn, and the texts after the last; the first row is the texts
     as they are."""
     now = list(texts)
     steps = [CleaningStep("(as in the file)", count_words(now), 0)]
-    for name in names:
-        before, now = now, [FUNCTIONS[name](text) for text in now]
+    for name, function in functions:
+        before, now = now, [function(text) for text in now]
         changed = sum(a != b for a, b in zip(before, now))
         steps.append(CleaningStep(name, count_words(now), changed))
     return steps, now

@@ -1,16 +1,25 @@
-"""Which words and word pairs are frequent, and which are typical of a class.
+"""Which words, runs of words and hashtags are frequent, and which are typical of a class.
+
+A term is a word or hashtag in small letters; digits count as letters, for `covid 19` says more than
+`covid`, and # stays, for #coronavirus is not the word.
 
 C classes, F terms.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from finetune.baselines.features import bag_of_words
+from finetune.baselines.features import runs_of_words
+from finetune.data.preprocess import FUNCTIONS, LETTER, remove_stop_words
+
+TERM = re.compile(rf"#?(?=_*[^\W_]){LETTER}+(?:['’]{LETTER}+)*")
+"""a word or hashtag with at least one letter or digit; don't is one word"""
 
 
 @dataclass(frozen=True)
@@ -40,13 +49,37 @@ class Term:
     """log-odds as a multiple of its standard deviation"""
 
 
+def term_steps(stop_words: str) -> list[tuple[str, Callable[[str], str]]]:
+    """What makes terms, with single spaces between, of a text: steps of cleaning by name.
+
+    Args:
+        stop_words: name of the list of those that are left out.
+    """
+    cleaning = [(name, FUNCTIONS[name]) for name in ("entities", "links", "mentions", "lowercase")]
+    rest = partial(remove_stop_words, chosen=stop_words)
+    return [*cleaning, ("words and hashtags", keep_terms), (f"stop words ({stop_words})", rest)]
+
+
+def keep_terms(text: str) -> str:
+    """Words, hashtags and numbers; no other signs but apostrophes inside a word."""
+    return " ".join(TERM.findall(text))
+
+
+def keep_hashtags(terms: str) -> str:
+    """The hashtags among the terms of a text."""
+    return " ".join(term for term in terms.split() if term.startswith("#"))
+
+
 def count_terms(
     texts: Sequence[str], classes: Sequence[int], number: int, words: int = 1
 ) -> Terms | None:
-    """Runs of `words` words of cleaned texts of `number` classes; None where there are none."""
+    """Runs of `words` words, as they stand between spaces, of texts of `number` classes.
+
+    None where there are none.
+    """
     if not any(len(text.split()) >= words for text in texts):
         return None
-    counter = bag_of_words(ngram_range=(words, words))
+    counter = runs_of_words(words)
     matrix = counter.fit_transform(texts)
     members = np.asarray(classes)
     counts = [np.asarray(matrix[members == c].sum(0)).ravel() for c in range(number)]
@@ -75,8 +108,9 @@ def odds(weights_CF: np.ndarray) -> np.ndarray:
 
 
 def most_frequent(terms: Terms, most: int) -> list[list[Term]]:
-    """Of each class, the terms that occur most often."""
-    return best(terms, terms.counts_CF, most)
+    """Of each class, the terms that occur most often in it."""
+    found = best(terms, terms.counts_CF, most)
+    return [[term for term in row if term.count] for row in found]
 
 
 def most_typical(terms: Terms, most: int) -> list[list[Term]]:

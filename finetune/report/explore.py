@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from configs.files import write_text
-from configs.finetune_schema import PRESETS
 from finetune.data.fertility import TokenCounts, count_tokens, texts_of, train_tokenizers
 from finetune.data.profile import Column, clean_by_steps, profile_columns, summarize
+from finetune.data.terms import term_steps
 from finetune.report import explore_plots as plots
 from finetune.report.explore_data import TaskData, raw_texts, words_of
 from finetune.report.explore_plots import Gallery
@@ -51,7 +51,7 @@ def write_data_report(
     tokenizers = tokenizers or train_tokenizers(texts_of(train))
     counts = [count_tokens(*named, train) for named in tokenizers.items()]
     heldout = [count_tokens(*named, data.splits.dev) for named in tokenizers.items()]
-    steps, words = clean_by_steps(raw_texts(train), PRESETS["classical"])
+    steps, terms = clean_by_steps(raw_texts(train), term_steps(data.config.preprocess.stop_words))
     gallery = Gallery(output)
     parts = [
         f"# The data of {data.config.name}",
@@ -60,7 +60,7 @@ def write_data_report(
         *dates_part(data, gallery),
         *labels_part(data, gallery),
         *lengths_part(data, counts[0], gallery),
-        *words_part(data, words, gallery),
+        *words_part(data, terms, gallery),
         *tokens_part(counts, heldout, max_length, gallery),
         *cleaning_part(data, steps),
         *examples_part(data),
@@ -73,8 +73,12 @@ def overview(data: TaskData) -> list[str]:
     """What was read, and what reading changed."""
     files = ", ".join(f"{t.path.name} ({len(t.rows):,} rows)" for t in data.tables)
     sizes = ", ".join(f"{len(data.split(name)):,} {name}" for name in data.filled)
-    cleaning = ", ".join(data.config.preprocess.names) or "none"
-    return [f"files: {files}", f"examples: {sizes}", f"cleaning: {cleaning}", *data.splits.notes]
+    return [
+        f"files: {files}",
+        f"examples: {sizes}",
+        f"cleaning: {data.config.preprocess.words}",
+        *data.splits.notes,
+    ]
 
 
 def columns_part(data: TaskData, gallery: Gallery) -> list[str]:

@@ -157,8 +157,12 @@ def draw_distributions(axes, groups: Mapping[str, np.ndarray]) -> None:
     axes.set_xlim(0, bins[-1])
 
 
-def plot_terms(terms: Mapping[str, Sequence[Term]], path: Path) -> bool:
-    """The typical terms of each label, a panel each, with their numbers of occurrences."""
+def plot_terms(terms: Mapping[str, Sequence[Term]], axis: str, path: Path) -> bool:
+    """Terms of each label by their scores, a panel each, with their numbers of occurrences.
+
+    Args:
+        axis: what the scores are.
+    """
     columns = min(PANELS, len(terms))
     lines = math.ceil(len(terms) / columns)
     most = max(map(len, terms.values()))
@@ -173,10 +177,10 @@ def plot_terms(terms: Mapping[str, Sequence[Term]], path: Path) -> bool:
         axes.margins(x=0.25)
         tidy(axes)
         axes.tick_params(axis="x", labelbottom=True)
+        axes.xaxis.set_major_formatter("{x:,g}")
     for axes in grid[len(terms) :]:
         axes.set_visible(False)
-    title = "log-odds against all other labels (standard deviations); figures: occurrences"
-    figure.supxlabel(title, fontsize=SMALL, color=INK)
+    figure.supxlabel(axis, fontsize=SMALL, color=INK)
     return save(figure, path, DPI)
 
 

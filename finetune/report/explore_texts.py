@@ -10,8 +10,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from finetune.data.fertility import TokenCounts
+from finetune.data.preprocess import steps_of
 from finetune.data.profile import SHARES, CleaningStep, clean_by_steps, summarize
-from finetune.data.terms import Term, Terms, count_terms, most_frequent, most_typical
+from finetune.data.terms import (
+    Term,
+    Terms,
+    count_terms,
+    keep_hashtags,
+    most_frequent,
+    most_typical,
+)
 from finetune.report import explore_plots as plots
 from finetune.report.explore_data import TaskData, raw_texts, words_of
 from finetune.report.explore_plots import Gallery
@@ -21,7 +29,18 @@ FREQUENT, LISTED, DRAWN, SHOWN = 30, 15, 10, 3
 """words overall; terms of a label in tables and in plots; its examples"""
 EXAMPLE = 240
 """longest quotation in characters"""
-NGRAMS = {"word": 1, "bigram": 2}
+NGRAMS = {"word": 1, "bigram": 2, "trigram": 3}
+WORDS = (
+    "Of training texts. Raw tokens are what stands between spaces in the file. Words and hashtags "
+    "are in small letters, without links and mentions; stop words (list: {}) are left out, so a "
+    "bigram or trigram may stand across one. Typical terms have the highest log-odds against all "
+    "other labels, in standard deviations, under an informative Dirichlet prior (Monroe et al., "
+    "2008)."
+)
+AXES = {
+    "frequent": "occurrences",
+    "typical": "log-odds against all other labels (standard deviations); figures: occurrences",
+}
 QUANTILES = "(Line: from the 5 % to the 95 % quantile; point: median.)"
 
 
@@ -55,29 +74,40 @@ def length_row(label: str, lengths: np.ndarray) -> list[object]:
     return [label, found.texts, f"{found.mean:.1f}", *found.quantiles, found.longest]
 
 
-def words_part(data: TaskData, texts: Sequence[str], gallery: Gallery) -> list[str]:
-    """Frequent and typical words and bigrams of classically cleaned texts."""
+def words_part(data: TaskData, terms: Sequence[str], gallery: Gallery) -> list[str]:
+    """Frequent and typical hashtags, tokens and runs of words.
+
+    Args:
+        terms: of the training texts, after `term_steps`.
+    """
+    raw = raw_texts(data.splits.train)
     classes = [example.target for example in data.splits.train]
-    classes *= len(texts) // len(classes)
-    parts = [
-        "## Words",
-        "Of training texts without links, mentions, digits, punctuation and English stop words, in "
-        "small letters; a bigram may stand across a stop word. Typical terms have the highest "
-        "log-odds against all other labels, in standard deviations, under an informative Dirichlet "
-        "prior (Monroe et al., 2008).",
-    ]
-    for unit, words in NGRAMS.items():
-        terms = count_terms(texts, classes, len(data.splits.labels), words)
-        if terms is None:
-            continue
-        parts += [f"### Frequent {unit}s", frequent_table(terms, len(texts))]
-        parts += [f"### {unit.capitalize()}s by label", terms_table(terms, data.splits.labels)]
-        if data.merged != data.splits.labels:
-            terms = terms.merged(data.places)
-            parts += ["Merged:", terms_table(terms, data.merged)]
-        typical = dict(zip(data.merged, most_typical(terms, DRAWN)))
-        name = f"typical_{unit}s"
-        parts.append(gallery.add(name, name.replace("_", " "), plots.plot_terms, typical))
+    classes *= len(terms) // len(classes)
+    parts = ["## Words", WORDS.format(data.config.preprocess.stop_words)]
+    units = {
+        "hashtag": (list(map(keep_hashtags, terms)), 1),
+        "raw token": (raw, 1),
+        **{unit: (terms, words) for unit, words in NGRAMS.items()},
+    }
+    for unit, (texts, words) in units.items():
+        found = count_terms(texts, classes, len(data.splits.labels), words)
+        if found is not None:
+            parts += unit_part(data, unit, found, len(terms), gallery)
+    return parts
+
+
+def unit_part(data: TaskData, unit: str, terms: Terms, texts: int, gallery: Gallery) -> list[str]:
+    """One kind of terms: the commonest, and those of each label in tables and plots."""
+    parts = [f"### Frequent {unit}s", frequent_table(terms, texts)]
+    parts += [f"### {unit.capitalize()}s by label", terms_table(terms, data.splits.labels)]
+    if data.merged != data.splits.labels:
+        terms = terms.merged(data.places)
+        parts += ["Merged:", terms_table(terms, data.merged)]
+    for kind, choose in (("frequent", most_frequent), ("typical", most_typical)):
+        title = f"{kind} {unit}s"
+        chosen = dict(zip(data.merged, choose(terms, DRAWN)))
+        name = title.replace(" ", "_")
+        parts.append(gallery.add(name, title, plots.plot_terms, chosen, AXES[kind]))
     return parts
 
 
@@ -138,12 +168,12 @@ def beyond(counts: TokenCounts, max_length: int) -> str:
     return f"{100 * (counts.lengths > max_length).mean():.2f}"
 
 
-def cleaning_part(data: TaskData, classical: Sequence[CleaningStep]) -> list[str]:
+def cleaning_part(data: TaskData, counted: Sequence[CleaningStep]) -> list[str]:
     """What each step takes away: the task's own steps, and those of the word counts."""
     train = raw_texts(data.splits.train)
-    own, _ = clean_by_steps(train, data.config.preprocess.names)
+    own, _ = clean_by_steps(train, steps_of(data.config.preprocess))
     parts = ["## Cleaning", "Words of the training texts after each step."]
-    for title, steps in (("The task's steps:", own), ("For the word counts:", classical)):
+    for title, steps in (("The task's steps:", own), ("For the word counts:", counted)):
         rows = [
             [s.name, s.words, f"{s.words / len(train):.2f}", percent(s.changed / len(train))]
             for s in steps

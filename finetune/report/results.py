@@ -111,7 +111,7 @@ def write_report(
 def facts(config: FinetuneConfig, splits: Splits) -> str:
     """What the run was made of."""
     sizes = ", ".join(f"{len(getattr(splits, s)):,} {s}" for s in ("train", "dev", "test"))
-    steps = ", ".join(config.task.preprocess.names) or "none"
+    steps = config.task.preprocess.words
     lines = [
         f"encoder: {config.model}" + (", its weights forgotten" if config.reinitialise else ""),
         f"examples: {sizes}",

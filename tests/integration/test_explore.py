@@ -45,7 +45,7 @@ def test_report(launch, toy, tmp_path):
     folder = tmp_path / "runs/data/toy"
     report = (folder / "report.md").read_text(encoding="utf-8")
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", report)
-    assert len(pictures) == 7 and all((folder / name).is_file() for name in pictures)
+    assert len(pictures) == 15 and all((folder / name).is_file() for name in pictures)
     assert re.search(r"\| day \| \d+ \|", report) and "| trailing-hashtags |" in report
     for kind in ("wordpiece", "byte-bpe", "sentencepiece"):
         assert f"| {kind}, trained here |" in report

@@ -12,7 +12,7 @@ import pytest
 
 from configs.errors import InputError
 from configs.finetune_schema import PreprocessConfig
-from finetune.finetuned import Finetuned, load_finetuned
+from finetune.finetuned import CARD, Finetuned, find_finetuned, load_finetuned, read_card
 from finetune.predict import (
     Row,
     choose_device,
@@ -84,6 +84,17 @@ def test_a_block_is_answered_before_the_next_is_read(model):
         assert len(taken) == 3
     next(lines)
     assert len(taken) == 6
+
+
+def test_a_model_from_before_there_was_a_choice_of_stop_words_keeps_its_own(
+    tiny_finetuned: Path, tmp_path: Path
+):
+    folder = find_finetuned(tiny_finetuned)
+    card = json.loads((folder / CARD).read_text())
+    assert read_card(folder / CARD).task.preprocess.stop_words == "nltk"
+    del card["task"]["preprocess"]["stop_words"]
+    (tmp_path / CARD).write_text(json.dumps(card))
+    assert read_card(tmp_path / CARD).task.preprocess.stop_words == "scikit-learn"
 
 
 def test_texts_are_cleaned_as_in_training_and_shown_as_they_were(model):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from configs.errors import InputError
 from configs.finetune_schema import PRESETS, STEPS, PreprocessConfig
-from finetune.data.preprocess import FUNCTIONS, Preprocessor
+from finetune.data.preprocess import FUNCTIONS, Preprocessor, stop_words
 
 EXAMPLES = {
     "entities": [
@@ -125,6 +125,37 @@ def test_own_steps_replace_the_preset_and_keep_their_order():
     assert Preprocessor(config)("A #b") == "A b"
     swapped = PreprocessConfig(steps=["trailing-hashtags", "hashtag-words"])
     assert Preprocessor(swapped)("A #b") == "A"
+
+
+def test_nltk_s_stop_words_are_all_there_and_no_others() -> None:
+    words = stop_words("nltk")
+    assert len(words) == 179 and all(word == word.lower() and word for word in words)
+    assert {"i", "don't", "should've", "ma", "wouldn", "not", "no", "very"} <= words
+    assert not words & {"empty", "cannot", "serious", "#", "fire", "system"}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "left"),
+    [
+        ("nltk", "shelves empty, cannot go serious"),
+        ("scikit-learn", "don't shelves empty,"),
+        ("none", "don't The shelves are empty, I cannot go serious"),
+    ],
+)
+def test_the_list_of_stop_words_is_chosen_by_name(chosen: str, left: str) -> None:
+    config = PreprocessConfig(steps=["stop-words"], stop_words=chosen)
+    assert Preprocessor(config)("don't The shelves are empty, I cannot go serious") == left
+
+
+def test_the_apostrophe_of_a_stop_word_may_be_a_quote() -> None:
+    assert Preprocessor(PreprocessConfig(steps=["stop-words"]))("I don’t GO, they Won’t") == "GO,"
+
+
+def test_steps_are_told_with_their_list() -> None:
+    assert PreprocessConfig(steps=["links", "stop-words"]).words == "links, stop-words (nltk)"
+    without = PreprocessConfig(steps=["links", "stop-words"], stop_words="none")
+    assert without.words == "links" and without.names == ("links",)
+    assert PreprocessConfig().words == "none"
 
 
 def test_an_unknown_step_is_refused():

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from configs.finetune_schema import PreprocessConfig
+from finetune.data.preprocess import steps_of
 from finetune.data.profile import Column, clean_by_steps, profile_columns, summarize
 from finetune.data.tables import Table, read_table
 from tests.conftest import DATA
@@ -31,9 +33,10 @@ def test_lengths_are_lengths_that_occur():
 
 def test_every_step_of_cleaning():
     texts = ["The store https://a.b is EMPTY", "panic"]
-    steps, cleaned = clean_by_steps(texts, ("links", "lowercase", "stop-words"))
-    assert [(step.words, step.changed) for step in steps] == [(6, 0), (5, 1), (5, 1), (2, 1)]
-    assert cleaned == ["store", "panic"]
+    config = PreprocessConfig(steps=["links", "lowercase", "stop-words"])
+    steps, cleaned = clean_by_steps(texts, steps_of(config))
+    assert [(step.words, step.changed) for step in steps] == [(6, 0), (5, 1), (5, 1), (3, 1)]
+    assert cleaned == ["store empty", "panic"]
 
 
 @pytest.mark.skipif(not CORONA.is_file(), reason="needs the data set corona_nlp")

@@ -7,7 +7,16 @@ from math import log, sqrt
 import numpy as np
 import pytest
 
-from finetune.data.terms import Terms, count_terms, log_odds, most_frequent, most_typical
+from finetune.data.profile import clean_by_steps
+from finetune.data.terms import (
+    Terms,
+    count_terms,
+    keep_hashtags,
+    log_odds,
+    most_frequent,
+    most_typical,
+    term_steps,
+)
 
 TEXTS = ["panic buying panic", "hand sanitizer", "panic hand", "store"]
 CLASSES = [0, 1, 1, 2]
@@ -24,6 +33,33 @@ def test_bigrams_do_not_cross_texts():
     terms = count_terms(TEXTS, CLASSES, 3, words=2)
     assert terms.names.tolist() == ["buying panic", "hand sanitizer", "panic buying", "panic hand"]
     assert terms.counts_CF.sum() == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "terms"),
+    [
+        ("#CoronaVirus: COVID-19 &amp; Hand-Sanitizer!", "#coronavirus covid 19 hand sanitizer"),
+        ("@who isn't at https://a.b/#x #covid_19#hoarding", "#covid_19 #hoarding"),
+        ("___ they’re 2m apart &#39;_a_&#39; # 😀", "they’re 2m apart _a_"),
+        ("코로나#확진 हिन्दी", "코로나 #확진 हिन्दी"),
+    ],
+)
+def test_digits_hashtags_and_contractions_are_terms(text: str, terms: str):
+    assert clean_by_steps([text], term_steps("nltk"))[1] == [terms]
+
+
+def test_hashtags_among_terms():
+    assert keep_hashtags("stay #home 19 #covid19 #") == "#home #covid19 #"
+
+
+def test_hashtags_count_with_their_sign():
+    terms = count_terms(["#a b", "a #a"], [0, 1], 2)
+    assert dict(zip(terms.names, terms.counts_CF.sum(0))) == {"#a": 2, "a": 1, "b": 1}
+
+
+def test_what_a_class_lacks_is_not_frequent_in_it():
+    terms = count_terms(["a a", "b"], [0, 1], 2)
+    assert [[t.name for t in row] for row in most_frequent(terms, 5)] == [["a"], ["b"]]
 
 
 def test_no_terms():

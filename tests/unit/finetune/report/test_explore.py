@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import csv
+import lzma
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from configs.finetune_schema import TaskConfig
+from configs.finetune_schema import FinetuneConfig, TaskConfig
+from configs.loader import load_config
 from finetune.data.fertility import count_tokens, open_tokenizers
+from finetune.data.profile import clean_by_steps
+from finetune.data.terms import term_steps
 from finetune.example import TextExample
 from finetune.report.explore import columns_part, dates_part, labels_part, write_data_report
-from finetune.report.explore_data import TaskData, read_task
+from finetune.report.explore_data import TaskData, raw_texts, read_task
 from finetune.report.explore_plots import Gallery, by_period
-from finetune.report.explore_texts import cleaning_part, examples_part, lengths_part
+from finetune.report.explore_texts import (
+    cleaning_part,
+    examples_part,
+    lengths_part,
+    words_part,
+)
 from tests.conftest import DATA
 from tokenizer.wordpiece import WordPiece
 
@@ -121,6 +131,42 @@ def test_the_kind_of_a_bare_vocabulary_is_found():
 def test_cleaning_and_examples(data):
     assert len(cleaning_part(data, [])) == 2  # the task takes no steps
     assert "- Panic | crisis" in lines(examples_part(data))
+
+
+CORONA = DATA / "corona_nlp" / "Corona_NLP_train.csv.xz"
+
+
+def test_the_terms_of_small_texts(data, gallery):
+    terms = ["#a panic covid 19", "hand sanitizer hand sanitizer #a", "panic", "covid 19"]
+    found = lines(words_part(data, terms, gallery))
+    assert "| #a | 2 | 50.0 |" in found and "| covid 19 | 2 | 50.0 |" in found
+    assert "| sanitizer hand sanitizer | 1 | 25.0 |" in found
+    assert "| the | 2 | 50.0 |" not in found and "| The | 1 | 25.0 |" in found, "raw tokens"
+    titles = [line for line in found if line.startswith("### Frequent")]
+    units = ["hashtags", "raw tokens", "words", "bigrams", "trigrams"]
+    assert titles == [f"### Frequent {unit}" for unit in units]
+
+
+@pytest.mark.skipif(not CORONA.is_file(), reason="needs the data set corona_nlp")
+def test_what_the_tweets_talk_about_is_in_the_report(gallery, tmp_path):
+    """The hashtag, the number and the pair of words that every account of these tweets shows."""
+    with lzma.open(CORONA, "rb") as file:
+        rows = file.read(2_000_000)
+    (tmp_path / "train.csv").write_bytes(rows[: rows.rindex(b"\r\n") + 2])
+    config = load_config(FinetuneConfig, "finetune/tweets").task
+    files = {"folder": str(tmp_path), "train": "train.csv", "most_bad_rows": 0.1}
+    data = read_task(replace(config, **files))
+    _, terms = clean_by_steps(raw_texts(data.splits.train), term_steps("nltk"))
+    found = lines(words_part(data, terms, gallery))
+    for label in ("Negative", "Neutral", "Positive"):
+        rows = [line for line in found if line.startswith(f"| {label} |")]
+        hashtags, raw, words, bigrams, trigrams = rows[1::2]
+        assert hashtags.startswith(f"| {label} | #coronavirus (")
+        assert " the (" in raw and " #coronavirus (" in raw
+        assert " #coronavirus (" in words and " 19 (" in words and " the (" not in words
+        assert bigrams.startswith(f"| {label} | covid 19 (") and " grocery store (" in bigrams
+        assert trigrams.count("covid 19") >= 2
+    assert any("hand sanitizer (" in line for line in found)
 
 
 def test_a_pair_without_dates_in_korean(tmp_path, tokenizer):
