@@ -24,6 +24,7 @@ from configs.json_files import read_json
 from configs.loader import from_container
 from configs.schema import ModelConfig
 from finetune.batches import evaluation_batches
+from finetune.example import Feature
 from finetune.losses import TaskLoss
 from finetune.model import TaskModel
 from finetune.runner import batch_logits
@@ -79,10 +80,15 @@ class Finetuned:
     def task(self) -> Task:
         return make_task(self.card.task, self.card.max_length, self.card.labels)
 
-    def answers(self, examples: Sequence[Any], sequences: int = 32) -> list[Any]:
+    def features(self, examples: Sequence[Any]) -> list[Feature]:
+        """What the model sees of examples."""
+        return self.task.features(examples, self.tokenizer, self.card.model.segment_types)
+
+    def answers(
+        self, examples: Sequence[Any], features: Sequence[Feature], sequences: int = 32
+    ) -> list[Any]:
         """The task's answers for examples without targets, `sequences` at a time."""
         task, model = self.task, self.model.eval()
-        features = task.features(examples, self.tokenizer, self.card.model.segment_types)
         device = next(model.parameters()).device
         logits: dict[int, np.ndarray] = {}
         for batch in evaluation_batches(features, sequences):

@@ -24,6 +24,7 @@ BLANK = "."
 SEEN = {
     "blank": "hold no text: their predictions are empty",
     "cleaned away": "hold nothing after the task's cleaning: they were answered as empty texts",
+    "cut": "are longer than the model reads: the rest of them was cut off",
 }
 
 
@@ -126,7 +127,9 @@ def predict(
     seen: Counter[str] = Counter()
     while chunk := list(islice(rows, block)):
         examples = [make(row) for row in chunk]
-        answers = model.answers(examples, block)
+        features = model.features(examples)
+        answers = model.answers(examples, features, block)
+        seen["cut"] += len({feature.example for feature in features if feature.cut})
         for row, example, line in zip(chunk, examples, model.task.rows(examples, answers)):
             known = {name: value for name, value in line.items() if not name.endswith("label")}
             if row.is_blank:

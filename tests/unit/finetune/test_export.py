@@ -186,7 +186,8 @@ def test_a_pipeline_answers_as_the_run_does(tiny_finetuned, tmp_path, monkeypatc
     run_export(monkeypatch, tiny_finetuned, tmp_path / "out", "huggingface")
     texts = [text for text, _ in topic_rows(seed=5, rows=12)]
     model = load_finetuned(tiny_finetuned)
-    expected = model.answers([TextExample("", "", text, None, None) for text in texts])
+    examples = [TextExample("", "", text, None, None) for text in texts]
+    expected = model.answers(examples, model.features(examples))
     classify = transformers.pipeline("text-classification", str(tmp_path / "out"), top_k=None)
     for answers, shares in zip(classify(texts), expected):
         found = {answer["label"]: answer["score"] for answer in answers}

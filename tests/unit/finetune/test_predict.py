@@ -145,6 +145,13 @@ def test_a_pair_is_blank_where_either_text_is():
     assert not Row("row 1", "1", "asked", "given").is_blank and not Row("row 1", "1", "a").is_blank
 
 
+def test_texts_that_are_cut_are_counted(model):
+    notes = []
+    rows = rows_of(["open the file", "open the file " * 99, "", "read " * 99])
+    assert len(list(predict(model, rows, 3, notes))) == 4
+    assert "2 of 4 rows are longer than the model reads: the rest of them was cut off" in notes
+
+
 def test_a_text_that_cleaning_takes_away_is_counted(model):
     cleaning = with_task(model, preprocess=PreprocessConfig(steps=["mentions"]))
     notes = []
