@@ -71,7 +71,8 @@ class PreprocessConfig:
     """which words the step stop-words removes: NLTK's 179, scikit-learn's 318 (empty, serious and
     cannot among them), or none: the step is left out"""
     minimum_words: int = 0
-    """texts with fewer words after these steps are left out of training and marked in evaluation"""
+    """texts with fewer words after these steps are left out of training and marked in evaluation;
+    in scripts without spaces (Chinese, kana, Thai, ...) each letter counts as a word"""
 
     def __post_init__(self) -> None:
         unknown = [step for step in self.steps or () if step not in STEPS]

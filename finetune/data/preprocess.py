@@ -5,40 +5,91 @@ Every step is idempotent and leaves letters of all scripts alone.
 
 from __future__ import annotations
 
-import html
+import html.entities
 import re
 import unicodedata
 from collections.abc import Callable
 from functools import cache, partial
+from itertools import groupby
 from pathlib import Path
 
 from configs.finetune_schema import PreprocessConfig
 
-MARKS = "".join(
-    chr(code) for code in range(0x300, 0xFE00) if unicodedata.category(chr(code)) in ("Mn", "Mc")
+
+def _marks() -> str:
+    """Accents and vowel signs that are characters of their own, as ranges of a character class."""
+    codes = [
+        code
+        for code in range(0x300, 0x1F000)
+        if unicodedata.category(chr(code)) in ("Mn", "Mc") and not 0xFE00 <= code <= 0xFE0F
+    ]
+    # Consecutive codes share their distance to their place in the list.
+    runs = groupby(enumerate(codes), key=lambda pair: pair[1] - pair[0])
+    found = [[code for _, code in run] for _, run in runs]
+    return "".join(f"{chr(run[0])}-{chr(run[-1])}" for run in found)
+
+
+MARKS = _marks()
+"""parts of words, though not \\w"""
+IN_WORDS = rf"\w{MARKS}"
+LETTER = f"[{IN_WORDS}]"
+LATIN = "0-9A-Za-z_\u00c0-\u024f\u0300-\u036f"
+"""what an address of mail goes on with, and a handle does not end before (twitter-text's rule)"""
+HANDLE = rf"[@\uff20][0-9A-Za-z_]{{1,30}}(?![{LATIN}])"
+MENTION = re.compile(rf"(?<![{LATIN}])(?:{HANDLE})+")
+IN_LINKS = r"[0-9A-Za-z\-._~:/?#@!$&'*+,;=%]"
+BRACKETS = rf"\({IN_LINKS}*\)|\[{IN_LINKS}*\]"
+HOST = rf"(?!\w(?<=[\0-\x7f])){LETTER}+(?:[.-]{LETTER}+)*"
+"""a host's name in letters beyond ASCII"""
+ADDRESS = rf"(?:{IN_LINKS}|\u2026/|{BRACKETS})*(?:[0-9A-Za-z\-_~/#@$&*+=%]|{BRACKETS})"
+LINK = re.compile(rf"https?://(?:{HOST})?(?:{ADDRESS})?|(?<![0-9A-Za-z_])www\.{ADDRESS}", re.I)
+"""RFC 3986 has ASCII in addresses only; what ends a sentence, or closes a bracket that was opened
+before the address, is not of it (as in Gruber's pattern)"""
+TAG = rf"(?:[#\uff03]+{LETTER}+)+"
+HASHTAG = re.compile(rf"(?<![&{IN_WORDS}])(?:[#\uff03](?!\d+(?!{LETTER})){LETTER}+)+")
+HASHES = re.compile(
+    rf"(?<={LETTER})[#\uff03]+(?={LETTER})|(?<![#\uff03&])(?<!{LETTER})([#\uff03]+)(?={LETTER})"
 )
-"""accents and vowel signs that are characters of their own: parts of words, though not \\w"""
-LETTER = rf"[\w{MARKS}]"
-LINK = re.compile(r"(?:https?://|\bwww\.)\S+", re.IGNORECASE)
-MENTION = re.compile(rf"(?<!{LETTER})(?:@{LETTER}+)+")
-HASHTAG = re.compile(rf"#{LETTER}+")
-HASHES = re.compile(rf"(?<={LETTER})#+(?={LETTER})|(?<!#)(?<!{LETTER})(#+)(?={LETTER})")
-TRAILING = re.compile(
-    rf"(?:(?<!\S)(?:(?:#+{LETTER}+)+|(?:https?://|www\.)\S+(?!\S))[^{LETTER[1:-1]}]*)+$",
-    re.IGNORECASE,
+LABEL = re.compile(rf"(?:{LINK.pattern})|{TAG}", re.I)
+ANY_LETTER = re.compile(LETTER)
+ENTITY = re.compile(
+    r"&(?:#[0-9]+|#[xX][0-9A-Fa-f]+|[A-Za-z][0-9A-Za-z]*);|&(?:amp|lt|gt)(?![0-9a-z=;])"
 )
-NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-APOSTROPHE = re.compile(rf"(?<={LETTER})['’](?={LETTER})")
-PUNCTUATION = re.compile(rf"[^\w\s{MARKS}]|_")
+"""the last three as tweets that were cut have them"""
+KEYCAP = "\ufe0f?\u20e3"
+DIGITS = rf"(?:\d(?!{KEYCAP}))+"
+NUMBER = re.compile(rf"{DIGITS}(?:[.,]{DIGITS})*")
+APOSTROPHE = re.compile(rf"(?<={LETTER})['\u2018\u2019\uff07\u05f3\u05f4](?={LETTER})")
+INVISIBLE = re.compile("[\u00ad\u061c\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+"""soft hyphens and marks of direction: no gap where they are taken out"""
+JOINER = rf"(?<={LETTER})(?<!_)[\u200c\u200d](?!_)(?={LETTER})"
+"""between letters, as Persian and the scripts of India need them; elsewhere they join emoji"""
+PUNCTUATION = re.compile(rf"(?!{JOINER})[^\s{IN_WORDS}]|_")
+SEPARATORS = re.compile(r"[\s!-/:-@\[-`{-~\u00b7\u2010-\u2027\u3001\u3002\uff01-\uff0f]+")
+TEXT_SYMBOLS = frozenset("©®™ℹⓂ㊗㊙‼⁉〰〽↔↕↖↗↘↙↩↪⤴⤵")
+"""emoji only where U+FE0F follows: signs of text that the standard lists among emoji"""
+UNSPACED = re.compile(
+    "[\u0e01-\u0e30\u0e40-\u0e46\u0e81-\u0eb0\u0ec0-\u0ec6\u0f40-\u0f6c\u1000-\u102a\u1780-\u17b3"
+    "\u3005-\u3007\u3041-\u3096\u30a1-\u30fa\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\uff66-\uff9d\U00020000-\U0003ffff]"
+)
+"""letters of scripts without spaces: Thai, Lao, Tibetan, Burmese, Khmer, kana, Chinese"""
 SPACES = re.compile(r"\s+")
 NLTK = Path(__file__).with_name("nltk_stop_words.txt")
 
 
 def unescape_entities(text: str) -> str:
-    """&amp; as &, however often it was escaped."""
-    while (plain := html.unescape(text)) != text:
+    """&amp; as &, however often it was escaped; &copy=1 in an address is no entity."""
+    while (plain := ENTITY.sub(_character, text)) != text:
         text = plain
     return text
+
+
+def _character(entity: re.Match[str]) -> str:
+    name = entity[0][1:]
+    is_known = name[0] == "#" or name in html.entities.html5  # "amp;", and "amp" as well
+    # Numbers that stand for no character are left as they are.
+    return (html.unescape(entity[0]) or entity[0]) if is_known else entity[0]
 
 
 def lowercase(text: str) -> str:
@@ -47,17 +98,17 @@ def lowercase(text: str) -> str:
 
 
 def remove_links(text: str) -> str:
-    """No http://, https:// or www. addresses."""
+    """No http://, https:// or www. addresses; one ends before a letter beyond ASCII."""
     return LINK.sub(" ", text)
 
 
 def remove_mentions(text: str) -> str:
-    """No @names."""
+    """No @names: ASCII letters, digits and _, up to the 30 of Instagram; no part of an e-mail's."""
     return MENTION.sub(" ", text)
 
 
 def remove_hashtags(text: str) -> str:
-    """No #words."""
+    """No #words; #1 is a number, and c#d a word."""
     return HASHTAG.sub(" ", text)
 
 
@@ -70,27 +121,48 @@ def drop_trailing_hashtags(text: str) -> str:
     """No block of hashtags (and links) at the end; other hashtags as words.
 
     Inside the sentence a hashtag is one of its words; at the end it is a label for searching.
+    Punctuation goes with the block, emoji stay.
     """
-    while (plain := keep_hashtag_words(TRAILING.sub("", text).rstrip())) != text:
+    while (plain := keep_hashtag_words(_without_labels(text).rstrip())) != text:
         text = plain
     return text
 
 
+def _without_labels(text: str) -> str:
+    labels = list(LABEL.finditer(text))
+    start, kept = len(text), ""
+    while labels:
+        label = labels.pop()
+        gap = text[label.end() : start]
+        is_free = not label.start() or text[label.start() - 1].isspace()
+        if not is_free or ANY_LETTER.search(gap):
+            break
+        start, kept = label.start(), SEPARATORS.sub("", gap) + kept
+    return text[:start] + kept
+
+
 def remove_numbers(text: str) -> str:
-    """No digits."""
+    """No digits, but those of keycap emoji."""
     return NUMBER.sub(" ", text)
 
 
 def remove_punctuation(text: str) -> str:
     """Letters, digits and spaces only; an apostrophe inside a word goes without a gap (dont)."""
-    return PUNCTUATION.sub(" ", APOSTROPHE.sub("", text))
+    return PUNCTUATION.sub(" ", APOSTROPHE.sub("", INVISIBLE.sub("", text)))
 
 
 def remove_emoji(text: str) -> str:
-    """No emoji, sequences of several code points included."""
-    import emoji
+    """No emoji, sequences of several code points included; signs such as © are text."""
+    from emoji import replace_emoji
 
-    return emoji.replace_emoji(text, " ")
+    # A joiner with nothing to join makes the library leave an emoji for the next time.
+    while (plain := replace_emoji(text, _unless_text)) != text:
+        text = plain
+    return text
+
+
+def _unless_text(found: str, _: dict) -> str:
+    return found if found in TEXT_SYMBOLS else " "
 
 
 def remove_stop_words(text: str, chosen: str = "nltk") -> str:
@@ -145,7 +217,16 @@ class Preprocessor:
 
     def is_short(self, text: str) -> bool:
         """Whether a text, after the steps, has fewer words than the configuration wants."""
-        return len(text.split()) < self.config.minimum_words
+        return count_words(text) < self.config.minimum_words
+
+
+def count_words(text: str) -> int:
+    """Words between spaces; in scripts without spaces each letter counts as one."""
+    total = 0
+    for word in text.split():
+        rest, letters = UNSPACED.subn("", word)
+        total += letters + any(map(str.isalnum, rest)) if letters else 1
+    return total
 
 
 @cache

@@ -214,6 +214,12 @@ def short_notes(config: TaskConfig, *splits: list[TextExample]) -> Iterator[str]
                 f"{name}: {short:,} of {len(split):,} texts have fewer than "
                 f"{config.preprocess.minimum_words} words after cleaning: {fate}"
             )
+        empty = sum(not (example.is_short or example.text.strip()) for example in split)
+        if empty:
+            yield (
+                f"{name}: {empty:,} of {len(split):,} texts hold nothing after cleaning "
+                "(task.preprocess.minimum_words=1 leaves them out of training)"
+            )
 
 
 def duplicate_notes(

@@ -217,6 +217,13 @@ def test_short_texts_leave_train_and_stay_in_dev(read):
     assert any(note.startswith("dev: 2 of 6") and "kept" in note for note in splits.notes)
 
 
+def test_texts_that_cleaning_takes_away_are_counted(read):
+    rows = [*TRAIN, ("https://a.b", "pos"), ("@me", "neg")]
+    clean = PreprocessConfig(steps=["links", "mentions"])
+    notes = read(rows, dev=TRAIN, preprocess=clean).notes
+    assert any(note.startswith("train: 2 of 6 texts hold nothing after cleaning") for note in notes)
+
+
 def test_a_label_of_short_texts_only_cannot_be_learnt(read):
     rows = [*TRAIN, ("one", "meh")]
     with pytest.raises(InputError, match="'meh' is in dev but not in train"):
