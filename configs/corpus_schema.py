@@ -97,6 +97,9 @@ class TokenizerConfig:
     """entries, special tokens included; ignored when `path` names a finished tokenizer"""
     lowercase: bool = False
     """for wordpiece: lower-case and strip accents (BERT's uncased models)"""
+    strip_accents: Optional[bool] = None
+    """for a wordpiece tokenizer that is trained: null: as lowercase, like BERT; false keeps accents
+    and Korean syllables, which true takes apart into jamo"""
     path: Optional[str] = None
     """a saved tokenizer folder or a published vocabulary (vocab.txt, spiece.model, or a folder with
     vocab.json and merges.txt) instead of training one"""
@@ -113,6 +116,12 @@ class TokenizerConfig:
         require(
             self.training_megabytes > 0,
             f"tokenizer.training_megabytes={self.training_megabytes} must be above 0",
+        )
+        require(
+            self.strip_accents is None or (self.kind == "wordpiece" and not self.path),
+            f"tokenizer.strip_accents={self.strip_accents} is for a tokenizer of kind wordpiece "
+            "that is trained: a folder at tokenizer.path says so by itself "
+            "(tokenizer_config.json), and no other kind strips accents",
         )
 
 

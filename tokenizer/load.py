@@ -39,7 +39,8 @@ def load_tokenizer(path: Path, lowercase: bool = False) -> Tokenizer:
 
 def _load_saved(folder: Path) -> Tokenizer:
     manifest = read_json(folder / MANIFEST)
-    tokenizer = _load_published(folder, bool(manifest.get("do_lower_case")))
+    lowercase, strip_accents = bool(manifest.get("do_lower_case")), manifest.get("strip_accents")
+    tokenizer = _load_published(folder, lowercase, strip_accents)
     for field in ("kind", "fingerprint"):
         if getattr(tokenizer, field) != manifest.get(field):
             raise InputError(
@@ -49,7 +50,7 @@ def _load_saved(folder: Path) -> Tokenizer:
     return tokenizer
 
 
-def _load_published(path: Path, lowercase: bool) -> Tokenizer:
+def _load_published(path: Path, lowercase: bool, strip_accents: bool | None = None) -> Tokenizer:
     if path.suffix == ".model":
         return read_sentencepiece(path)
     if path.suffix == ".txt":
@@ -58,7 +59,9 @@ def _load_published(path: Path, lowercase: bool) -> Tokenizer:
         if (path / vocabulary).is_file() and (path / merges).is_file():
             return read_byte_bpe(path / vocabulary, path / merges)
     if (path / "vocab.txt").is_file():
-        return read_wordpiece(path / "vocab.txt", _published_lowercase(path, lowercase))
+        return read_wordpiece(
+            path / "vocab.txt", _published_lowercase(path, lowercase), strip_accents
+        )
     if models := sorted(path.glob("*.model")):
         return read_sentencepiece(models[0])
     if (path / BACKEND_FILE).is_file():

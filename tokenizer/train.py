@@ -2,38 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from configs.errors import InputError
 from configs.schema import TokenizerConfig
 from tokenizer.base import Tokenizer
 from tokenizer.byte_bpe import train_byte_bpe
+from tokenizer.losses import check_letters, check_unknown, count_characters
 from tokenizer.portions import portions
 from tokenizer.unigram import train_sentencepiece
 from tokenizer.wordpiece import train_wordpiece
 
+LONGEST = 1_000_000
+"""characters of a text without a space that a trainer is given at a time"""
 
-def train_tokenizer(config: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:
+
+def train_tokenizer(
+    config: TokenizerConfig, texts: Iterable[str], tell: Callable[[str], object] | None = None
+) -> Tokenizer:
     """Train the tokenizer that `config` describes: the same text gives the same tokenizer.
 
     Args:
         config: its `path` is not looked at.
         texts: sentences or documents; the first `config.training_megabytes` of them are read.
+        tell: is given a line for each thing that the tokenizer does not keep of the text.
 
     Raises:
-        InputError: no text, or a vocabulary that the text cannot fill or that is too small.
+        InputError: no text, a vocabulary that the text cannot fill or that is too small, or more
+            than a hundredth of the text that would be lost.
     """
-    read = list(_first_bytes(texts, config.training_megabytes * 1_000_000))
+    tell = tell or (lambda line: None)
+    most = config.training_megabytes * 1_000_000
+    read = list(_first_bytes(texts, most))
     if not read:
         raise InputError("data.sources hold no text to train a tokenizer on: give some text")
+    if sum(len(text.encode()) for text in read) >= most:
+        tell(f"tokenizer: learnt from the first {config.training_megabytes:,} MB of the text")
+    characters = count_characters(read)
+    for line in check_letters(config, characters):
+        tell(line)
     tokenizer = _train(config, read)
     _check_size(config, tokenizer.vocabulary_size)
+    for line in check_unknown(tokenizer, characters):
+        tell(line)
     return tokenizer
 
 
 def _train(config: TokenizerConfig, texts: list[str]) -> Tokenizer:
     if config.kind == "wordpiece":
-        return train_wordpiece(texts, config.vocabulary_size, config.lowercase)
+        return train_wordpiece(
+            texts, config.vocabulary_size, config.lowercase, config.strip_accents
+        )
     if config.kind == "byte-bpe":
         return train_byte_bpe(texts, config.vocabulary_size)
     return train_sentencepiece(texts, config.vocabulary_size)
@@ -45,7 +64,8 @@ def _first_bytes(texts: Iterable[str], most: int) -> Iterator[str]:
     read = 0
     for text in texts:
         if text and not text.isspace():
-            yield from portions(text)
+            for part in portions(text):
+                yield from (part[i : i + LONGEST] for i in range(0, len(part), LONGEST))
             read += len(text.encode())
         if read >= most:
             return

@@ -20,6 +20,8 @@ from tokenizer.base import SPECIAL_NAMES, SpecialTokens, Tokenizer, find_special
 
 MODEL_FILE = "spiece.model"
 SPACE = "▁"
+RESERVED = "▅"
+"""stands for unknown pieces in the trainer, which leaves out each text that holds it"""
 KOBERT_SPECIAL = {
     "unk_id": 0,
     "pad_id": 1,
@@ -34,7 +36,7 @@ KOBERT_SPECIAL = {
 """the trainer's options; control symbols are numbered after the rest"""
 CHARACTER_COVERAGE = 0.9995
 LONGEST_TEXT = 1 << 24
-"""bytes; the library drops longer training texts"""
+"""bytes; the library leaves out longer training texts without a word"""
 TRAINING_THREADS = 8
 """fixed, on any machine: sums are rounded differently for each number of threads"""
 SCORE_STEPS = 1024
@@ -130,7 +132,7 @@ def train_sentencepiece(texts: list[str], vocabulary_size: int) -> SentencePiece
         rules.write_text(_normalization_rules(), encoding="utf-8")
         try:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=iter(texts),
+                sentence_iterator=(text.replace(RESERVED, " ") for text in texts),
                 model_writer=model,
                 vocab_size=vocabulary_size,
                 hard_vocab_limit=False,

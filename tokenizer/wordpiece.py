@@ -24,7 +24,9 @@ class WordPiece(BackendTokenizer):
 
     Args:
         pieces: the piece of each id; its five special tokens may stand anywhere.
-        lowercase: lower-case and strip accents, as BERT's uncased models do.
+        lowercase: lower-case and, unless `strip_accents` says otherwise, strip accents, as BERT's
+            uncased models do.
+        strip_accents: None: as `lowercase`.
 
     Raises:
         InputError: a special token is missing, a piece stands twice, or an uncased vocabulary is
@@ -33,16 +35,21 @@ class WordPiece(BackendTokenizer):
 
     kind = "wordpiece"
 
-    def __init__(self, pieces: list[str], lowercase: bool) -> None:
+    def __init__(
+        self, pieces: list[str], lowercase: bool, strip_accents: bool | None = None
+    ) -> None:
         _check(pieces, lowercase)
         self.pieces, self.lowercase = pieces, lowercase
+        self.strip_accents = lowercase if strip_accents is None else strip_accents
         self.special = SpecialTokens(**find_special(pieces))
         vocabulary = {piece: number for number, piece in enumerate(pieces)}
         model = models.WordPiece(
             vocabulary, unk_token=pieces[self.special.unk], continuing_subword_prefix=PREFIX
         )
         self.backend = Backend(model)
-        self.backend.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+        self.backend.normalizer = normalizers.BertNormalizer(
+            lowercase=lowercase, strip_accents=self.strip_accents
+        )
         self.backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         self.backend.decoder = decoders.WordPiece(prefix=PREFIX)
 
@@ -58,27 +65,32 @@ class WordPiece(BackendTokenizer):
         return {**self.settings(), "pieces": self.pieces}
 
     def settings(self) -> dict[str, object]:
-        return {"do_lower_case": self.lowercase}
+        settings: dict[str, object] = {"do_lower_case": self.lowercase}
+        if self.strip_accents != self.lowercase:
+            settings["strip_accents"] = self.strip_accents
+        return settings
 
 
-def read_wordpiece(path: Path, lowercase: bool) -> WordPiece:
+def read_wordpiece(path: Path, lowercase: bool, strip_accents: bool | None = None) -> WordPiece:
     """The tokenizer of a `vocab.txt`, one piece a line in the order of the ids."""
     try:
         lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-        return WordPiece(lines, lowercase)
+        return WordPiece(lines, lowercase, strip_accents)
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is no UTF-8 text: give a vocab.txt, one piece a line") from error
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def train_wordpiece(texts: list[str], vocabulary_size: int, lowercase: bool) -> WordPiece:
+def train_wordpiece(
+    texts: list[str], vocabulary_size: int, lowercase: bool, strip_accents: bool | None = None
+) -> WordPiece:
     """Learn a vocabulary of up to `vocabulary_size` pieces: the same text gives the same pieces.
 
     Schuster and Nakajima (2012) choose the pieces; as in every open implementation, merges go by
     frequency.
     """
-    normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    normalizer = normalizers.BertNormalizer(lowercase=lowercase, strip_accents=strip_accents)
     normal = [normalizer.normalize_str(text) for text in texts]
     alphabet = _alphabet(normal, most=vocabulary_size // 4)
     # The trainer numbers "##x" pieces in the order of a randomly seeded hash map, and breaks ties
@@ -87,7 +99,7 @@ def train_wordpiece(texts: list[str], vocabulary_size: int, lowercase: bool) -> 
     found = _run_trainer(normal, SPECIAL_PIECES, alphabet, vocabulary_size=0)
     inner = sorted(piece for piece in found if piece.startswith(PREFIX))
     pieces = _run_trainer(normal, SPECIAL_PIECES + inner, alphabet, vocabulary_size)
-    return WordPiece(pieces, lowercase)
+    return WordPiece(pieces, lowercase, strip_accents)
 
 
 def _run_trainer(

@@ -42,6 +42,9 @@ from tokenizer.base import Tokenizer
 from tokenizer.load import load_tokenizer
 from tokenizer.train import train_tokenizer
 
+MOST_UNKNOWN = 0.01
+"""share of unknown tokens; beyond it a person is told"""
+
 
 @dataclass(frozen=True)
 class Corpus:
@@ -174,7 +177,8 @@ def _require_tokenizer(config: PretrainConfig, folder: Path) -> None:
                 f"training a {config.tokenizer.kind} tokenizer, "
                 f"{config.tokenizer.vocabulary_size:,} entries ..."
             )
-            train_tokenizer(config.tokenizer, sentences(config, heldout=False)).save(folder)
+            texts = sentences(config, heldout=False)
+            train_tokenizer(config.tokenizer, texts, tell=say).save(folder)
 
 
 def _write(plan: Plan, row: list[Stretch], numbers: range) -> None:
@@ -199,6 +203,18 @@ def _join(plan: Plan, row: list[Stretch]) -> None:
     write_manifest(plan.folder, splits, plan.dtype, plan.identity)
     for lock in plan.folder.glob(".*.lock"):
         lock.unlink()
+    _tell_unknown(plan)
+
+
+def _tell_unknown(plan: Plan) -> None:
+    """A word on a tokenizer that does not fit the text: a named one may know none of its words."""
+    counts = TokenStore.open(plan.folder, "train").unigram_counts
+    unk = plan.tokenizer.special.unk
+    if counts[unk] > MOST_UNKNOWN * counts.sum():
+        say(
+            f"{counts[unk] / counts.sum():.1%} of all tokens are {plan.tokenizer.pieces[unk]}: the "
+            "tokenizer does not fit this text (its language, its case, or too small a vocabulary)"
+        )
 
 
 def _check_sources(config: PretrainConfig, row: list[Stretch], pieces: list[dict]) -> None:

@@ -16,6 +16,7 @@ from configs.errors import InputError
 from configs.schema import TokenizerConfig
 from tests.unit.tokenizer.conftest import VOCABULARY_SIZE
 from tokenizer.base import Tokenizer
+from tokenizer.load import load_tokenizer
 from tokenizer.train import train_tokenizer
 from tokenizer.unigram import train_sentencepiece
 
@@ -200,3 +201,76 @@ def test_export_normalizes_every_character_alike(trained: dict[str, Tokenizer]) 
     ]
     exported = tokenizer.new_backend().encode_batch(texts)
     assert tokenizer.encode_batch(texts) == [encoding.ids for encoding in exported]
+
+
+def test_lower_casing_does_not_take_hangul_apart(syllables: list[str], tmp_path: Path) -> None:
+    asked = {"lowercase": True, "vocabulary_size": 1500, "allow_smaller_vocabulary": True}
+    with pytest.raises(InputError, match=r"into jamo: 100.0% of the letters .*strip_accents=false"):
+        train_tokenizer(config("wordpiece", **asked), syllables)
+    texts = [*syllables[:300], "ABC É"]
+    kept = train_tokenizer(config("wordpiece", **asked, strip_accents=False), texts)
+    kept.save(tmp_path / "kept")
+    again = load_tokenizer(tmp_path / "kept")
+    assert again.encode_batch(texts) == kept.encode_batch(texts)
+    assert again.fingerprint == kept.fingerprint
+    assert [kept.decode(ids) for ids in kept.encode_batch(["ABC É"])] == ["abc é"]
+    (word,) = kept.encode_batch([syllables[0].split()[0]])
+    assert not any(set(map(chr, range(0x1100, 0x1200))) & set(p) for p in kept.pieces)
+    assert kept.special.unk not in word
+    said: list[str] = []
+    train_tokenizer(config("wordpiece", **asked, strip_accents=True), syllables[:300], said.append)
+    assert any("takes Hangul apart into jamo: 100.0%" in line for line in said)
+
+
+def test_accents_that_are_lost_are_told(prose: list[str]) -> None:
+    said: list[str] = []
+    texts = [*prose, "é ü ñ " * 4000]
+    train_tokenizer(config("wordpiece", lowercase=True), texts, said.append)
+    assert any("of the letters lose an accent or a sign (é ñ ü)" in line for line in said)
+    said.clear()
+    train_tokenizer(config("wordpiece", lowercase=True, strip_accents=False), texts, said.append)
+    assert not any("accent" in line for line in said)
+
+
+def test_no_line_is_left_out_for_a_sign_of_the_library() -> None:
+    """The trainer leaves out each text that holds its sign for unknown pieces, without a word."""
+    plain = [f"hello world this is some text number {number}" for number in range(300)]
+    odd = ["zqxjv kzqxjv▅ zqxjv a▁b"] * 20
+    said: list[str] = []
+    tokenizer = train_tokenizer(
+        config("sentencepiece", vocabulary_size=300, allow_smaller_vocabulary=True),
+        plain + odd,
+        said.append,
+    )
+    assert any("z" in piece for piece in tokenizer.pieces)
+    assert [line for line in said if "U+" in line] == [
+        "tokenizer: 20 times ▅ (U+2585), which SentencePiece keeps for itself: there is no piece "
+        "for it, and training reads a space",
+        "tokenizer: 20 times ▁ (U+2581), which SentencePiece reads as a space",
+    ]
+    assert tokenizer.special.unk in tokenizer.encode_batch(["▅"])[0]
+    with pytest.raises(InputError, match=r"1 kinds of characters have no piece \(▅\), \d+"):
+        train_tokenizer(
+            config("sentencepiece", vocabulary_size=300, allow_smaller_vocabulary=True),
+            [*plain, "▅" * 1000],
+        )
+
+
+def test_characters_without_a_piece_are_told_or_refused(prose: list[str]) -> None:
+    said: list[str] = []
+    rare = "".join(map(chr, range(0x4E00, 0x4E40)))
+    train_tokenizer(config("wordpiece", vocabulary_size=600), [*prose, rare], said.append)
+    assert any("kinds of characters have no piece (" in line for line in said)
+    many = ["".join(map(chr, range(0x4E00, 0x5E00))) for _ in range(20)]
+    with pytest.raises(InputError, match=r"% of the text: they read as \[UNK\]: raise tokenizer"):
+        train_tokenizer(config("wordpiece", vocabulary_size=600), [*prose, *many])
+
+
+def test_a_vocabulary_of_a_part_of_the_text_is_told() -> None:
+    said: list[str] = []
+    texts = ["word and words " * 100] * 1000
+    asked = config("byte-bpe", training_megabytes=1, allow_smaller_vocabulary=True)
+    train_tokenizer(asked, texts, said.append)
+    assert said == ["tokenizer: learnt from the first 1 MB of the text"]
+    train_tokenizer(asked, texts[:10], said.append)
+    assert len(said) == 1

@@ -35,7 +35,8 @@ TEXTS = [text(number) for number in range(400)]
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("tokenizer") / "saved"
-    train_tokenizer(TokenizerConfig(kind="wordpiece", vocabulary_size=64), TEXTS).save(folder)
+    size = {"vocabulary_size": 160, "allow_smaller_vocabulary": True}
+    train_tokenizer(TokenizerConfig(kind="wordpiece", **size), TEXTS).save(folder)
     return folder
 
 
@@ -178,3 +179,31 @@ def test_shards_of_a_finished_store(config):
         with pytest.raises(InputError, match="names a finished store"):
             call()
     assert read_manifest(folder)["format_version"] == 2
+
+
+def test_a_tokenizer_that_does_not_fit_is_told(config, tmp_path, capsys):
+    (tmp_path / "b.txt").write_text("\n".join(f"가나 다라 {n} " * 9 for n in range(150)))
+    prepare(config)
+    said = capsys.readouterr().err
+    assert "% of all tokens are [UNK]: the tokenizer does not fit this text" in said
+    (tmp_path / "b.txt").write_text("\n".join(TEXTS[250:]))
+    prepare(config)
+    assert "[UNK]" not in capsys.readouterr().err
+
+
+def test_what_is_left_out_is_told(config, tmp_path, capsys):
+    (tmp_path / "rows").mkdir()
+    rows = [json.dumps({"text": text}) for text in [None, " ", "", *TEXTS[:97]]]
+    (tmp_path / "rows" / "a.jsonl").write_text("\n".join(rows))
+    (tmp_path / "rows" / ".b.jsonl").write_text("hidden")
+    (tmp_path / "rows" / "README.md").write_text("other")
+    source = SourceConfig("jsonl", str(tmp_path / "rows"))
+    config = replace(config, data=replace(config.data, sources=[source]))
+    store = prepare(config)
+    said = capsys.readouterr().err
+    assert (
+        f"data.sources.0 ({source.path}): left out: 1 of other kinds (README.md); 1 hidden or an "
+        "editor's (.b.jsonl)" in said
+    )
+    assert "data.sources.0: left out 3 of 100 rows, which hold no text (null or blank)" in said
+    assert len(store.train.document_ends) + len(store.heldout.document_ends) == 97
