@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +43,24 @@ class SpecialTokens:
         return tuple(getattr(self, field.name) for field in fields(self))
 
 
+@dataclass(frozen=True)
+class Framing:
+    """How two texts become one sequence: CLS first SEP second SEP, and what varies in it."""
+
+    separators: int = 1
+    """between the texts"""
+    second_segment: int = 1
+    """segment of the second text and of the last separator"""
+
+    def __str__(self) -> str:
+        return f"CLS a{' SEP' * self.separators} b SEP with b in segment {self.second_segment}"
+
+    @property
+    def special_tokens(self) -> int:
+        """Of a pair."""
+        return self.separators + 2
+
+
 class Tokenizer(ABC):
     """Text to ids and back.
 
@@ -55,6 +74,8 @@ class Tokenizer(ABC):
     pieces: list[str]
     """the piece of each id"""
     special: SpecialTokens
+    framing: Framing = Framing()
+    """of pairs, in fine-tuning: that of the checkpoint; it decides no id of a text"""
 
     @property
     def vocabulary_size(self) -> int:
@@ -83,6 +104,8 @@ class Tokenizer(ABC):
             **self.settings(),
             "fingerprint": self.fingerprint,
         }
+        if self.framing != Framing():
+            manifest["framing"] = asdict(self.framing)
         with written_aside(Path(folder)) as aside:
             self.write_model(aside)
             (aside / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
@@ -154,9 +177,31 @@ class BackendTokenizer(Tokenizer):
         self.backend.model.save(str(folder))
 
 
-def find_special(pieces: list[str]) -> dict[str, int]:
-    """The ids of those special tokens that a vocabulary names, by role (cls, sep, ...)."""
+def find_special(
+    pieces: list[str], names: Mapping[str, str] | None = None, angular: bool = False
+) -> dict[str, int]:
+    """The ids of those special tokens that a vocabulary has, by role (cls, sep, ...).
+
+    Args:
+        names: what the special tokens of some roles are called; the others have their usual names.
+        angular: `<s>` goes before `[CLS]` where a vocabulary has both.
+    """
     ids = {piece: number for number, piece in enumerate(pieces)}
+    found = {}
+    for role, usual in SPECIAL_NAMES.items():
+        ordered = reversed(usual) if angular else usual
+        for name in [names[role]] if names and role in names else ordered:
+            if name in ids:
+                found[role] = ids[name]
+                break
+    return found
+
+
+def unusual_names(pieces: list[str], special: SpecialTokens, angular: bool) -> dict[str, object]:
+    """The settings that make `find_special` find just these, by transformers' names."""
+    usual = find_special(pieces, angular=angular)
     return {
-        role: ids[name] for role, names in SPECIAL_NAMES.items() for name in names if name in ids
+        f"{role}_token": pieces[number]
+        for role, number in asdict(special).items()
+        if usual.get(role) != number
     }

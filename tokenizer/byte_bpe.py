@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from configs.errors import InputError
-from tokenizer.base import SPECIAL_NAMES, BackendTokenizer, SpecialTokens, find_special
+from configs.json_files import read_json, shown
+from tokenizer.base import (
+    SPECIAL_NAMES,
+    BackendTokenizer,
+    SpecialTokens,
+    find_special,
+    unusual_names,
+)
 
 SPECIAL_PIECES = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 MIN_FREQUENCY = 2
@@ -24,6 +34,8 @@ class ByteBpe(BackendTokenizer):
         pieces: the piece of each id. Special tokens that it lacks are appended, so that text keeps
             the published ids.
         merges: pairs of pieces, first to last.
+        prefix_space: put a space before a text that begins with none.
+        names: what the special tokens are called, by role; None: as usual.
 
     Raises:
         InputError: a merge makes a piece that the vocabulary lacks.
@@ -32,10 +44,16 @@ class ByteBpe(BackendTokenizer):
     kind = "byte-bpe"
     sentence_prefix = " "
 
-    def __init__(self, pieces: list[str], merges: list[tuple[str, str]]) -> None:
-        self.pieces = _with_special(pieces)
-        self.special = SpecialTokens(**find_special(self.pieces))
-        self.merges = merges
+    def __init__(
+        self,
+        pieces: list[str],
+        merges: list[tuple[str, str]],
+        prefix_space: bool = False,
+        names: Mapping[str, str] | None = None,
+    ) -> None:
+        self.pieces = _with_special(pieces, names)
+        self.special = SpecialTokens(**find_special(self.pieces, names, angular=True))
+        self.merges, self.prefix_space = merges, prefix_space
         vocabulary = {piece: number for number, piece in enumerate(self.pieces)}
         for left, right in merges:
             if not {left, right, left + right} <= vocabulary.keys():
@@ -44,33 +62,54 @@ class ByteBpe(BackendTokenizer):
                     "give the vocabulary and the merges of one model"
                 )
         self.backend = Backend(models.BPE(vocabulary, merges))
-        self.backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        self.backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
         self.backend.decoder = decoders.ByteLevel()
 
+    @cached_property
+    def lacking_bytes(self) -> list[str]:
+        """Of the 256 letters that stand for bytes, those that the vocabulary has no piece for.
+
+        Text loses them: the library passes over what it cannot spell.
+        """
+        return sorted(set(pre_tokenizers.ByteLevel.alphabet()) - set(self.pieces))
+
     def normalize(self, text: str) -> str:
-        return text
+        return f" {text}" if self.prefix_space and text and text[0] != " " else text
 
     def _continues_word(self, piece: str) -> bool:
         return not piece.startswith(SPACES)
 
     def _identity(self) -> object:
-        return {"pieces": self.pieces, "merges": self.merges}
+        return {**self.settings(), "pieces": self.pieces, "merges": self.merges}
+
+    def settings(self) -> dict[str, object]:
+        settings = unusual_names(self.pieces, self.special, angular=True)
+        return {**settings, "add_prefix_space": True} if self.prefix_space else settings
 
 
-def read_byte_bpe(vocabulary_file: Path, merges_file: Path) -> ByteBpe:
-    """The tokenizer of GPT-2's or RoBERTa's files: piece to id as JSON, and one merge a line."""
+def read_bpe_files(
+    vocabulary_file: Path, merges_file: Path
+) -> tuple[list[str], list[tuple[str, str]]]:
+    """(pieces, merges) of GPT-2's or RoBERTa's files: piece to id as JSON, and a merge a line."""
+    content = read_json(vocabulary_file)
+    pieces = in_order(vocabulary_file, content)
     try:
-        vocabulary, merges = models.BPE.read_file(str(vocabulary_file), str(merges_file))
+        _, merges = models.BPE.read_file(str(vocabulary_file), str(merges_file))
     except Exception as error:  # the library raises nothing narrower
         raise InputError(
             f"{vocabulary_file}, {merges_file.name}: not the two files of a BPE tokenizer ({error})"
         ) from error
-    if sorted(vocabulary.values()) != list(range(len(vocabulary))):
-        raise InputError(f"{vocabulary_file}: the ids are not 0 to {len(vocabulary) - 1}")
-    try:
-        return ByteBpe(sorted(vocabulary, key=vocabulary.__getitem__), merges)
-    except InputError as error:
-        raise InputError(f"{merges_file}: {error}") from error
+    return pieces, merges
+
+
+def in_order(path: Path, ids: Mapping[str, Any]) -> list[str]:
+    """The pieces of a table of their ids, which are 0 to n - 1."""
+    for piece, number in ids.items():
+        if type(number) is not int:
+            raise InputError(f"{path}: {shown(piece)} has the id {shown(number)}: give it a number")
+    if sorted(ids.values()) != list(range(len(ids))):
+        raise InputError(f"{path}: the ids are not 0 to {len(ids) - 1}")
+    return sorted(ids, key=ids.__getitem__)
 
 
 def train_byte_bpe(texts: list[str], vocabulary_size: int) -> ByteBpe:
@@ -90,7 +129,8 @@ def train_byte_bpe(texts: list[str], vocabulary_size: int) -> ByteBpe:
     return ByteBpe(sorted(model["vocab"], key=model["vocab"].__getitem__), merges)
 
 
-def _with_special(pieces: list[str]) -> list[str]:
+def _with_special(pieces: list[str], names: Mapping[str, str] | None) -> list[str]:
     """`pieces`, with RoBERTa's names appended for the special tokens it lacks."""
-    present = find_special(pieces)
-    return pieces + [names[1] for role, names in SPECIAL_NAMES.items() if role not in present]
+    present = find_special(pieces, names, angular=True)
+    usual = {role: angular for role, (_, angular) in SPECIAL_NAMES.items()} | dict(names or {})
+    return pieces + [usual[role] for role in SPECIAL_NAMES if role not in present]

@@ -18,7 +18,7 @@ def write_huggingface(
 ) -> None:
     """Write tokenizer.json, tokenizer_config.json and special_tokens_map.json into `folder`.
 
-    One text becomes CLS text SEP, a pair CLS text SEP text SEP.
+    One text becomes CLS text SEP, a pair what `tokenizer.framing` says.
     """
     names = {role: tokenizer.pieces[number] for role, number in asdict(tokenizer.special).items()}
     backend = tokenizer.new_backend()
@@ -45,11 +45,13 @@ def _added_token(role: str, name: str) -> AddedToken:
 
 
 def _template(tokenizer: Tokenizer, segment_types: int) -> processors.TemplateProcessing:
-    special, second = tokenizer.special, segment_types - 1
+    special, framing = tokenizer.special, tokenizer.framing
+    second = min(framing.second_segment, segment_types - 1)
     cls, sep = tokenizer.pieces[special.cls], tokenizer.pieces[special.sep]
+    between = f"{sep}:0 " * framing.separators
     return processors.TemplateProcessing(
         single=f"{cls} $A {sep}",
-        pair=f"{cls}:0 $A:0 {sep}:0 $B:{second} {sep}:{second}",
+        pair=f"{cls}:0 $A:0 {between}$B:{second} {sep}:{second}",
         special_tokens=[(cls, special.cls), (sep, special.sep)],
     )
 

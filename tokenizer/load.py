@@ -2,113 +2,285 @@
 
 from __future__ import annotations
 
+import json
+import re
+import sys
 from pathlib import Path
+from typing import Any
 
 from configs.errors import InputError
-from configs.json_files import read_json
-from tokenizer.base import MANIFEST, Tokenizer
-from tokenizer.byte_bpe import ByteBpe, read_byte_bpe
-from tokenizer.unigram import read_sentencepiece
-from tokenizer.wordpiece import WordPiece, read_wordpiece
+from configs.files import check_regular, find_file
+from configs.json_files import read_json, shown
+from tokenizer.backend_file import BackendFile, read_backend
+from tokenizer.base import MANIFEST, Framing, Tokenizer
+from tokenizer.byte_bpe import ByteBpe, read_bpe_files
+from tokenizer.framing import Sources, framing_of
+from tokenizer.published import CONFIG, SWITCHES, Settings, read_settings
+from tokenizer.unigram import SentencePiece, read_sentencepiece
+from tokenizer.wordpiece import WordPiece, read_pieces
 
-BACKEND_FILE = "tokenizer.json"
-"""all that newer versions of transformers save"""
+WORDPIECE_FILE = "vocab.txt"
 BPE_FILES = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
 
 
-def load_tokenizer(path: Path, lowercase: bool = False) -> Tokenizer:
+def load_tokenizer(path: Path, lowercase: bool | None = False) -> Tokenizer:
     """The tokenizer that `path` holds.
 
     Args:
         path: a folder made by `Tokenizer.save`; or a published vocabulary: a WordPiece `.txt`, a
-            SentencePiece `.model`, or a folder with one of these or with GPT-2's or RoBERTa's
-            `vocab.json` and `merges.txt` (`encoder.json` and `vocab.bpe`).
-        lowercase: for a published WordPiece vocabulary: it is BERT's uncased kind. A folder's
-            manifest, or else the `do_lower_case` of its tokenizer_config.json, goes before this.
+            SentencePiece `.model`, or a folder with one of these, with GPT-2's or RoBERTa's
+            `vocab.json` and `merges.txt` (`encoder.json` and `vocab.bpe`), or with a
+            `tokenizer.json`, and with what else transformers puts beside it.
+        lowercase: for a published WordPiece vocabulary: it is BERT's uncased kind. What a folder's
+            own files say goes before this. None: nobody knows, so as transformers does it.
 
     Raises:
-        InputError: nothing there, nothing known, or damage.
+        InputError: nothing there, nothing known, damage, two files of a folder that disagree, or
+            a setting that is not computed here.
     """
     path = Path(path).expanduser()
     if not path.exists():
         raise InputError(f"{path} does not exist: name a tokenizer's folder or vocabulary file")
-    if (path / MANIFEST).is_file():
-        return _load_saved(path)
-    return _load_published(path, lowercase)
+    if path.is_dir():
+        if find_file(path, MANIFEST):
+            return _load_saved(path)
+        return _load_published(path, read_settings(path), lowercase)
+    check_regular(path)
+    # A published folder's vocabulary is the same tokenizer by its own name.
+    if path.name in (WORDPIECE_FILE, "spiece.model") and find_file(path.parent, CONFIG):
+        return load_tokenizer(path.parent, lowercase)
+    nothing = Settings(path, {}, {})
+    if path.suffix == ".model":
+        return read_sentencepiece(path, {}, {})
+    if path.suffix == ".txt":
+        return _wordpiece(path, nothing, None, lowercase)
+    raise _nothing(path)
+
+
+def load_framed(folder: Path, model_type: str | None) -> Tokenizer:
+    """The tokenizer of a published model, with the framing of pairs that the model was trained on.
+
+    Args:
+        model_type: of its config.json.
+    """
+    tokenizer = load_tokenizer(folder, lowercase=None)
+    if find_file(folder, MANIFEST):
+        return tokenizer
+    settings = read_settings(folder)
+    backend = read_backend(folder, settings.not_searched)
+    sources = Sources(
+        backend.post_processor if backend else None,
+        settings.tokenizer_class,
+        settings.content.get("model_input_names"),
+        model_type,
+    )
+    try:
+        tokenizer.framing = framing_of(sources, tokenizer.special)
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from error
+    return tokenizer
 
 
 def _load_saved(folder: Path) -> Tokenizer:
-    manifest = read_json(folder / MANIFEST)
-    lowercase, strip_accents = bool(manifest.get("do_lower_case")), manifest.get("strip_accents")
-    tokenizer = _load_published(folder, lowercase, strip_accents)
+    path = folder / MANIFEST
+    manifest = read_json(path)
+    kind = manifest.get("kind")
+    roles = ("cls_token", "sep_token", "pad_token", "mask_token", "unk_token")
+    own = {*(SWITCHES.get(kind, ()) if isinstance(kind, str) else ()), *roles}
+    said = {name: value for name, value in manifest.items() if name in own}
+    tokenizer = _load_published(folder, Settings(path, said, {}), lowercase=False)
     for field in ("kind", "fingerprint"):
         if getattr(tokenizer, field) != manifest.get(field):
             raise InputError(
                 f"{folder}: the tokenizer's {field} is not the one in {MANIFEST}, so its files "
                 "were changed or damaged: make or copy them anew"
             )
+    tokenizer.framing = _saved_framing(path, manifest.get("framing"))
     return tokenizer
 
 
-def _load_published(path: Path, lowercase: bool, strip_accents: bool | None = None) -> Tokenizer:
-    if path.suffix == ".model":
-        return read_sentencepiece(path)
-    if path.suffix == ".txt":
-        return read_wordpiece(path, lowercase)
-    for vocabulary, merges in BPE_FILES:
-        if (path / vocabulary).is_file() and (path / merges).is_file():
-            return read_byte_bpe(path / vocabulary, path / merges)
-    if (path / "vocab.txt").is_file():
-        return read_wordpiece(
-            path / "vocab.txt", _published_lowercase(path, lowercase), strip_accents
-        )
-    if models := sorted(path.glob("*.model")):
-        return read_sentencepiece(models[0])
-    if (path / BACKEND_FILE).is_file():
-        return _read_backend(path / BACKEND_FILE)
-    raise InputError(
+def _saved_framing(path: Path, saved: Any) -> Framing:
+    for separators in (1, 2):
+        for segment in (0, 1):
+            framing = {"separators": separators, "second_segment": segment}
+            if saved == framing:
+                return Framing(**framing)
+    if saved is not None:
+        raise InputError(f"{path}: framing={shown(saved)} is none that is written here")
+    return Framing()
+
+
+def _load_published(folder: Path, settings: Settings, lowercase: bool | None) -> Tokenizer:
+    vocabularies = _vocabularies(folder)
+    if len(vocabularies) > 1:
+        names = ", ".join(path.name for path, _ in vocabularies)
+        raise InputError(f"{folder} holds {names}: name the file whose ids are meant, or keep one")
+    backend = read_backend(folder, settings.not_searched)
+    if not vocabularies and backend is None:
+        raise _nothing(folder)
+    path, kind = vocabularies[0] if vocabularies else (backend.path, backend.kind)
+    if backend and backend.kind != kind:
+        raise InputError(f"{backend.path} is of kind {backend.kind}, {path.name} of kind {kind}")
+    settings.check(kind)
+    if kind == "wordpiece":
+        return _wordpiece(path, settings, backend, lowercase)
+    if kind == "byte-bpe":
+        return _byte_bpe(path, settings, backend)
+    return _sentencepiece(path, settings, backend)
+
+
+def _nothing(path: Path) -> InputError:
+    return InputError(
         f"{path} holds no tokenizer: give a saved folder, a vocab.txt, a SentencePiece .model, or "
         "a folder with vocab.json and merges.txt"
     )
 
 
-def _read_backend(path: Path) -> Tokenizer:
-    """The tokenizer of a file of the `tokenizers` library, where ours compute the same.
+def _vocabularies(folder: Path) -> list[tuple[Path, str]]:
+    """The vocabulary files of a folder, and their kinds."""
+    found = []
+    for vocabulary, merges in BPE_FILES:
+        path = find_file(folder, vocabulary)
+        if path and find_file(folder, merges):
+            found.append((path, "byte-bpe"))
+    if path := find_file(folder, WORDPIECE_FILE):
+        found.append((path, "wordpiece"))
+    models = sorted(path.name for path in folder.glob("*.model"))
+    return found + [(find_file(folder, name), "sentencepiece") for name in models]
 
-    Raises:
-        InputError: its model, normaliser or options are others than BERT's and RoBERTa's.
-    """
-    content = read_json(path)
-    model, normalizer = content.get("model", {}), content.get("normalizer") or {}
-    ids = dict(model.get("vocab", {})) if isinstance(model.get("vocab"), dict) else {}
-    ids |= {token["content"]: token["id"] for token in content.get("added_tokens", [])}
-    pieces = sorted(ids, key=ids.__getitem__)
-    if [ids[piece] for piece in pieces] != list(range(len(pieces))) or not pieces:
-        raise InputError(f"{path}: the ids are not 0 to n - 1: give the vocabulary's own files")
-    if model.get("type") == "WordPiece" and _is_bert_normalizer(normalizer):
-        return WordPiece(pieces, normalizer["lowercase"])
-    is_byte_level = (content.get("pre_tokenizer") or {}).get("type") == "ByteLevel"
-    if model.get("type") == "BPE" and is_byte_level and not normalizer:
-        merges = [tuple(m.split(" ") if isinstance(m, str) else m) for m in model["merges"]]
-        return ByteBpe(pieces, merges)
-    raise InputError(
-        f"{path}: a {model.get('type')} tokenizer with these options is not computed here, only "
-        "BERT's WordPiece and RoBERTa's byte-level BPE: give a vocab.txt, a SentencePiece .model, "
-        "or vocab.json and merges.txt"
+
+def _wordpiece(
+    path: Path, settings: Settings, backend: BackendFile | None, lowercase: bool | None
+) -> Tokenizer:
+    pieces = settings.extended(
+        backend.pieces if backend and path == backend.path else read_pieces(path), path
     )
+    values = _agreed("wordpiece", settings, backend, pieces, path)
+    if "do_lower_case" not in values:
+        values["do_lower_case"] = _unsaid_case(path, pieces) if lowercase is None else lowercase
+    try:
+        tokenizer = WordPiece(
+            pieces,
+            values["do_lower_case"],
+            values.get("strip_accents"),
+            values.get("tokenize_chinese_chars", True),
+            settings.names,
+        )
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    if backend and backend.unknown != pieces[tokenizer.special.unk]:
+        unknown = shown(pieces[tokenizer.special.unk])
+        raise InputError(
+            f"{backend.path}: unk_token={shown(backend.unknown)}, but {unknown} in "
+            f"{settings.path.name}: correct one of them"
+        )
+    return tokenizer
 
 
-def _is_bert_normalizer(normalizer: dict) -> bool:
-    """Whether it strips accents exactly where it makes letters small, as our WordPiece does."""
-    lowercase = normalizer.get("lowercase")
-    return (
-        normalizer.get("type") == "BertNormalizer"
-        and normalizer.get("clean_text")
-        and normalizer.get("handle_chinese_chars")
-        and normalizer.get("strip_accents") in (None, lowercase)
+def _unsaid_case(path: Path, pieces: list[str]) -> bool:
+    """transformers makes letters small where nothing is said, but not every folder means it."""
+    words = (piece for piece in pieces if not re.fullmatch(r"[\[<].*[\]>]", piece))
+    if any(letter.isupper() for piece in words for letter in piece):
+        raise InputError(
+            f"{path} has capital letters, but nothing says whether texts keep theirs: write "
+            f'{{"do_lower_case": false}} (or true) into {path.with_name(CONFIG)}'
+        )
+    return True
+
+
+def _byte_bpe(path: Path, settings: Settings, backend: BackendFile | None) -> Tokenizer:
+    if backend and path == backend.path:
+        pieces, merges = backend.pieces, backend.merges
+    else:
+        merges_file = path.with_name(dict(BPE_FILES)[path.name])
+        pieces, merges = read_bpe_files(path, merges_file)
+    pieces = settings.extended(pieces, path)
+    values = _agreed("byte-bpe", settings, backend, pieces, path)
+    if backend and backend.merges != merges:
+        raise _disagree(backend, path, "other merges", "")
+    source = path if backend and path == backend.path else merges_file
+    try:
+        tokenizer = ByteBpe(pieces, merges, values.get("add_prefix_space", False), settings.names)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
+    if (lacking := tokenizer.lacking_bytes) and backend and backend.unknown:
+        raise InputError(
+            f"{backend.path}: no piece for {len(lacking)} of the 256 bytes, and unk_token in their "
+            "place, which is not computed here: choose a tokenizer with all bytes"
+        )
+    if lacking:
+        print(
+            f"note: {path}: no piece for {len(lacking)} of the 256 bytes, which texts lose",
+            file=sys.stderr,
+        )
+    return tokenizer
+
+
+def _sentencepiece(path: Path, settings: Settings, backend: BackendFile | None) -> Tokenizer:
+    if backend and path == backend.path:
+        raise InputError(
+            f"{path}: a unigram tokenizer is read from its SentencePiece .model: put that beside it"
+        )
+    if path.name == "sentencepiece.bpe.model":
+        raise InputError(
+            f"{path}: XLM-RoBERTa's and CamemBERT's ids differ from those of their .model, which "
+            "is not computed here: choose a model of another kind"
+        )
+    tokenizer = read_sentencepiece(path, settings.switches("sentencepiece"), settings.names)
+    if len(settings.extended(tokenizer.pieces, path)) > len(tokenizer.pieces):
+        raise InputError(f"{settings.path}: tokens were added to {path.name}: choose one without")
+    if backend:
+        _check_unigram(path, tokenizer, backend)
+    return tokenizer
+
+
+def _check_unigram(path: Path, tokenizer: SentencePiece, backend: BackendFile) -> None:
+    """Raise `InputError` unless tokenizer.json is the model's own in the library's form."""
+    own = json.loads(tokenizer.new_backend().to_str())
+    parts = {
+        "other pieces": (backend.pieces, tokenizer.pieces),
+        "other scores": (backend.scores, [entry.score for entry in tokenizer.proto.pieces]),
+        "another normalizer": (backend.normalizer, own["normalizer"]),
+        "another pre_tokenizer": (backend.pre_tokenizer, own["pre_tokenizer"]),
+    }
+    for what, (one, other) in parts.items():
+        if one != other:
+            raise _disagree(backend, path, what, "")
+
+
+def _agreed(
+    kind: str,
+    settings: Settings,
+    backend: BackendFile | None,
+    pieces: list[str],
+    path: Path,
+) -> dict[str, bool | None]:
+    """The switches, on which all files must agree, as they must on the pieces."""
+    said = settings.switches(kind)
+    if backend is None:
+        return said
+    if backend.pieces != pieces:
+        differs = next((n for n, (a, b) in enumerate(zip(backend.pieces, pieces)) if a != b), None)
+        what = f"{len(backend.pieces):,} pieces" if differs is None else f"another piece {differs}"
+        raise _disagree(backend, path, what, f" with its {len(pieces):,}")
+    for name, value in said.items():
+        if _resolved(name, value, said) != _resolved(
+            name, backend.switches[name], backend.switches
+        ):
+            raise InputError(
+                f"{backend.path} has {name}={shown(backend.switches[name])}, but "
+                f"{settings.path.name} {name}={shown(value)}: correct one of them"
+            )
+    return backend.switches
+
+
+def _resolved(name: str, value: bool | None, switches: dict[str, bool | None]) -> bool | None:
+    """Accents are stripped, where nothing is said of them, exactly where letters become small."""
+    is_open = name == "strip_accents" and value is None
+    return switches.get("do_lower_case", value) if is_open else value
+
+
+def _disagree(backend: BackendFile, path: Path, what: str, than: str) -> InputError:
+    return InputError(
+        f"{backend.path} has {what}, unlike {path.name}{than}: keep the one that is right"
     )
-
-
-def _published_lowercase(folder: Path, otherwise: bool) -> bool:
-    config = folder / "tokenizer_config.json"
-    return read_json(config).get("do_lower_case", otherwise) if config.is_file() else otherwise

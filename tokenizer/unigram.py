@@ -7,7 +7,11 @@ import io
 import os
 import re
 import tempfile
-from itertools import groupby
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import filterfalse, groupby
 from pathlib import Path
 
 import sentencepiece
@@ -16,7 +20,7 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 
 from configs.errors import InputError
-from tokenizer.base import SPECIAL_NAMES, SpecialTokens, Tokenizer, find_special
+from tokenizer.base import SPECIAL_NAMES, SpecialTokens, Tokenizer, find_special, unusual_names
 
 MODEL_FILE = "spiece.model"
 SPACE = "▁"
@@ -47,11 +51,59 @@ LETTERS = "".join(map(chr, range(0x3131, 0x3164)))
 HANGUL = re.compile("[가-힣]")
 
 
+@dataclass(frozen=True)
+class Cleaning:
+    """What transformers' XLNetTokenizer, from which KoBERT's derives, does before the model.
+
+    Its sixth rule, for pieces such as `5,`, finds none in KoBERT's vocabulary.
+    """
+
+    remove_space: bool = False
+    """fold all white space"""
+    straight_quotes: bool = False
+    """write `` and '' as one double quote"""
+    keep_accents: bool = True
+    """leave combining marks; else NFKD, and they go"""
+    lowercase: bool = False
+
+    def __call__(self, text: str) -> str:
+        if self.remove_space:
+            text = " ".join(text.split())
+        if self.straight_quotes:
+            text = text.replace("``", '"').replace("''", '"')
+        if not self.keep_accents:
+            text = unicodedata.normalize("NFKD", text)
+            text = "".join(filterfalse(unicodedata.combining, text))
+        return text.lower() if self.lowercase else text
+
+    def steps(self) -> list[normalizers.Normalizer]:
+        """The same for the `tokenizers` library."""
+        steps: list[normalizers.Normalizer] = []
+        if self.remove_space:
+            steps.append(normalizers.Replace(_any_of(str.isspace), " "))
+        if self.straight_quotes:
+            steps += [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
+        if not self.keep_accents:
+            steps += [normalizers.NFKD(), normalizers.Replace(_any_of(unicodedata.combining), "")]
+        return [*steps, normalizers.Lowercase()] if self.lowercase else steps
+
+
+@cache
+def _any_of(belongs: Callable[[str], object]) -> Regex:
+    """One of the characters that `belongs` is true of."""
+    every = [character for character in map(chr, range(0x110000)) if belongs(character)]
+    runs = groupby(enumerate(every), key=lambda pair: ord(pair[1]) - pair[0])
+    ends = [(run[0][1], run[-1][1]) for run in (list(run) for _, run in runs)]
+    return Regex("[" + "".join(f"{first}-{last}" for first, last in ends) + "]")
+
+
 class SentencePiece(Tokenizer):
     """KoBERT's tokenizer.
 
     Args:
         model: a serialised SentencePiece model.
+        cleaning: what is done to texts before.
+        names: what the special tokens are called, by role; None: as usual.
 
     Raises:
         InputError: no such model, one of another algorithm, or one without a special token.
@@ -59,14 +111,21 @@ class SentencePiece(Tokenizer):
 
     kind = "sentencepiece"
 
-    def __init__(self, model: bytes) -> None:
-        self.proto = _parse(model)
+    def __init__(
+        self,
+        model: bytes,
+        cleaning: Cleaning | None = None,
+        names: Mapping[str, str] | None = None,
+    ) -> None:
+        self.proto, self.cleaning = _parse(model), cleaning or Cleaning()
         self.pieces = [entry.piece for entry in self.proto.pieces]
-        self.special = _close_special(self.proto, self.pieces)
+        self.special = _close_special(self.proto, self.pieces, names)
         self.model = self.proto.SerializeToString(deterministic=True)
         self.processor = sentencepiece.SentencePieceProcessor(model_proto=self.model)
 
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        if self.cleaning != Cleaning():
+            texts = [self.cleaning(text) for text in texts]
         return self.processor.encode(texts, num_threads=os.cpu_count() or 1)
 
     def decode(self, ids: list[int]) -> str:
@@ -78,7 +137,8 @@ class SentencePiece(Tokenizer):
         )
 
     def normalize(self, text: str) -> str:
-        return self.processor.normalize(text).replace(SPACE, " ").removeprefix(" ")
+        normal = self.processor.normalize(self.cleaning(text))
+        return normal.replace(SPACE, " ").removeprefix(" ")
 
     def write_model(self, folder: Path) -> None:
         (folder / MODEL_FILE).write_bytes(self.model)
@@ -100,7 +160,7 @@ class SentencePiece(Tokenizer):
             # The library maps short graphemes only; NFC joins what was left apart, such as Hangul
             # written as jamo.
             steps = [normalizers.Precompiled(charsmap), normalizers.NFC(), *steps]
-        backend.normalizer = normalizers.Sequence(steps)
+        backend.normalizer = normalizers.Sequence([*self.cleaning.steps(), *steps])
         backend.pre_tokenizer = pre_tokenizers.Metaspace(SPACE, prepend_scheme="always")
         backend.decoder = decoders.Metaspace(SPACE, prepend_scheme="always")
         return backend
@@ -109,13 +169,38 @@ class SentencePiece(Tokenizer):
         return not piece.startswith(SPACE)
 
     def _identity(self) -> object:
-        return hashlib.sha256(self.model).hexdigest()
+        model, settings = hashlib.sha256(self.model).hexdigest(), self.settings()
+        return [model, settings] if settings else model
+
+    def settings(self) -> dict[str, object]:
+        settings = unusual_names(self.pieces, self.special, angular=False)
+        if self.cleaning != Cleaning():
+            settings["do_lower_case"] = self.cleaning.lowercase
+        if self.cleaning.straight_quotes:
+            settings["keep_accents"] = self.cleaning.keep_accents
+            settings["remove_space"] = self.cleaning.remove_space
+        return settings
 
 
-def read_sentencepiece(path: Path) -> SentencePiece:
-    """The tokenizer of a published `*.model` file."""
+def read_sentencepiece(
+    path: Path, switches: Mapping[str, bool | None], names: Mapping[str, str]
+) -> SentencePiece:
+    """The tokenizer of a published `*.model` file.
+
+    Args:
+        switches: fields of tokenizer_config.json that are said: do_lower_case, and those that only
+            XLNet's family has, keep_accents and remove_space.
+        names: as in `SentencePiece`.
+    """
+    is_xlnet = "keep_accents" in switches or "remove_space" in switches
+    cleaning = Cleaning(
+        bool(switches.get("remove_space", is_xlnet)),
+        is_xlnet,
+        bool(switches.get("keep_accents", not is_xlnet)),
+        bool(switches.get("do_lower_case", False)),
+    )
     try:
-        return SentencePiece(path.read_bytes())
+        return SentencePiece(path.read_bytes(), cleaning, names)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -207,16 +292,18 @@ def _parse(model: bytes) -> schema.ModelProto:
     return proto
 
 
-def _close_special(proto: schema.ModelProto, pieces: list[str]) -> SpecialTokens:
+def _close_special(
+    proto: schema.ModelProto, pieces: list[str], names: Mapping[str, str] | None
+) -> SpecialTokens:
     """Find the special tokens, and see to it that text cannot name them.
 
     KoBERT's model lists them as user-defined pieces, which the library looks for in the text.
     """
-    found = find_special(pieces)
+    found = find_special(pieces, names)
     missing = SPECIAL_NAMES.keys() - found.keys()
     if missing:
-        names = " or ".join(SPECIAL_NAMES[min(missing)])
-        raise InputError(f"no piece {names}: give a model that was trained with it")
+        lacking = " or ".join(SPECIAL_NAMES[min(missing)])
+        raise InputError(f"no piece {lacking}: give a model that was trained with it")
     for role, number in found.items():
         entry = schema.ModelProto.SentencePiece
         proto.pieces[number].type = entry.UNKNOWN if role == "unk" else entry.CONTROL

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from pathlib import Path
 
@@ -11,7 +11,13 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from configs.errors import InputError
-from tokenizer.base import SPECIAL_NAMES, BackendTokenizer, SpecialTokens, find_special
+from tokenizer.base import (
+    SPECIAL_NAMES,
+    BackendTokenizer,
+    SpecialTokens,
+    find_special,
+    unusual_names,
+)
 
 PREFIX = "##"
 SPECIAL_PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -27,6 +33,8 @@ class WordPiece(BackendTokenizer):
         lowercase: lower-case and, unless `strip_accents` says otherwise, strip accents, as BERT's
             uncased models do.
         strip_accents: None: as `lowercase`.
+        split_chinese: every Chinese character is a word of its own.
+        names: what the special tokens are called, by role; None: as usual.
 
     Raises:
         InputError: a special token is missing, a piece stands twice, or an uncased vocabulary is
@@ -36,19 +44,26 @@ class WordPiece(BackendTokenizer):
     kind = "wordpiece"
 
     def __init__(
-        self, pieces: list[str], lowercase: bool, strip_accents: bool | None = None
+        self,
+        pieces: list[str],
+        lowercase: bool,
+        strip_accents: bool | None = None,
+        split_chinese: bool = True,
+        names: Mapping[str, str] | None = None,
     ) -> None:
-        _check(pieces, lowercase)
-        self.pieces, self.lowercase = pieces, lowercase
+        _check(pieces, lowercase, names)
+        self.pieces, self.lowercase, self.split_chinese = pieces, lowercase, split_chinese
         self.strip_accents = lowercase if strip_accents is None else strip_accents
-        self.special = SpecialTokens(**find_special(pieces))
+        self.special = SpecialTokens(**find_special(pieces, names))
         vocabulary = {piece: number for number, piece in enumerate(pieces)}
         model = models.WordPiece(
             vocabulary, unk_token=pieces[self.special.unk], continuing_subword_prefix=PREFIX
         )
         self.backend = Backend(model)
         self.backend.normalizer = normalizers.BertNormalizer(
-            lowercase=lowercase, strip_accents=self.strip_accents
+            lowercase=lowercase,
+            strip_accents=self.strip_accents,
+            handle_chinese_chars=split_chinese,
         )
         self.backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         self.backend.decoder = decoders.WordPiece(prefix=PREFIX)
@@ -65,21 +80,21 @@ class WordPiece(BackendTokenizer):
         return {**self.settings(), "pieces": self.pieces}
 
     def settings(self) -> dict[str, object]:
-        settings: dict[str, object] = {"do_lower_case": self.lowercase}
+        settings = unusual_names(self.pieces, self.special, angular=False)
+        settings["do_lower_case"] = self.lowercase
         if self.strip_accents != self.lowercase:
             settings["strip_accents"] = self.strip_accents
+        if not self.split_chinese:
+            settings["tokenize_chinese_chars"] = False
         return settings
 
 
-def read_wordpiece(path: Path, lowercase: bool, strip_accents: bool | None = None) -> WordPiece:
-    """The tokenizer of a `vocab.txt`, one piece a line in the order of the ids."""
+def read_pieces(path: Path) -> list[str]:
+    """The pieces of a `vocab.txt`, one a line in the order of the ids."""
     try:
-        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-        return WordPiece(lines, lowercase, strip_accents)
+        return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is no UTF-8 text: give a vocab.txt, one piece a line") from error
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 def train_wordpiece(
@@ -137,14 +152,18 @@ def _alphabet(texts: Iterable[str], most: int) -> list[str]:
     return common[: min(needed, most)]
 
 
-def _check(pieces: list[str], lowercase: bool) -> None:
-    missing = SPECIAL_NAMES.keys() - find_special(pieces).keys()
+def _check(pieces: list[str], lowercase: bool, names: Mapping[str, str] | None) -> None:
+    missing = SPECIAL_NAMES.keys() - find_special(pieces, names).keys()
     if missing:
-        names = ", ".join(sorted(SPECIAL_NAMES[role][0] for role in missing))
-        raise InputError(f"no piece {names}: give a vocabulary of BERT's form that has it")
+        usual = {role: one for role, (one, _) in SPECIAL_NAMES.items()} | dict(names or {})
+        lacking = ", ".join(sorted(usual[role] for role in missing))
+        raise InputError(f"no piece {lacking}: give a vocabulary of BERT's form that has it")
     repeated = [piece for piece, count in Counter(pieces).items() if count > 1]
     if repeated:
         raise InputError(f"the piece {repeated[0]!r} stands twice: remove one of its lines")
     latin = {piece for piece in pieces if len(piece) == 1 and piece.isascii() and piece.isalpha()}
     if not lowercase and len(latin) == 26 and all(letter.islower() for letter in latin):
-        raise InputError("an uncased vocabulary, without A to Z: set tokenizer.lowercase=true")
+        raise InputError(
+            "an uncased vocabulary, without A to Z: set tokenizer.lowercase=true, or do_lower_case "
+            "in the folder's tokenizer_config.json"
+        )

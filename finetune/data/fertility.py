@@ -52,7 +52,7 @@ def count_tokens(name: str, tokenizer: Tokenizer, examples: Sequence[TextExample
         name=name,
         kind=tokenizer.kind,
         entries=tokenizer.vocabulary_size,
-        lengths=sizes.sum(0) + 1 + len(sizes),
+        lengths=sizes.sum(0) + (2 if len(sizes) == 1 else tokenizer.framing.special_tokens),
         tokens_per_word=len(ids) / max(count_words(texts), 1),
         unknown=float((ids == tokenizer.special.unk).mean()),
     )

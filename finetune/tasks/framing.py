@@ -1,4 +1,4 @@
-"""Texts to sequences: CLS a SEP, or CLS a SEP b SEP; windows over what is too long."""
+"""Texts to sequences: CLS a SEP, or what the checkpoint's tokenizer makes of a pair; windows."""
 
 from __future__ import annotations
 
@@ -16,15 +16,26 @@ def frame(
 
     The longer of the two loses its last tokens first, as in BERT's released code.
     """
-    special = tokenizer.special
+    special, framing = tokenizer.special, tokenizer.framing
     if second is None:
         ids = [special.cls, *first[: max_length - 2], special.sep]
         return np.array(ids), np.zeros(len(ids), np.int64), len(first) - (len(ids) - 2)
-    keep_first, keep_second = shares(len(first), len(second), max_length - 3)
-    head = [special.cls, *first[:keep_first], special.sep]
+    keep_first, keep_second = shares(len(first), len(second), max_length - framing.special_tokens)
+    head = pair_head(tokenizer, first[:keep_first])
     tail = [*second[:keep_second], special.sep]
     cut = len(first) - keep_first + len(second) - keep_second
-    return np.array(head + tail), np.repeat([0, 1], [len(head), len(tail)]), cut
+    return np.array(head + tail), pair_segments(tokenizer, len(head), len(tail)), cut
+
+
+def pair_head(tokenizer: Tokenizer, first: Sequence[int]) -> list[int]:
+    """All of a pair that stands before its second text."""
+    special = tokenizer.special
+    return [special.cls, *first, *[special.sep] * tokenizer.framing.separators]
+
+
+def pair_segments(tokenizer: Tokenizer, head: int, tail: int) -> np.ndarray:
+    """The segments of `head` tokens, up to the second text, and of the `tail` that follows."""
+    return np.repeat([0, tokenizer.framing.second_segment], [head, tail])
 
 
 def shares(first: int, second: int, room: int) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from finetune.data.tables import encoding_of
 from finetune.example import Feature, SpanExample, Splits
 from finetune.metrics import SPAN_RULES, SpanRules, best_scores, span_scores
 from finetune.tasks.base import Task
-from finetune.tasks.framing import window_starts
+from finetune.tasks.framing import pair_head, pair_segments, window_starts
 from finetune.tasks.offsets import Located, Locator
 from tokenizer.base import Tokenizer
 
@@ -109,9 +109,9 @@ class SpanTask(Task):
         context: Located,
         tokenizer: Tokenizer,
     ) -> Iterator[Window]:
-        cls, sep = tokenizer.special.cls, tokenizer.special.sep
         cut = max(0, len(question) - LONGEST_QUESTION)
-        head = np.array([cls, *question[:LONGEST_QUESTION], sep])
+        head = np.array(pair_head(tokenizer, question[:LONGEST_QUESTION]))
+        sep = tokenizer.special.sep
         room = self.max_length - len(head) - 1
         if room < 1:
             raise InputError(f"max_length={self.max_length} leaves no room for a context: raise it")
@@ -119,7 +119,7 @@ class SpanTask(Task):
         for start in window_starts(len(context), room, self.config.stride):
             part = slice(start, start + room)
             ids = np.concatenate([head, context.ids[part], [sep]])
-            segments = np.repeat([0, 1], [len(head), len(ids) - len(head)])
+            segments = pair_segments(tokenizer, len(head), len(ids) - len(head))
             targets = np.zeros(2, np.int64)
             if answer and start <= answer[0] and answer[1] < min(start + room, len(context)):
                 targets = np.array(answer) - start + len(head)

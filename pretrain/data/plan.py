@@ -20,7 +20,7 @@ from pretrain.data.manifest import FORMAT_VERSION
 from pretrain.data.sentences import RULES_VERSION
 from pretrain.data.source import source_identity
 from pretrain.data.store import token_dtype
-from tokenizer.base import Tokenizer
+from tokenizer.base import Framing, Tokenizer
 from tokenizer.load import load_tokenizer
 
 
@@ -68,7 +68,10 @@ def find_store(config: PretrainConfig, text: dict[str, Any] | None = None) -> Pl
 def find_tokenizer(config: PretrainConfig, text: dict[str, Any]) -> Tokenizer | None:
     """The tokenizer named by the configuration, or the one that was trained for it, if any."""
     if config.tokenizer.path:
-        return load_tokenizer(Path(config.tokenizer.path), lowercase=config.tokenizer.lowercase)
+        path = Path(config.tokenizer.path)
+        tokenizer = load_tokenizer(path, lowercase=config.tokenizer.lowercase)
+        tokenizer.framing = Framing()  # what pretraining here frames pairs by
+        return tokenizer
     folder = tokenizer_folder(config, text)
     return load_tokenizer(folder) if folder.is_dir() else None
 

@@ -35,7 +35,7 @@ from pretrain.model.published_config import (
     unknown_fields,
 )
 from tokenizer.base import Tokenizer
-from tokenizer.load import load_tokenizer
+from tokenizer.load import load_framed, load_tokenizer
 
 HUB_FILES = ["*.json", "*.txt", "*.model", *WEIGHTS, "model-*.safetensors", "pytorch_model-*.bin"]
 WORDS = "encoder.embeddings.word.weight"
@@ -160,7 +160,7 @@ def _read_huggingface(folder: Path) -> Pretrained:
     with named(path):
         check_vocabulary(content, len(weights[WORDS]))
     tell_left_out(folder, unknown_fields(content), rest)
-    tokenizer = load_tokenizer(folder)
+    tokenizer = load_framed(folder, content["model_type"])
     if config.architecture == "roberta" and padding_id(content) != tokenizer.special.pad:
         raise InputError(
             f"{folder}: config.json has pad_token_id={padding_id(content)}, the tokenizer "

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune.tasks.framing import frame, shares, window_starts
-from tokenizer.base import SpecialTokens
+from tokenizer.base import Framing, SpecialTokens
 
 CLS, SEP = 101, 102
-TOKENIZER = SimpleNamespace(special=SpecialTokens(cls=CLS, sep=SEP, pad=0, mask=103, unk=100))
+SPECIAL = SpecialTokens(cls=CLS, sep=SEP, pad=0, mask=103, unk=100)
+TOKENIZER = SimpleNamespace(special=SPECIAL, framing=Framing())
 LENGTHS = st.integers(0, 40)
 
 
@@ -60,3 +61,13 @@ def test_windows_leave_no_gap_and_none_is_empty(tokens, room, stride):
     covered = {place for start in starts for place in range(start, min(start + room, tokens))}
     assert covered == set(range(tokens)) and starts[-1] < max(tokens, 1)
     assert (np.diff(starts) == max(room - stride, (room + 1) // 2)).all()
+
+
+@given(LENGTHS, LENGTHS, st.integers(8, 50), st.integers(0, 1))
+def test_a_pair_may_have_two_separators_which_its_budget_counts(first, second, max_length, segment):
+    a, b = list(range(first)), list(range(200, 200 + second))
+    tokenizer = SimpleNamespace(special=SPECIAL, framing=Framing(2, segment))
+    ids, segments, _ = frame(tokenizer, a, b, max_length)
+    truncate_seq_pair(a, b, max_length - 4)
+    assert ids.tolist() == [CLS, *a, SEP, SEP, *b, SEP] and len(ids) <= max_length
+    assert segments.tolist() == [0] * (len(a) + 3) + [segment] * (len(b) + 1)
