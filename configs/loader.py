@@ -12,7 +12,7 @@ import inspect
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -49,7 +49,7 @@ def load_config(
         raw.run_dir = str(Path(raw.run_dir).with_name(path.stem))
     for layer in _layers(path):
         check_keys(layer, schema, source=str(path))
-        raw = OmegaConf.merge(raw, layer)
+        raw = OmegaConf.merge(raw, OmegaConf.create(_spelled_alike(layer, schema)))
     for key, value in (values or {}).items():
         _update(raw, key, value, schema, f"'{key}: {value}'")
     for override in overrides or []:
@@ -93,6 +93,32 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         inner = flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {}
         leaves |= inner or {f"{prefix}{key}": value}
     return leaves
+
+
+def _spelled_alike(layer: DictConfig, schema: type) -> dict[str, Any]:
+    """The layer with names with dots in place of nested mappings where a schema leaves fields open.
+
+    A field of an ablation can be written either way; a layer that writes it otherwise than the one
+    below would set it beside that one's, and lose.
+    """
+
+    def walk(node: Any, kind: Any) -> Any:
+        inner = next((a for a in get_args(kind) if a is not type(None)), None)
+        if get_origin(kind) is Union:
+            return walk(node, inner)
+        if isinstance(node, list) and get_origin(kind) is list:
+            return [walk(item, inner) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if is_dataclass(kind):
+            types = _type_hints(kind)
+            return {key: walk(value, types.get(key)) for key, value in node.items()}
+        if get_origin(kind) is dict:
+            item = get_args(kind)[1]
+            return flat(node) if item is Any else {k: walk(v, item) for k, v in node.items()}
+        return node
+
+    return walk(OmegaConf.to_container(layer), schema)
 
 
 def check_keys(node: Any, schema: Any, source: str, prefix: str = "") -> None:

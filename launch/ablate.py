@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 if not __package__:  # a script's own folder would hide the package of the same name
@@ -12,6 +13,7 @@ if not __package__:  # a script's own folder would hide the package of the same 
 from configs.ablation_schema import AblationConfig
 from configs.checks import require
 from configs.errors import InputError, RunError
+from configs.loader import flat
 from launch.ablation.cells import Grid
 from launch.command import config_parser, read_config, run
 
@@ -24,7 +26,9 @@ PURPOSE = (
 def main() -> None:
     """Expand the grid, work it off or queue it, and make the table."""
     arguments = parse()
-    grid = Grid(read_config(arguments, AblationConfig).at(arguments.scale, arguments.seeds))
+    config = read_config(arguments, AblationConfig)
+    grid = Grid(config.at(arguments.scale, arguments.seeds))
+    require_effect(arguments.overrides, config, grid)
     if arguments.dry_run:
         from launch.ablation.estimate import dry_run
 
@@ -65,6 +69,32 @@ def parse() -> argparse.Namespace:
         value = getattr(arguments, name)
         require(value is None or value >= 1, f"--{name} {value} must be at least 1")
     return arguments
+
+
+def require_effect(overrides: list[str], config: AblationConfig, grid: Grid) -> None:
+    """Raise `InputError` for an override of a field that the scale or every row sets as well.
+
+    Those win, and a wish of the command line must not vanish without a word.
+    """
+    scale = grid.config.scale
+    own, rows = flat(config.scales[scale].fields), grid.rows.values()
+    for key in (word.partition("=")[0] for word in overrides):
+        for name in flat({"fields": config.fields}):
+            if not f"{name}.".startswith(f"{key}."):
+                continue
+            field = name.removeprefix("fields.")
+            if is_set(field, own):
+                cure = f"scale {scale} sets it, too: write scales.{scale}.{name}=..."
+            elif all(is_set(field, row) for row in rows):
+                cure = "every row sets it: change axes"
+            else:
+                continue
+            raise InputError(f"override '{name}' has no effect: {cure}")
+
+
+def is_set(field: str, by: Iterable[str]) -> bool:
+    """Whether fields `by` their names hold `field`, or all of which it is a part."""
+    return any(f"{field}.".startswith(f"{other}.") for other in by)
 
 
 def work(grid: Grid, arguments: argparse.Namespace) -> dict[Path, str]:

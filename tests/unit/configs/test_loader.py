@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from configs.ablation_schema import AblationConfig
 from configs.errors import InputError
 from configs.loader import dump_config, find_config, flat, load_config, shipped_configs
 from configs.schema import PretrainConfig
@@ -72,6 +73,33 @@ def test_each_layer_beats_the_one_below(write):
     assert (config.log_every_steps, config.max_length, config.seed) == (3, 64, 2)
     assert (config.model.layers, config.model.heads) == (2, 1)
     assert config.model.hidden_size == PretrainConfig().model.hidden_size
+
+
+STEPS = "scales.s.fields.schedule.max_steps"
+BASE = "scales: {s: {fields: {schedule: {max_steps: 5}, seed: 1}}}\naxes: {a: {b.c: {x.y: 1}}}"
+
+
+@pytest.mark.parametrize(
+    ("above", "overrides"),
+    [
+        ("scales: {s: {fields: {schedule.max_steps: 7}}}", []),
+        ("scales: {s: {fields: {schedule: {max_steps: 7}}}}", []),
+        (
+            "scales: {s: {fields: {schedule.max_steps: 6}}}",
+            [f"{STEPS}=7"],
+        ),
+        ("seeds: [0]", [f"{STEPS}=7"]),
+        ("seeds: [0]", ["scales.s.fields={schedule: {max_steps: 7}}"]),
+        ("seeds: [0]", ["scales.s.fields={schedule.max_steps: 7}"]),
+    ],
+)
+def test_open_fields_are_one_however_they_are_written(write, above, overrides):
+    write(BASE, "dots.yaml")
+    write(f"base: dots.yaml\n{above}", "middle.yaml")
+    path = write("base: middle.yaml\ntitle: top")
+    config = load_config(AblationConfig, path, ["scale=s", *overrides])
+    assert flat(config.scales["s"].fields) == {"schedule.max_steps": 7, "seed": 1}
+    assert config.axes == {"a": {"b.c": {"x.y": 1}}}, "names of choices are no fields"
 
 
 def test_a_base_may_be_a_shipped_config(write):
