@@ -147,7 +147,8 @@ def test_a_fine_tuned_model_keeps_it_and_its_export_writes_it(checkpoint, tmp_pa
     inputs = theirs(FIRST[3], SECOND[3], truncation=True, max_length=longest, return_tensors="pt")
     with torch.no_grad():
         logits = classes.eval()(**inputs).logits[0]
-    (answer,) = again.answers([EXAMPLES["classification"]])
+    examples = [EXAMPLES["classification"]]
+    (answer,) = again.answers(examples, again.features(examples))
     torch.testing.assert_close(torch.tensor(answer), logits.softmax(0), atol=1e-5, rtol=1e-4)
 
 
