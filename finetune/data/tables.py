@@ -7,13 +7,9 @@ through Latin-1 on its way, so that Windows-1252's quotes and dashes became cont
 
 from __future__ import annotations
 
-import bz2
 import csv
-import gzip
 import io
 import json
-import lzma
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,10 +19,9 @@ from typing import Any, BinaryIO
 
 from configs.errors import InputError
 from configs.finetune_schema import TaskConfig
+from pretrain.data.compression import COMPRESSIONS, open_unpacked, plain_name
 from pretrain.data.encoding import Decoder, Encoding, lines_of
 
-OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
-ARCHIVES = (".zst", ".zip", ".7z", ".lz4", ".tar", ".tgz", ".rar")
 ID_COLUMNS = ("id", "guid", "UserName", "idx", "index")
 SHOWN = 5
 """columns that a note names"""
@@ -59,7 +54,8 @@ def read_table(
 
     Args:
         path: .csv (quoted; line breaks inside quotes), .tsv or .txt (tabs; a quote is a character
-            like any other, as in GLUE), .json (a list of objects) or .jsonl; also .gz, .xz, .bz2.
+            like any other, as in GLUE), .json (a list of objects) or .jsonl; also compressed
+            (COMPRESSIONS).
         columns: names of the columns where the file has no header line.
         encoding: how to decode it; its notes tell what reading changed.
     Raises:
@@ -98,18 +94,16 @@ def read_text(path: Path, decoder: Decoder) -> str:
 def open_file(path: Path) -> Iterator[BinaryIO]:
     """The file's bytes, decompressed; `InputError` as `read_text` while it is read."""
     path = find_file(path)
-    if path.suffix in ARCHIVES:
-        raise InputError(f"{path}: {path.suffix} is not read here: unpack it, or pack it as .gz")
     try:
-        with OPENERS.get(path.suffix, open)(path, "rb") as stream:
+        with open_unpacked(path) as stream:
             yield stream
-    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+    except (OSError, EOFError) as error:
         raise InputError(f"{path}: damaged or cut off ({error}): fetch it anew") from error
 
 
 def suffix_of(path: Path) -> str:
     """The ending that tells a file's kind: that before .gz and the like."""
-    return next((s for s in reversed(path.suffixes) if s not in OPENERS), "")
+    return Path(plain_name(path)).suffix
 
 
 def find_file(path: Path) -> Path:
@@ -118,7 +112,7 @@ def find_file(path: Path) -> Path:
     Raises:
         InputError: there is neither.
     """
-    packed = (path.with_name(path.name + ending) for ending in ("", *OPENERS))
+    packed = (path.with_name(path.name + ending) for ending in ("", *COMPRESSIONS))
     found = next((candidate for candidate in packed if candidate.is_file()), None)
     if found is None:
         raise InputError(f"{path}: no such file: check task.folder and the file's name")

@@ -56,8 +56,8 @@ def plain_name(path: Path) -> str:
 def open_unpacked(path: Path) -> BufferedReader:
     """A stream of a file's bytes, unpacked where its name says so.
 
-    What is torn or followed by something else raises `EOFError`, `OSError`, `zlib.error`,
-    `lzma.LZMAError` or zstandard's error while it is read: nothing is passed over.
+    What is torn raises `EOFError`, and what is damaged or followed by something else `OSError`,
+    while it is read: nothing is passed over.
 
     Raises:
         InputError: the name or the first bytes tell of a compression that is not read, or they do
@@ -74,7 +74,7 @@ def open_unpacked(path: Path) -> BufferedReader:
         return path.open("rb")
     stream = BufferedReader(_Unpacked(path, ending))
     if inner := _signed(stream.peek(HEAD)[:HEAD]):
-        raise InputError(f"{path}: holds {_file_of(inner)}, not text: {_cure(inner)}")
+        raise InputError(f"{path}: holds {_file_of(inner)}, not text: unpack it once more")
     return stream
 
 
@@ -157,7 +157,10 @@ class _Unpacked(RawIOBase):
                 self._rest = b""
                 return b""
             self._stream = self._new()
-        ready = self._stream.decompress(piece)
+        try:
+            ready = self._stream.decompress(piece)
+        except Exception as error:  # of four libraries, which share no class
+            raise OSError(f"damaged: {error}") from error
         self._rest = self._stream.unused_data if self._stream.eof else b""
         return ready
 

@@ -150,7 +150,7 @@ def _object_texts(rows: Iterator[tuple[int, Any]], column: Column) -> Iterator[s
 
 def _parse(line: str, number: int) -> Any:
     try:
-        return DECODER.decode(line)
+        return DECODER.decode(line.rstrip("\r\n"))
     except (ValueError, RecursionError) as error:
         raise Fault(_broken(error), number) from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.fuzz import cases
+from tests.fuzz import cases, trees
 from tests.fuzz.case import Maker
 
 KINDS: dict[str, tuple[Maker, int]] = {
@@ -14,5 +14,6 @@ KINDS: dict[str, tuple[Maker, int]] = {
     "fine-tuned": (cases.finetuned, 2),
     "table": (cases.table, 2),
     "text": (cases.text, 1),
+    "tree": (trees.tree, 2),
 }
 """maker, and its share of all cases"""

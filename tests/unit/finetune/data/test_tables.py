@@ -299,7 +299,7 @@ def test_nul_characters_are_counted(write):
         ("a.json", "[" * 100_000, r"a\.json, line 1: JSON nested too deeply"),
         ("a.csv", "text,label,text\n1,2,3\n", r"a\.csv: two columns are called 'text'"),
         ("a.tsv", "a\tb\ta\n1\t2\t3\n", r"a\.tsv: two columns are called 'a'"),
-        ("a.csv.zst", b"x", r"a\.csv\.zst: \.zst is not read here: unpack it"),
+        ("a.csv.zip", b"x", r"a\.csv\.zip: a \.zip file cannot be read: unpack it"),
         (
             "a.csv",
             PAGE.encode("utf-16-le"),
@@ -318,7 +318,9 @@ def test_nul_characters_are_counted(write):
         ("a.csv.gz", gzip.compress(PAGE.encode() * 99)[:-9], r"a\.csv\.gz: damaged or cut off"),
         ("a.csv.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\x03\xff\xff\xff", r"a\.csv\.gz: damaged"),
         ("a.csv.xz", lzma.compress(PAGE.encode() * 99)[:-9], r"a\.csv\.xz: damaged or cut off"),
-        ("a.csv.xz", PAGE, r"a\.csv\.xz: damaged or cut off"),
+        ("a.csv.xz", PAGE, r"a\.csv\.xz: damaged or misnamed, is not compressed"),
+        ("a.csv", gzip.compress(PAGE.encode()), r"a\.csv: is a \.gz file by its first bytes"),
+        ("a.csv.xz", lzma.compress(PAGE.encode()) * 2 + b"more", r"a\.csv\.xz: damaged or cut off"),
     ],
 )
 def test_broken_files_are_named(write, name, content, message):
