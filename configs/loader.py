@@ -128,6 +128,7 @@ def check_keys(node: Any, schema: Any, source: str, prefix: str = "") -> None:
     """
     is_list = get_origin(schema) is list
     if not (is_list or is_dataclass(schema)) or node._is_interpolation():
+        _refuse_booleans(node, schema, source, prefix[:-1])
         return
     if not isinstance(node, ListConfig if is_list else DictConfig):
         kind = "list" if is_list else "mapping of keys to values"
@@ -141,6 +142,24 @@ def check_keys(node: Any, schema: Any, source: str, prefix: str = "") -> None:
         if key not in types:
             raise InputError(_unknown_key(f"{prefix}{key}", str(key), list(types), source))
         check_keys(node._get_node(key), types[key], source, f"{prefix}{key}.")
+
+
+def _refuse_booleans(node: Any, schema: Any, source: str, name: str) -> None:
+    """Raise `InputError` for a yes, no, on, off, true or false where text is wanted.
+
+    YAML reads them as booleans, and as text they would be `True` and `False`.
+    """
+    kinds = set(get_args(schema)) if get_origin(schema) is Union else {schema}
+    kind, *others = kinds - {type(None)}
+    if isinstance(node, (DictConfig, ListConfig)):
+        inner = (Any, *get_args(kind))[-1]
+        for key in node if isinstance(node, DictConfig) else range(len(node)):
+            _refuse_booleans(node._get_node(key), inner, source, f"{name}.{key}")
+    elif kind is str and not others and isinstance(node._value(), bool):
+        raise InputError(
+            f"{source}: '{name}' is text, but YAML reads an unquoted yes, no, on, off, true or "
+            "false as a truth value: write it in quotes"
+        )
 
 
 def _unknown_key(full_key: str, key: str, known: list[str], source: str) -> str:

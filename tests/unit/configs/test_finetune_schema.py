@@ -75,3 +75,26 @@ def test_refused(case):
     overrides, message = REFUSED[case]
     with pytest.raises(InputError, match=message):
         load_config(FinetuneConfig, "finetune/sst2", overrides)
+
+
+@pytest.mark.parametrize(
+    ("override", "field"),
+    [
+        ("task.labels=[yes, no]", r"task\.labels\.0"),
+        ("task.merge={bad: no}", r"task\.merge\.bad"),
+        ("task.text=on", r"task\.text"),
+        ("task.text_pair=true", r"task\.text_pair"),
+    ],
+)
+def test_text_that_yaml_takes_for_a_truth_value_is_refused(override, field, tmp_path):
+    message = f"'{field}' is text, but YAML reads .* write it in quotes"
+    with pytest.raises(InputError, match=message):
+        load_config(FinetuneConfig, "finetune/sst2", [override])
+    name, _, value = override.partition("=")
+    path = tmp_path / "a.yaml"
+    path.write_text(f"task: {{{name.removeprefix('task.')}: {value}}}")
+    with pytest.raises(InputError, match=rf"a\.yaml: {message}"):
+        load_config(FinetuneConfig, str(path))
+    path.write_text("task: {labels: ['yes', \"no\"], merge: {bad: 'no'}}")
+    config = load_config(FinetuneConfig, str(path), ["task.text='on'"])
+    assert (config.task.labels, config.task.text) == (["yes", "no"], "on")
