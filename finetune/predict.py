@@ -74,6 +74,8 @@ def read_lines(stream: BinaryIO, decoder: Decoder, whole: bool = False) -> Itera
 
 def read_line_file(path: Path, encoding: Encoding) -> Iterator[Row]:
     """The lines of a file, which is checked as a whole before the first is given."""
+    with open_file(path) as stream:
+        encoding.decoder(str(path)).check_told(stream)
     for told in (encoding, replace(encoding, most_bad=1.0, notes=[])):
         with open_file(path) as stream:
             rows = read_lines(stream, told.decoder(str(path), "line", told.repairs), whole=True)

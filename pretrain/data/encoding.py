@@ -86,11 +86,7 @@ class Decoder:
     def text(self, content: bytes) -> str:
         """All of a file, marks in it; `InputError` for an encoding that it cannot be in."""
         stream = self.open(BytesIO(content))
-        if self.encoding.name and not self._is_utf8() and _is_surely_utf8(content):
-            raise InputError(
-                f"{self.where}: this file is UTF-8, not {self.codec}: convert it, or leave "
-                f"{self.encoding.fields[0].strip('= ')} away where all files are UTF-8"
-            )
+        self.check_told(BytesIO(content))
         try:
             return stream.read()
         except UnicodeError as error:
@@ -111,6 +107,15 @@ class Decoder:
                 f"{self.encoding.fields[0]}{wide}"
             )
         return TextIOWrapper(buffered, encoding=self.codec, errors=MARKS, newline="\n")
+
+    def check_told(self, stream: BinaryIO) -> None:
+        """Raise `InputError` for UTF-8 that the user calls something else: it would read as well,
+        as other characters."""
+        if self.encoding.name and not self._is_utf8() and _is_surely_utf8(stream):
+            raise InputError(
+                f"{self.where}: this file is UTF-8, not {self.codec}: convert it, or leave "
+                f"{self.encoding.fields[0].strip('= ')} away where all files are UTF-8"
+            )
 
     def plain(self, texts: Sequence[str]) -> list[str]:
         """The texts of the next row without marks; what was odd in them is counted."""
@@ -306,12 +311,17 @@ def _mark(error: UnicodeError) -> tuple[str | bytes, int]:
 codecs.register_error(MARKS, _mark)
 
 
-def _is_surely_utf8(content: bytes) -> bool:
+def _is_surely_utf8(stream: BinaryIO) -> bool:
+    """Whether all bytes are, with characters enough beyond ASCII that this is no chance."""
+    decoder, found = codecs.getincrementaldecoder("utf-8")(), 0
     try:
-        text = content.decode("utf-8")
+        while piece := stream.read(1 << 20):
+            text = decoder.decode(piece)
+            found += 0 if text.isascii() else sum(not c.isascii() for c in text)
+        decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False
-    return not content.isascii() and sum(not c.isascii() for c in text) >= SURELY
+    return found >= SURELY
 
 
 def _wide(head: bytes) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.fuzz import cases, trees
+from tests.fuzz import cases, encodings, trees
 from tests.fuzz.case import Maker
 
 KINDS: dict[str, tuple[Maker, int]] = {
@@ -15,5 +15,6 @@ KINDS: dict[str, tuple[Maker, int]] = {
     "table": (cases.table, 2),
     "text": (cases.text, 1),
     "tree": (trees.tree, 2),
+    "encoding": (encodings.encoding, 2),
 }
 """maker, and its share of all cases"""

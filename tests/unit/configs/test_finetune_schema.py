@@ -50,6 +50,10 @@ def test_presets_are_made_of_steps():
 REFUSED = {
     "step": (["task.preprocess.steps=[lower]"], "no step is called"),
     "dev share": (["task.dev_fraction=0.5"], "task.dev_fraction"),
+    "encoding": (["task.encoding=utf-9"], "task.encoding=utf-9 is no encoding of text"),
+    "a codec of bytes": (["task.encoding=base64"], "task.encoding=base64 is no encoding of text"),
+    "share of bad rows": (["task.most_bad_rows=1.5"], "task.most_bad_rows=1.5 is no fraction"),
+    "columns twice": (["task.columns=[a, b, a]"], r"task.columns names \['a'\] twice"),
     "merge": (["task.labels=[a, b]", "task.merge={c: d}"], "task.merge: c becomes d"),
     "unmerged": (["task.unmerged=fine"], "task.unmerged needs task.merge"),
     "merge chain": (["task.merge={a: b, b: c}"], "a becomes b, which becomes c: write a: c"),

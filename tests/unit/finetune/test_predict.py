@@ -177,6 +177,13 @@ def test_a_file_of_lines_is_judged_before_its_first_answer(tmp_path):
     assert kept.notes == ["new.txt: 3 of 102 lines hold bytes that are not UTF-8, shown as U+FFFD"]
 
 
+def test_a_file_of_lines_in_utf_8_is_not_read_as_something_else(tmp_path):
+    path = tmp_path / "new.txt"
+    path.write_text("été à Paris, là-bas, où déjà l'été\n" * 3, encoding="utf-8")
+    with pytest.raises(InputError, match=r"new\.txt: this file is UTF-8, not cp1252"):
+        next(read_line_file(path, Encoding("cp1252")))
+
+
 def test_standard_input_is_judged_from_its_hundredth_line_on():
     bad, good = b"na\xefve\n", b"good\n"
     rows = lines(bad + good * 99)
