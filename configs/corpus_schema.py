@@ -67,7 +67,7 @@ class DataConfig:
     heldout_fraction: float = 0.02
     """share of documents held out for evaluation, chosen by a hash of their content"""
     cache: str = "~/.cache/masklab"
-    """folder of tokenizers and token stores, shared by runs"""
+    """folder of tokenizers, token stores and what was measured of each machine, shared by runs"""
     piece_megabytes: float = 256.0
     """text of a piece of the store: what launch/prepare.py --shard deals to jobs, and what a killed
     preparation keeps; less suits small corpora that many jobs share"""

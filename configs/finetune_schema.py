@@ -266,7 +266,7 @@ class AdaptConfig:
     sources: list[SourceConfig] = field(default_factory=list)
     """further text of the same kind"""
     cache: str = "~/.cache/masklab"
-    """folder of token stores, shared by runs"""
+    """folder of token stores and of what was measured of each machine, shared by runs"""
 
     def __post_init__(self) -> None:
         require(self.epochs >= 0, "adapt.epochs must not be negative")

@@ -23,6 +23,12 @@ def read_status(run_dir: Path) -> str | None:
     return path.read_text(encoding="utf-8").strip() if path.is_file() else None
 
 
+def recorded_precision(run_dir: Path) -> str | None:
+    """What `engine.precision=auto` became in the run; None where nothing tells."""
+    found = read_environment(run_dir).get("precision")
+    return found if found in ("fp32", "bf16") else None
+
+
 def read_environment(run_dir: Path) -> dict[str, Any]:
     """What environment.json says; empty where it is not there or damaged."""
     try:

@@ -22,6 +22,7 @@ from configs.schema import (
     TokenizerConfig,
 )
 from finetune.example import ChoiceExample, SpanExample, TagExample, TextExample
+from pretrain.engine.precision import Precision
 from pretrain.engine.pretrained import Pretrained, load_pretrained
 from pretrain.engine.train import pretrain
 from pretrain.engine.world import World
@@ -31,9 +32,14 @@ HELDOUT = 25
 
 
 def adapt(
-    config: FinetuneConfig, examples: list[Any], pretrained: Pretrained, world: World
+    config: FinetuneConfig,
+    examples: list[Any],
+    pretrained: Pretrained,
+    world: World,
+    precision: Precision,
 ) -> Pretrained:
-    """The encoder after further pretraining on `examples`, the training split alone.
+    """The encoder after further pretraining on `examples`, the training split alone, in the
+    precision of the fine-tuning.
 
     The pretraining run lies in `run_dir/adapt` and goes on from its last checkpoint if it was cut.
     """
@@ -44,7 +50,9 @@ def adapt(
         lines = (line for example in examples for line in texts(example))
         write_text(folder / "texts.txt", "".join(f"{line}\n" for line in lines))
     world.barrier()
-    pretrain(adapt_config(config, pretrained, folder), world)
+    recipe = adapt_config(config, pretrained, folder)
+    engine = replace(recipe.engine, precision=precision.name)
+    pretrain(replace(recipe, engine=engine), world)
     return load_pretrained(str(folder))
 
 

@@ -82,8 +82,10 @@ class Runner:
         log: RunLog,
         notice: Notice | None = None,
         beat: Callable[[str], None] = lambda doing: None,
+        precision: str | None = None,
     ) -> None:
-        """`notice` tells when to leave early; `beat` is told what comes next."""
+        """`notice` tells when to leave early; `beat` is told what comes next; `precision` is what
+        `auto` became."""
         self.trial, self.task, self.framed = trial, task, framed
         self.model, self.world, self.log = model, world, log
         self.notice, self.beat = notice or Notice(), beat
@@ -91,7 +93,7 @@ class Runner:
         self.batches = TaskBatches(framed.train, config.batch, trial.seed)
         stretch = Stretch(0, self.batches.steps_per_epoch, self.batches.tokens_per_epoch)
         self.plan = Plan.make(config.schedule, [stretch])
-        self.engine = Engine(model, config, world, layer_decay=config.layer_decay)
+        self.engine = Engine(model, config, world, precision, config.layer_decay)
         self.skipped = SkippedSteps(config.safety.max_skipped_steps, 0)
         self.best = Best()
         self.started = time.monotonic()

@@ -16,6 +16,7 @@ from configs.errors import InputError
 from configs.files import write_text
 from configs.finetune_schema import FinetuneConfig
 from configs.json_files import read_json
+from configs.run_status import recorded_precision
 from configs.schema import ModelConfig
 from finetune.adapt import adapt
 from finetune.example import Splits
@@ -35,6 +36,7 @@ from finetune.trials import Trial, make_trials
 from pretrain.engine import describe
 from pretrain.engine.log import RunLog, duration
 from pretrain.engine.notice import Notice
+from pretrain.engine.precision import Precision, choose_precision
 from pretrain.engine.pretrained import Pretrained
 from pretrain.engine.status import kept_status
 from pretrain.engine.watchdog import Watchdog
@@ -56,18 +58,20 @@ def finetune(config: FinetuneConfig, world: World) -> Path:
     identity = "".join(hashes.values())
     check_run_dir(run_dir, trials, identity)
     framed = frame(task, examples, pretrained)
+    precision = find_precision(config, world)
     listening = Notice(config.safety.stop_after_minutes).listening()
     with listening as notice, kept_status(run_dir, world):
         if config.adapt.epochs:
-            pretrained = adapt(config, examples.train, pretrained, world)
+            pretrained = adapt(config, examples.train, pretrained, world, precision)
         if world.is_main:
-            describe.write_environment(run_dir, config, world, hashes)
-            print(opening(config, trials, framed, pretrained), flush=True)
+            describe.write_environment(run_dir, config, world, hashes | precision.facts)
+            print(opening(config, trials, framed, pretrained, precision), flush=True)
         started = time.monotonic()
         for number, trial in enumerate(trials):
             if not world.from_main(is_done(run_dir, trial, identity)):
                 with Watchdog(config.safety.hang_minutes, run_dir, world.rank) as watchdog:
-                    run_trial(trial, task, framed, pretrained, world, identity, notice, watchdog)
+                    surroundings = (world, precision, notice, watchdog)
+                    run_trial(trial, task, framed, pretrained, identity, *surroundings)
                 say_left(world, number + 1, len(trials), time.monotonic() - started)
         if world.is_main:
             print(write_report(run_dir, config, task, framed.examples, [t.name for t in trials]))
@@ -75,8 +79,20 @@ def finetune(config: FinetuneConfig, world: World) -> Path:
     return run_dir
 
 
+def find_precision(config: FinetuneConfig, world: World) -> Precision:
+    """One for all trials, also of a run that goes on: scores of two would not compare."""
+    asked, before = config.engine.precision, None
+    if asked == "auto":
+        before = world.from_main(recorded_precision(Path(config.run_dir)))
+    return choose_precision(asked, world, config.adapt.cache, before)
+
+
 def opening(
-    config: FinetuneConfig, trials: list[Trial], framed: Framed, pretrained: Pretrained
+    config: FinetuneConfig,
+    trials: list[Trial],
+    framed: Framed,
+    pretrained: Pretrained,
+    precision: Precision,
 ) -> str:
     """The lines a run begins with."""
     parts = {name: getattr(framed, name) for name in ("train", "dev", "test")}
@@ -93,6 +109,7 @@ def opening(
         "task": f"{config.task.name}, {config.task.kind}: {labels}",
         "examples": sizes,
         "encoder": f"{config.model}: {shape.architecture} {shape.layers} x {shape.hidden_size}",
+        "precision": str(precision),
         "batch": f"{config.batch.sequences} examples, peak learning rate {rate:g}",
         "example": example[:320],
     }
@@ -145,8 +162,9 @@ def run_trial(
     task: Task,
     framed: Framed,
     pretrained: Pretrained,
-    world: World,
     identity: str,
+    world: World,
+    precision: Precision,
     notice: Notice,
     watchdog: Watchdog,
 ) -> None:
@@ -157,7 +175,8 @@ def run_trial(
     folder = run_dir / "trials" / trial.name
     log = RunLog(folder, world.is_main, tensorboard=run_dir / "tensorboard" / trial.name)
     try:
-        result = Runner(trial, task, framed, model, world, log, notice, watchdog.beat).run()
+        surroundings = (world, log, notice, watchdog.beat, precision.name)
+        result = Runner(trial, task, framed, model, *surroundings).run()
     finally:
         log.close()
     if world.is_main:

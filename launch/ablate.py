@@ -15,6 +15,7 @@ from configs.checks import require
 from configs.errors import InputError, RunError
 from configs.loader import flat
 from launch.ablation.cells import Grid
+from launch.ablation.precision import with_one_precision
 from launch.command import config_parser, read_config, run
 
 PURPOSE = (
@@ -29,6 +30,8 @@ def main() -> None:
     config = read_config(arguments, AblationConfig)
     grid = Grid(config.at(arguments.scale, arguments.seeds))
     require_effect(arguments.overrides, config, grid)
+    here = not (arguments.table or arguments.submit)
+    grid = with_one_precision(grid, arguments.jobs, measures=here)
     if arguments.dry_run:
         from launch.ablation.estimate import dry_run
 

@@ -75,20 +75,23 @@ class Cell:
 class Grid:
     """All cells of an ablation at one scale. Every recipe is checked as the grid is made."""
 
-    def __init__(self, config: AblationConfig) -> None:
-        """`config` as `AblationConfig.at` returns it; `InputError` for a row that cannot be."""
+    def __init__(self, config: AblationConfig, precision: str = "auto") -> None:
+        """`config` as `AblationConfig.at` returns it; `precision` is what `auto` becomes in every
+        cell; `InputError` for a row that cannot be."""
         self.config, self.rows = config, settings_of_rows(config)
         self.folder = Path(config.run_dir) / config.scale
         self.baseline = config.baseline or next(iter(self.rows))
         self.field, self.values = next(iter(config.tune.items()), (None, [None]))
         self.recipes = {
-            (row, value): recipe_of(config, row, fields, {self.field: value} if self.field else {})
+            (row, value): _in_precision(
+                recipe_of(config, row, fields, {self.field: value} if self.field else {}), precision
+            )
             for row, fields in self.rows.items()
             for value in self.values
         }
         settings = {**self.rows, **{method: {} for method in config.rivals}}
         self.tasks = {
-            row: [task_of(task, row, fields) for task in config.tasks]
+            row: [_in_precision(task_of(task, row, fields), precision) for task in config.tasks]
             for row, fields in settings.items()
         }
         _require_different("rows", [slug(row) for row in settings])
@@ -203,6 +206,13 @@ def last_record(run_dir: Path, kind: str) -> dict[str, Any]:
     """The last record of this kind in metrics.jsonl; empty where there is none."""
     found = [r for r in read_metrics(run_dir / "metrics.jsonl") if r["kind"] == kind]
     return found[-1] if found else {}
+
+
+def _in_precision(config: Any, precision: str) -> Any:
+    """A recipe or task with `precision` in place of `auto`."""
+    if config.engine.precision != "auto":
+        return config
+    return replace(config, engine=replace(config.engine, precision=precision))
 
 
 def _require_different(what: str, names: list[str]) -> None:

@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from configs.run_status import read_environment
-from configs.schema import EngineConfig, PretrainConfig
+from configs.schema import DataConfig, EngineConfig, PretrainConfig
 from launch.ablation.cells import Cell
 from launch.ablation.locks import is_taken
 from pretrain.engine.log import read_metrics
@@ -83,7 +83,7 @@ def projected_hours(config: PretrainConfig) -> float | None:
     from pretrain.doctor.examine import plan_memory
     from pretrain.doctor.projection import Data, duration_of, project
 
-    target = _target(config.engine.precision)
+    target = _target(config.engine.precision, config.data.cache)
     config, memory, _ = plan_memory(config, target)
     data = Data.without_corpus(config)
     projections = [project(leg, memory, target) for leg in data.legs]
@@ -92,8 +92,10 @@ def projected_hours(config: PretrainConfig) -> float | None:
 
 
 @cache
-def _target(precision: str) -> Target:
+def _target(precision: str, folder: str) -> Target:
     """This machine, whose peak is measured once."""
     from pretrain.doctor.examine import target_here
 
-    return target_here(PretrainConfig(engine=EngineConfig(precision)), None, None)
+    return target_here(
+        PretrainConfig(data=DataConfig(cache=folder), engine=EngineConfig(precision)), None, None
+    )

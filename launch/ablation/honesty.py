@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, NoReturn
 
 from configs.errors import InputError
 from configs.loader import flat, load_config
-from configs.run_status import read_environment
+from configs.run_status import read_environment, recorded_precision
 from configs.schema import FREE_TO_CHANGE
 from launch.ablation.cells import Cell, last_record
 
@@ -36,9 +36,14 @@ class Run:
 
     @cached_property
     def config(self) -> Any:
-        """The configuration that it ran with."""
-        schema = type(self.cell.config)
-        return load_config(schema, str(self.cell.results / "config.yaml"))
+        """The configuration that it ran with; where the cell asks for a precision, with that which
+        `auto` became. Where both leave it open the facts decide."""
+        asked, results = self.cell.config, self.cell.results
+        config = load_config(type(asked), str(results / "config.yaml"))
+        found = recorded_precision(results)
+        if not found or asked.engine.precision == "auto" or config.engine.precision != "auto":
+            return config
+        return replace(config, engine=replace(config.engine, precision=found))
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -131,6 +136,8 @@ def _compare(run: Run, reference: Run) -> None:
 
 def _follows(fact: str, studied: tuple[str, ...]) -> bool:
     """Whether a fact must change with what is studied: the vocabulary with the text it is from."""
+    if fact == "precision":
+        return "engine.precision" in studied
     if fact not in ("tokenizer", "corpus"):
         return False
     return any(name.startswith(("tokenizer.", "data.")) for name in studied)

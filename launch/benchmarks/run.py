@@ -13,7 +13,7 @@ from configs.version import code_version, package_version
 from launch.benchmarks import data_path, report, startup
 from launch.benchmarks.race import CONTENDERS, OURS, Race, race
 from launch.benchmarks.setting import Setting
-from pretrain.engine.engine import resolve_precision
+from pretrain.engine.precision import choose_precision
 from pretrain.engine.world import World, cores
 
 SECONDS, MEGABYTES = 6.0, 4.0
@@ -36,7 +36,7 @@ class Results:
         """A race for every size and length."""
         names = choose(arguments.only)
         world = World(0, 1, torch.device(self.device))
-        precision = arguments.precision or resolve_precision("auto", world)
+        precision = arguments.precision or choose_precision("auto", world).name
         sizes = ["base", "large"] if self.device == "cuda" else ["small", "base"]
         for size in arguments.size or sizes:
             for length in arguments.length:

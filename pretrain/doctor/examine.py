@@ -25,9 +25,9 @@ from pretrain.doctor.gpus import DEFAULT_MFU, Target, find_gpu, this_machine
 from pretrain.doctor.memory import Memory, MemoryModel, largest_fit
 from pretrain.doctor.projection import Data, Projection, disk_bytes, duration_of, project
 from pretrain.engine.collectives import Ring
-from pretrain.engine.engine import resolve_precision
-from pretrain.engine.world import World
-from pretrain.model.flops import matmul_peak
+from pretrain.engine.machine import Peak, Remembered, threads
+from pretrain.engine.precision import choose_precision
+from pretrain.engine.world import World, cores
 from tokenizer.load import load_tokenizer
 
 USABLE = 0.92
@@ -85,8 +85,11 @@ def target_here(config: PretrainConfig, ring: Ring | None, mfu: float) -> Target
     on_gpu = torch.cuda.is_available()
     ranks = torch.cuda.device_count() if on_gpu else 1
     here = torch.device("cuda" if on_gpu else "cpu")
-    precision = resolve_precision(config.engine.precision, World(0, 1, here))
-    device = this_machine(matmul_peak(here, precision), ranks)
+    cache = config.data.cache
+    with threads(cores()):  # as a run takes them, whatever this process was given
+        precision = choose_precision(config.engine.precision, World(0, 1, here), cache).name
+        peak = Peak(here, precision, Remembered(here, cache)).flops
+        device = this_machine(peak, ranks)
     cost = ring or device.ring(ranks, ranks)
     default = DEFAULT_MFU if on_gpu else CPU_MFU
     return Target(device, ranks, ranks, precision, cost, bool(ring), mfu or default)

@@ -54,20 +54,20 @@ def fingerprints(config: PretrainConfig, corpus: Corpus) -> dict[str, str]:
     }
 
 
-def write_run_folder(
-    run_dir: Path, config: PretrainConfig, corpus: Corpus, world: World, engine: Engine, step: int
-) -> None:
-    """config.yaml, environment.json and the tokenizer; `step` is where the run goes on."""
+def write_run_folder(trainer: Trainer) -> None:
+    """config.yaml, environment.json and the tokenizer."""
+    run_dir, corpus, engine = trainer.run_dir, trainer.corpus, trainer.engine
     run_dir.mkdir(parents=True, exist_ok=True)
     corpus.tokenizer.save(run_dir / "tokenizer")
     decided = {
         "tokenizer": corpus.tokenizer.fingerprint,
         "corpus": corpus.fingerprint,
-        "precision": engine.precision,
+        **trainer.precision.facts,
         "store": str(corpus.folder),
         "parameters": sum(p.numel() for p in engine.model.parameters()),
     }
-    write_environment(run_dir, config, world, decided, PRETRAINING, step)
+    step = trainer.state.step
+    write_environment(run_dir, trainer.config, trainer.world, decided, PRETRAINING, step)
 
 
 def write_environment(
@@ -125,15 +125,16 @@ def decisions(trainer: Trainer) -> str:
         "tokenizer": f"{corpus.tokenizer.kind}, {corpus.tokenizer.vocabulary_size:,} entries",
         "model": (
             f"{config.model.architecture} {config.model.layers} x {config.model.hidden_size}, "
-            f"{parameters:,} parameters, {trainer.engine.precision}, "
+            f"{parameters:,} parameters, "
             f"{_attention(trainer)} attention"
         ),
+        "precision": str(trainer.precision),
         "samples": sample_summary(trainer),
         "batch": _batch(trainer),
         "traffic": collective_summary(config, trainer.engine, trainer.world),
         "schedule": _schedule(trainer),
         "device": f"{device_name(trainer.world.device)}, "
-        f"measured matmul peak {trainer.peak_flops / 1e12:.2f} TFLOP/s per rank",
+        f"measured matmul peak {trainer.peak.flops / 1e12:.2f} TFLOP/s per rank",
     }
     lines = [f"{name:<10}{text}" for name, text in rows.items()]
     return "\n".join([*lines, "", masked_example(trainer), ""])

@@ -18,7 +18,6 @@ from configs.errors import InputError
 from configs.schema import BatchConfig, CollectiveConfig, EngineConfig, OptimizerConfig
 from pretrain.engine.collectives import bucket_elements
 from pretrain.engine.world import World
-from pretrain.model.flops import matmul_peak
 from pretrain.optim.groups import parameter_groups
 from pretrain.optim.lamb import Lamb
 
@@ -49,10 +48,11 @@ class Engine:
         precision: str | None = None,
         layer_decay: float = 1.0,
     ) -> None:
-        """`precision` is that of a run to go on with, else the configuration's is resolved."""
+        """`precision` is what `auto` became (`precision.py`); None: the configuration names one."""
         self.world, self.model = world, model
         self.max_gradient_norm = config.optimizer.max_gradient_norm
-        self.precision = precision or resolve_precision(config.engine.precision, world)
+        self.precision = precision or config.engine.precision
+        assert self.precision != "auto", "choose_precision first"
         self.zero_stage = config.engine.zero_stage
         self._bucket_elements = bucket_elements(config.collective)
         check_compression(config, self.precision)
@@ -209,27 +209,6 @@ def check_compression(config: StepConfig, precision: str) -> None:
             "collective.compression=fp16 has no effect with engine.zero_stage="
             f"{config.engine.zero_stage} in bf16: choose compression=bf16 or zero_stage=0"
         )
-
-
-def resolve_precision(precision: str, world: World) -> str:
-    """`auto` as bf16 where matrix products are clearly faster in it, else fp32.
-
-    On CPUs the instruction set does not tell: processors with AVX512-BF16 were measured to multiply
-    bf16 4 times faster than fp32, and half as fast. So a short race decides, for all ranks, unless
-    the processor lacks even those: it would take ten seconds to lose by a hundred to one.
-    """
-    if precision != "auto":
-        return precision
-    is_faster = False
-    if world.is_main and can_multiply_bf16(world.device):
-        fp32, bf16 = (matmul_peak(world.device, name, seconds=0.1) for name in ("fp32", "bf16"))
-        is_faster = bf16 / fp32 > 1.5
-    return "bf16" if world.from_main(is_faster) else "fp32"
-
-
-def can_multiply_bf16(device: torch.device) -> bool:
-    """Whether more than an emulation by single numbers is there."""
-    return device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def _deepspeed() -> ModuleType:

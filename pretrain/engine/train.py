@@ -38,8 +38,7 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
                 config = with_micro_batch(config, world, corpus.tokenizer, found)
                 trainer = Trainer(config, world, corpus, found, notice, watchdog)
             if world.is_main:
-                engine, step = trainer.engine, trainer.state.step
-                describe.write_run_folder(run_dir, config, corpus, world, engine, step)
+                describe.write_run_folder(trainer)
             try:
                 with kept_status(run_dir, world):
                     trainer.run()

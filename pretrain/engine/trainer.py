@@ -20,14 +20,16 @@ from pretrain.engine.assemble import make_model, make_vocabulary
 from pretrain.engine.engine import Engine
 from pretrain.engine.evaluate import evaluate, unigram_loss
 from pretrain.engine.log import RunLog, duration, read_metrics
+from pretrain.engine.machine import Peak, Remembered
 from pretrain.engine.notice import Notice
 from pretrain.engine.plots import plot_curves
+from pretrain.engine.precision import choose_precision
 from pretrain.engine.pretrained import load_initial
 from pretrain.engine.skipped import SkippedSteps, write_dump
 from pretrain.engine.watchdog import Watchdog
 from pretrain.engine.window import Reading, Window
 from pretrain.engine.world import World
-from pretrain.model.flops import matmul_peak, training_flops
+from pretrain.model.flops import training_flops
 from pretrain.model.pretraining import PretrainingModel, initialise, set_embeddings
 from pretrain.optim.schedule import Plan
 from pretrain.randomness import Purpose, key_64
@@ -63,7 +65,11 @@ class Trainer:
             if found
             else checkpoint.State(0)
         )
-        self.engine = Engine(self._model(found).to(world.device), config, world, state.precision)
+        self.precision = choose_precision(
+            config.engine.precision, world, config.data.cache, state.precision
+        )
+        model = self._model(found).to(world.device)
+        self.engine = Engine(model, config, world, self.precision.name)
         self.state = replace(
             state,
             fingerprints=fingerprints,
@@ -80,7 +86,8 @@ class Trainer:
         self.tokens = state.tokens
         self.started = time.monotonic() - 60 * state.elapsed_minutes
         self.log = RunLog(self.run_dir, world.is_main, state.step)
-        self.peak_flops = matmul_peak(world.device, self.engine.precision)
+        memory = Remembered(world.device, config.data.cache) if world.is_main else None
+        self.peak = Peak(world.device, self.engine.precision, memory)
 
     def run(self) -> None:
         """All steps that are left, with logs, evaluations and checkpoints on the way.
@@ -221,7 +228,7 @@ class Trainer:
             "gradient_norm": reading.norm,
             "tokens": self.tokens,
             "tokens_per_second": sums[4] / seconds,
-            "mfu": window.flops / seconds / self.peak_flops,
+            "mfu": self.peak.share(window.flops / seconds),
         }
         if self.config.next_sentence_prediction:
             values |= {"nsp_loss": nsp_loss, "nsp_accuracy": nsp_accuracy}

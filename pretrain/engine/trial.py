@@ -15,7 +15,7 @@ from configs.schema import PretrainConfig
 from pretrain.batch import MicroBatch
 from pretrain.engine.assemble import make_model
 from pretrain.engine.checkpoint import read_state
-from pretrain.engine.engine import resolve_precision
+from pretrain.engine.precision import choose_precision
 from pretrain.engine.world import World, local_size
 from pretrain.model.pretraining import PretrainingModel
 from tokenizer.base import Tokenizer
@@ -40,11 +40,13 @@ def with_micro_batch(
         return replace(config, batch=batch)
     enough = -(-config.batch.sequences // world.size)
     model = make_model(config, tokenizer).to(world.device)
-    bf16 = resolve_precision(config.engine.precision, world) == "bf16"
+    precision = choose_precision(
+        config.engine.precision, world, config.data.cache, before and before.precision
+    )
 
     def attempt(sequences: int) -> None:
         batch = full_batch(sequences, config, tokenizer.vocabulary_size).to(world.device)
-        with torch.autocast(world.device.type, torch.bfloat16, enabled=bf16):
+        with torch.autocast(world.device.type, torch.bfloat16, enabled=precision.name == "bf16"):
             sums = model(batch)
         (sums.mlm_loss_sum + sums.nsp_loss_sum).backward()
         model.zero_grad()

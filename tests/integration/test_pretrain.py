@@ -63,7 +63,9 @@ def test_the_run_folder_explains_itself(single):
         assert (run_dir / name).exists(), name
     assert (run_dir / "status").read_text().strip() == "completed"
     environment = json.loads((run_dir / "environment.json").read_text())
-    assert {"precision", "tokenizer", "corpus", "code", "packages"} <= set(environment)
+    assert environment["precision"] == "fp32"
+    assert environment["precision_reason"] == "engine.precision=fp32"
+    assert {"precision_source", "tokenizer", "corpus", "code", "packages"} <= set(environment)
     assert environment["source"] == source_fingerprint()
     assert [start["step"] for start in environment["starts"]] == [0]
     kinds = {record["kind"] for record in read_metrics(run_dir / "metrics.jsonl")}

@@ -6,8 +6,12 @@ from dataclasses import replace
 
 import torch
 
+from configs.finetune_schema import AdaptConfig, FinetuneConfig
+from configs.schema import EngineConfig
 from finetune.example import Splits, TextExample
-from finetune.train import digest, digest_examples, inherited
+from finetune.train import digest, digest_examples, find_precision, inherited
+from pretrain.engine import precision
+from pretrain.engine.world import World
 
 EXAMPLES = [TextExample(f"a.csv, row {n}", str(n), f"text {n}", None, n % 2) for n in range(4)]
 SPLITS = Splits(EXAMPLES[:2], EXAMPLES[2:3], EXAMPLES[3:], ("no", "yes"))
@@ -38,3 +42,19 @@ def test_a_task_model_takes_over_the_encoder_and_a_trained_pooler():
     kept = inherited(weights)
     assert set(kept) == {"encoder.x", "head.dense.weight", "head.dense.bias"}
     assert kept["head.dense.bias"] == 3
+
+
+def test_trials_of_a_run_that_goes_on_keep_its_precision(tmp_path, monkeypatch):
+    """Whatever this machine would choose; a precision that is asked for is taken."""
+    monkeypatch.setattr(precision, "race", lambda speed: 9.0)
+    monkeypatch.setattr(precision, "can_multiply_bf16", lambda device: True)
+    world = World(0, 1, torch.device("cpu"))
+    config = FinetuneConfig(run_dir=str(tmp_path / "run"), adapt=AdaptConfig(cache=str(tmp_path)))
+    assert find_precision(config, world).name == "bf16"
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "environment.json").write_text('{"precision": "fp32"}')
+    assert find_precision(config, world).name == "fp32"
+    asked = replace(config, engine=EngineConfig("bf16"))
+    assert find_precision(asked, world).name == "bf16"
+    (tmp_path / "run" / "environment.json").write_text('{"precision": ["fp8"]}')
+    assert find_precision(config, world).source.startswith("remembered")

@@ -19,7 +19,7 @@ from pretrain.doctor.examine import target_gpus
 def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A device whose peak need not be measured."""
 
-    def target(precision: str):
+    def target(precision: str, cache: str):
         config = load_config(PretrainConfig, "roberta_small", [f"engine.precision={precision}"])
         return target_gpus(config, "h100", 1, 8, None, None)
 

@@ -6,7 +6,7 @@ import pytest
 
 from launch.benchmarks.contenders import Round
 from launch.benchmarks.data_path import DataPath
-from launch.benchmarks.race import OURS, Lane, Race
+from launch.benchmarks.race import OURS, Lane, Race, highest
 from launch.benchmarks.report import (
     data_goals,
     race_goals,
@@ -33,6 +33,13 @@ def race() -> Race:
     """The machine slows down by half in the second round, for both."""
     lanes = [lane(OURS, 1000, 500, 900), lane(SHIPPED, 100, 50, 150), lane(TUNED, 500, 250, 500)]
     return Race(SETTING, 1e6, lanes)
+
+
+def test_the_peak_is_the_highest_seen_and_no_lane_is_above_it(race):
+    assert highest([1e6, 3e6, 2e6], race.lanes) == 3e6
+    assert highest([1e3, 2e3], race.lanes) == race.lanes[0].useful_flops == 900_000
+    broken = Lane(TUNED, failure="its process died")
+    assert highest([1e3], [race.lanes[1], broken]) == 100_000
 
 
 def test_a_ratio_is_the_median_of_rounds_that_met_the_same_noise(race):
