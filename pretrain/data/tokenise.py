@@ -136,9 +136,10 @@ class _PieceWriter:
         writers = {split: SplitWriter(folder / split, size) for split in SPLITS}
         for document, sentences, ids in self._encoded(documents):
             heldout = is_heldout(document, data.heldout_fraction)
-            text_bytes = sum(len(sentence.encode()) + 1 for sentence in sentences)
+            # As they run on: something between sentences, nothing after the last.
+            text_bytes = len(" ".join(sentences).encode())
             writers["heldout" if heldout else "train"].add(ids, text_bytes)
-            self.progress.add(text_bytes)
+            self.progress.add(text_bytes + 1)
         return {split: writer.finish() for split, writer in writers.items()}
 
     def _encoded(

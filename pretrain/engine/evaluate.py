@@ -11,6 +11,9 @@ from pretrain.batch import MicroBatch
 from pretrain.data.store import TokenStore
 from pretrain.engine.engine import Engine
 
+LARGEST_EXPONENT = 700.0
+"""beyond it there is no float"""
+
 
 def evaluate(engine: Engine, batches: list[MicroBatch], heldout: TokenStore) -> dict[str, float]:
     """MLM loss (nats per predicted token), perplexity, accuracy, bits per byte; NSP accuracy.
@@ -31,7 +34,7 @@ def evaluate(engine: Engine, batches: list[MicroBatch], heldout: TokenStore) -> 
     mlm_loss = loss / predicted
     scores = {
         "mlm_loss": mlm_loss,
-        "perplexity": math.exp(min(mlm_loss, 50.0)),
+        "perplexity": math.exp(min(mlm_loss, LARGEST_EXPONENT)),
         "mlm_accuracy": correct / predicted,
         "bits_per_byte": bits_per_byte(mlm_loss, heldout),
     }
@@ -54,7 +57,11 @@ def _sums(engine: Engine, batch: MicroBatch) -> torch.Tensor:
 
 
 def bits_per_byte(loss: float, store: TokenStore) -> float:
-    """A loss in nats per token as bits per UTF-8 byte of text."""
+    """A loss in nats per token as bits per UTF-8 byte of the split's text.
+
+    Text is what was read, sentences one space apart: special tokens and what only separates
+    documents count on neither side.
+    """
     return loss / math.log(2) * store.token_count / store.text_bytes
 
 

@@ -228,7 +228,7 @@ class Trainer:
             "gradient_norm": reading.norm,
             "tokens": self.tokens,
             "tokens_per_second": sums[4] / seconds,
-            "mfu": self.peak.share(window.flops / seconds),
+            "mfu": self.peak.share(reading.flops / seconds),
         }
         if self.config.next_sentence_prediction:
             values |= {"nsp_loss": nsp_loss, "nsp_accuracy": nsp_accuracy}

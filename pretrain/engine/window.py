@@ -20,6 +20,8 @@ class Reading:
     """numbers of the steps that were not: their gradient was not finite, on all ranks alike"""
     norm: float
     """gradient norm of the last step that was taken; nan if none was"""
+    flops: float = 0.0
+    """of the steps that were taken; this rank's part"""
 
 
 class Window:
@@ -28,13 +30,14 @@ class Window:
     def __init__(self, device: torch.device, sums: int) -> None:
         """`sums` is how many values each micro-batch brings; the first is its loss."""
         self.size = sums
-        self.started, self.flops, self.device = time.monotonic(), 0.0, device
+        self.started, self.device = time.monotonic(), device
         self.learning_rate = self.progress = 0.0
         self._sums, self._step = self._zeros(), self._zeros()
         self._norm = torch.full((), float("nan"), device=device)
         self._steps: list[int] = []
         self._skipped: list[Tensor] = []
         self._losses: dict[int, list[Tensor]] = {}
+        self._flops: dict[int, float] = {}
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -43,7 +46,12 @@ class Window:
         """A micro-batch of `step`."""
         self._step += torch.stack([value.detach().double() for value in sums])
         self._losses.setdefault(step, []).append(sums[0].detach())
-        self.flops += flops
+        self._flops[step] = self._flops.get(step, 0.0) + flops
+
+    @property
+    def flops(self) -> float:
+        """Of all steps so far, skipped ones included: does not wait for the device."""
+        return sum(self._flops.values())
 
     def close_step(self, step: int, norm: Tensor, learning_rate: float) -> None:
         """The last micro-batch of `step` was added; `norm` decided whether it was taken."""
@@ -59,7 +67,9 @@ class Window:
         """What the device has found."""
         flags = torch.stack(self._skipped).tolist()
         skipped = tuple(step for step, flag in zip(self._steps, flags) if flag)
-        return Reading(self._sums, len(flags) - len(skipped), skipped, float(self._norm))
+        flops = self.flops - sum(self._flops.get(step, 0.0) for step in skipped)
+        taken = len(flags) - len(skipped)
+        return Reading(self._sums, taken, skipped, float(self._norm), flops)
 
     def losses(self, step: int) -> list[float]:
         """This rank's loss of each micro-batch of a step."""

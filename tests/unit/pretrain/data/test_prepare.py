@@ -98,6 +98,19 @@ def test_the_store_is_that_of_one_single_piece(config, tmp_path):
         assert a.text_bytes == b.text_bytes
 
 
+def test_bytes_are_those_of_the_text(config, tmp_path):
+    """What bits per byte divide by: what lies between documents, and their markers, is no text."""
+    texts = [f"The \u00e4 was {number}. And \ud55c is with it." for number in range(100, 160)]
+    (tmp_path / "c.txt").write_text("\n".join(texts), encoding="utf-8")
+    source = SourceConfig("text", str(tmp_path / "c.txt"), documents="line")
+    corpus = prepare(replace(config, data=replace(config.data, sources=[source])))
+    assert len(texts[0].encode()) == 35
+    for split in (corpus.train, corpus.heldout):
+        assert len(split.sentence_ends) == 2 * len(split.document_ends)
+        assert split.text_bytes == 35 * len(split.document_ends)
+    assert corpus.train.text_bytes + corpus.heldout.text_bytes == 35 * 60
+
+
 def test_joining_touches_no_token_file(config):
     for shard in range(3):
         prepare_shard(config, shard, 3)

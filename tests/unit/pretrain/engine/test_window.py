@@ -21,7 +21,7 @@ def window_of(losses: list[list[float]], norms: list[float]) -> Window:
     window = Window(torch.device("cpu"), sums=2)
     for step, (parts, norm) in enumerate(zip(losses, norms)):
         for loss in parts:
-            window.add(step, [torch.tensor(loss), torch.tensor(1)])
+            window.add(step, [torch.tensor(loss), torch.tensor(1)], flops=10.0**step)
         window.close_step(step, torch.tensor(norm), learning_rate=0.5)
     return window
 
@@ -37,6 +37,7 @@ def test_skipped_steps_count_for_nothing():
     reading = window.read()
     assert reading.sums.tolist() == [9.0, 3.0]
     assert (reading.taken, reading.skipped, reading.norm) == (2, (1, 2), 0.75)
+    assert (reading.flops, window.flops) == (1001 + 1, 1111 + 1 + 10)
     assert math.isnan(window.losses(1)[0]) and window.losses(1)[1] == 4.0
 
 
