@@ -28,6 +28,8 @@ DOORS = {
     "huggingface_hub": {"pretrain/engine/pretrained.py"},
     "sentencepiece": {"tokenizer/unigram.py"},
     "datasets": {"pretrain/data/hub.py"},
+    "pyarrow": {"pretrain/data/rows.py"},
+    "zstandard": {"pretrain/data/compression.py"},
     "matplotlib": {"pretrain/engine/plots.py"},
     "omegaconf": {"configs/loader.py"},
     "transformers": {"launch/benchmarks/huggingface.py"},
