@@ -279,18 +279,32 @@ def _parquet_texts(file: pyarrow.parquet.ParquetFile, column: Column) -> Iterato
     schema = file.schema_arrow
     column.check_names(schema.names)
     check_type(schema.field(column.name).type, column.name)
-    number = 0
+    read = 0
     for batch in file.iter_batches(_batch_rows(file, column.name), columns=[column.name]):
-        for value in batch.column(0):
-            number += 1
+        values = batch.column(0)
+        long = _first_beyond(values, column.most)
+        for number, value in enumerate(values, start=read + 1):
+            if number - read - 1 == long:  # before it becomes a string, and takes as much again
+                raise Fault(too_long("a text", column.most), row=number)
             try:
                 yield column.text(value.as_py())
             except UnicodeDecodeError as error:
-                raise Fault(
-                    f"text that is not UTF-8 ({error.reason}): repair it", row=number
-                ) from error
+                what = f"text that is not UTF-8 ({error.reason}): repair it"
+                raise Fault(what, row=number) from error
             except Fault as fault:
                 raise Fault(fault.problem, row=number) from fault
+        read += len(values)
+
+
+def _first_beyond(values: pyarrow.Array, most: int) -> int | None:
+    """The place of the first value of more than `most` bytes."""
+    import pyarrow
+    from pyarrow import compute
+
+    if not isinstance(values, (pyarrow.StringArray, pyarrow.BinaryArray)):
+        return None  # of the rarer types each value is measured when it is a string
+    found = compute.index(compute.greater(compute.binary_length(values), most), True).as_py()
+    return None if found < 0 else found
 
 
 def check_type(kind: pyarrow.DataType, name: str) -> None:
