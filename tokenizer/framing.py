@@ -100,6 +100,7 @@ def _flat(template: list, names: Mapping[str, Any]) -> list[tuple[int | str, int
     places = []
     for entry in template:
         ((kind, content),) = entry.items()
-        values = names[content["id"]]["ids"] if kind == "SpecialToken" else [content["id"]]
+        is_special, name = kind == "SpecialToken", content["id"]
+        values = names.get(name, {"ids": []})["ids"] if is_special else [name]
         places += [(value, content["type_id"]) for value in values]
     return places

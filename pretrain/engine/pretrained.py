@@ -25,7 +25,7 @@ from pretrain.engine import checkpoint
 from pretrain.engine.assemble import make_model
 from pretrain.engine.published_weights import WEIGHTS, read_weights
 from pretrain.engine.tensors import check_tensors, read_tensors, shapes_of
-from pretrain.model.convert import from_huggingface, layers_in, left_out
+from pretrain.model.convert import check_architecture, from_huggingface, layers_in, left_out
 from pretrain.model.pretraining import PretrainingModel
 from pretrain.model.published_config import (
     check_vocabulary,
@@ -156,6 +156,7 @@ def _read_huggingface(folder: Path) -> Pretrained:
         config, tied = model_config(content), ties_embeddings(content)
     raw = read_weights(folder)
     with named(folder):
+        check_architecture(raw, config.architecture)
         weights, rest = from_huggingface(raw, tied), left_out(raw)
     with named(path):
         check_vocabulary(content, len(weights[WORDS]))

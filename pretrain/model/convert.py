@@ -116,6 +116,18 @@ def from_huggingface(weights: Mapping[str, Tensor], tied: bool = True) -> dict[s
     return converted
 
 
+def check_architecture(weights: Mapping[str, Tensor], architecture: str) -> None:
+    """Raise `InputError` where weights bear the names of the other architecture."""
+    prefixes = {"bert": ("bert.", "cls."), "roberta": ("roberta.", "lm_head.")}
+    for other, starts in prefixes.items():
+        strange = next((name for name in weights if name.startswith(starts)), None)
+        if strange and other != architecture:
+            raise InputError(
+                f"config.json describes a model of kind {architecture}, but the weights hold "
+                f"{strange}: they do not belong together"
+            )
+
+
 def left_out(weights: Mapping[str, Tensor]) -> list[str]:
     """The names of Hugging Face's weights that our classes have no place for: other heads.
 

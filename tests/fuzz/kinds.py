@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.fuzz import cases, encodings, trees
+from tests.fuzz import cases, encodings, model_folders, trees
 from tests.fuzz.case import Maker
 
 KINDS: dict[str, tuple[Maker, int]] = {
@@ -16,5 +16,9 @@ KINDS: dict[str, tuple[Maker, int]] = {
     "text": (cases.text, 1),
     "tree": (trees.tree, 2),
     "encoding": (encodings.encoding, 2),
+    "model-config": (model_folders.model_config, 2),
+    "model-weights": (model_folders.model_weights, 2),
+    "model-tokenizer": (model_folders.model_tokenizer, 3),
+    "model-folder": (model_folders.model_folder, 1),
 }
 """maker, and its share of all cases"""

@@ -207,6 +207,13 @@ def test_wrong_weights_are_refused(bert, what):
     assert str(bert) in refusal(bert)
 
 
+def test_weights_of_the_other_architecture_are_refused(masked):
+    folder, model = masked
+    kinds = ["bert", "roberta"]
+    change_config(folder, model_type=kinds[model.config.model_type == "bert"])
+    assert "they do not belong together" in refusal(folder)
+
+
 def sharded(folder: Path) -> tuple[Path, dict[str, str]]:
     """(index, weight map) of a folder whose weights are cut into shards."""
     model = transformers.BertModel.from_pretrained(folder)
