@@ -54,6 +54,20 @@ METRICS = {
     "choice": ("accuracy",),
     "tagging": ("f1", "precision", "recall", "accuracy"),
 }
+SUBMISSIONS = (
+    "CoLA",
+    "SST-2",
+    "MRPC",
+    "STS-B",
+    "QQP",
+    "MNLI-m",
+    "MNLI-mm",
+    "QNLI",
+    "RTE",
+    "WNLI",
+    "AX",
+)
+"""files that GLUE's server takes (gluebenchmark.com/faq)"""
 
 
 @dataclass(frozen=True)
@@ -113,20 +127,30 @@ class TaskConfig:
     dev: Optional[str] = None
     """examples to choose by; null: `dev_fraction` of train, stratified, by a hash of the content"""
     test: Optional[str] = None
-    """labelled examples to score once, at the end"""
+    """examples to score once, at the end; a file without the column of labels, as GLUE's, is
+    answered only"""
+    further: dict[str, Optional[str]] = field(default_factory=dict)
+    """further files to score, or to answer only, once at the end: {dev_mismatched: FILE}; null
+    takes one away"""
+    submission: dict[str, Optional[str]] = field(default_factory=dict)
+    """answers to write for GLUE's server, by the file that they are for: {test: CoLA}; of files
+    without labels only; null takes one away"""
     dev_fraction: float = 0.1
     """share of train held out where there is no dev file; for span, share of the articles"""
     encoding: Optional[str] = None
     """encoding of the files, by its name in Python (cp1252, cp949, ...); null: UTF-8; a byte order
     mark in a file outranks it"""
     most_bad_rows: float = 0.01
-    """share of rows with bytes that are no characters of the encoding (they become U+FFFD and are
-    counted), or without a label, beyond which a file is refused"""
+    """share of bad rows, which are counted in a note, beyond which a file is refused: those with
+    bytes that are no characters of the encoding (they become U+FFFD), without a label or with
+    another number of fields than the header (left out), without a text (left out of train, scored
+    elsewhere)"""
     repair_controls: bool = True
     """control characters U+0080 to U+009F become the Windows-1252 characters that they were meant
     as (quotes, dashes, ellipsis), and are counted; false: they stay"""
     columns: Optional[list[str]] = None
-    """names of the columns where the files have no header line"""
+    """names of the columns where the files have no header line; a file whose first line holds the
+    names of the text columns has one all the same (CoLA's test.tsv)"""
     text: str = "text"
     """column of the text, or of the first of a pair"""
     text_pair: Optional[str] = None
@@ -178,6 +202,12 @@ class TaskConfig:
         names = self.columns or []
         twice = sorted({name for name in names if names.count(name) > 1})
         require(not twice, f"task.columns names {twice[:1]} twice: names must differ")
+        for name in self.further:
+            require(
+                name not in ("train", "dev", "test") and name.replace("_", "").isalnum(),
+                f"task.further: '{name}' must be of letters, digits and _, and neither train nor "
+                "dev nor test",
+            )
         require(self.longest_answer >= 1, "task.longest_answer must be at least 1")
         require(self.stride >= 0, "task.stride must not be negative")
         require(
@@ -221,6 +251,29 @@ class TaskConfig:
                 self.labels is None or new in self.labels,
                 f"task.merge: {old} becomes {new}, which task.labels does not name",
             )
+        self._check_submission()
+
+    def _check_submission(self) -> None:
+        for name, task in self.submission.items():
+            require(
+                name in ("test", *self.further) or not task,
+                f"task.submission: '{name}' is neither test nor one of task.further",
+            )
+            require(
+                task is None or task in SUBMISSIONS,
+                f"task.submission.{name}={task} is none of GLUE's: choose of "
+                f"{', '.join(SUBMISSIONS)}",
+            )
+        require(
+            self.kind in ("classification", "regression") or not any(self.submission.values()),
+            f"task.submission is for classification and regression, not for task.kind={self.kind}",
+        )
+
+    @property
+    def evaluated(self) -> dict[str, str]:
+        """Names of dev, test and further files, those there are."""
+        files = {"dev": self.dev, "test": self.test, **self.further}
+        return {name: file for name, file in files.items() if file}
 
 
 @dataclass(frozen=True)

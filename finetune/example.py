@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
@@ -24,6 +25,11 @@ class TextExample:
     is_short: bool = False
     """fewer words than task.preprocess.minimum_words"""
 
+    @property
+    def is_labelled(self) -> bool:
+        """Whether its answer can be scored."""
+        return self.target is not None
+
 
 @dataclass(frozen=True)
 class SpanExample:
@@ -33,8 +39,14 @@ class SpanExample:
     id: str
     question: str
     context: str
-    answers: tuple[tuple[str, int], ...]
-    """(text, start in characters) of each accepted answer; none: it has no answer"""
+    answers: tuple[tuple[str, int], ...] | None
+    """(text, start in characters) of each accepted answer; empty: it has no answer; None: it is to
+    be predicted"""
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether its answer can be scored."""
+        return self.answers is not None
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,11 @@ class ChoiceExample:
     options: tuple[str, ...]
     target: int | None
 
+    @property
+    def is_labelled(self) -> bool:
+        """Whether its answer can be scored."""
+        return self.target is not None
+
 
 @dataclass(frozen=True)
 class TagExample:
@@ -58,6 +75,7 @@ class TagExample:
     words: tuple[str, ...]
     targets: tuple[int, ...]
     """indexes into the task's labels"""
+    is_labelled: ClassVar[bool] = True
 
 
 Example = TypeVar("Example", TextExample, SpanExample, ChoiceExample, TagExample)
@@ -74,6 +92,28 @@ class Splits(Generic[Example]):
     """all labels, in the order of tables"""
     notes: tuple[str, ...] = ()
     """what a reader of the results should know: rows repaired, left out, duplicated"""
+    further: dict[str, list[Example]] = field(default_factory=dict)
+    """of further files, by name"""
+
+    @classmethod
+    def of(
+        cls, parts: Mapping[str, list[Example]], labels: Sequence[str] = (), notes: Sequence = ()
+    ) -> Splits[Example]:
+        """From the examples of train, dev, perhaps test, and further files, by name."""
+        own = {name: parts.get(name, []) for name in ("train", "dev", "test")}
+        further = {name: part for name, part in parts.items() if name not in own}
+        return cls(**own, labels=tuple(labels), notes=tuple(notes), further=further)
+
+    @property
+    def evaluated(self) -> dict[str, list[Example]]:
+        """dev, test and further examples by name, those there are; some may have no labels."""
+        parts = {"dev": self.dev, "test": self.test, **self.further}
+        return {name: part for name, part in parts.items() if part}
+
+
+def are_labelled(examples: Sequence[Any]) -> bool:
+    """Whether answers to a file's examples can be scored: readers see that all can or none."""
+    return bool(examples) and examples[0].is_labelled
 
 
 @dataclass(frozen=True)

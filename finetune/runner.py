@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from finetune.batches import TaskBatch, TaskBatches, evaluation_batches
-from finetune.example import Feature, Splits
+from finetune.example import Feature, Splits, are_labelled
 from finetune.model import TaskModel
 from finetune.tasks.base import Task
 from finetune.trials import Trial
@@ -34,28 +34,34 @@ SUMS = ("loss", "tokens")
 
 @dataclass(frozen=True)
 class Framed:
-    """A task's examples and their features, by split."""
+    """A task's examples and their features, by part."""
 
     examples: Splits
     train: list[Feature]
-    dev: list[Feature]
-    test: list[Feature]
+    evaluated: dict[str, list[Feature]]
+    """of dev, test and further files, as in `Splits.evaluated`"""
 
 
 @dataclass(frozen=True)
 class Result:
     """What a trial found at its best evaluation."""
 
-    dev: dict[str, float]
-    test: dict[str, float] | None
-    dev_answers: list[Any]
-    test_answers: list[Any]
+    scores: dict[str, dict[str, float]]
+    """of dev and of every other part that has labels, by its name"""
+    answers: dict[str, list[Any]]
+    """of every part that was evaluated"""
     settings: dict[str, Any]
     weights: dict[str, Tensor]
     """on the CPU"""
     step: int
     epoch: float
     seconds: float
+
+    @property
+    def by_part(self) -> dict[str, Any]:
+        """The scores as they are written: dev, test (null where there is none), further ones."""
+        further = {name: s for name, s in self.scores.items() if name not in ("dev", "test")}
+        return {"dev": self.scores["dev"], "test": self.scores.get("test"), "further": further}
 
 
 @dataclass
@@ -99,7 +105,7 @@ class Runner:
         self.started = time.monotonic()
 
     def run(self) -> Result:
-        """Train, scoring dev on the way; what scored best there is kept and scored on test.
+        """Train, scoring dev on the way; what scored best there is kept for the other parts.
 
         Raises:
             Preempted: `notice` was given on some rank; this trial is to begin anew.
@@ -200,12 +206,12 @@ class Runner:
     def _evaluate(self, step: int) -> bool:
         """Score dev and keep the state if it is the best; returns whether patience has run out."""
         self.beat(f"{self.trial.name}, evaluation at step {step}")
-        examples = self.framed.examples.dev
-        logits = predict_logits(self.engine, self.framed.dev, self.config.batch.micro_sequences)
-        answers = self.task.answers(examples, self.framed.dev, logits, {})
+        examples, features = self.framed.examples.dev, self.framed.evaluated["dev"]
+        logits = predict_logits(self.engine, features, self.config.batch.micro_sequences)
+        answers = self.task.answers(examples, features, logits, {})
         settings = self.task.choose_settings(examples, answers)
         if settings:
-            answers = self.task.answers(examples, self.framed.dev, logits, settings)
+            answers = self.task.answers(examples, features, logits, settings)
         scores = self.task.scores(examples, answers)
         score, best = scores[self.task.metric], self.best
         is_better = score > best.score
@@ -225,18 +231,19 @@ class Runner:
     def _result(self) -> Result:
         dev, dev_answers, settings, weights = self.best.found
         self.model.load_state_dict(weights)
-        test, test_answers = None, []
-        if self.framed.test:
-            sequences = self.config.batch.micro_sequences
-            logits = predict_logits(self.engine, self.framed.test, sequences)
-            examples = self.framed.examples.test
-            test_answers = self.task.answers(examples, self.framed.test, logits, settings)
-            test = self.task.scores(examples, test_answers)
+        scores, answers = {"dev": dev}, {"dev": dev_answers}
+        for name, examples in self.framed.examples.evaluated.items():
+            if name == "dev":
+                continue
+            features = self.framed.evaluated[name]
+            self.beat(f"{self.trial.name}, evaluation on {name}")
+            logits = predict_logits(self.engine, features, self.config.batch.micro_sequences)
+            answers[name] = self.task.answers(examples, features, logits, settings)
+            if are_labelled(examples):
+                scores[name] = self.task.scores(examples, answers[name])
         return Result(
-            dev,
-            test,
-            dev_answers,
-            test_answers,
+            scores,
+            answers,
             settings,
             weights,
             self.best.step,

@@ -7,6 +7,7 @@ import hashlib
 import json
 import time
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from finetune.finetuned import (
 from finetune.losses import balanced_weights
 from finetune.report.results import write_report
 from finetune.runner import Framed, Result, Runner
+from finetune.submission import write_submissions
 from finetune.tasks.base import Task
 from finetune.tasks.kinds import make_task
 from finetune.trials import Trial, make_trials
@@ -75,6 +77,8 @@ def finetune(config: FinetuneConfig, world: World) -> Path:
                 say_left(world, number + 1, len(trials), time.monotonic() - started)
         if world.is_main:
             print(write_report(run_dir, config, task, framed.examples, [t.name for t in trials]))
+            for path in write_submissions(run_dir, config.task, examples):
+                print(f"answers for GLUE's server: {path}")
             print(f"done: report {run_dir}/report.md, model {run_dir}/checkpoints/best")
     return run_dir
 
@@ -95,9 +99,10 @@ def opening(
     precision: Precision,
 ) -> str:
     """The lines a run begins with."""
-    parts = {name: getattr(framed, name) for name in ("train", "dev", "test")}
+    examples = {"train": framed.examples.train, **framed.examples.evaluated}
+    parts = {"train": framed.train, **framed.evaluated}
     sizes = ", ".join(
-        f"{len(getattr(framed.examples, name)):,} {name} ({sum(f.tokens for f in part):,} tokens)"
+        f"{len(examples[name]):,} {name} ({sum(f.tokens for f in part):,} tokens)"
         for name, part in parts.items()
     )
     shape, rate = pretrained.model, config.optimizer.learning_rate
@@ -146,15 +151,15 @@ def prepare(config: FinetuneConfig) -> tuple[Task, Any, Pretrained]:
 def frame(task: Task, examples: Any, pretrained: Pretrained) -> Framed:
     """The features of every split, and notes on what the model does not see."""
     tokenizer, segments = pretrained.tokenizer, pretrained.model.segment_types
-    splits = {name: getattr(examples, name) for name in ("train", "dev", "test")}
-    framed = {name: task.features(split, tokenizer, segments) for name, split in splits.items()}
+    parts = {"train": examples.train, **examples.evaluated}
+    framed = {name: task.features(part, tokenizer, segments) for name, part in parts.items()}
     notes = [
         note
-        for name, split in splits.items()
-        if split
-        for note in task.reading_notes(name, split, framed[name])
+        for name, part in parts.items()
+        for note in task.reading_notes(name, part, framed[name])
     ]
-    return Framed(replace(examples, notes=(*examples.notes, *notes)), **framed)
+    noted = replace(examples, notes=(*examples.notes, *notes))
+    return Framed(noted, framed.pop("train"), framed)
 
 
 def run_trial(
@@ -228,25 +233,21 @@ def keep_best(
 ) -> None:
     """Let the model take the place of `checkpoints/best` if its dev score is higher."""
     folder = run_dir / "checkpoints" / "best"
-    scores = {"trial": trial.name, "dev": result.dev, "test": result.test}
+    scores = {"trial": trial.name, **result.by_part}
     if (folder / "finetuned.json").is_file():
         before = read_json(folder / "finetuned.json", infinite=True)["scores"]
-        if before["dev"][metric] >= result.dev[metric]:
+        if before["dev"][metric] >= result.scores["dev"][metric]:
             return
     card = replace(card, settings=result.settings, scores=scores)
     save_finetuned(folder, card, pretrained.tokenizer, result.weights)
 
 
 def write_predictions(path: Path, task: Task, framed: Framed, result: Result) -> None:
-    """A line for every example of dev and test."""
-    splits = framed.examples
+    """A line for every example but those of train; one without a label has none."""
     rows = [
         {"split": name, **row}
-        for name, examples, answers in (
-            ("dev", splits.dev, result.dev_answers),
-            ("test", splits.test, result.test_answers),
-        )
-        for row in task.rows(examples, answers)
+        for name, examples in framed.examples.evaluated.items()
+        for row in task.rows(examples, result.answers[name])
     ]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
@@ -260,8 +261,7 @@ def write_result(folder: Path, trial: Trial, result: Result, identity: str) -> N
         "name": trial.name,
         "point": trial.point,
         "seed": trial.seed,
-        "dev": result.dev,
-        "test": result.test,
+        **result.by_part,
         "settings": result.settings,
         "best_step": result.step,
         "epoch": result.epoch,
@@ -301,6 +301,7 @@ def digest(weights: dict[str, Tensor]) -> str:
 def digest_examples(splits: Splits) -> str:
     """sha256 of all examples, wherever their files lie."""
     hasher = hashlib.sha256()
-    for example in (*splits.train, *splits.dev, *splits.test):
+    parts = (splits.train, *splits.evaluated.values())
+    for example in chain.from_iterable(parts):
         hasher.update(repr(replace(example, where="")).encode())
     return hasher.hexdigest()

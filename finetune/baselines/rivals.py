@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +17,11 @@ from finetune.baselines import linear
 from finetune.baselines.bigru import BiGRUClassifier
 from finetune.baselines.features import PlainTfIdf, TfidfTransformer, bag_of_words
 from finetune.baselines.ngram_lm import NgramClassifier
-from finetune.example import Splits, TextExample
+from finetune.example import Splits, TextExample, are_labelled
 from finetune.metrics import classification_scores, confusion
 from finetune.report.markdown import table
 from finetune.report.scores import Scores, TrialScores, split_fingerprint
+from finetune.submission import write_submissions
 
 PAIR_MARK = " ||| "
 """between the two texts of a pair"""
@@ -90,31 +91,38 @@ def run_rival(
     """Train and score one method with every seed; writes scores.json and predictions.csv."""
     rival, labels = RIVALS[name], list(splits.labels)
     seeds = config.seeds if rival.is_random else config.seeds[:1]
-    trials, predictions = [], np.zeros(0)
+    trials, predictions = [], {}
     for seed in seeds:
         started = time.monotonic()
         model = rival.make(seed)
         model.fit(joined_texts(splits.train), targets_of(splits.train))
-        predictions = answers(model, splits.dev)
+        predictions = {part: answers(model, found) for part, found in splits.evaluated.items()}
+        scores = {
+            part: scores_of(found, predictions[part], len(labels))
+            for part, found in splits.evaluated.items()
+            if are_labelled(found)
+        }
         trials.append(
             TrialScores(
                 name=f"seed={seed}",
                 seed=seed,
-                dev=scores_of(splits.dev, predictions, len(labels)),
-                test=scores_of(splits.test, answers(model, splits.test), len(labels))
-                if splits.test
-                else None,
+                dev=scores.pop("dev"),
+                test=scores.pop("test", None),
                 seconds=time.monotonic() - started,
-                confusion=confusion(targets_of(splits.dev), predictions, len(labels)).tolist(),
+                confusion=confusion(
+                    targets_of(splits.dev), predictions["dev"], len(labels)
+                ).tolist(),
+                further=scores,
             )
         )
     split = split_fingerprint(splits.dev)
-    scores = Scores(name, config.task.name, "accuracy", labels, split, trials)
+    found = Scores(name, config.task.name, "accuracy", labels, split, trials)
     write_predictions(output / name, splits, predictions)
+    write_submissions(output / name, config.task, splits)
     if isinstance(model, NgramClassifier):
         (output / name / "statistics.md").write_text(statistics(model, splits), encoding="utf-8")
-    scores.write(output / name)
-    return scores
+    found.write(output / name)
+    return found
 
 
 def joined_texts(examples: Sequence[TextExample]) -> list[str]:
@@ -142,14 +150,18 @@ def scores_of(
     return classification_scores(targets_of(examples), predictions, classes)
 
 
-def write_predictions(folder: Path, splits: Splits[TextExample], predictions: np.ndarray) -> None:
-    """The last seed's answers on dev."""
+def write_predictions(
+    folder: Path, splits: Splits[TextExample], predictions: Mapping[str, np.ndarray]
+) -> None:
+    """The last seed's answers to every part but train; `label` is empty where there is none."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "predictions.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["id", "label", "prediction"])
-        for example, place in zip(splits.dev, predictions):
-            writer.writerow([example.id, splits.labels[example.target], splits.labels[place]])
+        writer.writerow(["split", "id", "label", "prediction"])
+        for part, examples in splits.evaluated.items():
+            for example, place in zip(examples, predictions[part]):
+                known = splits.labels[example.target] if example.is_labelled else ""
+                writer.writerow([part, example.id, known, splits.labels[place]])
 
 
 def statistics(model: NgramClassifier, splits: Splits[TextExample]) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import InputError
+from configs.json_files import shown
 from finetune.data.tables import load_json, read_text, suffix_of
 from finetune.example import ChoiceExample
 from pretrain.data.encoding import Decoder, Encoding, lines_of
@@ -20,13 +21,21 @@ from pretrain.data.encoding import Decoder, Encoding, lines_of
 def read_race(path: Path, encoding: Encoding | None = None) -> list[ChoiceExample]:
     """All questions of a file or folder; `InputError` names the passage that is wrong.
 
-    Bad bytes are counted over all files, by question.
+    Hidden files of a folder are none of its passages; answers may be missing, from all. Bad bytes
+    are counted over all files, by question.
     """
     decoder = (encoding or Encoding()).decoder(str(path), "question")
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    files = [path]
+    if path.is_dir():
+        found = (p.relative_to(path) for p in path.rglob("*") if p.is_file())
+        visible = (p for p in found if not any(part.startswith(".") for part in p.parts))
+        files = [path / p for p in sorted(visible)]
     examples = [example for file in files for example in _read_file(file, decoder)]
     if not examples:
         raise InputError(f"{path}: no questions: name a file or folder with at least one")
+    without = next((example for example in examples if not example.is_labelled), None)
+    if without and any(example.is_labelled for example in examples):
+        raise InputError(f"{without.where}: no answers where other passages have them: add them")
     decoder.finish()
     return examples
 
@@ -50,13 +59,17 @@ def _read_file(path: Path, decoder: Decoder) -> Iterator[ChoiceExample]:
 
 def _questions(passage: dict[str, Any], where: str, decoder: Decoder) -> Iterator[ChoiceExample]:
     try:
-        rows = zip(passage["questions"], passage["options"], passage["answers"], strict=True)
+        questions, options = passage["questions"], passage["options"]
+        answers = passage.get("answers") or [None] * len(questions)
         name = str(passage.get("id", where.rpartition("/")[2]))
-        for number, (question, options, answer) in enumerate(rows, start=1):
+        rows = zip(questions, options, answers, strict=True)
+        for number, (question, choices, answer) in enumerate(rows, start=1):
             place = f"{where}, question {number}"
-            target = _target(answer, len(options), place)
+            target = None if answer is None else _target(answer, len(choices), place)
+            texts = [_text(choice, "option", place) for choice in choices]
+            texts = [_text(question, "question", place), *texts]
             title, context, asked, *choices = decoder.plain(
-                [f"{name}-{number}", passage["article"], question, *map(str, options)]
+                [f"{name}-{number}", _text(passage["article"], "article", place), *texts]
             )
             yield ChoiceExample(place, title, context, asked, tuple(choices), target)
     except InputError:
@@ -68,8 +81,16 @@ def _questions(passage: dict[str, Any], where: str, decoder: Decoder) -> Iterato
         ) from error
 
 
-def _target(answer: str, options: int, where: str) -> int:
-    place = ord(answer) - ord("A") if len(answer) == 1 else -1
+def _text(value: Any, name: str, where: str) -> str:
+    """A string, or a number as one."""
+    if isinstance(value, (str, int, float)) and not isinstance(value, bool):
+        return str(value)
+    raise InputError(f"{where}: the {name} is {shown(value)}, no text: correct it")
+
+
+def _target(answer: Any, options: int, where: str) -> int:
+    is_letter = isinstance(answer, str) and len(answer) == 1
+    place = ord(answer) - ord("A") if is_letter else -1
     if not 0 <= place < options:
         raise InputError(
             f"{where}: the answer '{answer}' names none of {options} options (A, B, ...)"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from configs.errors import InputError
 from configs.finetune_schema import TaskConfig
+from finetune.example import are_labelled
 
 Item = TypeVar("Item")
 
@@ -20,27 +21,44 @@ def read_parts(
     config: TaskConfig,
     read: Callable[[Path], list[Item]],
     heldout: Callable[[list[Item]], Sequence[bool]],
-) -> tuple[list[Item], list[Item], list[Item]]:
-    """(train, dev, test) of a task; without a dev file, dev is what `heldout` marks of train.
+) -> dict[str, list[Item]]:
+    """train, dev, test and further parts of a task, those there are.
+
+    Without a dev file, dev is what `heldout` marks of train.
 
     Raises:
         InputError: nothing is left for train or dev.
     """
     folder = Path(config.folder).expanduser()
-    train = read(folder / config.train)
-    if config.dev:
-        dev = read(folder / config.dev)
-    else:
-        mask = heldout(train)
-        dev = [item for item, is_dev in zip(train, mask) if is_dev]
-        train = [item for item, is_dev in zip(train, mask) if not is_dev]
-    for name, part in (("train", train), ("dev", dev)):
-        if not part:
+    files = {"train": config.train, **config.evaluated}
+    parts = {name: read(folder / file) for name, file in files.items()}
+    if not config.dev:
+        items = list(zip(parts["train"], heldout(parts["train"])))
+        parts["train"] = [item for item, is_dev in items if not is_dev]
+        parts["dev"] = [item for item, is_dev in items if is_dev]
+    for name in ("train", "dev"):
+        if not parts[name]:
             raise InputError(
                 f"{folder / config.train}: nothing is left for {name}: give a longer file, or "
                 "task.dev a file of its own"
             )
-    return train, dev, read(folder / config.test) if config.test else []
+    return parts
+
+
+def require_labels(examples: Sequence[Any]) -> None:
+    """Raise `InputError` for examples to learn from or to choose by that have no answers."""
+    if not are_labelled(examples):
+        raise InputError(
+            f"{examples[0].where}: it has no answer, and nothing can be learnt from the file or "
+            "chosen by it: name one with answers, or this one as task.test"
+        )
+
+
+def answered_notes(parts: Mapping[str, Sequence[Any]]) -> Iterator[str]:
+    """Which parts are answered but not scored."""
+    for name, examples in parts.items():
+        if not are_labelled(examples):
+            yield f"{name}: no answers in the file, so its {len(examples):,} are not scored"
 
 
 def heldout_mask(texts: Sequence[str], strata: Sequence[str], fraction: float) -> np.ndarray:

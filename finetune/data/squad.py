@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,53 +16,81 @@ from pretrain.data.encoding import Decoder, Encoding
 def read_squad(path: Path, encoding: Encoding | None = None) -> list[tuple[str, SpanExample]]:
     """(article, question) pairs of a file.
 
+    Articles are called by their titles; one without a title by its first context, so that the same
+    article has the same name in every file.
+
     Raises:
-        InputError: no JSON of this form, a question twice, or an answer that does not stand in its
-            context where it says, or more questions with bad bytes than `encoding` lets pass.
+        InputError: no JSON of this form, a question twice, an answer that does not stand in its
+            context where it says, answers to some questions only, or more questions with bad bytes
+            than `encoding` lets pass.
     """
     decoder = (encoding or Encoding()).decoder(str(path), "question")
     text = read_text(path, decoder)
     try:
-        articles = load_json(text, str(path))["data"]
-        pairs = list(_examples(path, articles, decoder))
+        content = load_json(text, str(path))
+        articles = _field(content, "data", list, f"{path}: not of SQuAD's form")
+        pairs = [
+            pair
+            for number, article in enumerate(articles, start=1)
+            for pair in _article(path, number, article, decoder)
+        ]
     except InputError as error:
         raise decoder.blame(text, error) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path}: not of SQuAD's form ({type(error).__name__}: {error}): it has data, "
-            "paragraphs, qas, answers"
-        ) from error
     decoder.finish()
     if not pairs:
         raise InputError(f"{path}: no questions: name a file with at least one")
-    ids = [example.id for _, example in pairs]
-    if len(set(ids)) < len(ids):
-        twice = next(name for place, name in enumerate(ids) if name in ids[:place])
-        raise InputError(f"{path}: the question id {twice} stands twice: remove one")
+    _check_questions(path, [example for _, example in pairs])
     return pairs
 
 
-def _examples(
-    path: Path, articles: list[dict[str, Any]], decoder: Decoder
+def _check_questions(path: Path, examples: list[SpanExample]) -> None:
+    twice, count = Counter(example.id for example in examples).most_common(1)[0]
+    if count > 1:
+        raise InputError(f"{path}: the question id {twice} stands twice: remove one")
+    without = next((example for example in examples if not example.is_labelled), None)
+    if without and any(example.is_labelled for example in examples):
+        raise InputError(
+            f"{without.where}: no 'answers' where other questions have them: add them ([] for a "
+            "question that has none)"
+        )
+
+
+def _article(
+    path: Path, number: int, article: dict[str, Any], decoder: Decoder
 ) -> Iterator[tuple[str, SpanExample]]:
-    for article in articles:
-        for number, paragraph in enumerate(article["paragraphs"], start=1):
-            for question in paragraph["qas"]:
-                _check_impossible(question, f"{path}, question {question['id']}")
-                known = () if question.get("is_impossible") else question.get("answers", ())
-                title, name, context, asked, *texts = decoder.plain(
-                    [
-                        str(article["title"]),
-                        str(question["id"]),
-                        paragraph["context"],
-                        question["question"],
-                    ]
-                    + [answer["text"] for answer in known]
-                )
-                where = f"{path}, article {title}, paragraph {number}, question {name}"
-                starts = [answer["answer_start"] for answer in known]
-                answers = tuple(_answers(texts, starts, context, where))
-                yield title, SpanExample(where, name, asked, context, answers)
+    where = f"{path}, article {number}"
+    paragraphs = _field(article, "paragraphs", list, where)
+    title = article.get("title")
+    for place, paragraph in enumerate(paragraphs, start=1):
+        inside = f"{path}, article {title or number}, paragraph {place}"
+        context = _field(paragraph, "context", str, inside)
+        name = str(title or paragraphs[0]["context"])
+        for asked, question in enumerate(_field(paragraph, "qas", list, inside), start=1):
+            yield _question(name, context, question, f"{inside}, question ", asked, decoder)
+
+
+def _question(
+    article: str,
+    context: str,
+    question: dict[str, Any],
+    where: str,
+    number: int,
+    decoder: Decoder,
+) -> tuple[str, SpanExample]:
+    """(article, question); `number` is how messages call a question without an id."""
+    name = str(_field(question, "id", (str, int), f"{where}{number}"))
+    where += name
+    asked, known = _field(question, "question", str, where), question.get("answers")
+    if known is not None:
+        known = _field(question, "answers", list, where)
+    _check_impossible(question, where)
+    if question.get("is_impossible"):
+        known = []
+    texts = [_field(answer, "text", str, where) for answer in known or ()]
+    starts = [_field(answer, "answer_start", int, where) for answer in known or ()]
+    article, name, context, asked, *texts = decoder.plain([article, name, context, asked, *texts])
+    answers = tuple(_answers(texts, starts, context, where))
+    return article, SpanExample(where, name, asked, context, None if known is None else answers)
 
 
 def _check_impossible(question: dict[str, Any], where: str) -> None:
@@ -89,3 +118,15 @@ def _answers(
                 f"'{found}'): correct answer_start"
             )
         yield text, start
+
+
+def _field(holder: Any, name: str, kind: type | tuple[type, ...], where: str) -> Any:
+    """A field of a JSON object; `InputError` where it is missing or of another type."""
+    is_there = isinstance(holder, dict) and name in holder
+    if not is_there or not isinstance(holder[name], kind):
+        fault = "of a wrong type" if is_there else "missing"
+        raise InputError(
+            f"{where}: '{name}' is {fault}: SQuAD's files are of data, paragraphs (context, qas), "
+            "and questions of id, question, answers (text, answer_start)"
+        )
+    return holder[name]

@@ -11,9 +11,9 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,6 +25,8 @@ from pretrain.data.encoding import Decoder, Encoding, lines_of
 ID_COLUMNS = ("id", "guid", "UserName", "idx", "index")
 SHOWN = 5
 """columns that a note names"""
+ROW_CURE = "fill or remove the row"
+FIELDS_CURE = "repair the row, or name the columns of a file without a header by task.columns"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,22 @@ class Table:
     """of each row: what the file calls it, or else its number"""
     nested: dict[str, str]
     """columns of json that hold lists or objects, with the first place"""
+    left_out: dict[int, str] = field(default_factory=dict)
+    """rows that are in the file but not in `rows`: what is wrong with each, by its number"""
+
+    @property
+    def total(self) -> int:
+        """Rows of the file."""
+        return len(self.rows) + len(self.left_out)
+
+    def without(self, wrong: Mapping[int, str]) -> Table:
+        """The table with further rows left out, by their numbers."""
+        places = [place for place, number in enumerate(self.numbers) if number not in wrong]
+        kept = {
+            name: [getattr(self, name)[place] for place in places]
+            for name in ("rows", "numbers", "ids")
+        }
+        return replace(self, **kept, left_out=dict(sorted({**self.left_out, **wrong}.items())))
 
 
 def encoding_of(task: TaskConfig) -> Encoding:
@@ -48,7 +66,11 @@ def encoding_of(task: TaskConfig) -> Encoding:
 
 
 def read_table(
-    path: Path, columns: list[str] | None = None, encoding: Encoding | None = None
+    path: Path,
+    columns: list[str] | None = None,
+    encoding: Encoding | None = None,
+    header: Collection[str] = (),
+    leaves_out: bool = False,
 ) -> Table:
     """The rows of a file.
 
@@ -58,6 +80,10 @@ def read_table(
             (COMPRESSIONS).
         columns: names of the columns where the file has no header line.
         encoding: how to decode it; its notes tell what reading changed.
+        header: cells by which a first line is known to be a header in spite of `columns`, as in
+            CoLA's test file.
+        leaves_out: whether rows with another number of fields are left out, as long as their share
+            is not beyond what `encoding` lets pass; else the first is refused.
     Raises:
         InputError: no such file, no row, a broken one, two columns of one name, or more rows with
             bad bytes than `encoding` lets pass.
@@ -67,16 +93,43 @@ def read_table(
     text, suffix = read_text(path, decoder), suffix_of(path)
     if suffix not in (".json", ".jsonl", ".csv", ".tsv", ".txt"):
         raise InputError(f"{path}: unknown kind of table: name a .csv, .tsv, .json or .jsonl file")
+    wrong: dict[int, str] = {}
     try:
         if suffix in (".json", ".jsonl"):
             names, rows = _objects(path, text, suffix, encoding.notes)
         else:
-            names, rows = _cells(path, text, suffix, columns, encoding.notes)
+            names, rows, wrong = _cells(path, text, suffix, columns, header, encoding.notes)
+            most = encoding.most_bad if leaves_out else 0.0
+            refuse_many(path, wrong, len(rows) + len(wrong), most, FIELDS_CURE)
     except InputError as error:
         raise decoder.blame(text, error) from error
     if not rows:
         raise InputError(f"{path}: no rows: name a file with at least one")
-    return _decoded(path, decoder, names, rows)
+    return _decoded(path, decoder, names, rows, wrong)
+
+
+def refuse_many(
+    path: Path, wrong: Mapping[int, str], rows: int, most: float, cure: str = ROW_CURE
+) -> None:
+    """Raise `InputError` for the first of the wrong rows if their share is beyond `most`.
+
+    Args:
+        wrong: what is wrong with each, by its number.
+        rows: of the file, wrong ones included.
+    """
+    if len(wrong) <= most * rows:
+        return
+    first = min(wrong)
+    share = ""
+    if most:
+        share = f"; {len(wrong):,} of {rows:,} rows are bad, above task.most_bad_rows={most:g}"
+    raise InputError(f"{path}, row {first}: {wrong[first]}: {cure}{share}")
+
+
+def counted(wrong: Mapping[int, str]) -> str:
+    """`2 with 3 fields where 6 are expected, 1 with ...; the first is row 7`."""
+    kinds = ", ".join(f"{n:,} with {what}" for what, n in Counter(wrong.values()).most_common())
+    return f"{kinds}; the first is row {min(wrong)}"
 
 
 def read_text(path: Path, decoder: Decoder) -> str:
@@ -166,22 +219,28 @@ def _no_number(name: str) -> None:
 
 
 def _decoded(
-    path: Path, decoder: Decoder, names: list[str], rows: list[list[str | list | dict]]
+    path: Path,
+    decoder: Decoder,
+    names: list[str],
+    rows: list[list[str | list | dict]],
+    wrong: dict[int, str],
 ) -> Table:
     """The table of cells that may hold marks, lists and objects."""
     columns = decoder.names(names)
     _require_different(path, columns)
     nested: dict[str, str] = {}
     found = []
-    for number, row in enumerate(rows, start=1):
+    numbers = [n for n in range(1, len(rows) + len(wrong) + 1) if n not in wrong]
+    for number, row in zip(numbers, rows):
         for place, value in enumerate(row):
             if not isinstance(value, str):
                 nested.setdefault(columns[place], f"row {number}")
                 row[place] = json.dumps(value, ensure_ascii=False)
         found.append(dict(zip(columns, decoder.plain(row))))
     decoder.finish()
-    ids = _ids(path, [name for name in columns if name not in nested], found, decoder.encoding)
-    return Table(path, columns, found, list(range(1, len(rows) + 1)), ids, nested)
+    plain = [name for name in columns if name not in nested]
+    ids = _ids(path, plain, found, numbers, decoder.encoding)
+    return Table(path, columns, found, numbers, ids, nested, wrong)
 
 
 def _require_different(path: Path, columns: list[str]) -> None:
@@ -191,10 +250,14 @@ def _require_different(path: Path, columns: list[str]) -> None:
 
 
 def _ids(
-    path: Path, columns: list[str], rows: list[dict[str, str]], encoding: Encoding
+    path: Path,
+    columns: list[str],
+    rows: list[dict[str, str]],
+    places: list[int],
+    encoding: Encoding,
 ) -> list[str]:
     """What the file calls its rows, where it has a name for each; else their numbers."""
-    numbers = [str(number) for number in range(1, len(rows) + 1)]
+    numbers = [str(number) for number in places]
     name = next((column for column in ID_COLUMNS if column in columns), None)
     if name is None:
         return numbers
@@ -214,22 +277,29 @@ def _ids(
 
 
 def _cells(
-    path: Path, text: str, suffix: str, columns: list[str] | None, notes: list[str]
-) -> tuple[list[str], list[list[str]]]:
+    path: Path,
+    text: str,
+    suffix: str,
+    columns: list[str] | None,
+    header: Collection[str],
+    notes: list[str],
+) -> tuple[list[str], list[list[str]], dict[int, str]]:
+    """(names, rows, what is wrong with the rows left out, by their numbers)."""
     read = _quoted if suffix == ".csv" else _tabbed
     lines = list(read(path, text, has_header=not columns))
     filled = [cells for cells in lines if cells]
-    names = columns or (_named(filled.pop(0)) if filled else [])
-    for number, cells in enumerate(filled, start=1):
-        if len(cells) != len(names):
-            raise InputError(
-                f"{path}, row {number}: {len(cells)} fields where {len(names)} are expected "
-                f"({', '.join(names)}): repair the row, or name the columns of a file without a "
-                "header by task.columns"
-            )
+    is_header = not columns or (bool(header) and bool(filled) and set(header) <= set(filled[0]))
+    names = (_named(filled.pop(0)) if filled else []) if is_header else columns
+    expected = f"{len(names)} are expected ({', '.join(names)})"
+    wrong = {
+        number: f"{len(cells)} fields where {expected}"
+        for number, cells in enumerate(filled, start=1)
+        if len(cells) != len(names)
+    }
+    rows = [cells for number, cells in enumerate(filled, start=1) if number not in wrong]
     if blank := sum(not cells for cells in lines):
         notes.append(f"{path.name}: {blank:,} blank lines are no rows")
-    return list(names), filled
+    return list(names), rows, wrong
 
 
 def _named(header: list[str]) -> list[str]:

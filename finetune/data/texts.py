@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,16 @@ from finetune.data.labels import (
 )
 from finetune.data.preprocess import Preprocessor
 from finetune.data.split import heldout_mask
-from finetune.data.tables import Table, encoding_of, read_table, require_columns
-from finetune.example import Splits, TextExample
+from finetune.data.tables import (
+    Table,
+    counted,
+    encoding_of,
+    read_table,
+    refuse_many,
+    require_columns,
+)
+from finetune.example import Splits, TextExample, are_labelled
+from finetune.submission import check_submissions
 
 REAL = re.compile(rf"{NUMBER.pattern}([eE][+-]?\d+)?", re.ASCII)
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
@@ -33,31 +42,31 @@ def read_text_splits(config: TaskConfig) -> Splits[TextExample]:
     """The examples of a classification or regression task.
 
     Raises:
-        InputError: a missing file or column, an unknown label, a number that is none, an empty
-            text, or fewer than two classes; with file and row.
+        InputError: a missing file or column, an unknown label, a number that is none, fewer than
+            two classes, or too many rows that cannot be read; with file and row.
     """
     reader = TextReader(config)
-    train_rows = reader.table(config.train)
-    labels = reader.find_labels(train_rows)
-    train = list(reader.examples(train_rows, labels))
-    if config.dev:
-        dev_rows = reader.table(config.dev)
-        dev = list(reader.examples(dev_rows, labels))
-    else:
-        strata = reader.strata(train_rows)
+    tables = reader.tables()
+    labels = reader.find_labels(tables["train"])
+    parts = {name: list(reader.examples(table, labels)) for name, table in tables.items()}
+    train = parts["train"]
+    if not config.dev:
+        strata = reader.strata(tables["train"])
         mask = heldout_mask([content(example) for example in train], strata, config.dev_fraction)
-        dev = [example for example, is_dev in zip(train, mask) if is_dev]
-        train = [example for example, is_dev in zip(train, mask) if not is_dev]
-    test_rows = reader.table(config.test) if config.test else None
-    test = list(reader.examples(test_rows, labels)) if test_rows else []
-    long = [example for example in train if not example.is_short]
-    check_splits(config, long, dev, test, labels)
-    notes = [
+        parts["dev"] = [example for example, is_dev in zip(train, mask) if is_dev]
+        parts["train"] = [example for example, is_dev in zip(train, mask) if not is_dev]
+    short = short_notes(config, parts)
+    parts["train"] = [example for example in parts["train"] if not example.is_short]
+    check_splits(config, parts, labels)
+    splits = Splits.of(parts, labels)
+    notes = (
         *reader.encoding.notes,
-        *short_notes(config, train, dev, test),
-        *target_notes(labels, train=long, dev=dev, test=test),
-    ]
-    return Splits(long, dev, test, labels, (*notes, *duplicate_notes(train, dev, test)))
+        *check_submissions(config, splits),
+        *short,
+        *target_notes(labels, parts),
+        *duplicate_notes(parts),
+    )
+    return replace(splits, notes=notes)
 
 
 class TextReader:
@@ -67,15 +76,42 @@ class TextReader:
         self.config, self.clean = config, Preprocessor(config.preprocess)
         self.encoding = encoding_of(config)
         self.notes = self.encoding.notes
+        self.texts = [column for column in (config.text, config.text_pair) if column]
 
-    def table(self, name: str) -> Table:
-        """A file of the task, its columns checked."""
+    def tables(self) -> dict[str, Table]:
+        """Every file of the task by the name of its part, train first."""
+        files = {"train": self.config.train, **self.config.evaluated}
+        return {part: self.table(file, part) for part, file in files.items()}
+
+    def table(self, name: str, part: str) -> Table:
+        """A file of the task, its columns checked.
+
+        Rows that cannot be read are left out and counted; where a text is merely empty, only of
+        train: what is scored, or is to be answered, keeps its size.
+        """
         path = Path(self.config.folder).expanduser() / name
-        table = read_table(path, self.config.columns, self.encoding)
-        for field in ("text", "text_pair", "label"):
+        table = read_table(path, self.config.columns, self.encoding, self.texts, leaves_out=True)
+        is_labelled = self.config.label in table.columns or part in ("train", "dev")
+        for field in ("text", "text_pair", *(["label"] if is_labelled else [])):
             column = getattr(self.config, field)
             require_columns(table, [column] if column else [], f"task.{field}")
-        return clean_labels(table, self.config, self.notes)
+        if not is_labelled:
+            refuse_many(path, table.left_out, 0, 0.0, "every row is to be answered: repair it")
+        empty = self.empty_rows(table)
+        wrong = table.left_out | empty
+        refuse_many(path, wrong, table.total, self.config.most_bad_rows)
+        kept = table.without(empty) if part == "train" else table
+        self.notes.extend(row_notes(kept, empty, part, is_labelled))
+        return clean_labels(kept, self.config, self.notes) if is_labelled else kept
+
+    def empty_rows(self, table: Table) -> dict[int, str]:
+        """The rows without a text, by their numbers."""
+        return {
+            number: f"empty text in column '{column}'"
+            for number, row in zip(table.numbers, table.rows)
+            for column in reversed(self.texts)
+            if not row[column].strip()
+        }
 
     def find_labels(self, train: Table) -> tuple[str, ...]:
         """The configuration's labels, or those of the training file; none for numbers."""
@@ -113,27 +149,22 @@ class TextReader:
     def examples(self, table: Table, labels: tuple[str, ...]) -> Iterator[TextExample]:
         """The table's rows; `InputError` for the first that is wrong."""
         places = {label: place for place, label in enumerate(labels)}
+        is_labelled = self.config.label in table.columns
         for number, name, row in zip(table.numbers, table.ids, table.rows):
             where = f"{table.path}, row {number}"
-            raw, pair = self.text(row, self.config.text, where), None
+            raw, pair = row[self.config.text], None
             if self.config.text_pair:
-                pair = self.clean(self.text(row, self.config.text_pair, where))
+                pair = self.clean(row[self.config.text_pair])
             text = self.clean(raw)
             yield TextExample(
                 where=where,
                 id=name,
                 text=text,
                 pair=pair,
-                target=self.target(row, places, where),
+                target=self.target(row, places, where) if is_labelled else None,
                 raw=raw,
                 is_short=self.clean.is_short(text),
             )
-
-    def text(self, row: dict[str, str], column: str, where: str) -> str:
-        """A cell that must not be empty."""
-        if not row[column].strip():
-            raise InputError(f"{where}: empty text in column '{column}': fill or remove the row")
-        return row[column]
 
     def target(self, row: dict[str, str], places: dict[str, int], where: str) -> int | float:
         """The label's place, or the number."""
@@ -167,29 +198,25 @@ def content(example: TextExample) -> str:
 
 
 def check_splits(
-    config: TaskConfig,
-    train: list[TextExample],
-    dev: list[TextExample],
-    test: list[TextExample],
-    labels: tuple[str, ...],
+    config: TaskConfig, parts: Mapping[str, list[TextExample]], labels: tuple[str, ...]
 ) -> None:
     """Raise `InputError` for splits that nothing can be learnt from or measured on."""
-    for name, split in (("train", train), ("dev", dev)):
-        if not split:
+    for name in ("train", "dev"):
+        if not parts[name]:
             raise InputError(
                 f"{config.folder}/{config.train}: no example is left for {name}: give more rows, "
                 "or lower task.preprocess.minimum_words"
             )
     if config.kind == "regression":
         return
-    learnt = {example.target for example in train}
+    learnt = {example.target for example in parts["train"]}
     if len(learnt) < 2:
         raise InputError(
             f"{config.folder}/{config.train}: all examples have the label "
-            f"'{labels[train[0].target]}': a classifier needs two, check task.label and task.merge"
+            f"'{labels[min(learnt)]}': a classifier needs two, check task.label and task.merge"
         )
-    for name, split in (("dev", dev), ("test", test)):
-        for example in split:
+    for name, part in parts.items():
+        for example in part:
             if example.target not in learnt | {None}:
                 raise InputError(
                     f"{example.where}: the label '{labels[example.target]}' is in {name} but not "
@@ -198,44 +225,66 @@ def check_splits(
                 )
 
 
-def target_notes(labels: tuple[str, ...], **splits: list[TextExample]) -> Iterator[str]:
+def row_notes(
+    table: Table, empty: Mapping[int, str], part: str, is_labelled: bool
+) -> Iterator[str]:
+    """Which rows of a file were left out, are answered only, or are scored without a text."""
+    name = table.path.name
+    if table.left_out:
+        fate = "left out" if part == "train" else "left out, and so not scored"
+        yield (
+            f"{name}: {len(table.left_out):,} of {table.total:,} rows are {fate}: "
+            f"{counted(table.left_out)}"
+        )
+    if not is_labelled:
+        yield f"{name}: no column of labels, so its {table.total:,} rows are answered, not scored"
+    if empty and part != "train":
+        fate = "scored" if is_labelled else "answered"
+        yield (
+            f"{name}: {len(empty):,} of {table.total:,} rows are {fate} all the same: "
+            f"{counted(empty)}"
+        )
+
+
+def target_notes(labels: tuple[str, ...], parts: Mapping[str, list[TextExample]]) -> Iterator[str]:
     """What the splits cannot teach or measure."""
-    targets = {name: [example.target for example in split] for name, split in splits.items()}
+    targets = {name: [example.target for example in part] for name, part in parts.items()}
     return absent_notes(labels, targets) if labels else constant_notes(targets)
 
 
-def short_notes(config: TaskConfig, *splits: list[TextExample]) -> Iterator[str]:
+def short_notes(config: TaskConfig, parts: Mapping[str, list[TextExample]]) -> list[str]:
     """How many texts were too short after cleaning."""
-    for name, split in zip(("train", "dev", "test"), splits):
-        short = sum(example.is_short for example in split)
+    notes = []
+    for name, part in parts.items():
+        short = sum(example.is_short for example in part)
         if short:
             fate = "left out" if name == "train" else "kept and scored all the same"
-            yield (
-                f"{name}: {short:,} of {len(split):,} texts have fewer than "
+            notes.append(
+                f"{name}: {short:,} of {len(part):,} texts have fewer than "
                 f"{config.preprocess.minimum_words} words after cleaning: {fate}"
             )
-        empty = sum(not (example.is_short or example.text.strip()) for example in split)
-        if empty:
-            yield (
-                f"{name}: {empty:,} of {len(split):,} texts hold nothing after cleaning "
+        gone = [e for e in part if e.raw.strip() and not (e.is_short or e.text.strip())]
+        if gone:
+            notes.append(
+                f"{name}: {len(gone):,} of {len(part):,} texts hold nothing after cleaning "
                 "(task.preprocess.minimum_words=1 leaves them out of training)"
             )
+    return notes
 
 
-def duplicate_notes(
-    train: list[TextExample], dev: list[TextExample], test: list[TextExample]
-) -> Iterator[str]:
-    """Texts of dev and test that train holds too."""
-    for name, split in (("dev", dev), ("test", test)):
-        if not split:
+def duplicate_notes(parts: Mapping[str, list[TextExample]]) -> Iterator[str]:
+    """Texts of the scored parts that train holds too."""
+    train = parts["train"]
+    for name, part in parts.items():
+        if name == "train" or not are_labelled(part):
             continue
-        found = find_duplicates(*([content(e) for e in part] for part in (train, split)))
+        found = find_duplicates(*([content(e) for e in side] for side in (train, part)))
         exact, near = len(found.exact), len(found.near)
         line = f"{name}: {exact} exact and {near} near duplicates of training texts"
         if found.near:
             place, other, similarity = max(found.near, key=lambda pair: pair[2])
             line += (
-                f"; the nearest (Jaccard {similarity:.2f}): {split[place].where} and "
+                f"; the nearest (Jaccard {similarity:.2f}): {part[place].where} and "
                 f"{train[other].where}"
             )
         yield line

@@ -17,6 +17,7 @@ from configs.files import write_text
 from finetune.data.fertility import TokenCounts, count_tokens, texts_of, train_tokenizers
 from finetune.data.profile import Column, clean_by_steps, profile_columns, summarize
 from finetune.data.terms import term_steps
+from finetune.example import are_labelled
 from finetune.report import explore_plots as plots
 from finetune.report.explore_data import TaskData, raw_texts, words_of
 from finetune.report.explore_plots import Gallery
@@ -72,7 +73,7 @@ def write_data_report(
 def overview(data: TaskData) -> list[str]:
     """What was read, and what reading changed."""
     files = ", ".join(f"{t.path.name} ({len(t.rows):,} rows)" for t in data.tables)
-    sizes = ", ".join(f"{len(data.split(name)):,} {name}" for name in data.filled)
+    sizes = ", ".join(f"{len(part):,} {name}" for name, part in data.parts.items())
     return [
         f"files: {files}",
         f"examples: {sizes}",
@@ -140,10 +141,16 @@ def day_range(days: Iterable[date]) -> str:
 def labels_part(data: TaskData, gallery: Gallery) -> list[str]:
     """The balance in the files and in each split; merged labels below."""
     config, labels = data.config, data.splits.labels
-    in_files = Counter(row[config.label] for rows in data.tables for row in rows.rows)
+    in_files = Counter(
+        row[config.label]
+        for rows in data.tables
+        if config.label in rows.columns
+        for row in rows.rows
+    )
     counts = {
-        name: np.bincount([e.target for e in data.split(name)], minlength=len(labels))
-        for name in data.filled
+        name: np.bincount([e.target for e in part], minlength=len(labels))
+        for name, part in data.parts.items()
+        if are_labelled(part)
     }
     panels = {"all labels": by_split(counts, labels, range(len(labels)))}
     parts = ["## Labels", balance_table(panels["all labels"], in_files)]

@@ -12,8 +12,6 @@ from finetune.data.tables import Table
 from finetune.data.texts import TextReader, read_text_splits
 from finetune.example import Splits, TextExample
 
-SPLITS = ("train", "dev", "test")
-
 
 @dataclass(frozen=True)
 class TaskData:
@@ -49,23 +47,17 @@ class TaskData:
         }
         return {name: dates for name, dates in found.items() if dates}
 
-    def split(self, name: str) -> list[TextExample]:
-        """The examples of train, dev or test."""
-        return getattr(self.splits, name)
-
     @cached_property
-    def filled(self) -> list[str]:
-        """Names of the splits that have examples."""
-        return [name for name in SPLITS if self.split(name)]
+    def parts(self) -> dict[str, list[TextExample]]:
+        """The examples of every split that has some, train first."""
+        return {"train": self.splits.train, **self.splits.evaluated}
 
 
 def read_task(config: TaskConfig) -> TaskData:
     """Read everything once; raises `InputError` as `read_text_splits` does."""
     unmerged = config.unmerged or (config.name if config.merge else None)
     splits = read_text_splits(replace(config, unmerged=unmerged))
-    reader = TextReader(config)
-    files = [reader.table(name) for name in (config.train, config.dev, config.test) if name]
-    return TaskData(config, files, splits)
+    return TaskData(config, list(TextReader(config).tables().values()), splits)
 
 
 def words_of(example: TextExample) -> int:

@@ -101,7 +101,9 @@ def draw_balance(axes, panel: Mapping[str, Mapping[str, int]], splits: Sequence[
         counts = np.array([label[split] for label in panel.values()])
         shares = 100 * counts / counts.sum()
         places = np.arange(len(panel)) + (number - (len(splits) - 1) / 2) * height
-        axes.barh(places, shares, height=0.9 * height, color=SHADES[number], label=split)
+        axes.barh(
+            places, shares, height=0.9 * height, color=SHADES[number % len(SHADES)], label=split
+        )
         for place, share, count in zip(places, shares, counts):
             note(axes, share, place, f" {share:.1f} % ({count:,})", size=TINY)
     axes.margins(x=0.4)

@@ -17,7 +17,7 @@ import numpy as np
 from configs.files import write_text
 from configs.finetune_schema import FinetuneConfig
 from configs.json_files import read_json
-from finetune.example import Splits
+from finetune.example import Splits, are_labelled
 from finetune.metrics import calibration, class_scores, confusion
 from finetune.report.markdown import confusion_table, percent, table
 from finetune.report.plots import plot_calibration, plot_confusion, plot_trials
@@ -44,8 +44,14 @@ class TrialFolder:
         with (self.folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
 
+    @property
+    def scores(self) -> dict[str, dict[str, float]]:
+        """Of dev, test and further parts, those that were scored."""
+        scored = {"dev": self.result["dev"], "test": self.result["test"], **self.result["further"]}
+        return {name: scores for name, scores in scored.items() if scores}
+
     def split(self, name: str) -> list[dict[str, str]]:
-        """The predictions of dev or test."""
+        """The predictions of one part."""
         return [row for row in self.predictions if row["split"] == name]
 
 
@@ -96,21 +102,23 @@ def write_report(
         f"## The best trial on dev: {best.result['name']}",
         "Its model is in `checkpoints/best`, its answers are in `predictions.csv`.",
     ]
-    for name in ("dev", "test"):
-        rows, examples = best.split(name), getattr(splits, name)
-        if rows and config.task.kind == "classification":
+    for name, examples in splits.evaluated.items():
+        rows, is_scored = best.split(name), are_labelled(examples)
+        if is_scored and config.task.kind == "classification":
             parts += classification_part(run_dir, name, rows, examples, task.shown_labels)
-        elif rows:
-            parts += [f"### Some answers on {name}", sample_answers(rows, examples)]
-            if config.task.kind == "regression" and len({row["prediction"] for row in rows}) == 1:
-                parts.append("All predictions are equal: correlations are undefined, shown as 0.")
+        else:
+            parts += [f"### Some answers on {name}", sample_answers(rows, is_scored)]
+        are_equal = len({row["prediction"] for row in rows}) == 1
+        if is_scored and config.task.kind == "regression" and are_equal:
+            parts.append("All predictions are equal: correlations are undefined, shown as 0.")
     write_text(run_dir / "report.md", "\n\n".join(parts) + "\n")
     return overview
 
 
 def facts(config: FinetuneConfig, splits: Splits) -> str:
     """What the run was made of."""
-    sizes = ", ".join(f"{len(getattr(splits, s)):,} {s}" for s in ("train", "dev", "test"))
+    parts = {"train": splits.train, **splits.evaluated}
+    sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
     steps = config.task.preprocess.words
     lines = [
         f"encoder: {config.model}" + (", its weights forgotten" if config.reinitialise else ""),
@@ -125,13 +133,13 @@ def facts(config: FinetuneConfig, splits: Splits) -> str:
 def trial_table(trials: Sequence[TrialFolder], metric: str) -> str:
     """Every trial's scores; the median and interquartile range where there are several seeds."""
     names = list(trials[0].result["dev"])
-    splits = ("dev", "test") if trials[0].result["test"] else ("dev",)
+    splits = list(trials[0].scores)
     header = ["trial", *(f"{s} {n}" for s in splits for n in names), "best epoch", "minutes"]
     rows, points = [], defaultdict(list)
     for trial in trials:
         result = trial.result
-        points[result["point"]].append(result)
-        scores = [percent(result[s][n]) for s in splits for n in names]
+        points[result["point"]].append(trial.scores)
+        scores = [percent(trial.scores[s][n]) for s in splits for n in names]
         times = [f"{result['epoch']:.2f}", f"{result['seconds'] / 60:.1f}"]
         rows.append([result["name"], *scores, *times])
     for point, results in points.items():
@@ -190,11 +198,12 @@ def confident_errors(answers: Classified, examples: Sequence, labels: Sequence[s
     return "\n".join(lines) or "none"
 
 
-def sample_answers(rows: Sequence[dict], examples: Sequence) -> str:
-    """The first answers that differ from what was wanted."""
-    differing = [row for row in rows if row.get("label") != row["prediction"]][:ERRORS]
-    names = [name for name in rows[0] if name != "split"]
-    return table(names, [[row[name] for name in names] for row in differing])
+def sample_answers(rows: Sequence[dict], is_scored: bool) -> str:
+    """The first answers, or those of them that differ from what was wanted."""
+    shown = [row for row in rows if not is_scored or row.get("label") != row["prediction"]]
+    hidden = ("split",) if is_scored else ("split", "label", f"{UNMERGED}label")
+    names = [name for name in rows[0] if name not in hidden]
+    return table(names, [[row[name] for name in names] for row in shown[:ERRORS]])
 
 
 def merge_metrics(run_dir: Path, trials: Sequence[TrialFolder]) -> None:
@@ -248,4 +257,6 @@ def trial_scores(trial: TrialFolder, prefix: str, labels: Sequence[str], kind: s
         return {k.removeprefix(prefix): v for k, v in chosen.items()} or None
 
     dev, test = own(result["dev"]), own(result["test"])
-    return TrialScores(result["name"], result["seed"], dev, test, result["seconds"], matrix)
+    further = {name: own(scores) for name, scores in result["further"].items()}
+    known = (result["name"], result["seed"], dev, test, result["seconds"])
+    return TrialScores(*known, matrix, further)

@@ -29,6 +29,12 @@ class TrialScores:
     seconds: float
     confusion: list[list[int]] = field(default_factory=list)
     """dev, (gold class, predicted class); empty where there are no classes"""
+    further: dict[str, dict[str, float]] = field(default_factory=dict)
+    """of further files, by name"""
+
+    def of(self, part: str) -> dict[str, float]:
+        """The scores of dev, test or a further file; empty where it was not scored."""
+        return {"dev": self.dev, "test": self.test, **self.further}.get(part) or {}
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class Scores:
 
     def values(self, metric: str, split: str = "dev") -> list[float]:
         """One metric of all trials that have it."""
-        parts = [getattr(trial, split) or {} for trial in self.trials]
+        parts = [trial.of(split) for trial in self.trials]
         return [part[metric] for part in parts if metric in part]
 
     def middle(self) -> TrialScores:

@@ -57,8 +57,11 @@ def section(task: str, methods: Sequence[Scores], metrics: Sequence[str]) -> str
     shown = [metric for metric in metrics if any(m.values(metric) for m in methods)]
     shown = shown or [methods[0].metric]
     ordered = sorted(methods, key=lambda m: sorted(m.values(shown[0]))[len(m.trials) // 2])
-    has_test = any(method.values(shown[0], "test") for method in methods)
-    splits = ("dev", "test") if has_test else ("dev",)
+    further = dict.fromkeys(name for m in methods for trial in m.trials for name in trial.further)
+    splits = [
+        "dev",
+        *(s for s in ("test", *further) if any(m.values(shown[0], s) for m in methods)),
+    ]
     header = ["method", "seeds", *(f"{split} {metric}" for split in splits for metric in shown)]
     rows = [
         [m.method, len(m.trials), *(summary(m.values(x, s)) for s in splits for x in shown)]

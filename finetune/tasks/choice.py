@@ -10,7 +10,7 @@ import numpy as np
 
 from configs.errors import InputError
 from finetune.data.race import read_race
-from finetune.data.split import heldout_mask, read_parts
+from finetune.data.split import answered_notes, heldout_mask, read_parts, require_labels
 from finetune.data.tables import encoding_of
 from finetune.example import ChoiceExample, Feature, Splits
 from finetune.tasks.base import Task
@@ -27,15 +27,18 @@ class ChoiceTask(Task):
     def read(self) -> Splits[ChoiceExample]:
         encoding = encoding_of(self.config)
         read = partial(read_race, encoding=encoding)
-        train, dev, test = read_parts(self.config, read, self._heldout)
-        counts = {len(example.options) for example in (*train, *dev, *test)}
-        if len(counts) > 1:
-            odd = next(e for e in (*train, *dev, *test) if len(e.options) != max(counts))
+        parts = read_parts(self.config, read, self._heldout)
+        for name in ("train", "dev"):
+            require_labels(parts[name])
+        every = [example for part in parts.values() for example in part]
+        most = max(len(example.options) for example in every)
+        odd = next((example for example in every if len(example.options) != most), None)
+        if odd:
             raise InputError(
-                f"{odd.where}: {len(odd.options)} options where others have {max(counts)}: give "
+                f"{odd.where}: {len(odd.options)} options where others have {most}: give "
                 "every question the same number"
             )
-        return Splits(train, dev, test, notes=tuple(encoding.notes))
+        return Splits.of(parts, notes=[*encoding.notes, *answered_notes(parts)])
 
     def _heldout(self, examples: list[ChoiceExample]) -> Sequence[bool]:
         """All questions of a passage fall on the same side."""

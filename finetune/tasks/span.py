@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from configs.errors import InputError
-from finetune.data.split import heldout_groups, read_parts
+from finetune.data.split import answered_notes, heldout_groups, read_parts, require_labels
 from finetune.data.squad import read_squad
 from finetune.data.tables import encoding_of
-from finetune.example import Feature, SpanExample, Splits
+from finetune.example import Feature, SpanExample, Splits, are_labelled
 from finetune.metrics import SPAN_RULES, SpanRules, best_scores, span_scores
 from finetune.tasks.base import Task
 from finetune.tasks.framing import pair_head, pair_segments, window_starts
@@ -61,15 +61,18 @@ class SpanTask(Task):
     def read(self) -> Splits[SpanExample]:
         encoding = encoding_of(self.config)
         parts = read_parts(self.config, partial(read_squad, encoding=encoding), self._heldout)
-        splits = [[example for _, example in pairs] for pairs in parts]
+        examples = {name: [example for _, example in pairs] for name, pairs in parts.items()}
+        for name in ("train", "dev"):
+            require_labels(examples[name])
         if not self.config.no_answer:
-            for split in splits:
-                _require_answers(split)
+            for part in filter(are_labelled, examples.values()):
+                _require_answers(part)
         notes = [
-            f"{name}: {len({article for article, _ in pairs})} articles"
-            for name, pairs in zip(("train", "dev"), parts)
+            f"{name}: {len({article for article, _ in parts[name]})} articles"
+            for name in ("train", "dev")
         ]
-        return Splits(*splits, (), (*encoding.notes, *notes))
+        notes += [*encoding.notes, *answered_notes(examples)]
+        return Splits.of(examples, (), notes)
 
     def _heldout(self, pairs: list[tuple[str, SpanExample]]) -> Sequence[bool]:
         """Whole articles are held out."""
@@ -201,11 +204,13 @@ class SpanTask(Task):
         answers: Sequence[SpanAnswer],
     ) -> Iterator[dict[str, object]]:
         for example, answer in zip(examples, answers):
-            gold = example.answers[0][0] if example.answers else ""
+            known = {}
+            if example.answers is not None:
+                known["label"] = example.answers[0][0] if example.answers else ""
             yield {
                 "id": example.id,
                 "question": example.question,
-                "label": gold,
+                **known,
                 "prediction": answer.text,
                 "margin": round(answer.margin, 4),
             }

@@ -54,16 +54,17 @@ class TaggingTask(Task):
             notes.extend(found)
             return sentences
 
-        train, dev, test = read_parts(self.config, read, self._heldout)
-        found = sorted({label for sentence in train for label in sentence.labels} - {"O"})
+        parts = read_parts(self.config, read, self._heldout)
+        found = sorted({label for sentence in parts["train"] for label in sentence.labels} - {"O"})
         self.labels = tuple(self.config.labels or ["O", *found])
-        splits = [[self._example(s) for s in part] for part in (train, dev, test)]
+        examples = {name: [self._example(s) for s in part] for name, part in parts.items()}
         notes += [
             note
-            for name, part in (("dev", dev), ("test", test))
+            for name, part in parts.items()
+            if name != "train"
             for note in _absent(found, name, part)
         ]
-        return Splits(*splits, self.labels, (*encoding.notes, *notes))
+        return Splits.of(examples, self.labels, (*encoding.notes, *notes))
 
     def _heldout(self, sentences: list[Sentence]) -> Sequence[bool]:
         texts = [" ".join(sentence.words) for sentence in sentences]

@@ -54,7 +54,7 @@ def tune_one(world, folder: Path, overrides: list[str]) -> tuple[list[float], di
     )
     train, dev = random_examples(0, 70), random_examples(1, 31)
     task = make_task(config.task, 32, LABELS)
-    framed = Framed(Splits(train[0], dev[0], [], LABELS), train[1], dev[1], [])
+    framed = Framed(Splits(train[0], dev[0], [], LABELS), train[1], {"dev": dev[1]})
     weights = balanced_weights([example.target for example in train[0]], len(LABELS))
     loss = TaskLoss("classification", config.head, weights)
     model = TaskModel(shape, VOCABULARY, 1, "classification", len(LABELS), config.head, loss)
@@ -65,7 +65,7 @@ def tune_one(world, folder: Path, overrides: list[str]) -> tuple[list[float], di
     world.barrier()
     losses = [r["loss"] for r in read_metrics(folder / "metrics.jsonl") if r["kind"] == "train"]
     kept = {name: w.numpy() for name, w in result.weights.items()}
-    return losses, result.dev, result.dev_answers, kept
+    return losses, result.scores["dev"], result.answers["dev"], kept
 
 
 def random_examples(seed: int, number: int):

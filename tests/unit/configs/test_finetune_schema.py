@@ -70,6 +70,10 @@ REFUSED = {
     "metric": (["task.metric=pearson"], "task.metric=pearson.*accuracy, macro_f1"),
     "span metric": (["task.span_metric=korquad"], "task.span_metric=korquad is for task.kind=span"),
     "smoothing": (["head.label_smoothing=0.1", "head.loss=focal"], "head.label_smoothing"),
+    "a further file called as another": (["task.further={dev: x.tsv}"], "'dev' must be of letters"),
+    "an answer file of no file": (["task.submission.tests=CoLA"], "'tests' is neither test nor"),
+    "an answer file of no task": (["task.submission.test=cola"], "cola is none of GLUE's.*CoLA"),
+    "answers of another kind": (["task.kind=span"], "not for task.kind=span"),
     "focal for numbers": (["task.kind=regression", "head.loss=focal"], "head.loss"),
 }
 

@@ -73,11 +73,40 @@ def test_an_answer_that_is_no_option_is_named_once(read, answer):
 
 @pytest.mark.parametrize(
     "change",
-    [{"answers": ["A"]}, {"options": None}, {"questions": ["Who?"]}, {"answers": [1, 2]}],
+    [{"answers": ["A"]}, {"options": None}, {"questions": ["Who?"]}, {"questions": 7}],
 )
 def test_a_passage_of_another_form_is_named(read, change):
     with pytest.raises(InputError, match=r"a\.json, passage 2: not of RACE's form"):
         read("a.json", json.dumps([PASSAGE, PASSAGE | change]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"answers": [1, 2]}, "question 1: the answer '1' names none of 2 options"),
+        ({"article": None}, "question 1: the article is null, no text"),
+        ({"questions": ["Who?", ["Why?"]]}, r'question 2: the question is \["Why\?"\], no text'),
+        ({"options": [["me", None], ["so", "no"]]}, "question 1: the option is null, no text"),
+        ({"answers": None}, "question 1: no answers where other passages have them"),
+    ],
+)
+def test_what_is_no_text_is_refused(read, change, message):
+    with pytest.raises(InputError, match=rf"a\.json, passage 2, {message}"):
+        read("a.json", json.dumps([PASSAGE, PASSAGE | change]))
+
+
+def test_a_file_may_have_no_answers(read):
+    asked = {key: value for key, value in PASSAGE.items() if key != "answers"}
+    assert [e.target for e in read("a.json", json.dumps([asked, asked]))] == [None] * 4
+
+
+def test_hidden_files_are_no_passages(tmp_path):
+    folder = tmp_path / ".data" / "high"
+    (folder / ".cache").mkdir(parents=True)
+    (folder / "1.txt").write_text(json.dumps(PASSAGE))
+    for name in (".DS_Store", "._1.txt", ".cache/2.txt"):
+        (folder / name).write_bytes(b"\0\0\0\x01Bud1")
+    assert [e.id for e in read_race(folder)] == ["high1.txt-1", "high1.txt-2"]
 
 
 @pytest.mark.parametrize("passage", [{"article": "x"}, 3, "text", None])

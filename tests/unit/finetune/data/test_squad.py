@@ -81,7 +81,7 @@ def test_an_answer_outside_its_context_is_named_once(read, answer):
         ("{", "line 1: broken JSON"),
         ("[]", "not of SQuAD's form"),
         ('{"data": [], "data": []}', "has 'data' twice"),
-        ('{"data": [{"title": "x"}]}', r"KeyError: 'paragraphs'\)"),
+        ("[" * 9_999, "nested too deeply"),
         ('{"data": []}', "no questions"),
     ],
 )
@@ -90,18 +90,66 @@ def test_other_files_are_refused(read, content, message):
         read(content)
 
 
+def whole(article: object) -> str:
+    return json.dumps({"data": [article]})
+
+
+def paragraph(**change) -> dict:
+    asked = {key: value for key, value in (question() | change).items() if value is not None}
+    return {"paragraphs": [{"context": CONTEXT, "qas": [asked]}]}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (whole({"title": "x"}), "article 1: 'paragraphs' is missing"),
+        (whole(3), "article 1: 'paragraphs' is missing"),
+        (whole({"paragraphs": [{"qas": []}]}), "article 1, paragraph 1: 'context' is missing"),
+        (whole(paragraph(id=None)), "article 1, paragraph 1, question 1: 'id' is missing"),
+        (whole(paragraph(question=[])), "question q1: 'question' is of a wrong type"),
+        (whole(paragraph(answers="cat")), "question q1: 'answers' is of a wrong type"),
+        (whole(paragraph(answers=[{"text": "cat"}])), "question q1: 'answer_start' is missing"),
+    ],
+)
+def test_a_missing_field_is_named_with_its_place(read, content, message):
+    with pytest.raises(InputError, match=rf"a\.json, .*{message}"):
+        read(content)
+
+
+def test_no_title_no_version(read):
+    """What an article is called by is then its first context."""
+    ((article, example),) = read(whole(paragraph()))
+    assert article == example.context == CONTEXT and example.answers == (("cat", 4),)
+    assert example.where.endswith("a.json, article 1, paragraph 1, question q1")
+
+
+def test_questions_without_answers_are_to_be_predicted(read):
+    """Not: have no answer, as those of SQuAD 2.0 that say so."""
+    asked = paragraph(answers=None)
+    assert [example.answers for _, example in read(whole(asked))] == [None]
+    asked["paragraphs"][0]["qas"].append(question("q2"))
+    with pytest.raises(InputError, match=r"question q1: no 'answers' where other questions have"):
+        read(whole(asked))
+
+
 def test_an_id_stands_once(read):
     with pytest.raises(InputError, match="question id q2 stands twice"):
         read(question(), question("q2"), question("q2"))
 
 
 @pytest.mark.parametrize("version", FILES)
-def test_the_development_sets(version):
+def test_the_development_sets(version, tmp_path):
     name, articles, questions, answers, impossible = FILES[version]
     path = DATA / "squad_dev" / name
     if not path.is_file():
         pytest.skip(f"needs SQuAD {version}'s development set")
     pairs = read_squad(path)
+    bare = json.loads(path.read_text(encoding="utf-8"))
+    untitled = [{"paragraphs": article["paragraphs"]} for article in bare["data"]]
+    copy = tmp_path / "bare.json"
+    copy.write_text(json.dumps({"data": untitled}))
+    found = [example for _, example in read_squad(copy)]
+    assert [(e.id, e.answers) for e in found] == [(e.id, e.answers) for _, e in pairs]
     assert len({article for article, _ in pairs}) == articles
     assert len(pairs) == questions
     assert sum(len(example.answers) for _, example in pairs) == answers
