@@ -66,7 +66,8 @@ def read_backend(folder: Path, not_searched: set[str]) -> BackendFile | None:
     if kind is None:
         raise _other(path, f"a {model['type']} model")
     pieces, scores = _pieces(path, kind, content["model"]["vocab"])
-    added = {token["content"]: token["id"] for token in canonical["added_tokens"]}
+    # The library itself gives such a token its id in the vocabulary, whatever the file says.
+    added = {token["content"]: token["id"] for token in content.get("added_tokens") or []}
     check_searched(list(added), not_searched, path)
     switches = {"wordpiece": _wordpiece_switches, "byte-bpe": _bpe_switches}.get(kind)
     return BackendFile(

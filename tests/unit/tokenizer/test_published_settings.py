@@ -447,6 +447,7 @@ DAMAGES = {
     "added tokens a number": lambda c: c.update(added_tokens=5),
     "an added token of nothing": lambda c: c.update(added_tokens=[{}]),
     "an added token without an id": lambda c: c["added_tokens"][0].pop("id"),
+    "an added token with another id": lambda c: c["added_tokens"][0].update(id=99999),
     "a normalizer of numbers": lambda c: c.update(normalizer=[5]),
     "a pre_tokenizer of text": lambda c: c.update(pre_tokenizer="ByteLevel"),
     "another model": lambda c: c.update(model={"type": "WordLevel", "vocab": {"a": 0}}),
