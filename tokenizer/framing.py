@@ -20,6 +20,8 @@ OF_CLASS = {
     "Roberta": ROBERTA,
 }
 """by transformers' name of a tokenizer's class, without `Tokenizer`"""
+INPUTS_OF_CLASS = {"DistilBert": ["input_ids", "attention_mask"]}
+"""what such a tokenizer gives to its model where `model_input_names` does not say it"""
 OF_MODEL = {
     "bert": BERT,
     **dict.fromkeys(("roberta", "xlm-roberta", "camembert"), ROBERTA),
@@ -54,6 +56,8 @@ def framing_of(sources: Sources, special: SpecialTokens) -> Framing:
         )
     framing = by_file or by_class or OF_MODEL.get(sources.model_type or "", BERT)
     names = sources.model_input_names
+    if names is None:
+        names = INPUTS_OF_CLASS.get(sources.tokenizer_class or "")
     if names is None:
         return framing
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

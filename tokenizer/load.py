@@ -17,7 +17,7 @@ from tokenizer.byte_bpe import ByteBpe, read_bpe_files
 from tokenizer.framing import Sources, framing_of
 from tokenizer.published import CONFIG, SWITCHES, Settings, read_settings
 from tokenizer.unigram import SentencePiece, read_sentencepiece
-from tokenizer.wordpiece import WordPiece, read_pieces
+from tokenizer.wordpiece import WordPiece, lacks_capitals, read_pieces
 
 WORDPIECE_FILE = "vocab.txt"
 BPE_FILES = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
@@ -157,7 +157,7 @@ def _wordpiece(
     )
     values = _agreed("wordpiece", settings, backend, pieces, path)
     if "do_lower_case" not in values:
-        values["do_lower_case"] = _unsaid_case(path, pieces) if lowercase is None else lowercase
+        values["do_lower_case"] = _unsaid_case(path, pieces, lowercase)
     try:
         tokenizer = WordPiece(
             pieces,
@@ -177,10 +177,18 @@ def _wordpiece(
     return tokenizer
 
 
-def _unsaid_case(path: Path, pieces: list[str]) -> bool:
+def _unsaid_case(path: Path, pieces: list[str], lowercase: bool | None) -> bool:
     """transformers makes letters small where nothing is said, but not every folder means it."""
+    if lowercase is False and lacks_capitals(pieces):
+        raise InputError(
+            f"{path}: an uncased vocabulary, without A to Z: set tokenizer.lowercase=true, or "
+            f"do_lower_case in {path.with_name(CONFIG)}"
+        )
+    if lowercase is not None:
+        return lowercase
     words = (piece for piece in pieces if not re.fullmatch(r"[\[<].*[\]>]", piece))
-    if any(letter.isupper() for piece in words for letter in piece):
+    # Some capitals have no small letter, and stand in uncased vocabularies too: BERT's has ℝ.
+    if any(word.lower() != word for word in words):
         raise InputError(
             f"{path} has capital letters, but nothing says whether texts keep theirs: write "
             f'{{"do_lower_case": false}} (or true) into {path.with_name(CONFIG)}'

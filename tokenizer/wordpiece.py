@@ -37,8 +37,7 @@ class WordPiece(BackendTokenizer):
         names: what the special tokens are called, by role; None: as usual.
 
     Raises:
-        InputError: a special token is missing, a piece stands twice, or an uncased vocabulary is
-            to read cased text.
+        InputError: a special token is missing, or a piece stands twice.
     """
 
     kind = "wordpiece"
@@ -51,7 +50,7 @@ class WordPiece(BackendTokenizer):
         split_chinese: bool = True,
         names: Mapping[str, str] | None = None,
     ) -> None:
-        _check(pieces, lowercase, names)
+        _check(pieces, names)
         self.pieces, self.lowercase, self.split_chinese = pieces, lowercase, split_chinese
         self.strip_accents = lowercase if strip_accents is None else strip_accents
         self.special = SpecialTokens(**find_special(pieces, names))
@@ -87,6 +86,12 @@ class WordPiece(BackendTokenizer):
         if not self.split_chinese:
             settings["tokenize_chinese_chars"] = False
         return settings
+
+
+def lacks_capitals(pieces: Iterable[str]) -> bool:
+    """Whether a vocabulary has a to z and no A to Z: it is of an uncased model."""
+    latin = {piece for piece in pieces if len(piece) == 1 and piece.isascii() and piece.isalpha()}
+    return len(latin) == 26 and all(letter.islower() for letter in latin)
 
 
 def read_pieces(path: Path) -> list[str]:
@@ -152,7 +157,7 @@ def _alphabet(texts: Iterable[str], most: int) -> list[str]:
     return common[: min(needed, most)]
 
 
-def _check(pieces: list[str], lowercase: bool, names: Mapping[str, str] | None) -> None:
+def _check(pieces: list[str], names: Mapping[str, str] | None) -> None:
     missing = SPECIAL_NAMES.keys() - find_special(pieces, names).keys()
     if missing:
         usual = {role: one for role, (one, _) in SPECIAL_NAMES.items()} | dict(names or {})
@@ -161,9 +166,3 @@ def _check(pieces: list[str], lowercase: bool, names: Mapping[str, str] | None) 
     repeated = [piece for piece, count in Counter(pieces).items() if count > 1]
     if repeated:
         raise InputError(f"the piece {repeated[0]!r} stands twice: remove one of its lines")
-    latin = {piece for piece in pieces if len(piece) == 1 and piece.isascii() and piece.isalpha()}
-    if not lowercase and len(latin) == 26 and all(letter.islower() for letter in latin):
-        raise InputError(
-            "an uncased vocabulary, without A to Z: set tokenizer.lowercase=true, or do_lower_case "
-            "in the folder's tokenizer_config.json"
-        )

@@ -71,7 +71,16 @@ def tokenizer_of_another_encoder(place: Place):
     vocabulary = json.loads((folder / "vocab.json").read_text())
     vocabulary |= {f"more{n}": len(vocabulary) + n for n in range(3)}
     (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "tokenizer.json").unlink()
     return [f"model={folder}"], [f"{folder}: the tokenizer has 515 entries, the encoder 512"]
+
+
+def tokenizer_of_two_minds(place: Place):
+    overrides, _ = tokenizer_of_another_encoder(place)
+    folder = place.folder / "encoder"
+    shutil.copy(place.encoder / "export" / "tokenizer.json", folder)
+    words = [f"{folder}/tokenizer.json has 512 pieces, unlike vocab.json with its 515"]
+    return overrides, words
 
 
 def malicious_weights(place: Place):
@@ -138,6 +147,7 @@ CASES = (
     empty_text,
     label_in_dev_only,
     tokenizer_of_another_encoder,
+    tokenizer_of_two_minds,
     malicious_weights,
     answer_outside_its_context,
     context_without_room,

@@ -197,3 +197,11 @@ def test_a_model_that_is_given_no_token_types_sees_none(tmp_path):
     config = {"tokenizer_class": "BertTokenizer", "model_input_names": ["input_ids"]}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     assert load_pretrained(str(tmp_path)).tokenizer.framing == Framing(1, 0)
+
+
+def test_distilberts_tokenizer_gives_no_token_types(tmp_path):
+    random_huggingface("BertModel", len(PIECES)).save_pretrained(tmp_path)
+    (tmp_path / "vocab.txt").write_text("\n".join(PIECES) + "\n")
+    config = {"tokenizer_class": "DistilBertTokenizer"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    assert load_pretrained(str(tmp_path)).tokenizer.framing == Framing(1, 0)

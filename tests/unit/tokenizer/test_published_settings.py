@@ -466,3 +466,16 @@ def test_a_damaged_tokenizer_json_is_one_line(tmp_path, bpe_files, what):
     DAMAGES[what](content)
     line = refusal(write(folder, tokenizer=content))
     assert str(folder / "tokenizer.json") in line and "\n" not in line and len(line) < 600
+
+
+def test_capitals_without_a_small_letter_stand_in_uncased_vocabularies(tmp_path):
+    """BERT's own has ℝ, which its lower-casing leaves."""
+    lower = [piece for piece in BERT_PIECES if piece[0] == "[" or piece.lower() == piece]
+    write(tmp_path, vocab="\n".join([*lower, "ℝ", "##ℝ"]) + "\n")
+    assert load_tokenizer(tmp_path, lowercase=None).lowercase
+
+
+def test_a_folder_that_keeps_capitals_is_taken_at_its_word(tmp_path):
+    pieces = [*BERT_PIECES[:5], *map(chr, range(ord("a"), ord("z") + 1))]
+    write(tmp_path, vocab="\n".join(pieces) + "\n", tokenizer_config={"do_lower_case": False})
+    assert load_tokenizer(tmp_path).encode_batch(["A a"]) == [[1, 5]]

@@ -274,3 +274,10 @@ def test_a_vocabulary_of_a_part_of_the_text_is_told() -> None:
     assert said == ["tokenizer: learnt from the first 1 MB of the text"]
     train_tokenizer(asked, texts[:10], said.append)
     assert len(said) == 1
+
+
+def test_text_without_capitals_needs_no_lower_casing() -> None:
+    """It is no uncased vocabulary that somebody reads as a cased one."""
+    texts = ["the quick brown fox jumps over the lazy dog"] * 9
+    asked = config("wordpiece", vocabulary_size=200, allow_smaller_vocabulary=True, lowercase=False)
+    assert train_tokenizer(asked, texts).encode_batch(["fox"])
