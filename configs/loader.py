@@ -49,6 +49,7 @@ def load_config(
         raw.run_dir = str(Path(raw.run_dir).with_name(path.stem))
     for layer in _layers(path):
         check_keys(layer, schema, source=str(path))
+        _empty_open_mappings(raw, layer, schema)
         raw = OmegaConf.merge(raw, OmegaConf.create(_spelled_alike(layer, schema)))
     for key, value in (values or {}).items():
         _update(raw, key, value, schema, f"'{key}: {value}'")
@@ -119,6 +120,21 @@ def _spelled_alike(layer: DictConfig, schema: type) -> dict[str, Any]:
         return node
 
     return walk(OmegaConf.to_container(layer), schema)
+
+
+def _empty_open_mappings(node: DictConfig, layer: DictConfig, schema: type) -> None:
+    """Empty those mappings of `node` with keys of the user's own that `layer` writes as `{}`.
+
+    Merging adds keys and takes none away: `task.merge: {}` would keep all that it was to remove.
+    """
+    for key, kind in _type_hints(schema).items():
+        value = layer._get_node(key) if key in layer else None
+        if not isinstance(value, DictConfig) or key not in node:
+            continue
+        if get_origin(kind) is dict and not value:
+            node[key] = {}
+        elif is_dataclass(kind) and isinstance(node[key], DictConfig):
+            _empty_open_mappings(node[key], value, kind)
 
 
 def check_keys(node: Any, schema: Any, source: str, prefix: str = "") -> None:
@@ -217,6 +233,9 @@ def _apply_override(raw: DictConfig, override: str, schema: type) -> None:
 
 def _update(raw: DictConfig, key: str, value: Any, schema: type, source: str) -> None:
     try:
+        layer = OmegaConf.create()
+        OmegaConf.update(layer, key, value, force_add=True)
+        _empty_open_mappings(raw, layer, schema)
         OmegaConf.update(raw, key, value, force_add=True)
     except Exception as error:  # a path that leads nowhere raises many kinds
         raise InputError(f"{source} does not fit: {_one_line(error)}") from error

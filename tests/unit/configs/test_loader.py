@@ -8,6 +8,7 @@ import pytest
 
 from configs.ablation_schema import AblationConfig
 from configs.errors import InputError
+from configs.finetune_schema import FinetuneConfig
 from configs.loader import dump_config, find_config, flat, load_config, shipped_configs
 from configs.schema import PretrainConfig
 
@@ -111,6 +112,24 @@ def test_a_list_replaces_the_inherited_one(write):
     write("data: {sources: [{kind: text, path: a}, {kind: text, path: b}]}", "top.yaml")
     path = write("base: top.yaml\ndata: {sources: [{kind: csv, path: c}]}")
     assert [source.path for source in load(path).data.sources] == ["c"]
+
+
+def test_an_empty_mapping_empties_and_an_empty_section_does_not(write):
+    write("base: finetune/common.yaml\ntask: {merge: {a: b, c: d}}\n", "base.yaml")
+    kept = write("base: base.yaml\ntask: {}\nseeds: [7]\n", "kept.yaml")
+    emptied = write("base: base.yaml\ntask: {merge: {}}\n", "emptied.yaml")
+    more = write("base: base.yaml\ntask: {merge: {e: f}}\n", "more.yaml")
+
+    def merge(path, *overrides):
+        return load_config(FinetuneConfig, str(path), list(overrides)).task.merge
+
+    assert merge(kept) == {"a": "b", "c": "d"}
+    assert merge(emptied) == {}
+    assert merge(more) == {"a": "b", "c": "d", "e": "f"}
+    assert merge(kept, "task.merge={}") == {}
+    assert merge(kept, "task.merge={}", "task.merge.x=y") == {"x": "y"}
+    assert merge(kept, "task={}") == {"a": "b", "c": "d"}
+    assert merge(kept, "task={merge: {}}") == {}
 
 
 def test_overrides_reach_into_lists_and_defaults():
