@@ -19,10 +19,11 @@ from torch import Tensor
 
 from configs.errors import InputError
 from configs.files import written_aside
-from configs.finetune_schema import HeadConfig, TaskConfig
+from configs.finetune_schema import HeadConfig
 from configs.json_files import read_json
 from configs.loader import from_container
 from configs.schema import ModelConfig
+from configs.task_schema import TaskConfig
 from finetune.batches import evaluation_batches
 from finetune.example import Feature
 from finetune.losses import TaskLoss

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import torch
 
 from configs.errors import InputError
-from configs.finetune_schema import TaskConfig
+from configs.task_schema import TaskConfig
 from finetune.data.preprocess import Preprocessor
 from finetune.data.tables import open_file, read_table, require_columns
 from finetune.example import SpanExample, TagExample, TextExample

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from configs.errors import InputError
 from configs.files import write_text
-from configs.finetune_schema import TaskConfig
+from configs.task_schema import TaskConfig
 from finetune.example import Splits, TextExample, are_labelled
 
 FOLDER = "submission"

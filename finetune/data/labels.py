@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from configs.errors import InputError
-from configs.finetune_schema import TaskConfig
+from configs.task_schema import TaskConfig
 from finetune.data.tables import Table
 
 NONE = ("", "-", "nan", "NaN")

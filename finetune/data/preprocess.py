@@ -13,7 +13,7 @@ from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
 
-from configs.finetune_schema import PreprocessConfig
+from configs.task_schema import PreprocessConfig
 
 
 def _marks() -> str:

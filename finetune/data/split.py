@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from configs.errors import InputError
-from configs.finetune_schema import TaskConfig
+from configs.task_schema import TaskConfig
 from finetune.example import are_labelled
 
 Item = TypeVar("Item")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from configs.errors import InputError
-from configs.finetune_schema import TaskConfig
+from configs.task_schema import TaskConfig
 from pretrain.data.compression import COMPRESSIONS, open_unpacked, plain_name
 from pretrain.data.encoding import Decoder, Encoding, lines_of
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from configs.errors import InputError
-from configs.finetune_schema import TaskConfig
+from configs.task_schema import TaskConfig
 from finetune.data.duplicates import find_duplicates
 from finetune.data.labels import (
     NUMBER,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from configs.finetune_schema import TaskConfig
+from configs.task_schema import TaskConfig
 from finetune.data.dates import Dates, read_dates
 from finetune.data.tables import Table
 from finetune.data.texts import TextReader, read_text_splits

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from configs.finetune_schema import TaskConfig
+from configs.task_schema import TaskConfig
 from finetune.example import Feature, Splits
 from tokenizer.base import Tokenizer
 

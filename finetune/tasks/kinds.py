@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from configs.finetune_schema import TaskConfig
+from configs.task_schema import TaskConfig
 from finetune.tasks.base import Task
 from finetune.tasks.choice import ChoiceTask
 from finetune.tasks.span import SpanTask

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from configs.errors import InputError
-from configs.finetune_schema import PRESETS, STEPS, FinetuneConfig
+from configs.finetune_schema import FinetuneConfig
 from configs.loader import describe, dump_config, load_config, shipped_configs
+from configs.task_schema import PRESETS, STEPS
 
 FINETUNING = [name for name in shipped_configs() if name.startswith("finetune/")]
 TASKS = [name for name in FINETUNING if name not in ("finetune/common.yaml", "finetune/grid.yaml")]

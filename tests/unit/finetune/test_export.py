@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from configs.errors import InputError
-from configs.finetune_schema import HeadConfig, TaskConfig
+from configs.finetune_schema import HeadConfig
 from configs.schema import ModelConfig, TokenizerConfig
+from configs.task_schema import TaskConfig
 from finetune.example import TextExample
 from finetune.export import CLASSES, export_huggingface, export_onnx
 from finetune.finetuned import Card, Finetuned, load_finetuned, make_task_model

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from configs.errors import InputError
-from configs.finetune_schema import HeadConfig, TaskConfig
+from configs.finetune_schema import HeadConfig
+from configs.task_schema import TaskConfig
 from finetune.example import ChoiceExample, SpanExample, TextExample
 from finetune.export import export_huggingface
 from finetune.finetuned import Card, load_finetuned, make_task_model, save_finetuned

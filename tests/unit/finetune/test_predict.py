@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from configs.errors import InputError
-from configs.finetune_schema import PreprocessConfig
+from configs.task_schema import PreprocessConfig
 from finetune.finetuned import CARD, Finetuned, find_finetuned, load_finetuned, read_card
 from finetune.predict import (
     Row,

@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from configs.finetune_schema import SUBMISSIONS, FinetuneConfig
+from configs.finetune_schema import FinetuneConfig
 from configs.loader import load_config, shipped_configs
+from configs.task_schema import SUBMISSIONS
 from finetune.baselines.rivals import run_rival
 from finetune.data.texts import read_text_splits
 from finetune.submission import FORMS, submission

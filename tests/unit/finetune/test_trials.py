@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from configs.errors import InputError
-from configs.finetune_schema import AdaptConfig, FinetuneConfig, HeadConfig, TaskConfig
+from configs.finetune_schema import AdaptConfig, FinetuneConfig, HeadConfig
 from configs.schema import BatchConfig, OptimizerConfig
+from configs.task_schema import TaskConfig
 from finetune.trials import Trial, make_trials, with_field
 
 GRID = {"optimizer.learning_rate": [2e-5, 3e-5], "batch.sequences": [16.0, 32.0]}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.errors import InputError
-from configs.finetune_schema import PRESETS, STEPS, PreprocessConfig
+from configs.task_schema import PRESETS, STEPS, PreprocessConfig
 from finetune.data.preprocess import FUNCTIONS, Preprocessor, count_words, stop_words
 
 EXAMPLES = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.finetune_schema import PreprocessConfig
+from configs.task_schema import PreprocessConfig
 from finetune.data.preprocess import steps_of
 from finetune.data.profile import Column, clean_by_steps, profile_columns, summarize
 from finetune.data.tables import Table, read_table

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from configs.errors import InputError
-from configs.finetune_schema import PreprocessConfig, TaskConfig
+from configs.task_schema import PreprocessConfig, TaskConfig
 from finetune.data.split import heldout_mask
 from finetune.data.texts import parse_number, read_text_splits
 

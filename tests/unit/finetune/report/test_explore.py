@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs.finetune_schema import FinetuneConfig, TaskConfig
+from configs.finetune_schema import FinetuneConfig
 from configs.loader import load_config
+from configs.task_schema import TaskConfig
 from finetune.data.fertility import count_tokens, open_tokenizers
 from finetune.data.profile import clean_by_steps
 from finetune.data.terms import term_steps

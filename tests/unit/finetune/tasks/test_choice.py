@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs.errors import InputError
-from configs.finetune_schema import TaskConfig
+from configs.task_schema import TaskConfig
 from finetune.example import ChoiceExample
 from finetune.tasks.choice import ChoiceTask
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.errors import InputError
-from configs.finetune_schema import TaskConfig
+from configs.task_schema import TaskConfig
 from finetune.data.squad import read_squad
 from finetune.example import SpanExample
 from finetune.metrics import best_scores, normal_answer, span_scores

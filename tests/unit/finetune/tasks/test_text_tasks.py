@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs.errors import InputError
-from configs.finetune_schema import METRICS, TaskConfig
+from configs.task_schema import METRICS, TaskConfig
 from finetune.example import TextExample
 from finetune.metrics import classification_scores
 from finetune.tasks.kinds import KINDS, make_task
