@@ -77,6 +77,8 @@ HARMLESS = """
     processor_class chat_template backend is_local local_files_only init_inputs use_fast from_slow
     clean_up_tokenization_spaces errors trim_offsets split_special_tokens verbose
     """
+LONGEST_ID = 9
+"""digits; Python refuses to read some thousands"""
 NOT_SEARCHED = ("<|endoftext|>", "<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED")
 """special tokens of published vocabularies that no text means"""
 
@@ -251,7 +253,8 @@ def _added_tokens(folder: Path, settings: Settings) -> dict[str, int]:
         raise InputError(f"{settings.path}: added_tokens_decoder is no table of tokens")
     for number, token in decoder.items():
         name = token_name(settings.path, {"added_tokens_decoder": token}, "added_tokens_decoder")
-        if name is None or not number.isdecimal() or found.get(name, int(number)) != int(number):
+        is_id = number.isdecimal() and len(number) <= LONGEST_ID
+        if name is None or not is_id or found.get(name, int(number)) != int(number):
             raise InputError(
                 f"{settings.path}: added_tokens_decoder has {shown(token)} as {shown(number)}, "
                 f"which is no token with an id, or not the id in {ADDED}"

@@ -479,3 +479,9 @@ def test_a_folder_that_keeps_capitals_is_taken_at_its_word(tmp_path):
     pieces = [*BERT_PIECES[:5], *map(chr, range(ord("a"), ord("z") + 1))]
     write(tmp_path, vocab="\n".join(pieces) + "\n", tokenizer_config={"do_lower_case": False})
     assert load_tokenizer(tmp_path).encode_batch(["A a"]) == [[1, 5]]
+
+
+def test_an_id_of_thousands_of_digits_is_refused(tmp_path):
+    decoder = {"9" * 5000: {"content": "[PAD]"}}
+    folder = bert_folder(tmp_path, do_lower_case=False, added_tokens_decoder=decoder)
+    assert 'added_tokens_decoder has {"content": "[PAD]"} as "999' in refusal(folder)
