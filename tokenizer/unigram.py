@@ -157,9 +157,11 @@ class SentencePiece(Tokenizer):
         ]
         charsmap = self.proto.normalizer_spec.precompiled_charsmap
         if charsmap:
-            # The library maps short graphemes only; NFC joins what was left apart, such as Hangul
-            # written as jamo.
-            steps = [normalizers.Precompiled(charsmap), normalizers.NFC(), *steps]
+            # The library maps a short grapheme by the beginning of it that the map knows, and drops
+            # the rest: of a letter and two marks, the second mark. NFC before it makes one character
+            # of them where there is one; NFC behind it joins what the map yields apart.
+            nfc = normalizers.NFC()
+            steps = [nfc, normalizers.Precompiled(charsmap), nfc, *steps]
         backend.normalizer = normalizers.Sequence([*self.cleaning.steps(), *steps])
         backend.pre_tokenizer = pre_tokenizers.Metaspace(SPACE, prepend_scheme="always")
         backend.decoder = decoders.Metaspace(SPACE, prepend_scheme="always")

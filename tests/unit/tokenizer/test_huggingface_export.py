@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,15 @@ def test_gpt2(gpt2: Tokenizer, english: list[str], tmp_path: Path) -> None:
 
 def test_kobert(kobert: Tokenizer, korean: list[str], tmp_path: Path) -> None:
     assert_same_ids(kobert, tmp_path, [*korean, "재밌다 ㅋㅋㅠㅠ ㄳ", "나\u1102\u1161"])
+
+
+def test_letters_with_two_marks_written_apart(tmp_path: Path) -> None:
+    text = "Tiếng Việt có sáu thanh: những chữ ấy đều đọc được, từ ấm áp đến lộng lẫy ẩn sẵn"
+    config = TokenizerConfig("sentencepiece", 120, allow_smaller_vocabulary=True)
+    tokenizer = train_tokenizer(config, [text] * 50)
+    apart = unicodedata.normalize("NFD", text)
+    assert tokenizer.encode_batch([apart]) == tokenizer.encode_batch([text])
+    assert_same_ids(tokenizer, tmp_path, [text, apart, *apart.split()])
 
 
 @pytest.mark.parametrize("segment_types", [1, 2])
