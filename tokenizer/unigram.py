@@ -157,9 +157,9 @@ class SentencePiece(Tokenizer):
         ]
         charsmap = self.proto.normalizer_spec.precompiled_charsmap
         if charsmap:
-            # The library maps a short grapheme by the beginning of it that the map knows, and drops
-            # the rest: of a letter and two marks, the second mark. NFC before it makes one character
-            # of them where there is one; NFC behind it joins what the map yields apart.
+            # The library maps a short grapheme by the beginning of it that the map knows, and
+            # drops the rest: of a letter and two marks, the second mark. NFC before it makes one
+            # character of them where there is one; NFC behind it joins what the map yields apart.
             nfc = normalizers.NFC()
             steps = [nfc, normalizers.Precompiled(charsmap), nfc, *steps]
         backend.normalizer = normalizers.Sequence([*self.cleaning.steps(), *steps])
