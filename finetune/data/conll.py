@@ -91,6 +91,8 @@ class _Reader:
     def cut(self, line: str) -> list[str]:
         """The cells of a line; one empty one for a line of spaces."""
         if self.separator == " ":
+            if not line.strip(" \t"):
+                return [""]
             return SPACES.split(line.rstrip(" "))
         *cells, last = line.split("\t")
         return [*cells, last.strip(" ") if cells else last]

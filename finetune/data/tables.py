@@ -21,8 +21,10 @@ from configs.errors import InputError
 from configs.task_schema import TaskConfig
 from pretrain.data.compression import COMPRESSIONS, open_unpacked, plain_name
 from pretrain.data.encoding import Decoder, Encoding, lines_of
+from pretrain.data.lines import list_names
 
 ID_COLUMNS = ("id", "guid", "UserName", "idx", "index")
+JSON = (".json", ".jsonl", ".ndjson")
 SHOWN = 5
 """columns that a note names"""
 ROW_CURE = "fill or remove the row"
@@ -76,8 +78,8 @@ def read_table(
 
     Args:
         path: .csv (quoted; line breaks inside quotes), .tsv or .txt (tabs; a quote is a character
-            like any other, as in GLUE), .json (a list of objects) or .jsonl; also compressed
-            (COMPRESSIONS).
+            like any other, as in GLUE), .json (a list of objects, or one a line), .jsonl or
+            .ndjson; also compressed (COMPRESSIONS).
         columns: names of the columns where the file has no header line.
         encoding: how to decode it; its notes tell what reading changed.
         header: cells by which a first line is known to be a header in spite of `columns`, as in
@@ -91,11 +93,11 @@ def read_table(
     encoding = encoding or Encoding()
     decoder = encoding.decoder(str(path), repairs=encoding.repairs)
     text, suffix = read_text(path, decoder), suffix_of(path)
-    if suffix not in (".json", ".jsonl", ".csv", ".tsv", ".txt"):
+    if suffix not in (*JSON, ".csv", ".tsv", ".txt"):
         raise InputError(f"{path}: unknown kind of table: name a .csv, .tsv, .json or .jsonl file")
     wrong: dict[int, str] = {}
     try:
-        if suffix in (".json", ".jsonl"):
+        if suffix in JSON:
             names, rows = _objects(path, text, suffix, encoding.notes)
         else:
             names, rows, wrong = _cells(path, text, suffix, columns, header, encoding.notes)
@@ -178,7 +180,7 @@ def require_columns(table: Table, columns: list[str], field: str) -> None:
         if column not in table.columns:
             raise InputError(
                 f"{table.path}: no column '{column}': set {field} to one of "
-                f"{', '.join(table.columns)}"
+                f"{list_names(table.columns)}"
             )
         if column in table.nested:
             raise InputError(
@@ -350,12 +352,24 @@ def _objects(
 
 
 def _parsed(path: Path, text: str, suffix: str) -> Iterator[object]:
-    lines = [text] if suffix == ".json" else lines_of(io.StringIO(text))
+    whole = suffix == ".json" and not _is_by_lines(text)
+    lines = [text] if whole else lines_of(io.StringIO(text))
     for number, piece in enumerate(lines, start=1):
         piece = piece.removeprefix("\ufeff")  # files that were joined have one before each part
         if piece.strip():
             content = load_json(piece, str(path), number, exact=True)
             yield from content if isinstance(content, list) else [content]
+
+
+def _is_by_lines(text: str) -> bool:
+    """Whether a .json file holds an object a line, as CLUE's and pandas' do."""
+    first, _, rest = text.removeprefix("\ufeff").strip().partition("\n")
+    if not (first.startswith("{") and rest):
+        return False
+    try:
+        return isinstance(json.loads(first), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _value(value: Any) -> str | list | dict:

@@ -111,7 +111,7 @@ class Decoder:
     def check_told(self, stream: BinaryIO) -> None:
         """Raise `InputError` for UTF-8 that the user calls something else: it would read as well,
         as other characters."""
-        if self.encoding.name and not self._is_utf8() and _is_surely_utf8(stream):
+        if self.encoding.name and not self._is_utf8() and is_surely_utf8(stream):
             raise InputError(
                 f"{self.where}: this file is UTF-8, not {self.codec}: convert it, or leave "
                 f"{self.encoding.fields[0].strip('= ')} away where all files are UTF-8"
@@ -311,7 +311,7 @@ def _mark(error: UnicodeError) -> tuple[str | bytes, int]:
 codecs.register_error(MARKS, _mark)
 
 
-def _is_surely_utf8(stream: BinaryIO) -> bool:
+def is_surely_utf8(stream: BinaryIO) -> bool:
     """Whether all bytes are, with characters enough beyond ASCII that this is no chance."""
     decoder, found = codecs.getincrementaldecoder("utf-8")(), 0
     try:

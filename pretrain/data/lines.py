@@ -6,6 +6,7 @@ reads its own range, and together they read every line once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BufferedReader, RawIOBase, StringIO, TextIOWrapper
@@ -16,6 +17,9 @@ from pretrain.data.compression import open_unpacked
 from pretrain.data.encoding import BOMS, ODD, SAMPLE, propose
 
 STEP = 1 << 20
+NAMED_COLUMNS = 20
+UNCUT = re.compile(r"[,;|\t]")
+"""what cells may be cut at; in a header of one cell it was not"""
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,13 @@ def text_lines(text: TextIOWrapper, most: int) -> Iterator[str]:
         number += 1
 
 
+def at_returns(lines: Iterator[str]) -> Iterator[str]:
+    """Lines, which end at carriage returns in a file that has no other ends, and nowhere else."""
+    first = next(lines, "")
+    yield from [first] if first.endswith("\n") else StringIO(first, newline="\r")
+    yield from lines
+
+
 def check_characters(piece: str, text: TextIOWrapper, number: int) -> None:
     """Raise `Fault` where a piece of `text` holds bytes that are no characters, or NUL, which no
     text has; `number` is that of its first line."""
@@ -140,6 +151,15 @@ def too_long(what: str, most: int) -> str:
         f"{what} of more than {most / 1e6:g} MB: cut it into documents, or raise "
         f"data.sources.N.longest_document_megabytes={most / 1e6:g}, for which memory must suffice"
     )
+
+
+def list_names(names: list[str]) -> str:
+    """Columns for people, spaces around a name to be seen; a header that was not cut is told."""
+    shown = [n if n == n.strip() and n.isprintable() else repr(n) for n in names[:NAMED_COLUMNS]]
+    more = ", ..." if len(names) > NAMED_COLUMNS else ""
+    uncut = len(names) == 1 and UNCUT.search(names[0])
+    cure = " (one cell: put commas between cells in .csv, tabs in .tsv)" if uncut else ""
+    return ", ".join(shown) + more + cure
 
 
 def blocks(lines: Iterable[str], most: int) -> Iterator[str]:

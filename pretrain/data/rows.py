@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 from pretrain.data.compression import compression_of, open_unpacked
 from pretrain.data.encoding import SAMPLE
-from pretrain.data.lines import Fault, check_characters, encoding_cure, too_long, utf8_length
+from pretrain.data.lines import (
+    Fault,
+    at_returns,
+    check_characters,
+    encoding_cure,
+    list_names,
+    too_long,
+    utf8_length,
+)
 
 if TYPE_CHECKING:
     import pyarrow
@@ -29,7 +37,6 @@ READ = 1 << 20
 """characters of JSON, at least"""
 BATCH_BYTES = 8_000_000
 """of a Parquet column, about"""
-NAMED_COLUMNS = 20
 KINDS = {dict: "an object", list: "a list", bool: "a truth value", bytes: "bytes"}
 
 
@@ -66,6 +73,8 @@ class Column:
             value = self._decoded(value)
         if type(value) is not str:
             raise Fault(f"column '{self.name}' holds {_kind(value)}, not text: {COLUMN_CURE}")
+        if "\0" in value:
+            raise Fault("a NUL character, which no text holds: repair or remove it")
         try:
             size = utf8_length(value) if value.isascii() else len(value.encode())
         except UnicodeEncodeError as error:
@@ -94,8 +103,7 @@ class Column:
 
     def missing(self, names: list[str]) -> str:
         """What is said where the column is none of `names`."""
-        some = ", ".join(names[:NAMED_COLUMNS]) + (", ..." if len(names) > NAMED_COLUMNS else "")
-        return f"no column '{self.name}': set data.sources.N.column to one of {some}"
+        return f"no column '{self.name}': set data.sources.N.column to one of {list_names(names)}"
 
 
 COLUMN_CURE = "choose another by data.sources.N.column, or write it as text"
@@ -149,8 +157,9 @@ def _object_texts(rows: Iterator[tuple[int, Any]], column: Column) -> Iterator[s
 
 
 def _parse(line: str, number: int) -> Any:
+    plain = line.removeprefix("\ufeff")  # files that were joined have one before each part
     try:
-        return DECODER.decode(line.rstrip("\r\n"))
+        return DECODER.decode(plain.rstrip("\r\n"))
     except (ValueError, RecursionError) as error:
         raise Fault(_broken(error), number) from error
 
@@ -232,7 +241,7 @@ def csv_texts(lines: Iterator[str], column: Column, tabs: bool) -> Iterator[str]
     options = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {}
     csv.field_size_limit(column.most)
     # Lenient reading would take all that follows a quote left open for one cell.
-    reader = csv.reader(lines, strict=True, **options)
+    reader = csv.reader(at_returns(lines), strict=True, **options)
     try:
         header = next(reader, None)
         if header is None:
@@ -250,6 +259,8 @@ def csv_texts(lines: Iterator[str], column: Column, tabs: bool) -> Iterator[str]
         long = too_long("a cell, or a quote left open,", column.most)
         cure = "quote whole cells, and double a quote inside one"
         problem = long if "larger than" in what else f"broken quotes ({what}): {cure}"
+        if "new-line" in what:
+            problem = "a carriage return alone: replace it, or quote its cell in a .csv file"
         raise Fault(problem, reader.line_num) from error
     except Fault as fault:
         raise Fault(fault.problem, fault.line or reader.line_num) from fault

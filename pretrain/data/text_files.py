@@ -7,12 +7,14 @@ and place.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator
 from pathlib import Path
 
 from configs.errors import InputError
 from configs.schema import SourceConfig
 from pretrain.data.compression import compression_of, plain_name
+from pretrain.data.encoding import is_surely_utf8
 from pretrain.data.lines import (
     STEP,
     Fault,
@@ -77,7 +79,9 @@ def _read(path: Path, source: SourceConfig, span: Span | None) -> Iterator[str]:
     if source.kind == "parquet":
         yield from parquet_texts(path, column)
         return
-    newline = {"text": None, "jsonl": "\n", "csv": ""}[source.kind]
+    if span is None:
+        _check_told(path, encoding)
+    newline = {"text": None, "jsonl": "\n", "csv": "\n"}[source.kind]
     with open_bytes(path, span) as stream, open_text(stream, encoding, newline) as text:
         lines = text_lines(text, most)
         if source.kind == "jsonl" and plain_name(path).endswith(".json"):
@@ -90,6 +94,19 @@ def _read(path: Path, source: SourceConfig, span: Span | None) -> Iterator[str]:
             yield from (line.removesuffix("\n") for line in lines if line.strip())
         else:
             yield from blocks(lines, most)
+
+
+def _check_told(path: Path, encoding: str) -> None:
+    """Raise `Fault` for UTF-8 that the user calls something else: it would read as well, as other
+    characters."""
+    if codecs.lookup(encoding).name.startswith("utf-8"):
+        return
+    with open_bytes(path) as stream:
+        if not marked_encoding(stream.peek(4)) and is_surely_utf8(stream):
+            raise Fault(
+                f"this file is UTF-8, not {encoding}: leave data.sources.N.encoding away, or "
+                "convert it if the source's others are not"
+            )
 
 
 def _place(path: Path, span: Span | None, fault: Fault) -> str:

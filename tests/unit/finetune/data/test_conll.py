@@ -194,3 +194,9 @@ def test_klue_is_read_to_the_character():
     assert notes == [
         f"{KLUE.name}: 5,005 lines that are no words (comments, -DOCSTART-) were left out"
     ]
+
+
+def test_a_line_of_blanks_ends_a_sentence_whatever_blanks_they_are(tmp_path):
+    (tmp_path / "a.txt").write_text("a O\n \t\nb O\n")
+    sentences, _ = read_conll(tmp_path / "a.txt")
+    assert [sentence.words for sentence in sentences] == [("a",), ("b",)]

@@ -372,3 +372,18 @@ def test_the_corona_tweets():
     assert cut == ["19068", "22249", "25183", "39928"]
     assert table.ids == [row["UserName"] for row in table.rows]
     assert not any("\x80" <= c < "\xa0" for row in table.rows for c in row["OriginalTweet"])
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.ndjson", "a.jsonl"])
+def test_an_object_a_line_is_read_whatever_the_file_is_called(tmp_path, name):
+    (tmp_path / name).write_text('{"text": "a\\nb", "n": {}}\n{"text": "c", "n": 1}\n')
+    assert [row["text"] for row in read_table(tmp_path / name).rows] == ["a\nb", "c"]
+
+
+def test_what_is_odd_in_a_header_is_shown(tmp_path):
+    (tmp_path / "a.csv").write_text("id, text\n1, a\n")
+    with pytest.raises(InputError, match=r"task.text to one of id, ' text'$"):
+        require_columns(read_table(tmp_path / "a.csv"), ["text"], "task.text")
+    (tmp_path / "b.csv").write_text("id;text\n1;a\n")
+    with pytest.raises(InputError, match=r"id;text \(one cell: put commas between cells in .csv"):
+        require_columns(read_table(tmp_path / "b.csv"), ["text"], "task.text")

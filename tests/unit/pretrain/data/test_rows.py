@@ -246,3 +246,50 @@ def test_a_nul_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes("a\n".encode("utf-16-le"))
     with pytest.raises(InputError, match=r"line 1: a NUL, .* binary or UTF-16: name the encoding"):
         read(tmp_path / "a.txt", "text")
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
+def test_a_nul_inside_a_value_is_refused_as_one_in_a_line_is(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a{ending}"
+    if ending == ".jsonl":
+        path.write_text(json.dumps({"text": "a\0b"}))
+    else:
+        pq.write_table(pa.table({"text": ["a\0b"]}), path)
+    with pytest.raises(InputError, match=r"(line|row) 1: a NUL character"):
+        read(path, ending[1:])
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv"])
+def test_a_carriage_return_ends_a_row_only_where_nothing_else_does(tmp_path: Path, ending) -> None:
+    path = tmp_path / f"a{ending}"
+    path.write_bytes(b"text\none\rtwo\nthree\n")
+    with pytest.raises(InputError, match="line 2: a carriage return alone: replace it"):
+        read(path, "csv")
+    path.write_bytes(b"text\rone\rtwo\r")
+    assert read(path, "csv") == ["one", "two"]
+
+
+def test_a_byte_order_mark_may_begin_every_part_of_joined_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('\ufeff{"text": "a"}\n\ufeff{"text": "\ufeffb"}\n')
+    assert read(tmp_path / "a.jsonl", "jsonl") == ["a", "\ufeffb"]
+
+
+@pytest.mark.parametrize("kind, name", [("text", "a.txt"), ("csv", "a.csv"), ("jsonl", "a.jsonl")])
+def test_utf8_is_not_read_as_another_encoding(tmp_path: Path, kind: str, name: str) -> None:
+    text = "déjà vu à l'hôtel près du marché à côté"
+    content = {"text": text, "csv": f"text\n{text}\n", "jsonl": f'{{"text": "{text}"}}\n'}[kind]
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match="this file is UTF-8, not cp1252: leave"):
+        read(tmp_path / name, kind, encoding="cp1252")
+    (tmp_path / name).write_text(content, encoding="cp1252")
+    assert read(tmp_path / name, kind, encoding="cp1252") == [text]
+
+
+@pytest.mark.parametrize(
+    "header, shown",
+    [("id, text", "one of id, ' text'$"), ("id;text", r"id;text \(one cell: put commas between")],
+)
+def test_what_is_odd_in_a_header_is_shown(tmp_path: Path, header: str, shown: str) -> None:
+    (tmp_path / "a.csv").write_text(f"{header}\n")
+    with pytest.raises(InputError, match=shown):
+        read(tmp_path / "a.csv", "csv")
