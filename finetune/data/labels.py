@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from configs.errors import InputError
@@ -15,7 +15,23 @@ from finetune.data.tables import Table
 NONE = ("", "-", "nan", "NaN")
 """what stands for no label, unless the configuration names it as one: an empty cell; SNLI's mark of
 texts whose annotators did not agree; what pandas writes for an empty cell"""
+WITHHELD = (*NONE, "-1", "-1.0")
+"""what stands in every row of a test file whose labels are withheld; -1 is that of GLUE's copies on
+the Hugging Face hub"""
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)", re.ASCII)
+
+
+def without_withheld(table: Table, config: TaskConfig, known: Collection[str]) -> Table:
+    """A table to be scored, without its column of labels where every row says that it has none.
+
+    Args:
+        known: the labels of train, of which -1 may be one.
+    """
+    held = {row[config.label].strip() for row in table.rows}
+    marks = {*WITHHELD, *config.no_label} - {*known, *(config.labels or ()), *config.merge}
+    if len(held) != 1 or not held <= marks:
+        return table
+    return replace(table, columns=[name for name in table.columns if name != config.label])
 
 
 def clean_labels(table: Table, config: TaskConfig, notes: list[str]) -> Table:
@@ -33,7 +49,7 @@ def clean_labels(table: Table, config: TaskConfig, notes: list[str]) -> Table:
     if padded:
         notes.append(f"{name}: {padded:,} labels had spaces around them; they were cut")
     wanted = {*(config.labels or ()), *config.merge}
-    implied = set(NONE) - wanted if config.kind == "classification" else set()
+    implied = set(NONE) - wanted
     kept = [n for n, label in enumerate(labels) if label not in implied.union(config.no_label)]
     if len(kept) == len(labels):
         return replace(table, rows=rows)

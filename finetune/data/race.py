@@ -13,7 +13,8 @@ from typing import Any
 
 from configs.errors import InputError
 from configs.json_files import shown
-from finetune.data.tables import load_json, read_text, suffix_of
+from finetune.data.json_rows import load_json
+from finetune.data.tables import read_text, suffix_of
 from finetune.example import ChoiceExample
 from pretrain.data.encoding import Decoder, Encoding, lines_of
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import InputError
-from finetune.data.tables import load_json, read_text
+from finetune.data.json_rows import load_json
+from finetune.data.tables import read_text
 from finetune.example import SpanExample
 from pretrain.data.encoding import Decoder, Encoding
 

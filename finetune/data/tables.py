@@ -15,18 +15,17 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from configs.errors import InputError
 from configs.task_schema import TaskConfig
+from finetune.data.json_rows import json_rows
 from pretrain.data.compression import COMPRESSIONS, open_unpacked, plain_name
 from pretrain.data.encoding import Decoder, Encoding, lines_of
 from pretrain.data.lines import list_names
 
 ID_COLUMNS = ("id", "guid", "UserName", "idx", "index")
 JSON = (".json", ".jsonl", ".ndjson")
-SHOWN = 5
-"""columns that a note names"""
 ROW_CURE = "fill or remove the row"
 FIELDS_CURE = "repair the row, or name the columns of a file without a header by task.columns"
 
@@ -98,7 +97,7 @@ def read_table(
     wrong: dict[int, str] = {}
     try:
         if suffix in JSON:
-            names, rows = _objects(path, text, suffix, encoding.notes)
+            names, rows = json_rows(path, text, suffix, encoding.notes)
         else:
             names, rows, wrong = _cells(path, text, suffix, columns, header, encoding.notes)
             most = encoding.most_bad if leaves_out else 0.0
@@ -187,37 +186,6 @@ def require_columns(table: Table, columns: list[str], field: str) -> None:
                 f"{table.path}, {table.nested[column]}: column '{column}' holds a list or an "
                 f"object, not text: set {field} to another column, or write its text"
             )
-
-
-def load_json(text: str, where: str, line: int = 1, exact: bool = False) -> Any:
-    """The value of a JSON text.
-
-    Args:
-        line: number of its first line in the file.
-        exact: numbers are the strings that the file holds (1.0 stays 1.0).
-    Raises:
-        InputError: broken JSON, or an object that names something twice.
-    """
-    numbers: dict[str, Any] = {"parse_float": str, "parse_int": str} if exact else {}
-    try:
-        return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number, **numbers)
-    except RecursionError as error:
-        raise InputError(f"{where}, line {line}: JSON nested too deeply: repair it") from error
-    except ValueError as error:
-        place = f"line {line + getattr(error, 'lineno', 1) - 1}"
-        raise InputError(f"{where}, {place}: broken JSON ({error}): repair it") from error
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(name for name, count in Counter(n for n, _ in pairs).items() if count > 1)
-        raise ValueError(f"an object has '{twice}' twice")
-    return found
-
-
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _decoded(
@@ -330,50 +298,3 @@ def _quoted(path: Path, text: str, has_header: bool) -> Iterator[list[str]]:
         if "new-line" in str(error):
             broken, cure = "a carriage return alone", "quote the field that holds it"
         raise InputError(f"{path}, row {number}: {broken} ({error}): {cure}") from error
-
-
-def _objects(
-    path: Path, text: str, suffix: str, notes: list[str]
-) -> tuple[list[str], list[list[str | list | dict]]]:
-    rows = []
-    for number, content in enumerate(_parsed(path, text, suffix), start=1):
-        if not isinstance(content, dict):
-            raise InputError(f"{path}, row {number}: no JSON object: repair or remove it")
-        rows.append({key: _value(value) for key, value in content.items()})
-    names = list(dict.fromkeys(key for row in rows for key in row))
-    lacking = {name: sum(name not in row for row in rows) for name in names}
-    if short := [f"{name} ({count:,})" for name, count in lacking.items() if count]:
-        more = f" and {len(short) - SHOWN:,} more" if len(short) > SHOWN else ""
-        notes.append(
-            f"{path.name}: columns that some rows of {len(rows):,} lack, and that are empty there: "
-            f"{', '.join(short[:SHOWN])}{more}"
-        )
-    return names, [[row.get(name, "") for name in names] for row in rows]
-
-
-def _parsed(path: Path, text: str, suffix: str) -> Iterator[object]:
-    whole = suffix == ".json" and not _is_by_lines(text)
-    lines = [text] if whole else lines_of(io.StringIO(text))
-    for number, piece in enumerate(lines, start=1):
-        piece = piece.removeprefix("\ufeff")  # files that were joined have one before each part
-        if piece.strip():
-            content = load_json(piece, str(path), number, exact=True)
-            yield from content if isinstance(content, list) else [content]
-
-
-def _is_by_lines(text: str) -> bool:
-    """Whether a .json file holds an object a line, as CLUE's and pandas' do."""
-    first, _, rest = text.removeprefix("\ufeff").strip().partition("\n")
-    if not (first.startswith("{") and rest):
-        return False
-    try:
-        return isinstance(json.loads(first), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
-def _value(value: Any) -> str | list | dict:
-    """A cell as the file writes it: null is empty, true is true."""
-    if value is None:
-        return ""
-    return str(value).lower() if isinstance(value, bool) else value

@@ -20,6 +20,7 @@ from finetune.data.labels import (
     constant_notes,
     in_order,
     similar_notes,
+    without_withheld,
 )
 from finetune.data.preprocess import Preprocessor
 from finetune.data.split import heldout_mask
@@ -76,6 +77,8 @@ class TextReader:
         self.config, self.clean = config, Preprocessor(config.preprocess)
         self.encoding = encoding_of(config)
         self.notes = self.encoding.notes
+        self.known: set[str] = set()
+        """the labels of train, once it has been read"""
         self.texts = [column for column in (config.text, config.text_pair) if column]
 
     def tables(self) -> dict[str, Table]:
@@ -91,6 +94,8 @@ class TextReader:
         """
         path = Path(self.config.folder).expanduser() / name
         table = read_table(path, self.config.columns, self.encoding, self.texts, leaves_out=True)
+        if part not in ("train", "dev") and self.config.label in table.columns:
+            table = without_withheld(table, self.config, self.known)
         is_labelled = self.config.label in table.columns or part in ("train", "dev")
         for field in ("text", "text_pair", *(["label"] if is_labelled else [])):
             column = getattr(self.config, field)
@@ -102,7 +107,12 @@ class TextReader:
         refuse_many(path, wrong, table.total, self.config.most_bad_rows)
         kept = table.without(empty) if part == "train" else table
         self.notes.extend(row_notes(kept, empty, part, is_labelled))
-        return clean_labels(kept, self.config, self.notes) if is_labelled else kept
+        if not is_labelled:
+            return kept
+        cleaned = clean_labels(kept, self.config, self.notes)
+        if part == "train":
+            self.known = {row[self.config.label] for row in cleaned.rows}
+        return cleaned
 
     def empty_rows(self, table: Table) -> dict[int, str]:
         """The rows without a text, by their numbers."""
@@ -237,7 +247,7 @@ def row_notes(
             f"{counted(table.left_out)}"
         )
     if not is_labelled:
-        yield f"{name}: no column of labels, so its {table.total:,} rows are answered, not scored"
+        yield f"{name}: no labels, so its {table.total:,} rows are answered, not scored"
     if empty and part != "train":
         fate = "scored" if is_labelled else "answered"
         yield (

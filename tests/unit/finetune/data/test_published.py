@@ -25,6 +25,8 @@ PAIRS = {
     "qnli": ("question", "sentence"),
 }
 
+NOT_FOR_THE_SERVER = "task.submission.test=null"
+
 
 def read(task: str, *options: str) -> Splits:
     config = load_config(FinetuneConfig, f"finetune/{task}", list(options))
@@ -52,7 +54,7 @@ def test_every_task_of_glue_reads_its_release(tmp_path, task):
         found = [splits.labels[e.target] for e in splits.dev]
         assert found == [released.labels[n % len(released.labels)] for n in range(ROWS)]
     assert [e.target for e in splits.test] == [None] * TESTED
-    answered = f"no column of labels, so its {TESTED} rows are answered, not scored"
+    answered = f"no labels, so its {TESTED} rows are answered, not scored"
     assert sum(answered in note for note in splits.notes) == (2 if task == "mnli" else 1)
     assert f"submission/{released.answers or released.folder}.tsv" in " ".join(splits.notes)
 
@@ -149,6 +151,27 @@ def test_answers_that_the_server_does_not_take_are_refused(tmp_path):
         "answers are 0, 1: learn from GLUE's own files, or set task.submission.test=null"
     )
     assert len(read("sst2", *options, "task.submission.test=null").test) == TESTED
+
+
+@pytest.mark.parametrize("mark", ["-1", "", "-", "nan"])
+def test_a_test_file_whose_labels_are_withheld_is_answered(tmp_path, mark):
+    folder = write_glue(tmp_path, "sst2")
+    withheld = "".join(f"text {n}\t{mark}\n" for n in range(7))
+    (folder / "test.tsv").write_text(f"sentence\tlabel\n{withheld}", encoding="utf-8")
+    splits = read("sst2", *overrides("sst2", folder), NOT_FOR_THE_SERVER)
+    assert [example.target for example in splits.test] == [None] * 7
+    assert "test.tsv: no labels, so its 7 rows are answered, not scored" in splits.notes
+
+
+def test_a_class_called_minus_one_is_scored(tmp_path):
+    train = "".join(f"text {n}\t{n % 2 - 1}\n" for n in range(200))
+    (tmp_path / "train.tsv").write_text(f"sentence\tlabel\n{train}", encoding="utf-8")
+    answers = "".join(f"other {n}\t-1\n" for n in range(7))
+    (tmp_path / "test.tsv").write_text(f"sentence\tlabel\n{answers}", encoding="utf-8")
+    options = ("task.dev=null", "task.labels=null", "task.test=test.tsv", NOT_FOR_THE_SERVER)
+    splits = read("sst2", f"task.folder={tmp_path}", *options)
+    assert splits.labels == ("-1", "0")
+    assert [example.target for example in splits.test] == [0] * 7
 
 
 def test_a_label_column_under_another_name_is_not_overlooked(tmp_path):
