@@ -8,6 +8,7 @@ import os
 import sys
 import textwrap
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -72,7 +73,7 @@ def run(main: Callable[[], None]) -> None:
     except RunError as error:
         _leave(error, 1)
     except OSError as error:
-        if error.errno not in NO_FIT_PLACE:
+        if not _is_no_fit_place(error):
             _let_rank_0_speak()
             raise
         _leave(f"{error.filename}: {error.strerror}: name another file or folder", 2)
@@ -85,6 +86,15 @@ def run(main: Callable[[], None]) -> None:
         # Threads of the process group may abort an interpreter that ends with everything done.
         sys.stdout.flush()
         os._exit(0)
+
+
+def _is_no_fit_place(error: OSError) -> bool:
+    """Whether a place that the user named cannot be used.
+
+    File systems that take no folders, such as /proc, say of a new one that it does not exist.
+    """
+    last = traceback.extract_tb(error.__traceback__)[-1].name
+    return error.errno in NO_FIT_PLACE or (error.errno == errno.ENOENT and last == "mkdir")
 
 
 def _leave(message: object, code: int) -> None:

@@ -21,7 +21,8 @@ def bad_field(rng: random.Random) -> tuple[str, str]:
     """A field's name and a value, as YAML, of another type or that is no sensible number."""
     name, kind = rng.choice(FIELDS)
     optional, kind = "null" in kind, kind.removesuffix(" | null")
-    values = {"int": WHOLE, "float": FRACTION, "bool": SWITCH, "str": TEXT}.get(kind, CHOICE)
+    known = {"int": WHOLE, "int | auto": WHOLE, "float": FRACTION, "bool": SWITCH, "str": TEXT}
+    values = known.get(kind, CHOICE)
     return name, rng.choice([value for value in values if not (optional and value == "null")])
 
 

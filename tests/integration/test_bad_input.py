@@ -132,6 +132,8 @@ def test_export_does_not_replace_a_folder_of_something_else(launch, tiny, tmp_pa
 def test_run_dir_that_cannot_be_made(launch, tiny, tmp_path):
     (tmp_path / "file").write_text("in the way")
     assert_one_line(launch("pretrain.py", "--config", tiny, "run_dir=file/run"), "file")
+    if Path("/proc").is_dir():
+        assert_one_line(launch("pretrain.py", "--config", tiny, "run_dir=/proc/run"), "/proc/run")
 
 
 def test_full_disk_while_writing_the_store(tiny, tmp_path):
