@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import socket
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +38,10 @@ def _rank(rank: int, world_size: int, port: int, folder: str, function, argument
         MASTER_PORT=str(port),
     )
     _result(folder, rank).write_bytes(pickle.dumps(function(*arguments)))
+    # As the launch scripts do: threads of the process group may abort an interpreter that ends.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _result(folder: str, rank: int) -> Path:
