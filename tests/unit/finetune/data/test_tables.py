@@ -387,3 +387,8 @@ def test_what_is_odd_in_a_header_is_shown(tmp_path):
     (tmp_path / "b.csv").write_text("id;text\n1;a\n")
     with pytest.raises(InputError, match=r"id;text \(one cell: put commas between cells in .csv"):
         require_columns(read_table(tmp_path / "b.csv"), ["text"], "task.text")
+
+
+def test_nan_is_an_empty_cell_as_null_is(write):
+    table, _ = read(write("a.jsonl", '{"a": NaN, "b": "NaN"}\n{"a": null, "b": 1.50}\n'))
+    assert table.rows == [{"a": "", "b": "NaN"}, {"a": "", "b": "1.50"}]

@@ -360,3 +360,12 @@ def test_json_labels_are_strings(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(rows))
     splits = read_text_splits(TaskConfig(folder=str(tmp_path), train="a.json"))
     assert splits.labels == ("0", "1") and len(splits.dev) == 4
+
+
+def test_blank_numbers_follow_the_rule_of_labels(read):
+    rows = [(f"text {n}", str(n % 5)) for n in range(200)]
+    splits = read([*rows, ("one more", "")], dev=rows[:5], kind="regression")
+    assert len(splits.train) == 200
+    assert "train.csv: 1 of 201 rows have no label ('') and are left out" in splits.notes
+    with pytest.raises(InputError, match=r"row 201: no label in column 'label', and so in 50 of"):
+        read([*rows, *[("one more", "")] * 50], dev=rows[:5], kind="regression")
