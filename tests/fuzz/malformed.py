@@ -77,12 +77,13 @@ def load_scripts() -> None:
         importlib.import_module(name)
     importlib.import_module("finetune.baselines.compare")
     importlib.import_module("torch").set_num_threads(1)  # see `workers`
+    os.waitpid(os.fork() or os._exit(0), 0)  # OpenBLAS ends its threads as it forks
 
 
 def run_case(case: Case, folder: Path, materials: Materials, timeout: float = 120) -> Outcome:
     """Run a case's command in a fork, in `folder`."""
     places = (folder, materials.config.parent)
-    assert not workers(), "a fork of a process with threads may hang"
+    assert not workers(), f"a fork of a process with threads may hang: {workers()}"
     before, started = snapshot(*places), time.monotonic()
     printed, errors = folder.with_suffix(".stdout"), folder.with_suffix(".stderr")
     child = os.fork()
