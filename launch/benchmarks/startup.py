@@ -25,7 +25,7 @@ EMPTY = "import torch, deepspeed\nprint('step      1', flush=True)\n"
 
 @dataclass(frozen=True)
 class StartUp:
-    """Seconds, medians over rounds; text and extension are in their caches."""
+    """Seconds, medians over rounds; text is in its cache."""
 
     first_step: float
     """of `deepspeed launch/pretrain.py`, until it logs step 1"""

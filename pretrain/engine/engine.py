@@ -218,4 +218,8 @@ def _deepspeed() -> ModuleType:
     from deepspeed.utils import logger
 
     logger.setLevel("ERROR")
+    # No compiled operators: of those only a sum for inference would be made here, at the first
+    # start of each installation, behind a lock that a killed start leaves for ever. Gradients never
+    # took that way: they go by torch.distributed.
+    deepspeed.ops.__compatible_ops__ = {}
     return deepspeed
