@@ -17,6 +17,7 @@ from configs.errors import InputError, RunError
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import describe, dump_config, load_config, shipped_configs
 from pretrain.engine.notice import Preempted
+from pretrain.engine.process import let_waiting_threads_sleep
 
 NO_FIT_PLACE = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
@@ -63,6 +64,7 @@ def run(main: Callable[[], None]) -> None:
 
     A run that was asked to leave, and is saved, has not failed: code 0.
     """
+    let_waiting_threads_sleep()
     try:
         main()
     except Preempted as left:

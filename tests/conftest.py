@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from pretrain.engine.process import let_waiting_threads_sleep
 from tests.finetuning import write_task
+
+let_waiting_threads_sleep()  # before any test imports torch: suites run on busy machines
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from pretrain.engine.process import ask_for_equal_bits, use_memory_well
 from pretrain.engine.ranks import free_port
 
 Value = TypeVar("Value")
 
 PATIENCE = timedelta(days=1)
 """of a collective: ranks may wait for text to be prepared; a hang is the watchdog's to end"""
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""names of mallopt's options, as in malloc.h"""
 SINGLE_PROCESS = {
     "RANK": "0",
     "LOCAL_RANK": "0",
@@ -97,8 +94,8 @@ def start(algorithm: str = "ring") -> World:
     else:
         # Ranks that each take all cores are 2 to 6 times slower than ranks that share them.
         torch.set_num_threads(max(1, cores() // local_size()))
-        _ask_for_equal_bits()
-        _use_memory_well()
+        ask_for_equal_bits()
+        use_memory_well()
     if "MASTER_PORT" not in os.environ:
         os.environ["MASTER_PORT"] = str(free_port())
     dist.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
@@ -125,30 +122,6 @@ def ask_for_algorithm(algorithm: str, nccl: tuple[int, ...]) -> None:
         return
     tree = "allreduce:tree" if nccl >= (2, 24) else "Tree"
     os.environ.setdefault("NCCL_ALGO", tree if algorithm == "tree" else "Ring")
-
-
-def _ask_for_equal_bits() -> None:
-    """Make MKL, before its first call, repeat its sums in the same order in every process.
-
-    Without this mode it promises that of no two runs. Other makers' processors are left alone:
-    there the mode means MKL's slowest code.
-    """
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file() and "GenuineIntel" in cpuinfo.read_text():
-        os.environ.setdefault("MKL_CBWR", "AUTO")
-
-
-def _use_memory_well() -> None:
-    """Let glibc keep what tensors give back, and torch ask for huge pages before its first tensor.
-
-    Returned to the system, memory came back page by page and zeroed: 5 to 9 % of a small model's
-    step. Small pages cost a base model's step as much again.
-    """
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt:
-        mallopt(M_MMAP_THRESHOLD, 2**30)
-        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def local_size() -> int:
