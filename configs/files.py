@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import shutil
 import stat
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from configs.aside import aside_of, flush, take_place
 from configs.errors import InputError
 
 
@@ -58,19 +57,19 @@ def check_regular(path: Path) -> None:
 def written_aside(folder: Path) -> Iterator[Path]:
     """A fresh folder beside `folder` that takes its place, durably, once the block succeeds.
 
-    The folder that was there before goes only then; on failure it stays, and nothing else does.
+    The folder that was there before goes only then; on failure it stays, and nothing else does. A
+    kill leaves the one or the other in place, and a hidden one that the next writer removes.
 
     Raises:
         InputError: the disk is full.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}"
     try:
-        aside.mkdir()
-        yield aside
-        for path in [*aside.rglob("*"), aside]:
-            _flush(path)
-        _take_place(aside, folder)
+        with aside_of(folder, os.mkdir) as aside:
+            yield aside
+            for path in [*aside.rglob("*"), aside]:
+                flush(path)
+            take_place(aside, folder)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
@@ -78,34 +77,18 @@ def written_aside(folder: Path) -> Iterator[Path]:
             f"{folder}: the disk is full; nothing of it was kept: free some space or write "
             "elsewhere"
         ) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def written_file(path: Path) -> Iterator[Path]:
+    """An empty file beside `path`, for the block to fill, that takes its place at once."""
+    with aside_of(path, Path.touch) as aside:
+        yield aside
+        flush(aside)
+        os.replace(aside, path)
 
 
 def write_text(path: Path, text: str) -> None:
     """Replace a small file's content at once, never half of it."""
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
+    with written_file(path) as aside:
         aside.write_text(text, encoding="utf-8")
-        _flush(aside)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def _take_place(aside: Path, folder: Path) -> None:
-    old = folder.parent / f"{aside.name}.old"
-    if folder.exists():
-        os.rename(folder, old)
-    os.rename(aside, folder)
-    _flush(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _flush(path: Path) -> None:
-    """Force a file's or folder's content to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

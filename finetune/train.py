@@ -13,8 +13,9 @@ from typing import Any
 
 from torch import Tensor
 
+from configs.aside import clear_leftovers
 from configs.errors import InputError
-from configs.files import write_text
+from configs.files import write_text, written_file
 from configs.finetune_schema import FinetuneConfig
 from configs.json_files import read_json
 from configs.run_status import recorded_precision
@@ -233,6 +234,7 @@ def keep_best(
 ) -> None:
     """Let the model take the place of `checkpoints/best` if its dev score is higher."""
     folder = run_dir / "checkpoints" / "best"
+    clear_leftovers(folder.parent)
     scores = {"trial": trial.name, **result.by_part}
     if (folder / "finetuned.json").is_file():
         before = read_json(folder / "finetuned.json", infinite=True)["scores"]
@@ -249,7 +251,7 @@ def write_predictions(path: Path, task: Task, framed: Framed, result: Result) ->
         for name, examples in framed.examples.evaluated.items()
         for row in task.rows(examples, result.answers[name])
     ]
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with written_file(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

@@ -108,14 +108,11 @@ def read(arguments: argparse.Namespace, model: Finetuned, encoding: Encoding) ->
 
 def write_file(path: Path, names: list[str], lines: Iterable[dict]) -> None:
     """CSV that appears as a whole, or not at all."""
+    from configs.files import written_file
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        with aside.open("w", encoding="utf-8", newline="") as file:
-            write(file, names, lines)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with written_file(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+        write(file, names, lines)
 
 
 def write(file: TextIO, names: list[str], lines: Iterable[dict]) -> None:

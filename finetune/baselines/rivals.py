@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import make_pipeline
 
+from configs.files import write_text, written_file
 from configs.finetune_schema import FinetuneConfig
 from finetune.baselines import linear
 from finetune.baselines.bigru import BiGRUClassifier
@@ -120,7 +121,7 @@ def run_rival(
     write_predictions(output / name, splits, predictions)
     write_submissions(output / name, config.task, splits)
     if isinstance(model, NgramClassifier):
-        (output / name / "statistics.md").write_text(statistics(model, splits), encoding="utf-8")
+        write_text(output / name / "statistics.md", statistics(model, splits))
     found.write(output / name)
     return found
 
@@ -155,7 +156,8 @@ def write_predictions(
 ) -> None:
     """The last seed's answers to every part but train; `label` is empty where there is none."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "predictions.csv").open("w", encoding="utf-8", newline="") as file:
+    path = folder / "predictions.csv"
+    with written_file(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["split", "id", "label", "prediction"])
         for part, examples in splits.evaluated.items():

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from configs.files import write_text
+from configs.files import write_text, written_file
 from configs.finetune_schema import FinetuneConfig
 from configs.json_files import read_json
 from finetune.example import Splits, are_labelled
@@ -88,7 +88,8 @@ def write_report(
     trials = [TrialFolder(run_dir / "trials" / name) for name in names]
     best = max(trials, key=lambda trial: trial.result["dev"][task.metric])
     (run_dir / "plots").mkdir(exist_ok=True)
-    shutil.copyfile(best.folder / "predictions.csv", run_dir / "predictions.csv")
+    with written_file(run_dir / "predictions.csv") as aside:
+        shutil.copyfile(best.folder / "predictions.csv", aside)
     merge_metrics(run_dir, trials)
     write_scores(run_dir, config, task, splits, trials)
     plot_trials(dev_curves(trials, task.metric), task.metric, run_dir / "plots" / "trials.png")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from configs.aside import clear_leftovers
 from configs.errors import InputError
 from configs.schema import PretrainConfig, SourceConfig
 from pretrain.data.manifest import read_manifest, write_manifest
@@ -200,9 +201,10 @@ def _join(plan: Plan, row: list[Stretch]) -> None:
         for split in SPLITS
     }
     plan.tokenizer.save(plan.folder / "tokenizer")
-    write_manifest(plan.folder, splits, plan.dtype, plan.identity)
+    clear_leftovers(plan.folder)
     for lock in plan.folder.glob(".*.lock"):
         lock.unlink()
+    write_manifest(plan.folder, splits, plan.dtype, plan.identity)  # last: nobody comes back
     _tell_unknown(plan)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +20,7 @@ from typing import TypeVar
 import numpy as np
 from filelock import FileLock, Timeout
 
+from configs.aside import clear_leftovers
 from configs.files import written_aside
 from configs.json_files import read_json
 from configs.schema import PretrainConfig
@@ -194,8 +194,7 @@ def claimed(folder: Path, number: int, wait: bool) -> Iterator[bool]:
         yield False
         return
     try:
-        for torn in folder.glob(f".{name}.????????*"):
-            shutil.rmtree(torn)
+        clear_leftovers(folder, name)
         yield True
     finally:
         lock.release()
