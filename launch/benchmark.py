@@ -20,6 +20,7 @@ PARTS = {
     "step": "training steps, side by side with Hugging Face's",
     "data": "text to tokens and tokens to batches",
     "startup": "the time from the command to the first step",
+    "neighbour": "what a busy process on the same machine costs a run",
     "all": "all of these",
 }
 SIZES = ("small", "base", "large")

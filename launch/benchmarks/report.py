@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from launch.benchmarks.data_path import DataPath
+from launch.benchmarks.neighbour import Neighbour
 from launch.benchmarks.race import OURS, Lane, Race
 from launch.benchmarks.startup import StartUp
 
@@ -23,6 +24,8 @@ SHARES = {
 NOT_MEASURED = "not measured"
 BATCHES, TOKENISING, START = 20e6, 0.9, 3.0
 """tokens a second and core; against the bare library; seconds"""
+SLOWDOWN, LONE = 2.5, 0.95
+"""of a run beside one busy process; of a lone run's speed against threads that spin"""
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,15 @@ def start_goals(start: StartUp) -> list[Goal]:
     found = f"{start.own:.1f} s of {start.first_step:.1f} s"
     return [
         Goal("start-up", "first step, beyond imports", found, f"{START:g} s", start.own <= START)
+    ]
+
+
+def neighbour_goals(found: Neighbour) -> list[Goal]:
+    """Those of a machine that others use."""
+    slower, lone = found.ours.slowdown, found.lone_ratio
+    return [
+        Goal("busy machine", "slower", f"{slower:.1f}x", f"{SLOWDOWN:g}x", slower <= SLOWDOWN),
+        Goal("idle machine", "against spinning", f"{lone:.2f}x", f"{LONE:g}x", lone >= LONE),
     ]
 
 

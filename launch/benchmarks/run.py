@@ -10,7 +10,7 @@ import torch
 
 from configs.errors import InputError
 from configs.version import code_version, package_version
-from launch.benchmarks import data_path, report, startup
+from launch.benchmarks import data_path, neighbour, report, startup
 from launch.benchmarks.race import CONTENDERS, OURS, Race, race
 from launch.benchmarks.setting import Setting
 from pretrain.engine.precision import choose_precision
@@ -27,6 +27,7 @@ class Results:
     races: list[Race] = field(default_factory=list)
     data: data_path.DataPath | None = None
     start: startup.StartUp | None = None
+    neighbour: neighbour.Neighbour | None = None
 
     def __post_init__(self) -> None:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -61,11 +62,20 @@ class Results:
         """The start."""
         self.start = startup.measure(tuple(arguments.overrides))
 
+    def add_neighbour(self, arguments: argparse.Namespace) -> None:
+        """Steps beside a busy process; `all` leaves them out where a GPU takes the steps."""
+        if self.device == "cpu":
+            self.neighbour = neighbour.measure(tuple(arguments.overrides))
+            print(self.neighbour.table(), end="\n\n", flush=True)
+        elif arguments.parts == ["neighbour"]:
+            raise InputError("neighbour: this machine has a GPU, and steps on CPUs are measured")
+
     def goals(self) -> list[report.Goal]:
         """The lines of the summary."""
         goals = [goal for race in self.races for goal in report.race_goals(race)]
         goals += report.data_goals(self.data) if self.data else []
         goals += report.start_goals(self.start) if self.start else []
+        goals += report.neighbour_goals(self.neighbour) if self.neighbour else []
         return goals + (report.unmeasured_goals(self.device) if self.races else [])
 
     def summary(self) -> str:
@@ -82,6 +92,7 @@ class Results:
             "races": [race.as_json() for race in self.races],
             "data": asdict(self.data) if self.data else None,
             "startup": asdict(self.start) if self.start else None,
+            "neighbour": asdict(self.neighbour) if self.neighbour else None,
             "goals": [asdict(goal) for goal in self.goals()],
         }
 

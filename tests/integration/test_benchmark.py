@@ -34,6 +34,25 @@ def test_a_race_prints_a_table_and_writes_json(rival, prose, cache, tmp_path):
     assert {goal["found"] for goal in result["goals"]} > {"not measured"}
 
 
+@pytest.mark.slow
+def test_a_neighbour_is_measured_in_both_ways_of_waiting(prose, cache, tmp_path):
+    done = Command(
+        "benchmark.py",
+        *("neighbour", "--json", "out.json"),
+        f"data.sources=[{{kind: text, path: {prose}}}]",
+        f"data.cache={cache}",
+        "data.heldout_fraction=0.1",
+        "tokenizer={vocabulary_size: 400}",
+        "model={layers: 1, hidden_size: 32, heads: 2, feed_forward_size: 64}",
+        cwd=tmp_path,
+    ).finish(timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "busy machine" in done.stdout and "idle machine" in done.stdout
+    found = json.loads((tmp_path / "out.json").read_text())["neighbour"]
+    rates = [rate for lane in found.values() for turns in lane.values() for rate in turns]
+    assert len(rates) == 12 and min(rates) > 0
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

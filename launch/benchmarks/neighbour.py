@@ -1,0 +1,119 @@
+"""What one busy process beside it does to a run, as it is and as OpenMP would have it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from statistics import median
+
+import torch
+
+from configs.errors import RunError
+from launch.benchmarks.race import OURS, Runner, running
+from launch.benchmarks.setting import Setting
+from pretrain.engine.precision import choose_precision
+from pretrain.engine.process import let_waiting_threads_sleep
+from pretrain.engine.world import World
+
+ROUNDS, SECONDS = 3, 4.0
+LENGTH = 128
+OPENMP = {"GOMP_SPINCOUNT": "300000"}
+"""what GNU's library does by itself"""
+BUSY = "while True: pass"
+
+
+@dataclass
+class Lane:
+    """Tokens/s of the small model's training step, turn by turn."""
+
+    alone: list[float] = field(default_factory=list)
+    disturbed: list[float] = field(default_factory=list)
+
+    @property
+    def slowdown(self) -> float:
+        """How many times slower the neighbour makes it, the median over rounds."""
+        return median(a / b for a, b in zip(self.alone, self.disturbed))
+
+
+@dataclass
+class Neighbour:
+    """Both ways of waiting, in turns on one machine."""
+
+    ours: Lane
+    openmp: Lane
+
+    @property
+    def lone_ratio(self) -> float:
+        """Ours to OpenMP's, undisturbed."""
+        return median(mine / theirs for mine, theirs in zip(self.ours.alone, self.openmp.alone))
+
+    def table(self) -> str:
+        """Medians over rounds."""
+        lines = [f"{'threads that wait':<26}{'alone':>10}{'disturbed':>12}{'slower':>9}"]
+        for name, lane in (("sleep soon (ours)", self.ours), ("spin (OpenMP's way)", self.openmp)):
+            alone, disturbed = median(lane.alone), median(lane.disturbed)
+            lines.append(f"{name:<26}{alone:>10,.0f}{disturbed:>12,.0f}{lane.slowdown:>8.1f}x")
+        return "\n".join(
+            ["tokens/s, small model, beside a process that keeps one core busy", *lines]
+        )
+
+
+def measure(overrides: tuple[str, ...] = ()) -> Neighbour:
+    """Steps of the small model, alone and beside a busy process, in turns.
+
+    Raises:
+        RunError: a process has failed.
+    """
+    precision = choose_precision("auto", World(0, 1, torch.device("cpu"))).name
+    setting = Setting("small", LENGTH, precision, "cpu", overrides=overrides)
+    result = Neighbour(Lane(), Lane())
+    with ExitStack() as stack:
+        pairs = []
+        for lane, spins in ((result.ours, None), (result.openmp, OPENMP)):
+            with environment(spins):
+                pairs.append((lane, stack.enter_context(running(OURS, setting))))
+        for _ in range(ROUNDS):
+            for lane, runner in pairs:
+                lane.alone.append(_turn(runner))
+                with busy():
+                    lane.disturbed.append(_turn(runner))
+    return result
+
+
+@contextmanager
+def environment(spins: dict[str, str] | None) -> Iterator[None]:
+    """Of a process that is started meanwhile: `spins`; None: what a launch script sets."""
+    before = {name: os.environ.pop(name, None) for name in ("OMP_WAIT_POLICY", *OPENMP)}
+    if spins is None:
+        let_waiting_threads_sleep()
+    os.environ.update(spins or {})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+@contextmanager
+def busy() -> Iterator[None]:
+    """A process of its own that never waits."""
+    process = subprocess.Popen([sys.executable, "-c", BUSY])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _turn(runner: Runner) -> float:
+    runner.turn(SECONDS)
+    if runner.lane.failure:
+        raise RunError(f"the small model's steps failed: {runner.lane.failure}")
+    last = runner.lane.rounds[-1]
+    return last.tokens / last.seconds
