@@ -12,6 +12,7 @@ from pathlib import Path
 
 from configs.aside import aside_of, flush, take_place
 from configs.errors import InputError
+from configs.run_lock import require_ours
 
 
 def sha256_file(path: Path) -> str:
@@ -62,7 +63,9 @@ def written_aside(folder: Path) -> Iterator[Path]:
 
     Raises:
         InputError: the disk is full.
+        RunError: it lies in the folder of this process's run, which has lost it.
     """
+    require_ours(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with aside_of(folder, os.mkdir) as aside:
@@ -81,7 +84,9 @@ def written_aside(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def written_file(path: Path) -> Iterator[Path]:
-    """An empty file beside `path`, for the block to fill, that takes its place at once."""
+    """An empty file beside `path`, for the block to fill, that takes its place at once; raises
+    as `written_aside` does."""
+    require_ours(path)
     with aside_of(path, Path.touch) as aside:
         yield aside
         flush(aside)

@@ -8,11 +8,17 @@ from typing import Any
 from configs.errors import InputError
 from configs.files import write_text
 from configs.json_files import read_json
+from configs.run_lock import require_ours
 
 
 def write_status(run_dir: Path, status: str) -> None:
     """Replace the word: pending, running, completed, preempted, interrupted, out-of-memory,
-    failed."""
+    failed.
+
+    Raises:
+        RunError: the folder is that of this process's run, which has lost it.
+    """
+    require_ours(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     write_text(run_dir / "status", f"{status}\n")
 

@@ -39,6 +39,7 @@ from finetune.trials import Trial, make_trials
 from pretrain.engine import describe
 from pretrain.engine.log import RunLog, duration
 from pretrain.engine.notice import Notice
+from pretrain.engine.owner import owned
 from pretrain.engine.precision import Precision, choose_precision
 from pretrain.engine.pretrained import Pretrained
 from pretrain.engine.status import kept_status
@@ -55,6 +56,12 @@ def finetune(config: FinetuneConfig, world: World) -> Path:
         RunError: memory ran out, or the loss is not finite for good.
         Preempted: the machine was wanted back; trials that are done stay.
     """
+    with owned(Path(config.run_dir), world):
+        return run_trials(config, world)
+
+
+def run_trials(config: FinetuneConfig, world: World) -> Path:
+    """As `finetune`, in a run folder that this run owns."""
     run_dir, trials = Path(config.run_dir), make_trials(config)
     task, examples, pretrained = prepare(config)
     hashes = {"encoder": digest(pretrained.weights), "examples": digest_examples(examples)}

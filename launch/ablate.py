@@ -14,6 +14,7 @@ from configs.ablation_schema import AblationConfig
 from configs.checks import require
 from configs.errors import InputError, RunError
 from configs.loader import flat
+from configs.run_lock import take
 from launch.ablation.cells import Grid
 from launch.ablation.precision import with_one_precision
 from launch.command import config_parser, read_config, run
@@ -47,7 +48,12 @@ def main() -> None:
     from launch.ablation.gather import gather
     from launch.ablation.report import write
 
-    print(write(gather(grid)))
+    # Drivers that share the grid end together.
+    table = take(grid.folder, patience=60)
+    try:
+        print(write(gather(grid)))
+    finally:
+        table.release()
     for reason in failed.values():
         print(f"failed  {reason}")
     if failed:

@@ -9,6 +9,7 @@ from pathlib import Path
 if not __package__:  # a script's own folder would hide the package of the same name
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from configs.run_lock import exclusive
 from launch.command import run
 
 
@@ -24,14 +25,16 @@ def main() -> None:
     from finetune.finetuned import find_finetuned, load_finetuned
     from pretrain.engine.export import check_output, export_run, export_run_onnx
 
-    check_output(arguments.output)
     is_onnx = arguments.format == "onnx"
-    source = find_finetuned(arguments.model)
-    if source:
-        (export_onnx if is_onnx else export_huggingface)(load_finetuned(source), arguments.output)
-    else:
-        export = export_run_onnx if is_onnx else export_run
-        source = export(arguments.model, arguments.output)
+    with exclusive(arguments.output):
+        check_output(arguments.output)
+        source = find_finetuned(arguments.model)
+        if source:
+            export_task = export_onnx if is_onnx else export_huggingface
+            export_task(load_finetuned(source), arguments.output)
+        else:
+            export = export_run_onnx if is_onnx else export_run
+            source = export(arguments.model, arguments.output)
     print(f"{source} -> {arguments.output}")
 
 

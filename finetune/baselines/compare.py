@@ -16,6 +16,7 @@ from finetune.report.scores import summary
 from finetune.report.table import comparison
 from pretrain.engine import describe
 from pretrain.engine.log import duration
+from pretrain.engine.owner import owned
 from pretrain.engine.status import kept_status
 from pretrain.engine.world import World
 
@@ -50,7 +51,7 @@ def compare_rivals(names: list[str], config: FinetuneConfig, world: World) -> Pa
     tasks = [(output, *read_task(config, merged=True))]
     if config.task.unmerged:
         tasks.append((output / "unmerged", *read_task(config, merged=False)))
-    with kept_status(output, world):
+    with owned(Path(config.run_dir), world), kept_status(output, world):
         if world.is_main:
             describe.write_environment(output, config, world, {})
             splits = tasks[0][-1]

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
+from configs.run_lock import INHERITED, Lock, Taken, take
 from configs.version import ROOT
 from launch.ablation.cells import Cell, Grid
 from launch.ablation.honesty import Run, require_same_recipe
-from launch.ablation.locks import take
 from launch.ablation.scores import headline
 from launch.slurm.folders import write_config
 from pretrain.engine.log import duration
@@ -109,8 +109,9 @@ class Driver:
 
     def _start(self, cell: Cell, slot: int) -> None:
         """Start a cell unless another process has it, or has just finished it."""
-        lock = take(cell.run_dir)
-        if lock is None:
+        try:
+            lock = take(cell.run_dir)
+        except Taken:
             self.elsewhere.add(cell.run_dir)
             return
         try:
@@ -121,7 +122,10 @@ class Driver:
                 process = spawn(self.command(cell), cell.run_dir / LOG, lock, self._cores(slot))
                 self.slots[slot] = Working(cell, process, time.monotonic())
         finally:
-            os.close(lock)
+            if self.slots[slot]:
+                lock.hand_over()
+            else:
+                lock.release()
 
     def _cores(self, slot: int) -> list[int]:
         """This slot's equal share of the cores."""
@@ -163,17 +167,19 @@ def launch_command(cell: Cell) -> list[str]:
     return [sys.executable, str(ROOT / script), "--config", str(config), f"run_dir={cell.run_dir}"]
 
 
-def spawn(words: list[str], log: Path, lock: int, cores: list[int]) -> subprocess.Popen:
+def spawn(words: list[str], log: Path, lock: Lock, cores: list[int]) -> subprocess.Popen:
     """A child on `cores`, out of the terminal's reach, that holds `lock` as long as it lives."""
-    threads = {"OMP_NUM_THREADS": str(len(cores))} if cores else {}
+    own = {INHERITED: str(lock.descriptor)}
+    if cores:
+        own["OMP_NUM_THREADS"] = str(len(cores))
     with log.open("ab") as output, running_on(cores):
         return subprocess.Popen(
             words,
-            env={**os.environ, **threads},
+            env={**os.environ, **own},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            pass_fds=(lock,),
+            pass_fds=(lock.descriptor,),
             start_new_session=True,
         )
 

@@ -7,10 +7,10 @@ from functools import cache
 from statistics import median
 from typing import TYPE_CHECKING
 
+from configs.run_lock import is_taken
 from configs.run_status import read_environment
 from configs.schema import DataConfig, EngineConfig, PretrainConfig
 from launch.ablation.cells import Cell
-from launch.ablation.locks import is_taken
 from pretrain.engine.log import read_metrics
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from configs.checks import require
 from configs.cluster_schema import ClusterConfig
 from configs.files import write_text
 from configs.loader import load_config
+from configs.run_lock import is_taken
 from launch.ablation.cells import Grid
 from launch.slurm.folders import queued_job, write_config
 from launch.slurm.queue import require_slurm
@@ -27,7 +28,7 @@ def submit(grid: Grid, cluster: str, only: str | None) -> None:
     check_site(profile)
     require_slurm()
     cells = [cell for cell in grid.ready() if not only or cell.status]
-    cells = [cell for cell in cells if queued_job(cell.run_dir) is None]
+    cells = [c for c in cells if queued_job(c.run_dir) is None and not is_taken(c.run_dir)]
     require(bool(cells), f"{grid.folder}: no cell can be queued now: see --dry-run, or wait")
     for cell in cells:
         write_config(cell.run_dir, cell.config)

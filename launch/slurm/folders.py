@@ -11,6 +11,7 @@ from configs.cluster_schema import ClusterConfig
 from configs.errors import InputError
 from configs.files import write_text
 from configs.loader import dump_config
+from configs.run_lock import find_holder
 from configs.run_status import read_status, write_status
 from launch.slurm.queue import is_queued
 from launch.slurm.render import Job, render
@@ -18,7 +19,13 @@ from launch.slurm.snapshot import take_snapshot
 
 
 def require_idle(folder: Path) -> None:
-    """Raise `InputError` where a job of this folder waits or runs: two would write one run."""
+    """Raise `InputError` where a job of this folder waits or runs, or any process works on it: two
+    would write one run."""
+    if holder := find_holder(folder):
+        raise InputError(
+            f"{folder}: a run is at work there ({holder}): wait for its end, stop it, or choose "
+            "another run_dir"
+        )
     job = queued_job(folder)
     if job:
         raise InputError(

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from configs.files import write_text
+from configs.run_lock import require_ours
 
 
 class RunLog:
@@ -25,6 +26,7 @@ class RunLog:
         self.is_main = is_main
         self._tensorboard = None
         if is_main:
+            require_ours(run_dir)
             run_dir.mkdir(parents=True, exist_ok=True)
             drop_records_after(self.path, resumed_step)
             self._tensorboard = _writer(tensorboard or run_dir / "tensorboard", resumed_step)
@@ -33,6 +35,7 @@ class RunLog:
         """One line of metrics.jsonl, and a scalar `kind/name` for each value."""
         if not self.is_main:
             return
+        require_ours(self.path)
         line = {"kind": kind, "step": step, "time": round(time.time(), 3), **values}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

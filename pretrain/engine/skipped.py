@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 from configs.errors import RunError
+from configs.run_lock import require_ours
 from pretrain.batch import MicroBatch
 from tokenizer.base import Tokenizer
 
@@ -56,6 +57,7 @@ def write_dump(
 
     Returns None where there are enough dumps.
     """
+    require_ours(folder)
     path = folder / f"step-{step:08d}-rank-{rank}.json"
     if len(list(folder.glob(f"step-*-rank-{rank}.json"))) >= DUMPS:
         return None

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from configs.errors import InputError
+from configs.run_lock import exclusive
 from configs.run_status import read_status
 from configs.schema import PretrainConfig
 from pretrain.data.prepare import prepare
 from pretrain.data.word2vec import word_vectors
 from pretrain.engine import checkpoint, describe, export
 from pretrain.engine.notice import Notice
+from pretrain.engine.owner import owned
 from pretrain.engine.status import kept_status, memory_explained
 from pretrain.engine.trainer import Trainer
 from pretrain.engine.trial import with_micro_batch
@@ -27,7 +29,8 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
         Preempted: the machine was wanted back; the run is saved.
     """
     run_dir = Path(config.run_dir)
-    with Notice(config.safety.stop_after_minutes).listening() as notice:
+    listening = Notice(config.safety.stop_after_minutes).listening()
+    with owned(run_dir, world), listening as notice:
         corpus = prepare(config)
         # Ranks must not judge files by themselves: one that saw another checkpoint would diverge.
         found = world.from_main(find_checkpoint(config, run_dir) if world.is_main else None)
@@ -43,7 +46,8 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
                 with kept_status(run_dir, world):
                     trainer.run()
                     if world.is_main:
-                        export.export_run(run_dir, run_dir / "export")
+                        with exclusive(run_dir / "export", patience=600):
+                            export.export_run(run_dir, run_dir / "export")
             finally:
                 trainer.log.close()
     trainer.log.say(f"done: curves {run_dir}/plots/curves.png, model {run_dir}/export")

@@ -9,6 +9,8 @@ import threading
 import time
 from pathlib import Path
 
+from configs.errors import RunError
+from configs.run_lock import require_ours
 from configs.run_status import read_status, write_status
 
 BEFORE = (None, "pending", "preempted", "running")
@@ -46,16 +48,24 @@ class Watchdog:
                 self._end()
 
     def _end(self) -> None:
+        told = f"every rank's stacks are in {self.dump.parent}"
+        try:
+            require_ours(self.run_dir)
+            self._write_dump()
+        except (OSError, RunError) as error:
+            told = f"its stacks were not kept ({error})"
+        print(
+            f"error: {self._doing} has not ended within safety.hang_minutes={self.limit / 60:g}: a "
+            f"rank, a link or the disk hangs; {told}",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(1)
+
+    def _write_dump(self) -> None:
         self.dump.parent.mkdir(parents=True, exist_ok=True)
         with self.dump.open("w") as file:
             print(f"{self._doing}: no end after {self.limit / 60:g} minutes", file=file, flush=True)
             faulthandler.dump_traceback(file, all_threads=True)
         if read_status(self.run_dir) in BEFORE:
             write_status(self.run_dir, "failed")
-        print(
-            f"error: {self._doing} has not ended within safety.hang_minutes={self.limit / 60:g}: a "
-            f"rank, a link or the disk hangs; every rank's stacks are in {self.dump.parent}",
-            file=sys.stderr,
-            flush=True,
-        )
-        os._exit(1)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from configs.run_lock import Taken, is_taken, take
 from launch.ablation.driver import Driver
-from launch.ablation.locks import is_taken, take
 from tests.conftest import ROOT
 from tests.unit.launch.ablation.runs import find, finish, make_grid
 
@@ -128,7 +128,9 @@ def test_a_child_holds_its_lock_after_its_drivers_death(grid, tmp_path):
     wait_for(lambda: (first / "starts").is_file())
     driver.kill()
     driver.wait()
-    assert is_taken(first) and take(first) is None
+    assert is_taken(first)
+    with pytest.raises(Taken, match=f"process {driver.pid} on "):
+        take(first)
     assert not drive(grid)
     assert starts(grid) == [1, 1, 1, 1]
 

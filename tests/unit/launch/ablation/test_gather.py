@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from configs.run_lock import take
 from launch.ablation.estimate import dry_run, minutes_of
 from launch.ablation.gather import gather
-from launch.ablation.locks import take
 from tests.unit.launch.ablation.runs import find, finish, finish_task, make_grid
 
 SST2 = {"config": "finetune/sst2.yaml"}
@@ -81,7 +81,7 @@ def test_a_dry_run_tells_states_and_where_hours_are_from(tmp_path):
     (dynamic.run_dir / "status").write_text("running\n")
     lock = take(find(grid, "static", 1).run_dir)
     text = dry_run(grid.distinct())
-    assert lock is not None
+    lock.release()
     states = {line[:48].strip(): line[48:62].strip() for line in text.splitlines()[1:9]}
     assert states["static, seed 0"] == "completed"
     assert states["dynamic, seed 0"] == "broken off"

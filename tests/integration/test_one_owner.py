@@ -1,0 +1,105 @@
+"""Two starts in one run folder: the second is refused and touches nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from configs.run_lock import find_holder, take
+from tests.conftest import Command, deepspeed
+from tests.integration.test_bad_input import assert_one_line
+
+ENDLESS = ("schedule.max_steps=100000", "run_dir=run", "evaluation.every_steps=100000")
+SECONDS = 300
+"""that a start may take on a busy machine"""
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def step(folder: Path) -> int:
+    """The last that was logged."""
+    path = folder / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return max((json.loads(line)["step"] for line in lines if line.endswith("}")), default=0)
+
+
+def wait_for_step(run: Command, number: int) -> None:
+    end = time.monotonic() + SECONDS
+    folder = Path(run.folder, "run")
+    while step(folder) < number:
+        assert run.process.poll() is None, run.finish().stderr
+        assert time.monotonic() < end, "no step was taken"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def start(tiny, tmp_path):
+    """`start()` begins an endless run in the folder `run`."""
+    started = []
+
+    def begin(*overrides: str) -> Command:
+        run = Command("pretrain.py", "--config", tiny, *ENDLESS, *overrides, cwd=tmp_path)
+        run.folder = tmp_path
+        started.append(run)
+        return run
+
+    yield begin
+    for run in started:
+        run.kill()
+        run.process.communicate()
+
+
+def test_a_run_keeps_its_folder_until_it_dies_and_ends_with_it(start, launch, tiny, tmp_path):
+    folder, first = tmp_path / "run", start()
+    wait_for_step(first, 3)
+    os.killpg(first.process.pid, signal.SIGSTOP)
+    before = contents(folder)
+    second = launch("pretrain.py", "--config", tiny, *ENDLESS, "seed=7")
+    assert_one_line(second, f"process {first.process.pid} on ", "since 20")
+    assert contents(folder) == before
+    os.killpg(first.process.pid, signal.SIGCONT)
+    wait_for_step(first, step(folder) + 2)
+
+    first.kill()
+    first.process.wait()
+    assert find_holder(folder) is None
+    before, third = step(folder), start()
+    wait_for_step(third, before + 2)
+    assert find_holder(folder).pid == third.process.pid
+    shutil.rmtree(folder, ignore_errors=True)
+    done = third.finish()
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert len(errors) == 1 and "deleted or moved" in errors[0]
+    assert not contents(folder)
+
+
+@pytest.mark.slow
+def test_ranks_are_refused_together(launch, tiny, tmp_path):
+    lock = take(tmp_path / "run")
+    (tmp_path / "run" / "status").write_text("running\n")
+    before = contents(tmp_path / "run")
+    done = launch("pretrain.py", "--config", tiny, *ENDLESS, launcher=deepspeed(2))
+    assert done.returncode == 2, done.stderr
+    assert f"process {os.getpid()} on " in done.stderr and "Traceback" not in done.stderr
+    assert contents(tmp_path / "run") == before
+    lock.release()
+
+
+@pytest.mark.parametrize("model", [[], ["model=classical"]], ids=["encoder", "classical"])
+def test_fine_tuning_is_refused(tiny_task, tiny_finetuned, launch, tmp_path, model):
+    folder = shutil.copytree(tiny_finetuned, tmp_path / "run")
+    lock = take(folder)
+    before = contents(folder)
+    done = launch("finetune.py", "--config", tiny_task, "run_dir=run", *model)
+    assert_one_line(done, f"process {os.getpid()} on ")
+    assert contents(folder) == before
+    lock.release()
