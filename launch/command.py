@@ -16,6 +16,7 @@ from configs.ablation_schema import AblationConfig
 from configs.errors import InputError, RunError
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import describe, dump_config, load_config, shipped_configs
+from configs.open_files import allow_open_files, lack_of_open_files
 from pretrain.engine.notice import Preempted
 from pretrain.engine.process import let_waiting_threads_sleep
 
@@ -65,6 +66,7 @@ def run(main: Callable[[], None]) -> None:
     A run that was asked to leave, and is saved, has not failed: code 0.
     """
     let_waiting_threads_sleep()
+    allow_open_files()
     try:
         main()
     except Preempted as left:
@@ -74,16 +76,15 @@ def run(main: Callable[[], None]) -> None:
         _leave(error, 2)
     except RunError as error:
         _leave(error, 1)
-    except OSError as error:
-        if not _is_no_fit_place(error):
+    except Exception as error:
+        if lack := lack_of_open_files(error):
+            _leave(lack, 2)
+        if not (isinstance(error, OSError) and _is_no_fit_place(error)):
             _let_rank_0_speak()
             raise
         _leave(f"{error.filename}: {error.strerror}: name another file or folder", 2)
     except KeyboardInterrupt:
         _leave("interrupted; run the same command to go on from the last checkpoint", 130)
-    except Exception:
-        _let_rank_0_speak()
-        raise
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         # Threads of the process group may abort an interpreter that ends with everything done.
         sys.stdout.flush()

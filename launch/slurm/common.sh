@@ -43,6 +43,22 @@ find_run_dir() {
   mkdir -p "$run_dir" && run_dir=$(cd "$run_dir" && pwd) || exit 2
 }
 
+# Whoever works on the folder keeps it: nothing in it is touched. The lock of a node that was lost
+# stays for a while.
+require_idle() {
+  local patience=3 held=(flock --conflict-exit-code 75)
+  [ "${SLURM_RESTART_COUNT:-0}${MASKLAB_FOLLOWS:-}" = 0 ] || patience=180
+  [ -e "$run_dir/lock" ] || return 0
+  "${held[@]}" --nonblock "$run_dir/lock" true
+  [ $? = 75 ] || return 0
+  say "waiting up to $patience s for the lock of $run_dir"
+  "${held[@]}" --timeout "$patience" "$run_dir/lock" true
+  [ $? != 75 ] || leave 2 "another process works on $run_dir: $(holder)"
+}
+
+# Host, process, and since when.
+holder() { sed -nE 's/^ "(host|pid|since)": //p' "$run_dir/lock" | tr -d '\n' | cut -c 1-200; }
+
 write_status() { echo "$1" >"$run_dir/.status" && mv "$run_dir/.status" "$run_dir/status"; }
 read_status() { cat "$run_dir/status" 2>/dev/null || echo pending; }
 
@@ -215,6 +231,7 @@ is_node_lost() {
 # A training command (launch/....py and its arguments) to its end, or to its next start.
 run_training() {
   find_run_dir "$@"
+  require_idle
   record_start
   rendezvous
   check_start

@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from configs.open_files import require_open_files
 from pretrain.engine.process import ask_for_equal_bits, use_memory_well
 from pretrain.engine.ranks import free_port
 
@@ -86,6 +87,7 @@ def start(algorithm: str = "ring") -> World:
         os.environ.setdefault(name, value)
     local_rank = int(os.environ["LOCAL_RANK"])
     size = int(os.environ["WORLD_SIZE"])
+    require_open_files(size)
     on_gpu = torch.cuda.is_available()
     device = torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
     if on_gpu:

@@ -111,7 +111,7 @@ def snapshot(*folders: Path) -> dict[str, tuple[int, int]]:
     found = {}
     for folder in folders:
         for path in folder.rglob("*"):
-            if path.is_file() and path.suffix != ".lock":
+            if path.is_file() and (path.suffix or path.name) not in (".lock", "lock"):
                 status = path.stat()
                 found[str(path)] = (status.st_size, status.st_mtime_ns)
     return found

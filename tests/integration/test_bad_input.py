@@ -24,7 +24,11 @@ def assert_one_line(done: subprocess.CompletedProcess, *words: str) -> None:
 
 def leftovers(folder: Path) -> list[Path]:
     """Files, other than locks, that a failed command left in a cache or run folder."""
-    return [p for p in folder.rglob("*") if p.is_file() and p.suffix != ".lock"]
+    return [
+        p
+        for p in folder.rglob("*")
+        if p.is_file() and (p.suffix or p.name) not in (".lock", "lock")
+    ]
 
 
 CONFIGURATION = {

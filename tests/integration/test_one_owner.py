@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -94,6 +95,7 @@ def test_ranks_are_refused_together(launch, tiny, tmp_path):
     lock.release()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [[], ["model=classical"]], ids=["encoder", "classical"])
 def test_fine_tuning_is_refused(tiny_task, tiny_finetuned, launch, tmp_path, model):
     folder = shutil.copytree(tiny_finetuned, tmp_path / "run")
@@ -103,3 +105,12 @@ def test_fine_tuning_is_refused(tiny_task, tiny_finetuned, launch, tmp_path, mod
     assert_one_line(done, f"process {os.getpid()} on ")
     assert contents(folder) == before
     lock.release()
+
+
+@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_too_few_open_files_for_a_start_are_told_with_the_cure(tiny, tmp_path, ranks):
+    words = ("bash", "-c", 'ulimit -n 32; exec "$@"', "-")
+    words += deepspeed(2) if ranks == 2 else (sys.executable,)
+    done = Command("pretrain.py", "--config", tiny, launcher=words, cwd=tmp_path).finish()
+    assert_one_line(done, "at most 32 files may be open", "`ulimit -n 4096`")
+    assert not contents(tmp_path)

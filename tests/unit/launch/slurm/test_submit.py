@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from configs.loader import load_config
+from configs.run_lock import take
 from configs.schema import PretrainConfig
 from tests.conftest import ROOT
 from tests.unit.launch.slurm.fakes import install
@@ -242,3 +243,11 @@ def test_an_interpreter_of_the_profile(submit, tmp_path):
     assert python("cluster.python=env") == f"{tmp_path}/env/bin/python"
     assert python("cluster.python=python3.12") == "python3.12"
     assert python("cluster.container.image=torch.sqsh") == "python"
+
+
+@pytest.mark.parametrize("job", [["--config", "roberta_small"], TASK])
+def test_a_folder_that_a_run_has_without_slurm_is_left_as_it_is(submit, tmp_path, job):
+    lock = take(tmp_path / "run")
+    assert_refused(submit(*job, "run_dir=run"), f"process {os.getpid()} on ", "choose another")
+    assert files(tmp_path / "run") == ["lock"]
+    lock.release()

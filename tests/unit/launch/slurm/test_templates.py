@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from configs.run_lock import take
 from launch.slurm.render import FOLDER
 from tests.conftest import ROOT
 from tests.unit.launch.slurm.fakes import install
@@ -283,3 +284,27 @@ def test_an_element_of_a_grid_runs_its_line(job):
     assert job.calls.read_text() == f"-u {ROOT}/launch/finetune.py --config b run_dir=b c\n"
     done = job.run("ablate", **{**array, "SLURM_ARRAY_TASK_ID": 3})
     assert done.returncode == 2 and "line 3 of tiny.yaml holds no command" in done.stdout
+
+
+def test_a_folder_that_another_run_has_is_left_as_it_is(job):
+    lock = take(job.run_dir)
+    (job.run_dir / "status").write_text("running\n")
+    (job.run_dir / "starts").write_text("0 6 yesterday\n")
+    before = {path: path.read_bytes() for path in job.run_dir.iterdir()}
+    done = job.run()
+    assert done.returncode == 2, done.stderr
+    assert f"another process works on {job.run_dir}: " in last_words(done)
+    assert str(os.getpid()) in last_words(done) and lock.holder.since in last_words(done)
+    assert {path: path.read_bytes() for path in job.run_dir.iterdir()} == before
+    assert not job.asked()
+    lock.release()
+
+
+def test_a_requeued_job_waits_for_the_lock_of_a_lost_node(job):
+    job.run_dir.mkdir()
+    (job.run_dir / "lock").touch()
+    with subprocess.Popen(["flock", str(job.run_dir / "lock"), "sleep", "4"]):
+        done = job.run(trainer="echo completed >$RUN/status", SLURM_RESTART_COUNT=1)
+    assert done.returncode == 0, done.stderr
+    assert "waiting up to 180 s for the lock" in done.stdout
+    assert job.status() == "completed"
