@@ -97,6 +97,8 @@ def read(arguments: argparse.Namespace, model: Finetuned, encoding: Encoding) ->
 
     path = Path(arguments.input)
     if arguments.input == "-":
+        if sys.stdin.isatty():
+            print("one text a line, please; Ctrl-D ends", file=sys.stderr, flush=True)
         decoder = encoding.decoder("standard input", "line", encoding.repairs)
         return read_lines(sys.stdin.buffer, decoder)
     if not path.is_file():

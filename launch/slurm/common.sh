@@ -116,8 +116,6 @@ rendezvous() {
   # Below the range that the system gives out by itself.
   export MASTER_PORT=$((20000 + SLURM_JOB_ID % 10000))
   export NCCL_DEBUG=${NCCL_DEBUG:-WARN} PYTHONFAULTHANDLER=1
-  # Compiled kernels: a home folder that many nodes share is slow and full of locks.
-  export TRITON_CACHE_DIR=${TRITON_CACHE_DIR:-/tmp/triton-$UID}
   # srun, unlike sbatch, does not take over --cpus-per-task.
   [ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
 }

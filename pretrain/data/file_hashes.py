@@ -8,11 +8,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from filelock import FileLock
-
 from configs.errors import InputError
 from configs.files import sha256_file, write_text
 from configs.json_files import read_json
+from configs.waiting import locked
 
 LARGE = 64_000_000
 """bytes; smaller files are hashed each time"""
@@ -50,7 +49,7 @@ def _hash(path: Path, cache: Path | None, keeps: bool) -> str:
         return known_hash(path, cache) or sha256_file(path)
     cache.mkdir(parents=True, exist_ok=True)
     record = _record(path, cache)
-    with FileLock(record.with_suffix(".lock")):
+    with locked(record.with_suffix(".lock"), f"another process to hash {path}"):
         if known := known_hash(path, cache):
             return known
         state = _state(path)

@@ -9,15 +9,15 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from filelock import FileLock
-
 from configs.aside import clear_leftovers
 from configs.errors import InputError
 from configs.schema import PretrainConfig, SourceConfig
+from configs.waiting import locked
 from pretrain.data.manifest import read_manifest, write_manifest
 from pretrain.data.pieces import Stretch, documents, no_text, stretches
 from pretrain.data.plan import (
@@ -274,6 +274,6 @@ def _unfinished(folder: Path, missing: list[int], total: int, shards: int) -> st
     )
 
 
-def _lock(folder: Path) -> FileLock:
+def _lock(folder: Path) -> AbstractContextManager[None]:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder.with_name(f"{folder.name}.lock"))
+    return locked(folder.with_name(f"{folder.name}.lock"), f"another process to make {folder}")

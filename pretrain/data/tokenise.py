@@ -24,6 +24,7 @@ from configs.aside import clear_leftovers
 from configs.files import written_aside
 from configs.json_files import read_json
 from configs.schema import PretrainConfig
+from configs.waiting import acquire
 from pretrain.data.manifest import check_splits, find_torn
 from pretrain.data.pieces import Stretch, cut_stretch, piece_bytes
 from pretrain.data.progress import Progress
@@ -187,9 +188,12 @@ class _Counted:
 def claimed(folder: Path, number: int, wait: bool) -> Iterator[bool]:
     """Hold the lock of a piece and clear away what a dead holder left; False: another holds it."""
     name = piece_name(number)
-    lock = FileLock(folder / f".{name}.lock", timeout=-1 if wait else 0)
+    lock = FileLock(folder / f".{name}.lock", timeout=0)
     try:
-        lock.acquire()
+        if wait:
+            acquire(lock, f"another process to make {folder / name}")
+        else:
+            lock.acquire()
     except Timeout:
         yield False
         return

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from configs.files import written_aside
 from configs.schema import EmbeddingsConfig, PretrainConfig
+from configs.waiting import locked
 from pretrain.data.prepare import Corpus
 from pretrain.data.progress import say
 from pretrain.data.store import TokenStore
@@ -39,7 +39,7 @@ def word_vectors(config: PretrainConfig, corpus: Corpus) -> Tensor:
     name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
     folder = Path(config.data.cache).expanduser() / "word2vec" / name
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
+    with locked(folder.with_suffix(".lock"), f"another process to make {folder}"):
         if not folder.is_dir():
             say(f"word2vec on {corpus.train.token_count:,} tokens ...")
             vectors = train_word2vec(Sentences(corpus.train), width, config.embeddings, config.seed)

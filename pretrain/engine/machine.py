@@ -22,6 +22,7 @@ import torch
 from filelock import FileLock
 
 from configs.files import write_text
+from configs.waiting import acquire
 from pretrain.model.flops import DTYPES, matmul_peak
 
 CACHE = "~/.cache/masklab"
@@ -67,7 +68,7 @@ class Remembered:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.path.with_suffix(".lock"))
-            lock.acquire()
+            acquire(lock, "another process to measure this machine")
         except OSError as error:
             print(f"note: {self.path.parent}: {error.strerror}: what is measured is not kept")
             yield

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from configs.open_files import require_open_files
+from configs.waiting import announced
 from pretrain.engine.process import ask_for_equal_bits, use_memory_well
 from pretrain.engine.ranks import free_port
 
@@ -74,7 +75,8 @@ class World:
 
     def barrier(self) -> None:
         if self.size > 1:
-            dist.barrier(self.host_group)
+            with announced("the other ranks"):
+                dist.barrier(self.host_group)
 
 
 def start(algorithm: str = "ring") -> World:
@@ -100,17 +102,48 @@ def start(algorithm: str = "ring") -> World:
         use_memory_well()
     if "MASTER_PORT" not in os.environ:
         os.environ["MASTER_PORT"] = str(free_port())
-    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
+    rank = int(os.environ["RANK"])
+    _meet(rank, size, "nccl" if on_gpu else "gloo")
     host_group = None
     if on_gpu and size > 1:
         host_group = dist.new_group(backend="gloo", timeout=PATIENCE)
-    return World(int(os.environ["RANK"]), size, device, host_group)
+    return World(rank, size, device, host_group)
+
+
+def _meet(rank: int, size: int, backend: str) -> None:
+    """Make the group of all ranks, and say who is missing where one does not come."""
+    host, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
+    # torchrun serves the ranks itself, and starts them again at the same place.
+    serves = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    with announced(f"rank 0 of {size} at {host}:{port}"):
+        served = dist.TCPStore(
+            host,
+            int(port),
+            size,
+            serves,
+            PATIENCE,
+            wait_for_workers=False,
+            multi_tenant=True,
+        )
+    store = dist.PrefixStore(f"masklab-{attempt}", served)
+    store.set(f"joined-{rank}", "")
+
+    def missing() -> str:
+        there = store.clone()  # this thread's own connection
+        late = [str(other) for other in range(size) if not there.check([f"joined-{other}"])]
+        more = f" and {len(late) - 8} more" if len(late) > 8 else ""
+        return f"missing: {', '.join(late[:8])}{more}" if late else ""
+
+    with announced(f"all {size} ranks to join at {host}:{port}", missing):
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
 
 
 def stop() -> None:
     """Leave the process group, all ranks together: gloo aborts where one is gone too early."""
     if dist.is_initialized():
-        dist.barrier()
+        with announced("the other ranks to end"):
+            dist.barrier()
         dist.destroy_process_group()
 
 

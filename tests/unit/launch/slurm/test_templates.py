@@ -129,6 +129,22 @@ def test_the_ranks_are_started_with_their_numbers(job):
     assert command == f"-u {ROOT}/launch/pretrain.py --config tiny.yaml"
 
 
+@pytest.mark.parametrize("taken", [False, True], ids=["free", "another's"])
+def test_compiled_kernels_are_kept_where_nobody_else_writes(job, taken):
+    place, trap = job.folder / f"masklab-triton-{os.getuid()}", job.folder / "trap"
+    trap.mkdir()
+    if taken:
+        place.symlink_to(trap)
+    done = job.run(
+        trainer="echo $TRITON_CACHE_DIR $(stat -c %a $TRITON_CACHE_DIR)", TMPDIR=job.folder
+    )
+    folder, mode = next(x for x in done.stdout.splitlines() if x.endswith(" 700")).split()
+    assert mode == "700"
+    assert (Path(folder) == place) is not taken
+    assert Path(folder).is_dir() is not taken, "a folder for this start alone goes with it"
+    assert not list(trap.iterdir())
+
+
 def test_a_preempted_run_is_requeued(job):
     done = job.run(trainer=PREEMPTED)
     assert done.returncode == 0, done.stderr
