@@ -121,7 +121,11 @@ class Writer:
             (aside / "manifest.json").write_text(json.dumps(hashes), encoding="utf-8")
             mark = sha256_file(aside / "manifest.json")
             (aside / "complete").write_text(f"{mark}\n", encoding="utf-8")
-        prune(self.folder, state.step, self.config.keep, self.config.keep_every_steps)
+        self.prune(state.step)
+
+    def prune(self, step: int) -> None:
+        """Drop what need not stay, as the newest checkpoint is that of `step`."""
+        prune(self.folder, step, self.config.keep, self.config.keep_every_steps)
 
 
 def prune(folder: Path, step: int, keep: int, keep_every: int | None = None) -> None:

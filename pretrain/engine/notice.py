@@ -1,4 +1,4 @@
-"""Word from outside that this process must leave: a signal, or the end of its time.
+"""Word from outside that this process must leave: a signal, the end of its time or its launcher.
 
 The scheduler tells one rank or all of them, early or late; who leaves alone hangs the others. So a
 notice is only a flag here. Ranks add their flags up at each step (`World.sum_on_host`) and leave
@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
+
+from pretrain.engine.launcher import find_launchers, is_any_gone
 
 if TYPE_CHECKING:  # this module is light: every command imports it
     from pretrain.engine.world import World
@@ -35,12 +37,15 @@ class Notice:
         """`minutes` from now, the time is over."""
         self.reason: str | None = None
         self._minutes = minutes
+        self._launchers = find_launchers()
         self._deadline = None if minutes is None else time.monotonic() + 60 * minutes
 
     def is_given(self) -> bool:
-        """True once a signal has come or the time is over."""
+        """True once a signal has come, the time is over, or the launcher is gone."""
         if self.reason is None and self._deadline and time.monotonic() >= self._deadline:
             self.reason = f"safety.stop_after_minutes={self._minutes:g} are over"
+        if self.reason is None and is_any_gone(self._launchers):
+            self.reason = "the launcher is gone"
         return self.reason is not None
 
     def leave(self, world: World, step: int, doing: str = "") -> NoReturn:

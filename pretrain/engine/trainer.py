@@ -144,6 +144,8 @@ class Trainer:
         if self.saved_step != step:
             self._save(step)
         self.writer.wait()
+        if self.world.is_main:
+            self.writer.prune(step)  # a kill may have come between the last save and this
 
     def _leave(self, step: int, window: Window) -> None:
         """Save what was done and raise `Preempted`, on all ranks together."""
