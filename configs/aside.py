@@ -70,12 +70,26 @@ def take_place(aside: Path, folder: Path) -> None:
     flush(folder.parent)
 
 
-def remove(path: Path) -> None:
-    """Remove a file or folder as far as it can be."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+def remove(path: Path) -> str | None:
+    """Take away a file, a folder with all in it, or a link, but never what a link leads to.
+
+    Returns:
+        What stayed, and why; None where nothing did.
+    """
+    stayed: list[str] = []
+
+    def note(_function: object, name: str, raised: tuple) -> None:
+        if not isinstance(raised[1], FileNotFoundError):
+            stayed.append(f"{name} could not be removed ({raised[1].strerror})")
+
+    try:
+        if path.is_symlink() or not path.is_dir():
+            path.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(path, onerror=note)
+    except OSError as error:
+        return f"{path} could not be removed ({error.strerror})"
+    return stayed[0] if stayed else None
 
 
 def flush(path: Path) -> None:

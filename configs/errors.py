@@ -1,4 +1,4 @@
-"""The one exception that means "your input, not our fault"."""
+"""The exceptions that end a command in one line."""
 
 
 class InputError(ValueError):
@@ -10,6 +10,10 @@ class InputError(ValueError):
     def __init__(self, message: str) -> None:
         # What a user typed may hold line breaks; the message stays one line.
         super().__init__(" ".join(message.split()))
+
+
+class DiskError(InputError):
+    """A file could not be written: the disk is full, broken, or read-only."""
 
 
 class RunError(RuntimeError):

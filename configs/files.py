@@ -5,14 +5,25 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from configs.aside import aside_of, flush, take_place
-from configs.errors import InputError
+from configs.errors import DiskError, InputError, RunError
 from configs.run_lock import require_ours
+
+DISK = {
+    errno.ENOSPC: "the disk is full: free some space or write elsewhere",
+    errno.EDQUOT: "the disk is full (your quota is used up): free some space or write elsewhere",
+    errno.EFBIG: "the disk is full, or files must be smaller (see `ulimit -f`): free some space or "
+    "raise the limit",
+    errno.EIO: "the disk failed (input/output error): look at the system's log, or write elsewhere",
+    errno.EROFS: "the disk can only be read: mount it for writing, or write elsewhere",
+}
+"""what the system says where a write fails by no fault of what is written, and the cure"""
 
 
 def sha256_file(path: Path) -> str:
@@ -58,42 +69,118 @@ def check_regular(path: Path) -> None:
 def written_aside(folder: Path) -> Iterator[Path]:
     """A fresh folder beside `folder` that takes its place, durably, once the block succeeds.
 
-    The folder that was there before goes only then; on failure it stays, and nothing else does. A
-    kill leaves the one or the other in place, and a hidden one that the next writer removes.
+    The folder that was there before goes only then, of a link the link alone; on failure it stays,
+    and nothing else does. A kill leaves the one or the other in place, and a hidden one that the
+    next writer removes.
 
     Raises:
-        InputError: the disk is full.
         RunError: it lies in the folder of this process's run, which has lost it.
+        DiskError: the disk is full or broken.
     """
     require_ours(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with disk_explained(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
         with aside_of(folder, os.mkdir) as aside:
             yield aside
             for path in [*aside.rglob("*"), aside]:
                 flush(path)
             take_place(aside, folder)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise InputError(
-            f"{folder}: the disk is full; nothing of it was kept: free some space or write "
-            "elsewhere"
-        ) from error
 
 
 @contextmanager
 def written_file(path: Path) -> Iterator[Path]:
-    """An empty file beside `path`, for the block to fill, that takes its place at once; raises
-    as `written_aside` does."""
+    """An empty file beside `path`, for the block to fill, that takes its place at once.
+
+    On failure what was there stays, and nothing else does.
+
+    Raises:
+        InputError: `path` is a folder, or no ordinary file: a device would be replaced by a file.
+        RunError: it lies in the folder of this process's run, which has lost it.
+        DiskError: the disk is full or broken.
+    """
     require_ours(path)
-    with aside_of(path, Path.touch) as aside:
+    if path.exists():
+        check_regular(path)
+    with disk_explained(path), aside_of(path, Path.touch) as aside:
         yield aside
         flush(aside)
         os.replace(aside, path)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a small file's content at once, never half of it."""
+    """Replace a small file's content at once, never half of it; raises as `written_file` does."""
     with written_file(path) as aside:
         aside.write_text(text, encoding="utf-8")
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add a line to a file that may have none yet; where it does not fit, none of it stays.
+
+    Raises:
+        DiskError: the disk is full or broken.
+    """
+    content = memoryview(text.encode())
+    with disk_explained(path), path.open("ab", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        try:
+            while content:
+                content = content[file.write(content) :]
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+def overwrite(path: Path, text: str) -> None:
+    """Change a small file where it lies, which needs no room: for a full disk alone.
+
+    Raises:
+        OSError: it is not there, or cannot be written.
+    """
+    with path.open("r+b", buffering=0) as file:
+        file.write(text.encode())
+        file.truncate()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def disk_explained(path: Path | str) -> Iterator[None]:
+    """Turn what a full or broken disk makes of a write to `path` into one line.
+
+    Raises:
+        DiskError: the disk is full or broken.
+    """
+    try:
+        yield
+    except (InputError, RunError):
+        raise
+    except Exception as error:
+        trouble = disk_trouble(error)
+        if trouble is None:
+            raise
+        raise DiskError(f"{path}: {trouble}") from error
+
+
+def disk_trouble(error: BaseException) -> str | None:
+    """What is wrong with the disk, and the cure; None where the error is about something else.
+
+    Libraries wrap the system's error, or say it in words of their own: NumPy counts items,
+    safetensors and tokenizers give Rust's `os error 28`.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        number = seen.errno if isinstance(seen, OSError) else None
+        if number not in DISK and not isinstance(seen, (InputError, RunError)):
+            number = _number_in(str(seen))
+        if number in DISK:
+            return DISK[number]
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _number_in(text: str) -> int | None:
+    """The system's number of an error that a library tells in words."""
+    if found := re.search(r"\(os error (\d+)\)", text):
+        return int(found[1])
+    if re.search(r"\d+ requested and \d+ written", text):
+        return errno.ENOSPC
+    return next((number for number in DISK if os.strerror(number) in text), None)

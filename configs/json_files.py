@@ -15,9 +15,10 @@ LARGEST = 1 << 28
 DEEPEST = 32
 """levels of tables and lists in one another"""
 LONGEST_SHOWN = 60
+REMAKE = "make or copy it anew"
 
 
-def read_json(path: Path, cure: str = "make or copy it anew", infinite: bool = False) -> dict:
+def read_json(path: Path, cure: str = REMAKE, infinite: bool = False) -> dict:
     """The table (JSON object) in a file.
 
     Args:

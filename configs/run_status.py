@@ -5,28 +5,55 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from configs.errors import InputError
-from configs.files import write_text
+from configs.errors import DiskError, InputError, RunError
+from configs.files import overwrite, write_text
 from configs.json_files import read_json
+from configs.notes import note
 from configs.run_lock import require_ours
+
+WORDS = (
+    *("pending", "running", "completed", "preempted", "interrupted", "out-of-memory"),
+    "failed",
+)
 
 
 def write_status(run_dir: Path, status: str) -> None:
-    """Replace the word: pending, running, completed, preempted, interrupted, out-of-memory,
-    failed.
+    """Replace the word by another of `WORDS`; on a full disk, where it lies.
 
     Raises:
         RunError: the folder is that of this process's run, which has lost it.
+        DiskError: there is no room and no word yet.
     """
     require_ours(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
-    write_text(run_dir / "status", f"{status}\n")
+    path, line = run_dir / "status", f"{status}\n"
+    try:
+        write_text(path, line)
+    except DiskError:
+        try:
+            overwrite(path, line)
+        except FileNotFoundError:
+            pass
+        else:
+            return
+        raise
+
+
+def settle_status(run_dir: Path, status: str) -> None:
+    """The same at a run's end, where nothing may hide why it ends: what fails is only told."""
+    try:
+        write_status(run_dir, status)
+    except (InputError, RunError, OSError) as error:
+        note(f"the status '{status}' could not be written: {error}")
 
 
 def read_status(run_dir: Path) -> str | None:
-    """The word, or None where there is none."""
-    path = run_dir / "status"
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else None
+    """The word, or None where there is none, or a power cut has left something else."""
+    try:
+        word = (run_dir / "status").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None
+    return word if word in WORDS else None
 
 
 def recorded_precision(run_dir: Path) -> str | None:
@@ -41,3 +68,11 @@ def read_environment(run_dir: Path) -> dict[str, Any]:
         return read_json(run_dir / "environment.json")
     except InputError:
         return {}
+
+
+def earlier_starts(run_dir: Path) -> list[dict[str, Any]]:
+    """What environment.json says of the run's starts so far, those of them that are whole."""
+    starts = read_environment(run_dir).get("starts")
+    return (
+        [start for start in starts if isinstance(start, dict)] if isinstance(starts, list) else []
+    )

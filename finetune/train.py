@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import time
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -17,7 +18,8 @@ from configs.aside import clear_leftovers
 from configs.errors import InputError
 from configs.files import write_text, written_file
 from configs.finetune_schema import FinetuneConfig
-from configs.json_files import read_json
+from configs.json_files import REMAKE, read_json
+from configs.notes import note_once, say
 from configs.run_status import recorded_precision
 from configs.schema import ModelConfig
 from finetune.adapt import adapt
@@ -75,7 +77,7 @@ def run_trials(config: FinetuneConfig, world: World) -> Path:
             pretrained = adapt(config, examples.train, pretrained, world, precision)
         if world.is_main:
             describe.write_environment(run_dir, config, world, hashes | precision.facts)
-            print(opening(config, trials, framed, pretrained, precision), flush=True)
+            say(opening(config, trials, framed, pretrained, precision))
         started = time.monotonic()
         for number, trial in enumerate(trials):
             if not world.from_main(is_done(run_dir, trial, identity)):
@@ -84,10 +86,10 @@ def run_trials(config: FinetuneConfig, world: World) -> Path:
                     run_trial(trial, task, framed, pretrained, identity, *surroundings)
                 say_left(world, number + 1, len(trials), time.monotonic() - started)
         if world.is_main:
-            print(write_report(run_dir, config, task, framed.examples, [t.name for t in trials]))
+            say(write_report(run_dir, config, task, framed.examples, [t.name for t in trials]))
             for path in write_submissions(run_dir, config.task, examples):
-                print(f"answers for GLUE's server: {path}")
-            print(f"done: report {run_dir}/report.md, model {run_dir}/checkpoints/best")
+                say(f"answers for GLUE's server: {path}")
+            say(f"done: report {run_dir}/report.md, model {run_dir}/checkpoints/best")
     return run_dir
 
 
@@ -134,7 +136,7 @@ def say_left(world: World, done: int, trials: int, seconds: float) -> None:
     """How long the trials that are left will take."""
     if world.is_main and done < trials:
         left = duration(seconds / done * (trials - done))
-        print(f"trial {done} of {trials} is done; about {left} left", flush=True)
+        say(f"trial {done} of {trials} is done; about {left} left")
 
 
 def prepare(config: FinetuneConfig) -> tuple[Task, Any, Pretrained]:
@@ -244,9 +246,10 @@ def keep_best(
     clear_leftovers(folder.parent)
     scores = {"trial": trial.name, **result.by_part}
     if (folder / "finetuned.json").is_file():
-        before = read_json(folder / "finetuned.json", infinite=True)["scores"]
-        if before["dev"][metric] >= result.scores["dev"][metric]:
-            return
+        with suppress(InputError, KeyError, TypeError):  # a torn one is worse than any
+            before = read_json(folder / "finetuned.json", infinite=True)["scores"]
+            if before["dev"][metric] >= result.scores["dev"][metric]:
+                return
     card = replace(card, settings=result.settings, scores=scores)
     save_finetuned(folder, card, pretrained.tokenizer, result.weights)
 
@@ -282,20 +285,30 @@ def write_result(folder: Path, trial: Trial, result: Result, identity: str) -> N
 
 def is_done(run_dir: Path, trial: Trial, identity: str) -> bool:
     """Whether a trial has its result."""
-    return (run_dir / "trials" / trial.name / "result.json").is_file()
+    return find_fingerprint(run_dir, trial) is not None
+
+
+def find_fingerprint(run_dir: Path, trial: Trial) -> str | None:
+    """What a trial's result says it was made from; None without a result, or with a torn one."""
+    path = run_dir / "trials" / trial.name / "result.json"
+    if not path.is_file():
+        return None
+    try:
+        return str(read_json(path, infinite=True).get("fingerprint"))
+    except InputError as error:
+        note_once(f"{str(error).removesuffix(REMAKE)}its trial is run anew")
+        return None
 
 
 def check_run_dir(run_dir: Path, trials: list[Trial], identity: str) -> None:
     """Raise `InputError` where `run_dir` holds trials of another configuration."""
     for trial in trials:
-        path = run_dir / "trials" / trial.name / "result.json"
-        if path.is_file():
-            found = read_json(path, "remove it", infinite=True).get("fingerprint")
-            if found != trial.fingerprint(identity):
-                raise InputError(
-                    f"{path} is from another configuration, encoder or data: choose another "
-                    "run_dir, or remove this one"
-                )
+        found = find_fingerprint(run_dir, trial)
+        if found is not None and found != trial.fingerprint(identity):
+            raise InputError(
+                f"{run_dir}/trials/{trial.name}/result.json is from another configuration, encoder "
+                "or data: choose another run_dir, or remove this one"
+            )
 
 
 def digest(weights: dict[str, Tensor]) -> str:

@@ -13,6 +13,7 @@ if not __package__:  # a script's own folder would hide the package of the same 
 
 from configs.checks import require
 from configs.errors import InputError
+from configs.files import write_text
 from launch.command import run
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
@@ -74,7 +75,7 @@ def measure(arguments: argparse.Namespace) -> None:
     print(result.summary(), flush=True)
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(result.as_json(), indent=1) + "\n", "utf-8")
+        write_text(arguments.json, json.dumps(result.as_json(), indent=1) + "\n")
 
 
 def add_allreduce(benchmarks: argparse._SubParsersAction) -> None:
@@ -137,7 +138,7 @@ def allreduce(arguments: argparse.Namespace) -> None:
         print(result.table(), flush=True)
         if arguments.json:
             arguments.json.parent.mkdir(parents=True, exist_ok=True)
-            arguments.json.write_text(json.dumps(result.as_json(), indent=1) + "\n", "utf-8")
+            write_text(arguments.json, json.dumps(result.as_json(), indent=1) + "\n")
     worlds.stop()
 
 

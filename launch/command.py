@@ -10,10 +10,12 @@ import textwrap
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from configs.ablation_schema import AblationConfig
 from configs.errors import InputError, RunError
+from configs.files import disk_explained, disk_trouble
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import describe, dump_config, load_config, shipped_configs
 from configs.open_files import allow_open_files, lack_of_open_files
@@ -21,7 +23,7 @@ from pretrain.engine.notice import Preempted
 from pretrain.engine.process import let_waiting_threads_sleep
 
 NO_FIT_PLACE = (
-    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
+    *(errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
     *(errno.ENAMETOOLONG, errno.ELOOP),
 )
 """what the system says of files and folders that a user named and that cannot be used"""
@@ -69,6 +71,8 @@ def run(main: Callable[[], None]) -> None:
     allow_open_files()
     try:
         main()
+        with disk_explained("standard output"):
+            sys.stdout.flush()
     except Preempted as left:
         print(left, flush=True)
         os._exit(0)
@@ -76,18 +80,20 @@ def run(main: Callable[[], None]) -> None:
         _leave(error, 2)
     except RunError as error:
         _leave(error, 1)
+    except KeyboardInterrupt:
+        _leave("interrupted; run the same command to go on from the last checkpoint", 130)
     except Exception as error:
         if lack := lack_of_open_files(error):
             _leave(lack, 2)
-        if not (isinstance(error, OSError) and _is_no_fit_place(error)):
-            _let_rank_0_speak()
-            raise
-        _leave(f"{error.filename}: {error.strerror}: name another file or folder", 2)
-    except KeyboardInterrupt:
-        _leave("interrupted; run the same command to go on from the last checkpoint", 130)
+        place = getattr(error, "filename", None)
+        if trouble := disk_trouble(error):
+            _leave(f"{place or 'a file'}: {trouble}", 2)
+        if isinstance(error, OSError) and _is_no_fit_place(error):
+            _leave(f"{place}: {error.strerror}: name another file or folder", 2)
+        _let_rank_0_speak()
+        raise
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         # Threads of the process group may abort an interpreter that ends with everything done.
-        sys.stdout.flush()
         os._exit(0)
 
 
@@ -102,7 +108,8 @@ def _is_no_fit_place(error: OSError) -> bool:
 
 def _leave(message: object, code: int) -> None:
     _let_rank_0_speak()
-    print(f"error: {_shortened(str(message))}", file=sys.stderr, flush=True)
+    with suppress(OSError):
+        print(f"error: {_shortened(str(message))}", file=sys.stderr, flush=True)
     # A rank that waits in a collective must not keep this one from leaving.
     os._exit(code)
 

@@ -11,6 +11,7 @@ if not __package__:  # a script's own folder would hide the package of the same 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from configs.errors import InputError
+from configs.files import write_text
 from configs.schema import PretrainConfig
 from launch.command import config_parser, read_config, run
 
@@ -44,7 +45,7 @@ def main() -> None:
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         content = as_json(found, arguments.cost_per_gpu_hour)
-        arguments.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_text(arguments.json, json.dumps(content, indent=1) + "\n")
     sys.exit(0 if found.works else 2)
 
 

@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pretrain.engine.process import let_waiting_threads_sleep
 from tests.finetuning import write_task
+from tests.small_disk import SmallDisk, small_disk
 
 let_waiting_threads_sleep()  # before any test imports torch: suites run on busy machines
 
@@ -122,6 +124,13 @@ def tiny_finetuned(tiny_task, tmp_path_factory) -> Path:
     done = Command("finetune.py", "--config", tiny_task, "run_dir=run", cwd=folder).finish()
     assert done.returncode == 0, done.stderr
     return folder / "run"
+
+
+@pytest.fixture
+def disk(tmp_path) -> Iterator[SmallDisk]:
+    """A disk of 16 MB that a test may fill."""
+    with small_disk(tmp_path / "disk") as mounted:
+        yield mounted
 
 
 @pytest.fixture

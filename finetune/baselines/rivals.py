@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 
 from configs.files import write_text, written_file
 from configs.finetune_schema import FinetuneConfig
+from configs.notes import optional
 from finetune.baselines import linear
 from finetune.baselines.bigru import BiGRUClassifier
 from finetune.baselines.features import PlainTfIdf, TfidfTransformer, bag_of_words
@@ -121,7 +122,8 @@ def run_rival(
     write_predictions(output / name, splits, predictions)
     write_submissions(output / name, config.task, splits)
     if isinstance(model, NgramClassifier):
-        write_text(output / name / "statistics.md", statistics(model, splits))
+        with optional(f"{output / name}/statistics.md"):
+            write_text(output / name / "statistics.md", statistics(model, splits))
     found.write(output / name)
     return found
 

@@ -20,7 +20,6 @@ from finetune.data.terms import term_steps
 from finetune.example import are_labelled
 from finetune.report import explore_plots as plots
 from finetune.report.explore_data import TaskData, raw_texts, words_of
-from finetune.report.explore_plots import Gallery
 from finetune.report.explore_texts import (
     beyond,
     cleaning_part,
@@ -29,6 +28,7 @@ from finetune.report.explore_texts import (
     tokens_part,
     words_part,
 )
+from finetune.report.gallery import Gallery
 from finetune.report.markdown import bullets, percent, short, table
 from tokenizer.base import Tokenizer
 

@@ -6,17 +6,18 @@ Every `plot_...` returns whether the installed fonts have all the characters.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from finetune.data.profile import Column
 from finetune.data.terms import Term
 from finetune.report.markdown import short
-from pretrain.engine.plots import BLUE, GREY, ORANGE, date_axis, new_figure, save
+from pretrain.engine.plots import BLUE, GREY, ORANGE, date_axis, drawable, new_figure, save
 
 PALE, FAINT, INK = "#93b4f5", "#d1d5db", "#1f2937"
 SHADES = (BLUE, PALE, FAINT)
@@ -33,27 +34,15 @@ FAR = 2
 """times the longest texts: a limit that would squeeze their distribution is not drawn"""
 STEPS = 40
 """of a distribution's outline"""
-NO_FONT = (
-    "(The boxes in this picture are characters that no installed font has: install one, e.g. Noto "
-    "Sans CJK.)"
-)
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """The plots of a report's folder."""
-
-    folder: Path
-
-    def add(self, name: str, title: str, draw: Callable[..., bool], *content: object) -> str:
-        """Draw `plots/<name>.png`; returns the Markdown that shows it."""
-        complete = draw(*content, self.folder / "plots" / f"{name}.png")
-        picture = f"![{title}](plots/{name}.png)"
-        return picture if complete else f"{picture}\n\n{NO_FONT}"
+Row = TypeVar("Row")
+MOST_ROWS = 60
+MOST_PANELS = 30
+"""of thousands of labels the first ones are drawn: the report's tables have all"""
 
 
 def plot_columns(columns: Sequence[Column], path: Path) -> bool:
     """What each column has, and in the other colour what it lacks."""
+    columns, left_out = columns[:MOST_ROWS], _remark(len(columns), MOST_ROWS)
     figure = new_figure(COLUMN, 0.7 + 0.24 * len(columns))
     axes = figure.subplots()
     rows = columns[0].present + columns[0].missing
@@ -64,7 +53,7 @@ def plot_columns(columns: Sequence[Column], path: Path) -> bool:
         missing = f", {column.missing:,} missing" if column.missing else ""
         note(axes, 101.5, place, f"{column.present:,}{missing}")
     name_rows(axes, [column.name for column in columns])
-    axes.set(xlim=(0, 100), xlabel=f"non-null values (% of {rows:,} rows)")
+    axes.set(xlim=(0, 100), xlabel=f"non-null values (% of {rows:,} rows){left_out}")
     tidy(axes)
     return save(figure, path, DPI)
 
@@ -75,14 +64,18 @@ def plot_balance(panels: Mapping[str, Mapping[str, Mapping[str, int]]], path: Pa
     Args:
         panels: title to label to split to count.
     """
-    sizes = [len(panel) for panel in panels.values()]
+    left_out = {title: _remark(len(panel), MOST_ROWS) for title, panel in panels.items()}
+    totals = {title: _totals(panel) for title, panel in panels.items()}
+    sizes = [min(len(panel), MOST_ROWS) for panel in panels.values()]
     splits = list(next(iter(next(iter(panels.values())).values())))
     row = 0.16 + 0.13 * len(splits)
     figure = new_figure(COLUMN, 0.8 + row * sum(sizes) + 0.35 * (len(panels) - 1))
     grid = figure.subplots(len(panels), 1, squeeze=False, sharex=True, height_ratios=sizes)[:, 0]
     for axes, (title, panel) in zip(grid, panels.items()):
-        draw_balance(axes, panel, splits)
-        axes.set_title(title, fontsize=NORMAL, loc="left", color=INK)
+        draw_balance(axes, _first(panel, MOST_ROWS), totals[title], splits)
+        axes.set_title(
+            f"{title}{left_out[title]}".removeprefix(", "), fontsize=NORMAL, loc="left", color=INK
+        )
         tidy(axes)
     for axes in grid[:-1]:
         axes.tick_params(axis="x", length=0)
@@ -94,15 +87,30 @@ def plot_balance(panels: Mapping[str, Mapping[str, Mapping[str, int]]], path: Pa
     return save(figure, path, DPI)
 
 
-def draw_balance(axes, panel: Mapping[str, Mapping[str, int]], splits: Sequence[str]) -> None:
+def _totals(panel: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """How many examples a split has, in all labels."""
+    splits = next(iter(panel.values()))
+    return {split: sum(label[split] for label in panel.values()) for split in splits}
+
+
+def draw_balance(
+    axes,
+    panel: Mapping[str, Mapping[str, int]],
+    totals: Mapping[str, int],
+    splits: Sequence[str],
+) -> None:
     """A group of bars a label, a bar a split."""
     height = 0.8 / len(splits)
     for number, split in enumerate(splits):
         counts = np.array([label[split] for label in panel.values()])
-        shares = 100 * counts / counts.sum()
+        shares = 100 * counts / max(totals[split], 1)
         places = np.arange(len(panel)) + (number - (len(splits) - 1) / 2) * height
         axes.barh(
-            places, shares, height=0.9 * height, color=SHADES[number % len(SHADES)], label=split
+            places,
+            shares,
+            height=0.9 * height,
+            color=SHADES[number % len(SHADES)],
+            label=drawable(split),
         )
         for place, share, count in zip(places, shares, counts):
             note(axes, share, place, f" {share:.1f} % ({count:,})", size=TINY)
@@ -113,11 +121,12 @@ def draw_balance(axes, panel: Mapping[str, Mapping[str, int]], splits: Sequence[
 def plot_lengths(panels: Mapping[str, Mapping[str, np.ndarray]], path: Path) -> bool:
     """Distributions by label, a panel for each unit (words, tokens)."""
     rows = len(next(iter(panels.values())))
-    figure = new_figure(PAGE, 0.7 + 0.45 * rows)
+    left_out = _remark(rows, MOST_ROWS)
+    figure = new_figure(PAGE, 0.7 + 0.45 * min(rows, MOST_ROWS))
     grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, (unit, lengths) in zip(grid, panels.items()):
-        draw_distributions(axes, lengths)
-        axes.set_xlabel(unit)
+        draw_distributions(axes, _first(lengths, MOST_ROWS))
+        axes.set_xlabel(f"{unit}{left_out}")
         tidy(axes)
     return save(figure, path, DPI)
 
@@ -165,6 +174,7 @@ def plot_terms(terms: Mapping[str, Sequence[Term]], axis: str, path: Path) -> bo
     Args:
         axis: what the scores are.
     """
+    axis, terms = f"{axis}{_remark(len(terms), MOST_PANELS)}", _first(terms, MOST_PANELS)
     columns = min(PANELS, len(terms))
     lines = math.ceil(len(terms) / columns)
     most = max(map(len, terms.values()))
@@ -175,7 +185,7 @@ def plot_terms(terms: Mapping[str, Sequence[Term]], axis: str, path: Path) -> bo
         for place, term in enumerate(found):
             note(axes, term.score, place, f" {term.count:,}", size=TINY)
         name_rows(axes, [term.name for term in found])
-        axes.set_title(plain(short(label, NAME)), fontsize=NORMAL, loc="left", color=INK)
+        axes.set_title(short(label, NAME), fontsize=NORMAL, loc="left", color=INK)
         axes.margins(x=0.25)
         tidy(axes)
         axes.tick_params(axis="x", labelbottom=True)
@@ -214,9 +224,18 @@ def by_period(counts: Mapping[date, int]) -> tuple[list[date], np.ndarray, int]:
     return [first + timedelta(width * number) for number in range(len(heights))], heights, width
 
 
+def _first(rows: Mapping[str, Row], most: int) -> dict[str, Row]:
+    return dict(islice(rows.items(), most))
+
+
+def _remark(rows: int, most: int) -> str:
+    """What a picture says of rows that it does not show."""
+    return f", the first {most} of {rows:,}" if rows > most else ""
+
+
 def name_rows(axes, names: Sequence[str]) -> None:
     """Names on the left, the first on top, no ticks."""
-    axes.set_yticks(range(len(names)), [plain(short(name, NAME)) for name in names])
+    axes.set_yticks(range(len(names)), [short(name, NAME) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -226,12 +245,7 @@ def note(
     axes, x: float, y: float, text: str, size: int = SMALL, ha: str = "left", va: str = "center"
 ) -> None:
     """A few words at a mark."""
-    axes.text(x, y, plain(text), fontsize=size, color=INK, ha=ha, va=va)
-
-
-def plain(text: str) -> str:
-    """Text in which a dollar is a dollar, not the beginning of a formula."""
-    return text.replace("$", r"\$")
+    axes.text(x, y, text, fontsize=size, color=INK, ha=ha, va=va)
 
 
 def tidy(axes) -> None:

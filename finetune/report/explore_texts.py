@@ -22,7 +22,7 @@ from finetune.data.terms import (
 )
 from finetune.report import explore_plots as plots
 from finetune.report.explore_data import TaskData, raw_texts, words_of
-from finetune.report.explore_plots import Gallery
+from finetune.report.gallery import Gallery
 from finetune.report.markdown import bullets, percent, short, table
 
 FREQUENT, LISTED, DRAWN, SHOWN = 30, 15, 10, 3

@@ -8,35 +8,41 @@ from pathlib import Path
 import numpy as np
 
 from finetune.metrics import Bin
-from pretrain.engine.plots import BLUE, GREY, ORANGE, new_figure, save
+from finetune.report.markdown import short
+from pretrain.engine.plots import BLUE, GREY, ORANGE, drawable, new_figure, save
 
 SURE = 0.55
 """share of a row above which white figures read better"""
+MOST_CLASSES = 40
+"""that have their names and figures in a confusion matrix; of more there are colours alone"""
+NAME = 40
+"""longest name of a class in characters"""
 
 
-def plot_confusion(matrix: np.ndarray, labels: Sequence[str], path: Path, title: str) -> None:
+def plot_confusion(matrix: np.ndarray, labels: Sequence[str], title: str, path: Path) -> bool:
     """Each cell: the share of its row, by colour and in figures, and the count."""
-    size = 2.2 + 0.9 * len(labels)
+    is_large = len(labels) > MOST_CLASSES
+    size = 12 if is_large else 2.2 + 0.9 * len(labels)
     figure = new_figure(size + 0.8, size)
     axes = figure.subplots()
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), share in np.ndenumerate(shares):
+    for (row, column), share in () if is_large else np.ndenumerate(shares):
         color = "white" if share > SURE else "black"
         text = f"{share:.0%}\n{matrix[row, column]:,}"
         axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9)
-    wrapped = [label.replace(" ", "\n") for label in labels]
-    axes.set_xticks(range(len(labels)), wrapped)
-    axes.set_yticks(range(len(labels)), wrapped)
+    wrapped = [] if is_large else [short(label, NAME).replace(" ", "\n") for label in labels]
+    axes.set_xticks(range(len(wrapped)), wrapped)
+    axes.set_yticks(range(len(wrapped)), wrapped)
     axes.set_xlabel("taken for")
     axes.set_ylabel("is")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_title(title, fontsize=11)
-    save(figure, path)
+    return save(figure, path)
 
 
-def plot_calibration(bins: Sequence[Bin], error: float, path: Path, title: str) -> None:
+def plot_calibration(bins: Sequence[Bin], error: float, title: str, path: Path) -> bool:
     """Accuracy against confidence; the area of a point is the number of its predictions."""
     figure = new_figure(5, 4.6)
     axes = figure.subplots()
@@ -50,23 +56,25 @@ def plot_calibration(bins: Sequence[Bin], error: float, path: Path, title: str) 
     axes.set_title(f"{title}: expected calibration error {error:.3f}", fontsize=11)
     axes.legend(frameon=False, loc="upper left")
     _tidy(axes)
-    save(figure, path)
+    return save(figure, path)
 
 
-def plot_trials(curves: dict[str, list[tuple[int, float]]], metric: str, path: Path) -> None:
+def plot_trials(curves: dict[str, list[tuple[int, float]]], metric: str, path: Path) -> bool:
     """The dev score of every trial by step, the best one in colour."""
     figure = new_figure(6.5, 4)
     axes = figure.subplots()
     best = max(curves, key=lambda name: max(value for _, value in curves[name]))
     for name, points in curves.items():
         steps, values = zip(*points)
-        is_best = name == best
-        style = dict(color=ORANGE, zorder=3, label=name) if is_best else dict(color=GREY, alpha=0.6)
+        is_best, shown = name == best, drawable(name)
+        style = (
+            dict(color=ORANGE, zorder=3, label=shown) if is_best else dict(color=GREY, alpha=0.6)
+        )
         axes.plot(steps, values, "o-", ms=4, lw=2 if is_best else 1, **style)
     axes.set(xlabel="step", ylabel=f"dev {metric}")
     axes.legend(frameon=False, title="best trial", loc="lower right")
     _tidy(axes)
-    save(figure, path)
+    return save(figure, path)
 
 
 def _tidy(axes) -> None:

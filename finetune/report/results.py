@@ -17,8 +17,10 @@ import numpy as np
 from configs.files import write_text, written_file
 from configs.finetune_schema import FinetuneConfig
 from configs.json_files import read_json
+from configs.notes import optional
 from finetune.example import Splits, are_labelled
 from finetune.metrics import calibration, class_scores, confusion
+from finetune.report.gallery import Gallery
 from finetune.report.markdown import confusion_table, percent, table
 from finetune.report.plots import plot_calibration, plot_confusion, plot_trials
 from finetune.report.scores import Scores, TrialScores, split_fingerprint, summary
@@ -27,6 +29,8 @@ from finetune.tasks.text import UNMERGED
 from pretrain.engine.log import read_metrics
 
 ERRORS = 15
+MOST_COLUMNS = 100
+TOO_WIDE = f"(More than {MOST_COLUMNS} classes: no table here; scores.json has the counts.)"
 
 
 @dataclass(frozen=True)
@@ -80,40 +84,56 @@ class Classified:
 def write_report(
     run_dir: Path, config: FinetuneConfig, task: Task, splits: Splits, names: Sequence[str]
 ) -> str:
-    """report.md, predictions.csv, scores.json, metrics.jsonl and plots/; returns the first table.
+    """predictions.csv, scores.json, metrics.jsonl, and of them report.md and plots/, which may
+    fail; returns the first table.
 
     Args:
         names: the run's trials, in order.
     """
     trials = [TrialFolder(run_dir / "trials" / name) for name in names]
     best = max(trials, key=lambda trial: trial.result["dev"][task.metric])
-    (run_dir / "plots").mkdir(exist_ok=True)
     with written_file(run_dir / "predictions.csv") as aside:
         shutil.copyfile(best.folder / "predictions.csv", aside)
     merge_metrics(run_dir, trials)
     write_scores(run_dir, config, task, splits, trials)
-    plot_trials(dev_curves(trials, task.metric), task.metric, run_dir / "plots" / "trials.png")
     overview = trial_table(trials, task.metric)
+    with optional(f"{run_dir}/report.md"):
+        text = report(run_dir, config, task, splits, trials, best, overview)
+        write_text(run_dir / "report.md", text)
+    return overview
+
+
+def report(
+    run_dir: Path,
+    config: FinetuneConfig,
+    task: Task,
+    splits: Splits,
+    trials: Sequence[TrialFolder],
+    best: TrialFolder,
+    overview: str,
+) -> str:
+    """report.md, whose plots are drawn."""
+    gallery = Gallery(run_dir)
+    curves = dev_curves(trials, task.metric)
     parts = [
         f"# {config.task.name}: {config.model}",
         facts(config, splits),
         "## Scores",
         overview,
-        "![dev score by step](plots/trials.png)",
+        gallery.add("trials", "dev score by step", plot_trials, curves, task.metric),
         f"## The best trial on dev: {best.result['name']}",
         "Its model is in `checkpoints/best`, its answers are in `predictions.csv`.",
     ]
     for name, examples in splits.evaluated.items():
         rows, is_scored = best.split(name), are_labelled(examples)
         if is_scored and config.task.kind == "classification":
-            parts += classification_part(run_dir, name, rows, examples, task.shown_labels)
+            parts += classification_part(gallery, name, rows, examples, task.shown_labels)
         else:
             parts += [f"### Some answers on {name}", sample_answers(rows, is_scored)]
         are_equal = len({row["prediction"] for row in rows}) == 1
         if is_scored and config.task.kind == "regression" and are_equal:
             parts.append("All predictions are equal: correlations are undefined, shown as 0.")
-    write_text(run_dir / "report.md", "\n\n".join(parts) + "\n")
-    return overview
+    return "\n\n".join(parts) + "\n"
 
 
 def facts(config: FinetuneConfig, splits: Splits) -> str:
@@ -152,14 +172,15 @@ def trial_table(trials: Sequence[TrialFolder], metric: str) -> str:
 
 
 def classification_part(
-    run_dir: Path, split: str, rows: Sequence[dict], examples: Sequence, labels: Sequence[str]
+    gallery: Gallery, split: str, rows: Sequence[dict], examples: Sequence, labels: Sequence[str]
 ) -> list[str]:
     """Per class, confusion matrix, calibration and errors of one split."""
     answers = Classified.of(rows, labels)
     matrix = confusion(answers.gold, answers.predicted, len(labels))
     error, bins = calibration(answers.probabilities_NC, answers.gold)
-    plot_confusion(matrix, labels, run_dir / "plots" / f"confusion_{split}.png", split)
-    plot_calibration(bins, error, run_dir / "plots" / f"calibration_{split}.png", split)
+    drawn = gallery.add(
+        f"confusion_{split}", "confusion matrix", plot_confusion, matrix, labels, split
+    )
     per_class = [
         [
             label,
@@ -171,14 +192,14 @@ def classification_part(
     return [
         f"### {split}",
         table(["class", "precision", "recall", "F1", "examples"], per_class),
-        confusion_table(matrix, labels),
-        f"![confusion matrix](plots/confusion_{split}.png)",
+        confusion_table(matrix, labels) if len(labels) <= MOST_COLUMNS else TOO_WIDE,
+        drawn,
         f"Expected calibration error {error:.3f}:",
         table(
             ["confidence", "accuracy", "predictions"],
             [[f"{b.confidence:.3f}", f"{b.accuracy:.3f}", b.count] for b in bins],
         ),
-        f"![calibration](plots/calibration_{split}.png)",
+        gallery.add(f"calibration_{split}", "calibration", plot_calibration, bins, error, split),
         f"#### The most confident errors on {split}",
         confident_errors(answers, examples, labels),
     ]

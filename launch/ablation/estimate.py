@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from configs.run_lock import is_taken
-from configs.run_status import read_environment
+from configs.run_status import earlier_starts
 from configs.schema import DataConfig, EngineConfig, PretrainConfig
 from launch.ablation.cells import Cell
 from pretrain.engine.log import read_metrics
@@ -69,7 +69,7 @@ def minutes_of(cell: Cell) -> float:
     times = [record["time"] for record in read_metrics(cell.run_dir / "metrics.jsonl")]
     status = cell.results / "status"
     times += [status.stat().st_mtime] if status.is_file() else []
-    starts = [start["time"] for start in read_environment(cell.results).get("starts", [])]
+    starts = [start["time"] for start in earlier_starts(cell.results)]
     ends = [*starts[1:], float("inf")]
     lasts = [
         max((time for time in times if start <= time < end), default=start)

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from configs.errors import InputError
 from configs.loader import flat, load_config
-from configs.run_status import read_environment, recorded_precision
+from configs.run_status import earlier_starts, read_environment, recorded_precision
 from configs.schema import FREE_TO_CHANGE
 from launch.ablation.cells import Cell, last_record
 
@@ -169,7 +169,7 @@ def _is_free(name: str) -> bool:
 def _sources(cell: Cell) -> list[str]:
     """Fingerprints of the code that the run, since it last began, was made by."""
     sources: dict[str, None] = {}
-    for start in read_environment(cell.results).get("starts", []):
+    for start in earlier_starts(cell.results):
         if start["step"] == 0:
             sources.clear()
         sources[start["source"]] = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,8 +38,9 @@ def require_idle(folder: Path) -> None:
 def queued_job(folder: Path) -> str | None:
     """The job that was last submitted for a folder, if it waits or runs."""
     path = folder / "job.id"
-    job = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
-    return job if job and is_queued(job) else None
+    job = path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
+    is_whole = re.fullmatch(r"\d[\d,_]*", job)
+    return job if is_whole and is_queued(job) else None
 
 
 def write_job(job: Job, cluster: ClusterConfig) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from configs.errors import InputError
 from configs.files import sha256_file, write_text
 from configs.json_files import read_json
+from configs.notes import optional
 from configs.waiting import locked
 
 LARGE = 64_000_000
@@ -56,7 +57,8 @@ def _hash(path: Path, cache: Path | None, keeps: bool) -> str:
         digest = sha256_file(path)
         changed = max(state["modified"], state["changed"]) / 1e9
         if state == _state(path) and changed < time.time() - SETTLED_SECONDS:
-            write_text(record, json.dumps({"state": state, "sha256": digest}))
+            with optional(f"{record}, which remembers a hash,"):
+                write_text(record, json.dumps({"state": state, "sha256": digest}))
         return digest
 
 

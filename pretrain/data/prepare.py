@@ -7,14 +7,13 @@ that share the cache; whoever finds all pieces there joins them by writing the m
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from configs.aside import clear_leftovers
+from configs.aside import clear_leftovers, remove
 from configs.errors import InputError
 from configs.schema import PretrainConfig, SourceConfig
 from configs.waiting import locked
@@ -194,7 +193,7 @@ def _join(plan: Plan, row: list[Stretch]) -> None:
         _check_sources(plan.config, row, list(pieces.values()))
         _check_splits([piece["splits"] for piece in pieces.values()], plan.config)
     except InputError:
-        shutil.rmtree(plan.folder)  # no text can be added to a store of this name
+        remove(plan.folder)  # no text can be added to a store of this name
         raise
     splits = {
         split: join_splits(plan.folder, split, {n: p["splits"][split] for n, p in pieces.items()})

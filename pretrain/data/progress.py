@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 
 LOG_SECONDS = 30
 """between two lines where nobody watches them being replaced"""
@@ -11,7 +12,8 @@ LOG_SECONDS = 30
 
 def say(text: str, end: str = "\n") -> None:
     """Progress goes to standard error: standard output is for results."""
-    print(text, end=end, file=sys.stderr, flush=True)
+    with suppress(OSError):  # of a log on a full disk
+        print(text, end=end, file=sys.stderr, flush=True)
 
 
 class Progress:

@@ -16,19 +16,21 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import sys
 from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from configs.aside import remove
 from configs.errors import InputError
 from configs.files import sha256_file, written_aside
 from configs.json_files import read_json
+from configs.notes import note_once
 from configs.schema import CheckpointConfig
 from pretrain.engine.engine import MOMENTS, Engine
 from pretrain.engine.tensors import check_tensors, read_tensors, write_tensors
@@ -140,7 +142,20 @@ def prune(folder: Path, step: int, keep: int, keep_every: int | None = None) -> 
     old = [path for path in past[:-keep] if not keep_every or step_of(path) % keep_every]
     stale = [path for path in saved if path > newest] + old + list(folder.glob(".step-*"))
     for path in stale:
-        shutil.rmtree(path)
+        _drop(path)
+
+
+def _drop(path: Path) -> None:
+    """Remove a checkpoint, or tell once that it cannot be: by no means the end of the run.
+
+    It is hidden first: half of one, or one whose files another machine still reads, is none.
+    """
+    hidden = path if path.name.startswith(".") else path.with_name(f".{path.name}.old")
+    with suppress(OSError):
+        path.rename(hidden)
+        path = hidden
+    if stayed := remove(path):
+        note_once(f"{stayed}: it stays")
 
 
 def step_of(path: Path) -> int:

@@ -16,7 +16,7 @@ import torch
 
 from configs.files import write_text
 from configs.loader import dump_config, flat
-from configs.run_status import read_environment
+from configs.run_status import earlier_starts
 from configs.schema import FREE_TO_CHANGE, PretrainConfig
 from configs.version import (
     FINETUNING,
@@ -91,7 +91,7 @@ def write_environment(
     environment = {
         **decided,
         **version,
-        "starts": [*read_environment(run_dir).get("starts", []), start],
+        "starts": [*earlier_starts(run_dir), start],
         "packages": {name: package_version(name) for name in ("masklab", *PACKAGES)},
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",

@@ -21,7 +21,9 @@ from typing import Any
 import torch
 from filelock import FileLock
 
+from configs.errors import InputError
 from configs.files import write_text
+from configs.notes import note
 from configs.waiting import acquire
 from pretrain.model.flops import DTYPES, matmul_peak
 
@@ -70,7 +72,7 @@ class Remembered:
             lock = FileLock(self.path.with_suffix(".lock"))
             acquire(lock, "another process to measure this machine")
         except OSError as error:
-            print(f"note: {self.path.parent}: {error.strerror}: what is measured is not kept")
+            note(f"{self.path.parent}: {error.strerror}: what is measured is not kept")
             yield
             return
         try:
@@ -88,7 +90,7 @@ class Remembered:
                 raise ValueError("of another machine")
             return Known(**content)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            print(f"note: {self.path} is damaged or of another machine: measuring anew")
+            note(f"{self.path} is damaged or of another machine: measuring anew")
             return Known()
 
     def write(self, known: Known) -> None:
@@ -97,8 +99,8 @@ class Remembered:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_text(self.path, json.dumps(content, indent=1) + "\n")
-        except OSError as error:
-            print(f"note: {self.path}: {error.strerror}: what was measured is not kept")
+        except (OSError, InputError) as error:
+            note(f"what was measured is not kept: {error}")
 
 
 class Peak:

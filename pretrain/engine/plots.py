@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from configs.files import written_file
+from configs.safe_text import visible
 
 BLUE, ORANGE, GREY = "#2563eb", "#ea580c", "#6b7280"
 FURTHER_FONTS = ("Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "Malgun Gothic", "AppleGothic")
 """used, where they are installed, for characters that matplotlib's own font lacks"""
+MOST_PIXELS = 12_000
+"""of a side: a picture of thousands of rows gets coarser, not larger"""
+LONGEST = 60
+"""characters of a text in a picture, whoever wrote it"""
 
 
 def plot_curves(records: list[dict], path: Path, title: str) -> None:
@@ -26,14 +36,16 @@ def plot_curves(records: list[dict], path: Path, title: str) -> None:
 
 
 def new_figure(width: float, height: float):
-    """An empty matplotlib figure of so many inches."""
+    """An empty matplotlib figure of so many inches, in which a dollar is a dollar."""
+    from matplotlib import rcParams
     from matplotlib.figure import Figure
 
+    rcParams.update({"text.parse_math": False, "text.usetex": False})
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def save(figure, path: Path, dpi: int = 150) -> bool:
-    """Write a PNG; its folder is made.
+    """Write a PNG, whole or not at all; its folder is made.
 
     Returns:
         Whether the installed fonts have every character; the others are drawn as boxes.
@@ -41,15 +53,48 @@ def save(figure, path: Path, dpi: int = 150) -> bool:
     from matplotlib.font_manager import fontManager
     from matplotlib.text import Text
 
+    _show_as_it_is(figure)
+
     installed = set(fontManager.get_font_names())
     families = ["DejaVu Sans", *(font for font in FURTHER_FONTS if font in installed)]
     for text in figure.findobj(Text):
         text.set_fontfamily(families)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.filterwarnings("always", "Glyph .* missing")
-        figure.savefig(path, dpi=dpi)
+    dpi = min(dpi, MOST_PIXELS / max(figure.get_size_inches()))
+    with written_file(path) as aside, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        figure.savefig(aside, dpi=dpi, format="png")
     return not any("Glyph" in str(warning.message) for warning in caught)
+
+
+def drawable(text: str) -> str:
+    """Text of whatever origin as a font can draw it: nothing invisible, not endless, and not
+    beginning with the underscore by which matplotlib hides a name from a legend."""
+    shown = visible(text, lines=True).replace("\t", " ")
+    if len(shown) > LONGEST + 20:
+        shown = f"{shown[:LONGEST]}…"
+    return f" {shown}" if shown.startswith("_") else shown
+
+
+def _show_as_it_is(figure) -> None:
+    """Make every text of a figure drawable, those of its axes' ticks too."""
+    from matplotlib.text import Text
+    from matplotlib.ticker import FuncFormatter
+
+    for text in figure.findobj(Text):
+        text.set_text(drawable(text.get_text()))
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            formatter = axis.get_major_formatter()
+            if isinstance(formatter, FuncFormatter):
+                formatter.func = _drawing(formatter.func)
+
+
+def _drawing(name_of: Callable[..., str]) -> Callable[..., str]:
+    def draw(*place: Any) -> str:
+        return drawable(name_of(*place))
+
+    return draw
 
 
 def date_axis(axis) -> None:
@@ -101,6 +146,7 @@ def _draw_accuracy(axes, train: dict, heldout: dict) -> None:
 
 
 def _series(records: list[dict], kind: str) -> dict[str, list[float]]:
-    """The records of a kind as columns."""
+    """The records of a kind as columns; one that a record lacks has a gap there."""
     chosen = [record for record in records if record["kind"] == kind]
-    return {key: [record[key] for record in chosen] for key in chosen[0]} if chosen else {}
+    names = {"mlm_loss", "mlm_accuracy"}.union(*chosen) if chosen else ()
+    return {name: [record.get(name, math.nan) for record in chosen] for name in names}

@@ -7,6 +7,8 @@ import math
 from pathlib import Path
 
 from configs.errors import RunError
+from configs.files import write_text
+from configs.notes import optional
 from configs.run_lock import require_ours
 from pretrain.batch import MicroBatch
 from tokenizer.base import Tokenizer
@@ -71,9 +73,10 @@ def write_dump(
         for number, (batch, loss) in enumerate(zip(batches, losses))
     ]
     culprits = [part for part, loss in zip(found, losses) if not math.isfinite(loss)]
-    folder.mkdir(parents=True, exist_ok=True)
     content = {"step": step, "rank": rank, "micro_batches": culprits or found}
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+    with optional(str(path)):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(content, indent=1, ensure_ascii=False))
     return path
 
 

@@ -8,14 +8,17 @@ from pathlib import Path
 
 import torch
 
-from configs.errors import RunError
-from configs.files import write_text
-from configs.run_status import read_status, write_status
+from configs.errors import DiskError, RunError
+from configs.files import disk_trouble, write_text
+from configs.run_status import read_status, settle_status, write_status
 from pretrain.engine.notice import Preempted
 from pretrain.engine.world import World
 
 REQUEUE = "REQUEUE"
 """file in the run folder that asks the job script to queue the run again: `<step> <reason>`"""
+
+SAFE = "; with room, the same command goes on"
+"""the end of a line that says what is safe"""
 
 
 @contextmanager
@@ -26,24 +29,25 @@ def kept_status(run_dir: Path, world: World) -> Iterator[None]:
 
     Raises:
         RunError: memory ran out.
+        DiskError: the disk is full or broken; says what is safe.
     """
     if world.is_main:
         (run_dir / REQUEUE).unlink(missing_ok=True)
         write_status(run_dir, "running")
     world.barrier()
     try:
-        with memory_explained(run_dir, world):
+        with memory_explained(run_dir, world), loss_explained(run_dir):
             yield
     except Preempted as left:
         if world.is_main:
-            write_status(run_dir, "preempted")
+            settle_status(run_dir, "preempted")
             write_text(run_dir / REQUEUE, f"{left.step} {left.reason}\n")
         world.barrier()
         raise
     except BaseException as error:
         if read_status(run_dir) == "running":
             interrupted = isinstance(error, KeyboardInterrupt)
-            write_status(run_dir, "interrupted" if interrupted else "failed")
+            settle_status(run_dir, "interrupted" if interrupted else "failed")
         raise
     world.barrier()
     if world.is_main:
@@ -62,11 +66,37 @@ def memory_explained(run_dir: Path, world: World) -> Iterator[None]:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        write_status(run_dir, "out-of-memory")
+        settle_status(run_dir, "out-of-memory")
         raise RunError(
             f"rank {world.rank} ran out of memory: lower batch.micro_sequences, or set "
             "engine.activation_checkpointing=true"
         ) from error
+
+
+@contextmanager
+def loss_explained(run_dir: Path) -> Iterator[None]:
+    """Say, where the disk is full or broken, what of the run is safe.
+
+    Raises:
+        DiskError: it is.
+    """
+    try:
+        yield
+    except Exception as error:
+        trouble = disk_trouble(error)
+        if trouble is None or SAFE in str(error):
+            raise
+        told = str(error) if isinstance(error, DiskError) else f"{run_dir}: {trouble}"
+        raise DiskError(f"{told}; {_safe(run_dir)}{SAFE}") from error
+
+
+def _safe(run_dir: Path) -> str:
+    """What a run has finished."""
+    saved = sorted(run_dir.glob("checkpoints/step-????????"))
+    trials = len(list(run_dir.glob("trials/*/result.json")))
+    found = [str(saved[-1])] if saved else []
+    found += [f"{trials} finished trials"] if trials else []
+    return f"safe: {' and '.join(found)}" if found else "nothing was trained yet"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -13,7 +13,7 @@ from pretrain.data.word2vec import word_vectors
 from pretrain.engine import checkpoint, describe, export
 from pretrain.engine.notice import Notice
 from pretrain.engine.owner import owned
-from pretrain.engine.status import kept_status, memory_explained
+from pretrain.engine.status import kept_status, loss_explained, memory_explained
 from pretrain.engine.trainer import Trainer
 from pretrain.engine.trial import with_micro_batch
 from pretrain.engine.watchdog import Watchdog
@@ -37,13 +37,13 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
         if config.embeddings.initial == "word2vec" and not found:
             word_vectors(config, corpus)  # as long as it takes, once: then kept in the cache
         with Watchdog(config.safety.hang_minutes, run_dir, world.rank) as watchdog:
-            with memory_explained(run_dir, world):
+            with memory_explained(run_dir, world), loss_explained(run_dir):
                 config = with_micro_batch(config, world, corpus.tokenizer, found)
                 trainer = Trainer(config, world, corpus, found, notice, watchdog)
-            if world.is_main:
-                describe.write_run_folder(trainer)
             try:
                 with kept_status(run_dir, world):
+                    if world.is_main:
+                        describe.write_run_folder(trainer)
                     trainer.run()
                     if world.is_main:
                         with exclusive(run_dir / "export", patience=600):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from configs.notes import optional
 from configs.schema import PretrainConfig
 from pretrain.batch import MicroBatch
 from pretrain.data.batches import heldout_batches
@@ -285,8 +286,9 @@ class Trainer:
             f"bits per byte {scores['bits_per_byte']:.3f}{nsp}"
         )
         if self.world.is_main and step:
-            records = read_metrics(self.log.path)
-            plot_curves(records, self.run_dir / "plots" / "curves.png", self.run_dir.name)
+            picture = self.run_dir / "plots" / "curves.png"
+            with optional(str(picture)):
+                plot_curves(read_metrics(self.log.path), picture, self.run_dir.name)
         return time.monotonic() - started
 
     def _save(self, step: int) -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from configs.errors import RunError
 from configs.run_lock import require_ours
-from configs.run_status import read_status, write_status
+from configs.run_status import read_status, settle_status
 
 BEFORE = (None, "pending", "preempted", "running")
 """what a hang turns into `failed`; other words tell more, and come from a rank that knew"""
@@ -51,6 +51,8 @@ class Watchdog:
         told = f"every rank's stacks are in {self.dump.parent}"
         try:
             require_ours(self.run_dir)
+            if read_status(self.run_dir) in BEFORE:
+                settle_status(self.run_dir, "failed")
             self._write_dump()
         except (OSError, RunError) as error:
             told = f"its stacks were not kept ({error})"
@@ -67,5 +69,3 @@ class Watchdog:
         with self.dump.open("w") as file:
             print(f"{self._doing}: no end after {self.limit / 60:g} minutes", file=file, flush=True)
             faulthandler.dump_traceback(file, all_threads=True)
-        if read_status(self.run_dir) in BEFORE:
-            write_status(self.run_dir, "failed")

@@ -9,31 +9,37 @@ def write(study: Study) -> str:
     """Every output into `study.folder`; returns the table as text, the answers and the paths.
 
     The folder gets table.md, table.tex (for \\input; table_page.tex holds it), table.csv,
-    table.json, report.html, plots/ and tensorboard/.
+    table.json, and, which may fail, report.html, plots/ and tensorboard/.
 
     Raises:
         InputError: the study contradicts itself; nothing is written.
     """
     from configs.files import write_text, written_aside
+    from configs.notes import optional
     from launch.ablation.report import data, hparams, latex, markdown, page, plots, terminal, words
     from launch.ablation.report.table import build
 
     table, folder = build(study), study.folder
     folder.mkdir(parents=True, exist_ok=True)
-    with written_aside(folder / "plots") as aside:
-        drawn = plots.write(study, table, aside)
-    shown = {title: f"plots/{name}" for title, name in drawn.items()}
+    shown = {}
+    with optional(f"{folder}/plots"):
+        with written_aside(folder / "plots") as aside:
+            drawn = plots.write(study, table, aside)
+        shown = {title: f"plots/{name}" for title, name in drawn.items()}
     texts = {
         "table.md": markdown.render(table, shown),
         "table.tex": latex.render(table),
         "table_page.tex": latex.PAGE,
         "table.csv": data.to_csv(table),
         "table.json": data.to_json(table),
-        "report.html": page.render(study, table, shown),
     }
     for name, text in texts.items():
         write_text(folder / name, text)
-    hparams.write(study, table, folder / "tensorboard")
-    paths = [folder / name for name in (*texts, *shown.values(), "tensorboard")]
-    closing = [*words.answers(table), *words.findings(table), "", *map(str, paths)]
+    with optional(f"{folder}/report.html"):
+        write_text(folder / "report.html", page.render(study, table, shown))
+    with optional(f"{folder}/tensorboard"):
+        hparams.write(study, table, folder / "tensorboard")
+    paths = [folder / name for name in (*texts, "report.html", *shown.values(), "tensorboard")]
+    made = [str(path) for path in paths if path.exists()]
+    closing = [*words.answers(table), *words.findings(table), "", *made]
     return terminal.render(table) + "\n" + "\n".join(closing) + "\n"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from configs.notes import optional
 from finetune.report.markdown import short
 from launch.ablation.report.comparable import refusal
 from launch.ablation.report.curves import Band, Curve, band, read_curve
 from launch.ablation.report.table import Table, TableRow
 from launch.ablation.study import Metric, Study
-from pretrain.engine.plots import new_figure, save
+from pretrain.engine.plots import drawable, new_figure, save
 
 BLACK, GREY = "#000000", "#8a8a8a"
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d")
@@ -30,19 +31,21 @@ COLUMNS = 3
 
 
 def write(study: Study, table: Table, folder: Path) -> dict[str, str]:
-    """All plots there is something for; returns their files' names by what they show."""
+    """All plots there is something for and that can be drawn; their files' names by what they
+    show."""
     metric = curve_metric(study)
     curves = {row.name: row_curves(study, row.name, metric) for row in table.rows}
     curves = {name: found for name, found in curves.items() if found}
     made = {}
     if curves:
-        plot_curves(curves, table, metric, "tokens", folder / "curves.png")
-        plot_curves(curves, table, metric, "minutes", folder / "curves_time.png")
-        made["Held-out curves against tokens"] = "curves.png"
-        made["Held-out curves against time"] = "curves_time.png"
+        for axis, name in (("tokens", "curves.png"), ("minutes", "curves_time.png")):
+            with optional(f"{study.folder}/plots/{name}"):
+                plot_curves(curves, table, metric, axis, folder / name)
+                made[f"Held-out curves against {'time' if axis == 'minutes' else axis}"] = name
     if panels(table):
-        plot_differences(table, folder / "differences.png")
-        made["Paired differences"] = "differences.png"
+        with optional(f"{study.folder}/plots/differences.png"):
+            plot_differences(table, folder / "differences.png")
+            made["Paired differences"] = "differences.png"
     return made
 
 
@@ -75,7 +78,7 @@ def plot_curves(
             axes.fill_between(
                 found.x, found.low, found.high, color=style["color"], alpha=0.18, lw=0
             )
-            axes.plot(found.x, found.median, label=short(row.name, 28), **style)
+            axes.plot(found.x, found.median, label=drawable(short(row.name, 28)), **style)
     zoom(late, list(bands.values()))
     for axes, title in ((whole, "the whole run"), (late, "the last third")):
         axes.set_title(title, fontsize=10)

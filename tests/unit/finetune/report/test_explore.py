@@ -20,13 +20,14 @@ from finetune.data.terms import term_steps
 from finetune.example import TextExample
 from finetune.report.explore import columns_part, dates_part, labels_part, write_data_report
 from finetune.report.explore_data import TaskData, raw_texts, read_task
-from finetune.report.explore_plots import Gallery, by_period
+from finetune.report.explore_plots import by_period
 from finetune.report.explore_texts import (
     cleaning_part,
     examples_part,
     lengths_part,
     words_part,
 )
+from finetune.report.gallery import Gallery
 from tests.conftest import DATA
 from tokenizer.wordpiece import WordPiece
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from finetune.report.gallery import Gallery
 from finetune.report.results import classification_part
 
 
@@ -12,7 +13,7 @@ def test_a_class_that_neither_side_holds_has_dashes(tmp_path):
         {"label": "a", "prediction": "b", **shares},
         {"label": "b", "prediction": "b", **shares},
     ]
-    parts = classification_part(tmp_path, "dev", rows, [_Example(), _Example()], labels)
+    parts = classification_part(Gallery(tmp_path), "dev", rows, [_Example(), _Example()], labels)
     assert "| c | – | – | – | 0 |" in parts[1] and "| a | 0.0 | 0.0 | 0.0 | 1 |" in parts[1]
 
 
