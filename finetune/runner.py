@@ -21,7 +21,9 @@ from finetune.trials import Trial
 from pretrain.engine.describe import collective_summary
 from pretrain.engine.engine import Engine
 from pretrain.engine.log import RunLog, duration
+from pretrain.engine.memory import memory_held
 from pretrain.engine.notice import Notice
+from pretrain.engine.process import give_memory_back
 from pretrain.engine.skipped import SkippedSteps
 from pretrain.engine.window import Reading, Window
 from pretrain.engine.world import World
@@ -183,6 +185,7 @@ class Runner:
             self.log.say(f"{self.trial.name}  skipped steps {list(reading.skipped)}: not finite")
         if reading.taken:
             self._report(step, window, reading)
+        give_memory_back()
         return Window(self.world.device, len(SUMS))
 
     def _report(self, step: int, window: Window, reading: Reading) -> None:
@@ -192,6 +195,7 @@ class Runner:
             "learning_rate": window.learning_rate,
             "gradient_norm": reading.norm,
             "tokens_per_second": tokens / (time.monotonic() - window.started),
+            **memory_held(self.world.device),
         }
         self.log.record("train", step, values)
         minutes = (time.monotonic() - self.started) / 60

@@ -212,7 +212,7 @@ def peak_memory(device: str) -> int:
     """Bytes that this process has used at the most."""
     import torch
 
-    from pretrain.engine.trial import peak_bytes
+    from pretrain.engine.memory import peak_bytes
 
     return peak_bytes(torch.device(device))
 

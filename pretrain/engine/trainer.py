@@ -22,10 +22,12 @@ from pretrain.engine.engine import Engine
 from pretrain.engine.evaluate import evaluate, unigram_loss
 from pretrain.engine.log import RunLog, duration, read_metrics
 from pretrain.engine.machine import Peak, Remembered
+from pretrain.engine.memory import memory_held
 from pretrain.engine.notice import Notice
 from pretrain.engine.plots import plot_curves
 from pretrain.engine.precision import choose_precision
 from pretrain.engine.pretrained import load_initial
+from pretrain.engine.process import give_memory_back
 from pretrain.engine.skipped import SkippedSteps, write_dump
 from pretrain.engine.watchdog import Watchdog
 from pretrain.engine.window import Reading, Window
@@ -219,6 +221,7 @@ class Trainer:
         if reading.skipped:
             self._explain_skipped(step, window, reading)
         self.skipped.add(reading.skipped, step)
+        give_memory_back()
         return Window(self.world.device, len(SUMS))
 
     def _metrics(self, window: Window, reading: Reading, sums: list[float]) -> dict[str, float]:
@@ -232,6 +235,7 @@ class Trainer:
             "tokens": self.tokens,
             "tokens_per_second": sums[4] / seconds,
             "mfu": self.peak.share(reading.flops / seconds),
+            **memory_held(self.world.device),
         }
         if self.config.next_sentence_prediction:
             values |= {"nsp_loss": nsp_loss, "nsp_accuracy": nsp_accuracy}

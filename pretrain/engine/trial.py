@@ -15,8 +15,9 @@ from configs.schema import PretrainConfig
 from pretrain.batch import MicroBatch
 from pretrain.engine.assemble import make_model
 from pretrain.engine.checkpoint import read_state
+from pretrain.engine.memory import forget_peak, memory_limit, peak_bytes
 from pretrain.engine.precision import choose_precision
-from pretrain.engine.world import World, local_size
+from pretrain.engine.world import World
 from pretrain.model.pretraining import PretrainingModel
 from tokenizer.base import Tokenizer
 
@@ -105,34 +106,3 @@ def moments_bytes(model: PretrainingModel, config: PretrainConfig, ranks: int) -
     """What the optimizer will hold beside weights and gradients: two moments in fp32."""
     parameters = sum(p.numel() for p in model.parameters())
     return 8.0 * parameters / (ranks if config.engine.zero_stage else 1)
-
-
-def memory_limit(device: torch.device) -> float:
-    """Bytes that this rank may use: the device's, or its share of what the host has free."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory
-    free = _proc_bytes("/proc/meminfo", "MemAvailable") / local_size()
-    return free + _proc_bytes("/proc/self/status", "VmRSS")
-
-
-def peak_bytes(device: torch.device) -> int:
-    """The most that this process has used so far."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return _proc_bytes("/proc/self/status", "VmHWM")
-
-
-def forget_peak(device: torch.device) -> None:
-    """Let `peak_bytes` begin from here."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    elif Path("/proc/self/clear_refs").exists():
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: resets VmHWM
-
-
-def _proc_bytes(path: str, name: str) -> int:
-    """A figure of Linux's /proc; 2^40 where there is none: other systems swap before they fail."""
-    if not Path(path).is_file():
-        return 2**40
-    line = next(x for x in Path(path).read_text().splitlines() if x.startswith(f"{name}:"))
-    return 1024 * int(line.split()[1])

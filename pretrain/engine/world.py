@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from configs.errors import InputError
 from configs.open_files import require_open_files
 from configs.waiting import announced
 from pretrain.engine.process import ask_for_equal_bits, use_memory_well
@@ -111,21 +112,36 @@ def start(algorithm: str = "ring") -> World:
 
 
 def _meet(rank: int, size: int, backend: str) -> None:
-    """Make the group of all ranks, and say who is missing where one does not come."""
+    """Make the group of all ranks, and say who is missing where one does not come.
+
+    Raises:
+        InputError: the port at which rank 0 is to listen is in use.
+    """
+    if size == 1:  # needs no port, so that any number of runs may share a machine
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+        return
     host, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
     # torchrun serves the ranks itself, and starts them again at the same place.
     serves = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     with announced(f"rank 0 of {size} at {host}:{port}"):
-        served = dist.TCPStore(
-            host,
-            int(port),
-            size,
-            serves,
-            PATIENCE,
-            wait_for_workers=False,
-            multi_tenant=True,
-        )
+        try:
+            served = dist.TCPStore(
+                host,
+                int(port),
+                size,
+                serves,
+                PATIENCE,
+                wait_for_workers=False,
+                multi_tenant=True,
+            )
+        except dist.DistNetworkError as error:
+            if "EADDRINUSE" not in str(error):
+                raise
+            raise InputError(
+                f"port {port} of this machine is in use, by another run perhaps: choose another, "
+                f"e.g. deepspeed --master_port {free_port()} ... or MASTER_PORT={free_port()}"
+            ) from error
     store = dist.PrefixStore(f"masklab-{attempt}", served)
     store.set(f"joined-{rank}", "")
 

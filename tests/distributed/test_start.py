@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ import threading
 import pytest
 
 from pretrain.engine.ranks import free_port
-from tests.conftest import OF_A_RANK, ROOT
+from tests.conftest import OF_A_RANK, ROOT, deepspeed
 
 pytestmark = pytest.mark.distributed
 JOIN = """
@@ -46,3 +47,33 @@ def test_a_rank_that_waits_for_others_says_which(rank, told):
         late.cancel()
         process.kill()
         process.communicate()
+
+
+@pytest.mark.parametrize("ranks, code", [(1, 0), (2, 2)])
+def test_a_port_in_use_is_nothing_to_one_rank_and_one_line_to_several(ranks, code, tmp_path):
+    """Two runs that DeepSpeed's launcher starts on one machine have one port."""
+    script = tmp_path / "join.py"
+    script.write_text(
+        "import sys\n"
+        f"sys.path[0] = {str(ROOT)!r}\n"
+        "from launch.command import run\n"
+        "def main():\n"
+        "    from pretrain.engine import world\n"
+        "    assert world.start().sum_on_host(1) == [1]\n"
+        "run(main)\n"
+    )
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = subprocess.run(
+            [*deepspeed(ranks), "--master_port", port, str(script)],
+            env={k: v for k, v in os.environ.items() if k not in OF_A_RANK},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert (done.returncode == 0) == (code == 0), done.stderr
+    assert "Traceback" not in done.stderr and len(errors) == (code != 0)
+    assert all(f"port {port} of this machine is in use" in line for line in errors)
