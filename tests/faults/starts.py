@@ -10,10 +10,10 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable
-from functools import cached_property
 from pathlib import Path
 
 from pretrain.engine.log import read_metrics
+from pretrain.engine.ranks import free_port
 from tests.conftest import OF_A_RANK
 
 MARK = "MASKLAB_TEST_START"
@@ -26,6 +26,9 @@ class Start:
     """A command that was typed in `work`, its processes and its traces."""
 
     def __init__(self, words: list[str], work: Path, output: Path) -> None:
+        self.is_of_ranks = Path(words[0]).name == "deepspeed"
+        if self.is_of_ranks:  # lives that run side by side would meet at the launcher's own port
+            words = [words[0], "--master_port", str(free_port()), *words[1:]]
         self.words, self.work, self.output, self.token = words, work, output, uuid.uuid4().hex
         self.before = set(work.rglob(".*"))
         """what earlier starts left half-written"""
@@ -78,10 +81,6 @@ class Start:
         """Whether this start has told of a step, of a trial where one is named."""
         content = self.output.read_text(encoding="utf-8", errors="replace")
         return re.search(rf"^{trial} *step +\d+", content, re.MULTILINE) is not None
-
-    @cached_property
-    def is_of_ranks(self) -> bool:
-        return Path(self.words[0]).name == "deepspeed"
 
     def has_libraries(self) -> bool:
         """Whether PyTorch is loaded, in all ranks."""
