@@ -36,7 +36,7 @@ class RunLog:
             run_dir.mkdir(parents=True, exist_ok=True)
             drop_records_after(self.path, resumed_step)
             with optional("TensorBoard's file"):
-                purged = resumed_step + 1 if resumed_step else None
+                purged = resumed_step + 1 if resumed_step else 0  # 0: all that a kill left
                 self._events = Events(tensorboard or run_dir / "tensorboard", purged)
 
     def record(self, kind: str, step: int, values: dict[str, float]) -> None:
@@ -60,6 +60,12 @@ class RunLog:
         """A line for the person at the terminal."""
         if self.is_main:
             say(text)
+
+    def flush(self) -> None:
+        """Let what was recorded outlive this process, before a checkpoint says that it is done."""
+        if self._events:
+            with optional("TensorBoard's latest events"):
+                self._events.flush()
 
     def close(self) -> None:
         """End TensorBoard's file; metrics.jsonl is closed after each line."""

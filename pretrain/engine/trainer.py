@@ -307,6 +307,7 @@ class Trainer:
             elapsed_minutes=minutes,
             tokens=self.tokens,
         )
+        self.log.flush()
         self.writer.save(self.engine, state)
         return time.monotonic() - started
 

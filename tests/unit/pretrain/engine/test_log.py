@@ -69,6 +69,19 @@ def test_tensorboard_reads_the_events_and_forgets_those_after_a_resumed_step(tmp
     assert [value for _, value in found["train/f1($_\\udcff\\n)"]] == [0.25] * 2
 
 
+def test_a_kill_leaves_what_was_flushed_and_a_log_that_begins_anew_shows_each_step_once(tmp_path):
+    killed = RunLog(tmp_path, is_main=True)
+    killed.record("train", 1, {"loss": 3.0})
+    killed.record("train", 2, {"loss": 2.5})
+    killed.flush()
+    assert scalars(tmp_path / "tensorboard")["train/loss"] == [(1, 3.0), (2, 2.5)]
+    anew = RunLog(tmp_path, is_main=True)
+    anew.record("train", 1, {"loss": 3.0})
+    anew.close()
+    assert scalars(tmp_path / "tensorboard")["train/loss"] == [(1, 3.0)]
+    assert [record["step"] for record in read_metrics(tmp_path / "metrics.jsonl")] == [1]
+
+
 def test_a_full_disk_takes_tensorboard_alone_where_the_log_still_fits(tmp_path, disk, capsys):
     log = RunLog(tmp_path, True, tensorboard=disk.folder)
     disk.leave(0)
