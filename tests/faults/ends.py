@@ -11,7 +11,7 @@ from typing import Any
 TIMES = (
     *("time", "seconds", "minutes", "hours", "elapsed_minutes", "tokens_per_second", "mfu"),
     *("starts", "command", "peaks", "measured", "state.json", "threads_per_rank", "world_size"),
-    *("run_dir", "precision_reason", "precision_source"),
+    *("run_dir", "precision_reason", "precision_source", "memory_gigabytes"),
 )
 """fields that may differ"""
 PNG_BEGIN, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
@@ -23,11 +23,22 @@ def end_of(work: Path) -> dict[str, str]:
     """What every file under `work` says, by its path: sha256 of what must not differ."""
     found = {}
     for path in sorted(work.rglob("*")):
-        name = path.relative_to(work).as_posix()
-        if path.is_dir() or "tfevents" in name or path.name == "lock" or path.suffix == ".lock":
-            continue
-        found[name] = content_of(path, work)
+        if "tfevents" in path.name:
+            path = path.parent
+            found[f"{path.relative_to(work).as_posix()}/events"] = shown_by_tensorboard(path)
+        elif not (path.is_dir() or path.name == "lock" or path.suffix == ".lock"):
+            found[path.relative_to(work).as_posix()] = content_of(path, work)
     return found
+
+
+def shown_by_tensorboard(folder: Path) -> str:
+    """sha256 of the points that it draws from all files of a folder."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder)).Reload()
+    tags = [t for t in events.Tags()["scalars"] if t.rpartition("/")[2] not in TIMES]
+    points = {tag: [(p.step, p.value) for p in events.Scalars(tag)] for tag in sorted(tags)}
+    return hashlib.sha256(json.dumps(points).encode()).hexdigest()
 
 
 def difference(calm: dict[str, str], killed: dict[str, str]) -> list[str]:
