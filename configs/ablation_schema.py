@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, Optional
 
-from configs.checks import require
+from configs.checks import require, require_visible
 from configs.loader import flat
 
 HELDOUT = ("mlm_loss", "perplexity", "mlm_accuracy", "bits_per_byte", "nsp_accuracy")
@@ -99,6 +99,8 @@ class AblationConfig:
     """row -> metric -> what the paper prints; a row that is not run here shows at other scales"""
 
     def __post_init__(self) -> None:
+        require_visible("run_dir", self.run_dir)
+        require_visible("recipe", self.recipe)
         _require_seeds("seeds", self.seeds)
         self._check_axes()
         self._check_columns()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from configs.errors import InputError
+from configs.safe_text import first_hidden, visible
 
 
 def require(condition: bool, message: str) -> None:
@@ -16,6 +17,21 @@ def require_fraction(name: str, value: float, upper_included: bool = True) -> No
     inside = 0.0 <= value <= 1.0 if upper_included else 0.0 <= value < 1.0
     bounds = "0 to 1" if upper_included else "0 up to, but without, 1"
     require(inside, f"{name}={value} is no fraction: choose a number from {bounds}")
+
+
+def require_visible(name: str, value: str | None) -> None:
+    """Raise `InputError` for text with a character that cannot be seen.
+
+    A line break, a control character, half a surrogate pair: see `configs/safe_text.py`.
+
+    For what becomes a file's name, a word of a script or an option of Slurm: there it would end a
+    line, or mean something else than what is read.
+    """
+    hidden = first_hidden(value or "")
+    require(
+        hidden is None,
+        f"{name}={visible(value)} holds {hidden}, which cannot be seen: write it without",
+    )
 
 
 def require_encoding(name: str, value: str | None) -> None:

@@ -6,14 +6,21 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Optional
 
-from configs.checks import require
+from configs.checks import require, require_visible
+from configs.safe_text import visible
 
 OUR_OPTIONS = (
-    *("array", "begin", "chdir", "cpus-per-task", "dependency", "gpus-per-node", "job-name"),
-    *("mem", "nodes", "no-requeue", "ntasks", "ntasks-per-node", "open-mode", "output"),
-    *("partition", "account", "qos", "requeue", "signal", "time", "wrap"),
+    *("array", "chdir", "cpus-per-task", "gpus-per-node", "job-name", "mem", "nodes", "ntasks"),
+    *("ntasks-per-node", "open-mode", "partition", "account", "qos", "signal", "time"),
+    *("begin", "clusters", "dependency", "kill-on-invalid-dep", "no-kill", "no-requeue", "requeue"),
+    *("error", "input", "output", "parsable", "quiet", "verbose", "test-only", "wait", "wrap"),
+    *("container", "export", "export-file", "get-user-env", "uid", "gid"),
+    *("ignore-pbs", "help", "usage", "version"),
 )
-"""options of sbatch that have a field here or that a job's coming back depends on"""
+"""options of sbatch that have a field here, that a job's coming back or its environment depends
+on, or that make sbatch do something else than queue the script"""
+OTHERS = ("gpus",)
+"""options of sbatch whose whole name begins the name of one of ours"""
 
 
 @dataclass(frozen=True)
@@ -26,9 +33,9 @@ class ContainerConfig:
     """folders to mount (host:container), beside the working folder and the job's own folder"""
 
     def __post_init__(self) -> None:
-        _require_words("container.image", self.image)
+        _require_word("container.image", self.image)
         for mount in self.mounts:
-            _require_words("container.mounts", mount)
+            _require_word("container.mounts", mount)
             require(
                 "," not in mount, f"cluster: container.mounts: '{mount}' is several: make it a list"
             )
@@ -53,7 +60,7 @@ class PreparationConfig:
         require(self.shards >= 1, f"cluster: prepare.shards={self.shards} must be at least 1")
         require(self.cpus >= 1, f"cluster: prepare.cpus={self.cpus} must be at least 1")
         require(self.minutes >= 1, f"cluster: prepare.minutes={self.minutes} must be at least 1")
-        _require_words("prepare.partition", self.partition)
+        _require_name("prepare.partition", self.partition)
         _require_memory("prepare.memory", self.memory)
 
 
@@ -98,7 +105,9 @@ class ClusterConfig:
 
     def __post_init__(self) -> None:
         for name in ("partition", "account", "qos"):
-            _require_words(name, getattr(self, name))
+            _require_name(name, getattr(self, name))
+        for name in ("python", "site_environment"):
+            _require_place(name, getattr(self, name))
         for name in ("nodes", "tasks_per_node", "cpus_per_task", "minutes", "array_limit"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"cluster: {name}={value} must be at least 1")
@@ -137,29 +146,55 @@ class ClusterConfig:
         )
 
 
-def _require_words(name: str, value: Optional[str]) -> None:
-    """Names stand in a script's comment lines, where a line break or a blank would end them."""
+def _require_name(name: str, value: Optional[str]) -> None:
+    """What Slurm's administrators name; lists with commas between them included."""
     require(
-        value is None or bool(re.fullmatch(r"\S+", value)),
-        f"cluster: {name}={value!r} must be one word, or null",
+        value is None or bool(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.,:@+-]*", value)),
+        f"cluster: {name}={visible(value)} is no name in Slurm: write letters, digits and "
+        "_ . , : @ + -, or null",
+    )
+
+
+def _require_word(name: str, value: Optional[str]) -> None:
+    require_visible(f"cluster: {name}", value)
+    require(
+        value is None or bool(re.fullmatch(r"[^\s-]\S*", value)),
+        f"cluster: {name}={value!r} must be one word that does not begin with -, or null",
+    )
+
+
+def _require_place(name: str, value: Optional[str]) -> None:
+    require_visible(f"cluster: {name}", value)
+    require(
+        value is None or not re.match(r"-|$", value),
+        f"cluster: {name}={value!r} must not begin with - nor be empty: write ./{value}, or null",
     )
 
 
 def _require_memory(name: str, value: Optional[str]) -> None:
     require(
-        value is None or bool(re.fullmatch(r"\d+[KMGT]?", value)),
-        f"cluster: {name}={value} is no amount of memory: write e.g. 64G, or 0 for all of a node's",
+        value is None or bool(re.fullmatch(r"[0-9]+[KMGT]?", value)),
+        f"cluster: {name}={visible(value)} is no amount of memory: write e.g. 64G, or 0 for all of "
+        "a node's",
     )
 
 
 def _check_option(option: str) -> None:
-    match = re.fullmatch(r"--([a-z][a-z-]*)(=[^\n]*)?", option)
+    """One option of sbatch, which is none of ours.
+
+    sbatch takes the beginning of a name for the whole, and reads quotes, backslashes, blanks and #
+    in a script's lines; a value that needs none of them cannot become two.
+    """
+    match = re.fullmatch(r"--([a-z][a-z-]*)(=[^\s\"'\\#`]+)?", option)
     require(
-        match is not None,
-        f"cluster: sbatch_options: '{option}' is no long option: write e.g. --constraint=h100",
+        match is not None and option.isprintable(),
+        f"cluster: sbatch_options: '{visible(option)}' is no long option of one word without "
+        "quotes, blanks, # and backslashes: write e.g. --constraint=h100, each option for itself",
     )
+    name = match.group(1)
+    ours = [our for our in OUR_OPTIONS if our.startswith(name) and name not in OTHERS]
     require(
-        match.group(1) not in OUR_OPTIONS,
+        not ours,
         f"cluster: sbatch_options: {option} is set by launch/submit.py or has a field of its own "
-        "(see --help)",
+        f"(--{', --'.join(ours)}; see --help)",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Optional
 
-from configs.checks import require, require_encoding, require_fraction
+from configs.checks import require, require_encoding, require_fraction, require_visible
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class SourceConfig:
     """times each document is used per epoch; 0.5 keeps every second one, 2 repeats each"""
 
     def __post_init__(self) -> None:
+        require_visible("data.sources.N.path", self.path)
         needs_path = self.kind != "installed-docs"
         require(
             not needs_path or bool(self.path),
@@ -76,6 +77,8 @@ class DataConfig:
     sources"""
 
     def __post_init__(self) -> None:
+        require_visible("data.cache", self.cache)
+        require_visible("data.store", self.store)
         require(len(self.sources) > 0, "data.sources is empty: name at least one source of text")
         require(
             0.0 < self.heldout_fraction < 0.5,
@@ -109,6 +112,7 @@ class TokenizerConfig:
     """accept fewer entries where the text cannot fill vocabulary_size"""
 
     def __post_init__(self) -> None:
+        require_visible("tokenizer.path", self.path)
         require(
             self.vocabulary_size >= 64,
             f"tokenizer.vocabulary_size={self.vocabulary_size} is too small: choose 64 or more",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Optional
 
-from configs.checks import require, require_fraction
+from configs.checks import require, require_fraction, require_visible
 from configs.schema import (
     BatchConfig,
     CollectiveConfig,
@@ -64,6 +64,7 @@ class AdaptConfig:
     """folder of token stores and of what was measured of each machine, shared by runs"""
 
     def __post_init__(self) -> None:
+        require_visible("adapt.cache", self.cache)
         require(self.epochs >= 0, "adapt.epochs must not be negative")
 
 
@@ -110,6 +111,8 @@ class FinetuneConfig:
     safety: SafetyConfig = field(default_factory=SafetyConfig)
 
     def __post_init__(self) -> None:
+        require_visible("run_dir", self.run_dir)
+        require_visible("model", self.model)
         require(
             self.batch.micro_sequences != "auto",
             "batch.micro_sequences=auto is for pretraining: name a number, e.g. 32",

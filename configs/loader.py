@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import difflib
 import inspect
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -244,12 +244,27 @@ def _update(raw: DictConfig, key: str, value: Any, schema: type, source: str) ->
 
 def _to_schema(raw: DictConfig, schema: type[Schema], path: Path) -> Schema:
     try:
-        return OmegaConf.to_object(OmegaConf.merge(_structured(schema), raw))
+        config = OmegaConf.to_object(OmegaConf.merge(_structured(schema), raw))
+        if getattr(config, "run_dir", None) == "":
+            raise InputError(f"{path}: run_dir is empty: name a folder, e.g. runs/mine")
+        _refuse_references(config, path)
+        return config
     except InputError:
         raise
     except (OmegaConfBaseException, TypeError, ValueError) as error:
         key = getattr(error, "full_key", None) or "configuration"
         raise InputError(f"{path}: {key}: {_one_line(error)}") from error
+
+
+def _refuse_references(config: Any, path: Path) -> None:
+    """Raise `InputError` for `${` that is left as text: written down, it would not load back."""
+    values = flat(asdict(config)) if "${" in str(config) else {}
+    for key, value in values.items():
+        if "${" in str(value):
+            raise InputError(
+                f"{path}: {key} holds the text ${{, which in a run's config.yaml would stand for "
+                "the value of another field: write it without"
+            )
 
 
 @cache

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Optional
 
-from configs.checks import require, require_fraction
+from configs.checks import require, require_fraction, require_visible
 from configs.collective_schema import CollectiveConfig
 from configs.corpus_schema import DataConfig, MaskingConfig, SourceConfig, TokenizerConfig
 from configs.model_schema import EmbeddingsConfig, ModelConfig
@@ -108,6 +108,8 @@ class PretrainConfig:
     safety: SafetyConfig = field(default_factory=SafetyConfig)
 
     def __post_init__(self) -> None:
+        require_visible("run_dir", self.run_dir)
+        require_visible("initial_model", self.initial_model)
         require(0 <= self.seed < 2**32, f"seed={self.seed} must lie between 0 and 2^32 - 1")
         require(self.max_length >= 8, f"max_length={self.max_length} must be at least 8")
         require(

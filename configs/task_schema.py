@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Optional
 
-from configs.checks import require, require_encoding, require_fraction
+from configs.checks import require, require_encoding, require_fraction, require_visible
 
 STEPS = (
     "entities",
@@ -179,6 +179,10 @@ class TaskConfig:
     the whole sentence, and scores are per character"""
 
     def __post_init__(self) -> None:
+        for name in ("name", "folder", "train", "dev", "test"):
+            require_visible(f"task.{name}", getattr(self, name))
+        for name, file in self.further.items():
+            require_visible(f"task.further.{name}", file)
         require(
             self.metric is None or self.metric in METRICS[self.kind],
             f"task.metric={self.metric} is no score of task.kind={self.kind}: choose of "

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal, Optional, Union
 
-from configs.checks import require, require_fraction
+from configs.checks import require, require_fraction, require_visible
 
 
 @dataclass(frozen=True)
@@ -189,6 +189,7 @@ class CheckpointConfig:
     optimizer.learning_rate, ...; the run is then no longer one curve"""
 
     def __post_init__(self) -> None:
+        require_visible("checkpoint.resume", self.resume)
         require(self.every_steps >= 1, "checkpoint.every_steps must be at least 1")
         require(self.keep >= 1, "checkpoint.keep must be at least 1")
         for name in self.allow_changes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +20,7 @@ from configs.loader import dump_config, load_config
 from configs.schema import PretrainConfig
 from launch.command import fields_help, run
 from launch.slurm.folders import note_job, pending, require_idle, write_config, write_job
-from launch.slurm.grid import SCHEMAS, choose, ranges, read_commands
+from launch.slurm.grid import SCHEMAS, Command, choose, ranges, read_commands, words_of
 from launch.slurm.queue import require_slurm, sbatch
 from launch.slurm.render import Job, render
 
@@ -89,12 +90,13 @@ def submit_run(arguments: argparse.Namespace, own: list[str], cluster: ClusterCo
     folder = Path(config.run_dir).absolute()
     variables = {"RUN_DIR": str(folder)}
     job = Job(kind, f"{kind}-{folder.name}", folder, [str(folder / "job.yaml")], variables)
+    script = render(job, cluster)
     if arguments.dry_run:
-        print(render(job, cluster), end="")
+        print(script, end="")
         return
     require_slurm()
     require_idle(folder)
-    write_job(job, cluster)
+    write_job(job, script)
     write_config(folder, config)
     with pending([folder]):
         number = sbatch(job.script)
@@ -120,14 +122,15 @@ def submit_preparation(
     )
     merge = replace(array, name=f"merge-{run_dir.name}", array=None)
     cluster = cluster.for_preparation()
+    scripts = [render(job, cluster) for job in (array, merge)]
     if arguments.dry_run:
-        print(render(array, cluster), render(merge, cluster), sep="\n", end="")
+        print(*scripts, sep="\n", end="")
         return
     require_slurm()
     require_idle(folder)
     write_config(folder, config)
-    write_job(merge, cluster)
-    write_job(array, cluster)
+    for job, script in zip((array, merge), scripts):
+        write_job(job, script)
     number = sbatch(array.script)
     note_job(folder, number)
     last = sbatch(merge.script, f"--dependency=afterok:{number}", "--kill-on-invalid-dep=yes")
@@ -142,18 +145,38 @@ def submit_grid(arguments: argparse.Namespace, own: list[str], cluster: ClusterC
     require(not own, f"'{own and own[0]}': commands have fields of their own: write it in {path}")
     commands = read_commands(path)
     print_and_stop(arguments, cluster, *[command.config for command in commands])
-    chosen = choose(commands, arguments.only)
-    folder = Path("runs", f"{path.stem}.grid").absolute()
-    lines = [str(folder / "commands")]
-    job = Job("ablate", f"ablate-{path.stem}", folder, lines, array=ranges(chosen))
-    if arguments.dry_run:
-        print(render(job, cluster), end="")
+    submit_commands(commands, path.stem, cluster, arguments.only, arguments.dry_run)
+
+
+def submit_commands(
+    commands: list[Command],
+    name: str,
+    cluster: ClusterConfig,
+    only: str | None = None,
+    dry_run: bool = False,
+) -> None:
+    """An array whose elements each run one command; what it leaves is in `runs/<name>.grid`."""
+    chosen = choose(commands, only)
+    folder = Path("runs", f"{name}.grid").absolute()
+    words = folder / "commands"
+    job = Job(
+        template="ablate",
+        name=f"ablate-{name}",
+        folder=folder,
+        arguments=[],
+        named_by="--config",
+        variables={"WORDS": str(words)},
+        array=ranges(chosen),
+    )
+    script = render(job, cluster)
+    if dry_run:
+        print(script, end="")
         return
     require_slurm()
     for run_dir in [folder, *chosen.values()]:
         require_idle(run_dir)
-    write_job(job, cluster)
-    write_text(folder / "commands", "".join(f"{command.line}\n" for command in commands))
+    write_job(job, script)
+    write_text(words, words_of(commands))
     for number, run_dir in chosen.items():
         write_config(run_dir, commands[number - 1].config)
     with pending(list(chosen.values())):
@@ -176,7 +199,7 @@ def tell(job: Job, number: str) -> None:
     log = job.log(number)
     print(f"job      {number}  {job.name}" + (f", elements {job.array}" if job.array else ""))
     print(f"log      {log}")
-    print(f"watch    squeue --jobs={number}; tail -F {log}")
+    print(f"watch    squeue --jobs={number}; tail -F {shlex.quote(str(log.parent))}/{log.name}")
     print(f"cancel   scancel {number}")
 
 

@@ -164,7 +164,7 @@ class Driver:
 def launch_command(cell: Cell) -> list[str]:
     """What a person would type for this cell."""
     script, config = f"launch/{cell.command.kind}.py", cell.run_dir / "job.yaml"
-    return [sys.executable, str(ROOT / script), "--config", str(config), f"run_dir={cell.run_dir}"]
+    return [sys.executable, str(ROOT / script), "--config", str(config)]
 
 
 def spawn(words: list[str], log: Path, lock: Lock, cores: list[int]) -> subprocess.Popen:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
-
 from configs.checks import require
 from configs.cluster_schema import ClusterConfig
-from configs.files import write_text
 from configs.loader import load_config
 from configs.run_lock import is_taken
 from launch.ablation.cells import Grid
-from launch.slurm.folders import queued_job, write_config
+from launch.slurm.folders import queued_job
 from launch.slurm.queue import require_slurm
-from launch.submit import check_site, submit_grid
+from launch.submit import check_site, submit_commands
 
 
 def submit(grid: Grid, cluster: str, only: str | None) -> None:
@@ -30,9 +27,5 @@ def submit(grid: Grid, cluster: str, only: str | None) -> None:
     cells = [cell for cell in grid.ready() if not only or cell.status]
     cells = [c for c in cells if queued_job(c.run_dir) is None and not is_taken(c.run_dir)]
     require(bool(cells), f"{grid.folder}: no cell can be queued now: see --dry-run, or wait")
-    for cell in cells:
-        write_config(cell.run_dir, cell.config)
-    path = grid.folder / f"{grid.folder.parent.name}-{grid.config.scale}.txt"
-    write_text(path, "".join(f"{cell.command.line}\n" for cell in cells))
-    wish = Namespace(config=path, only=None, dry_run=False, print_config=False)
-    submit_grid(wish, [], profile)
+    name = f"{grid.folder.parent.name}-{grid.config.scale}"
+    submit_commands([cell.command for cell in cells], name, profile)

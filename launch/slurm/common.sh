@@ -25,6 +25,9 @@ if [ -n "${MASKLAB_PYTHON:-}" ]; then python=$MASKLAB_PYTHON
 elif [ -n "${MASKLAB_IMAGE:-}" ]; then python=python
 elif [ -x "$code_dir/.venv/bin/python" ]; then python=$code_dir/.venv/bin/python
 else python=python3; fi
+# Beside the container, where the interpreter is another.
+host_python=$python
+[ -z "${MASKLAB_IMAGE:-}" ] || host_python=python3
 
 say() { echo "[$(date '+%F %T')] job $job: $*"; }
 leave() { say "$2"; exit "$1"; }
@@ -35,12 +38,18 @@ leave() { say "$2"; exit "$1"; }
 find_run_dir() {
   local word printed
   run_dir=${MASKLAB_RUN_DIR:-}
-  for word in "$@"; do [[ $word != run_dir=* ]] || run_dir=${word#run_dir=}; done
+  # A value is YAML: only what cannot be but text is taken as it stands.
+  for word in "$@"; do
+    [[ $word != run_dir=* ]] || run_dir=
+    [[ ! $word =~ ^run_dir=([A-Za-z0-9_.]+/[A-Za-z0-9_./-]+)$ ]] || run_dir=${BASH_REMATCH[1]}
+  done
   if [ -z "$run_dir" ]; then
     printed=$("$python" "$code_dir/$1" "${@:2}" --print-config) || exit $?
-    run_dir=$(sed -n "s/^run_dir: //p" <<<"$printed")
+    run_dir=$("$python" -c 'import sys, yaml; print(yaml.safe_load(sys.stdin)["run_dir"])' \
+      <<<"$printed") || exit $?
   fi
-  mkdir -p "$run_dir" && run_dir=$(cd "$run_dir" && pwd) || exit 2
+  [[ $run_dir == /* ]] || run_dir=$PWD/$run_dir
+  mkdir -p "$run_dir" || exit 2
 }
 
 # Whoever works on the folder keeps it: nothing in it is touched. The lock of a node that was lost
@@ -134,8 +143,10 @@ step_options() {
 # Run a command on all ranks. $1: what a notice does to it, `save` or `stop`.
 # Sets `code`, srun's exit code, and `notice`, the first signal that came meanwhile.
 run_step() {
-  local reaction=$1 name
-  deadline=$(date -d "$(job_field EndTime)" +%s 2>/dev/null) || deadline=$((1 << 62))
+  local reaction=$1 name end
+  read -r end < <(job_fields EndTime)
+  # To `date`, no time at all is last midnight.
+  deadline=$(date -d "${end:-unknown}" +%s 2>/dev/null) || deadline=$((1 << 62))
   srun "${options[@]}" "${@:2}" &
   step_pid=$! notice='' resender=''
   for name in USR1 USR2 TERM; do trap "take_notice $name $reaction" $name; done
@@ -166,16 +177,20 @@ take_notice() {
 
 # -- coming back -----------------------------------------------------------------------------------
 
-# One field of what Slurm knows about this job.
-job_field() { scontrol show job -o "$job" 2>/dev/null | sed -n "s/.* $1=\([^ ]*\).*/\1/p"; }
+# Fields of what Slurm knows about this job. Not from `scontrol show job`, which prints names, comments
+# and paths between them: any of those can look like a field.
+job_fields() {
+  local format=${*/%/:32}
+  SLURM_TIME_FORMAT=standard squeue --noheader --jobs="$job" --Format="${format// /,}" 2>/dev/null
+}
 
 # Why the job is ending, unless by itself: `requeued` or `cancelled`. Slurm calls both COMPLETING,
 # and would requeue a job that its owner has just cancelled. One that is out of time may come back.
 fate() {
-  local state
-  state=$(job_field JobState)
+  local state count
+  read -r state count < <(job_fields State RestartCnt)
   [ -n "$state" ] && [ "$state" != RUNNING ] || return 0
-  if [ "$(job_field Restarts)" -gt "${SLURM_RESTART_COUNT:-0}" ]; then
+  if [ "${count:-0}" -gt "${SLURM_RESTART_COUNT:-0}" ]; then
     echo requeued
   elif [ "$(date +%s)" -lt "$deadline" ]; then
     echo cancelled
@@ -204,16 +219,18 @@ come_back() {
 
 # Where a site forbids requeueing: a new job that begins when this one is gone.
 follow_up() {
-  local next=$1 answer script
+  local next=$1 answer script said
   shift
   local options=(--parsable --dependency="afterany:$job" --partition="$SLURM_JOB_PARTITION")
   options+=(--nodes="$SLURM_JOB_NUM_NODES")
   [ -z "${SLURM_NTASKS_PER_NODE:-}" ] || options+=(--ntasks-per-node="$SLURM_NTASKS_PER_NODE")
   [ -z "${SLURM_ARRAY_TASK_ID:-}" ] || options+=(--array="$SLURM_ARRAY_TASK_ID")
   script=$(mktemp) && scontrol write batch_script "$SLURM_JOB_ID" "$script" >/dev/null || exit 1
-  answer=$(MASKLAB_FOLLOWS=1 sbatch "${options[@]}" "$script" "$@" 2>&1) ||
-    leave 1 "no follow-up either: $answer"
-  rm -f "$script"
+  said=$script.said
+  answer=$(MASKLAB_FOLLOWS=1 sbatch "${options[@]}" "$script" "$@" 2>"$said") ||
+    leave 1 "no follow-up either: $(<"$said")"
+  rm -f "$script" "$said"
+  answer=${answer%%;*}
   [ -z "${run_dir:-}" ] || echo "$answer" >"$run_dir/job.id"
   leave 0 "job $answer follows ($next)"
 }
@@ -241,7 +258,11 @@ run_training() {
   [ "$restarts" = 0 ] || [ "$1" != launch/pretrain.py ] || again=(checkpoint.resume=auto)
   run_step save bash "$code_dir/launch/slurm/rank.sh" "$python" -u "$code_dir/$1" "${@:2}" "${again[@]}"
   # srun says 143 for ranks that it ended because another one failed: ask who was first.
-  [ "$code" = 0 ] || ! [ -s "$MASKLAB_EXIT_CODE" ] || code=$(cat "$MASKLAB_EXIT_CODE")
+  if [ "$code" != 0 ] && [ -s "$MASKLAB_EXIT_CODE" ]; then
+    read -r first_code <"$MASKLAB_EXIT_CODE"
+    # Bash would evaluate anything else as it compares or subtracts.
+    [[ ! $first_code =~ ^[0-9]{1,3}$ ]] || code=$first_code
+  fi
   rm -f "$MASKLAB_EXIT_CODE"
 }
 
@@ -259,13 +280,14 @@ finish() {
     # A rank may stumble on its way out, with everything done.
     [ "$code" = 0 ] || reason=", though a rank left with code $code"
     leave 0 "completed at $unit $end${reason:-}"
-  elif [ "$code" != 0 ] && is_node_lost; then
+  elif [ "$code" != 0 ] && { [ "$(fate)" = requeued ] || is_node_lost; }; then
     write_status preempted
     come_back "lost a node; saved: $unit $end" "$@"
   elif [ "$code" = 0 ]; then
     leave 0 "$(read_status) at $unit $end"
   fi
-  [[ $(read_status) != @(running|pending) ]] || write_status failed
+  # A rank that only saw another go leaves `preempted`: with all nodes there, that was a failure.
+  [[ $(read_status) != @(running|pending|preempted) ]] || write_status failed
   leave "$code" "$(read_status) after $unit $end with exit code $code$(explain)"
 }
 

@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from configs.cluster_schema import ClusterConfig
 from configs.errors import InputError
 from configs.files import write_text
 from configs.loader import dump_config
 from configs.run_lock import find_holder
 from configs.run_status import read_status, write_status
 from launch.slurm.queue import is_queued
-from launch.slurm.render import Job, render
+from launch.slurm.render import Job
 from launch.slurm.snapshot import take_snapshot
 
 
@@ -39,15 +38,15 @@ def queued_job(folder: Path) -> str | None:
     """The job that was last submitted for a folder, if it waits or runs."""
     path = folder / "job.id"
     job = path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
-    is_whole = re.fullmatch(r"\d[\d,_]*", job)
+    is_whole = re.fullmatch(r"[0-9][0-9,_]*", job)
     return job if is_whole and is_queued(job) else None
 
 
-def write_job(job: Job, cluster: ClusterConfig) -> None:
-    """The script, the code and the folder of logs."""
+def write_job(job: Job, script: str) -> None:
+    """The script as rendered, the code and the folder of logs."""
     (job.folder / "logs").mkdir(parents=True, exist_ok=True)
     take_snapshot(job.folder / "code")
-    write_text(job.script, render(job, cluster))
+    write_text(job.script, script)
 
 
 def note_job(folder: Path, number: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from configs.finetune_schema import FinetuneConfig
 from configs.loader import load_config
 from configs.run_status import read_status
 from configs.schema import PretrainConfig
+from launch.slurm.words import read_words
 
 SCHEMAS = {"pretrain": PretrainConfig, "finetune": FinetuneConfig}
 
@@ -31,52 +31,39 @@ class Command:
         return Path(self.config.run_dir)
 
     @property
-    def line(self) -> str:
-        """What its array element runs: the configuration that stands in the run folder."""
-        words = [f"launch/{self.kind}.py", "--config", str(self.run_dir / "job.yaml")]
-        return shlex.join([*words, f"run_dir={self.run_dir}"])
+    def words(self) -> list[str]:
+        """Its run folder, and what its array element runs: the configuration that stands there."""
+        config = str(self.run_dir / "job.yaml")
+        return [str(self.run_dir), f"launch/{self.kind}.py", "--config", config]
 
 
 def read_commands(path: Path) -> list[Command]:
-    """Every command of the file, checked; lines that are empty or begin with # are left out.
+    """Every command of the file, checked.
 
     Raises:
         InputError: no such file, no command, a bad one, or two with the same run folder.
     """
-    if not path.is_file():
-        raise InputError(f"--config {path}: no such file of commands")
     commands: list[Command] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if line.strip() and not line.strip().startswith("#"):
-            command = _parse(line, f"{path}, line {number}")
-            if command.run_dir in [c.run_dir for c in commands]:
-                raise InputError(
-                    f"{path}, line {number}: run_dir={command.run_dir} belongs to a command above: "
-                    "give each its own"
-                )
-            commands.append(command)
-    if not commands:
-        raise InputError(f"{path} holds no command: write e.g. launch/pretrain.py --config NAME")
+    for place, (script, _, name, *fields) in read_words(path):
+        kind = Path(script).stem
+        try:
+            command = Command(kind, load_config(SCHEMAS[kind], name, fields))
+        except InputError as error:
+            raise InputError(f"{place}: {error}") from error
+        if command.run_dir in [c.run_dir for c in commands]:
+            raise InputError(
+                f"{place}: run_dir={command.run_dir} belongs to a command above: give each its own"
+            )
+        commands.append(command)
     return commands
 
 
-def _parse(line: str, place: str) -> Command:
-    try:
-        words = shlex.split(line)
-    except ValueError as error:
-        raise InputError(f"{place}: {error}") from error
-    words = words[1:] if words[0] in ("python", "deepspeed") else words
-    script, option, name = [*words[:3], "", "", ""][:3]
-    kind = Path(script).stem
-    if kind not in SCHEMAS or not script.endswith(".py") or option != "--config" or not name:
-        raise InputError(
-            f"{place}: '{line.strip()}' is no command of a grid: write "
-            "launch/pretrain.py --config NAME [key=value ...], or the same with finetune.py"
-        )
-    try:
-        return Command(kind, load_config(SCHEMAS[kind], name, words[3:]))
-    except InputError as error:
-        raise InputError(f"{place}: {error}") from error
+def words_of(commands: Iterable[Command]) -> str:
+    """A command a line, each word ended by a NUL: bash reads them back without parsing anything.
+
+    No word holds a line break: the configurations' checks see to that.
+    """
+    return "".join("".join(f"{word}\0" for word in c.words) + "\n" for c in commands)
 
 
 def choose(commands: list[Command], only: str | None) -> dict[int, Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -25,7 +26,9 @@ def sbatch(script: Path, *options: str) -> str:
         InputError: Slurm refuses it; the message is Slurm's own.
     """
     command = ["sbatch", "--parsable", *options, str(script)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    # By which a job knows that it follows another one.
+    environment = {k: v for k, v in os.environ.items() if k != "MASKLAB_FOLLOWS"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         reason = done.stderr.strip().removeprefix("sbatch: error: ")
         raise InputError(
@@ -35,7 +38,15 @@ def sbatch(script: Path, *options: str) -> str:
 
 
 def is_queued(job: str) -> bool:
-    """Whether a job, or an array's element, waits or runs; Slurm forgets those that ended."""
+    """Whether a job, or an array's element, waits or runs; Slurm forgets those that ended.
+
+    Raises:
+        InputError: Slurm does not answer: a job that nobody sees may run all the same.
+    """
     command = ["squeue", "--noheader", "--format=%i", f"--jobs={job}"]
     done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode and "Invalid job id" not in done.stderr:
+        raise InputError(
+            f"squeue cannot tell whether job {job} is queued: {done.stderr.strip()}: try again"
+        )
     return done.returncode == 0 and bool(done.stdout.strip())

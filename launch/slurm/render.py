@@ -6,12 +6,15 @@ the profile, and the line `# settings` by variables and arguments; nothing else 
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from configs.checks import require, require_visible
 from configs.cluster_schema import ClusterConfig
+from configs.safe_text import visible
 
 FOLDER = Path(__file__).parent
 SETTINGS = "# settings"
@@ -33,6 +36,8 @@ class Job:
     """settings of `common.sh` that belong to this job"""
     array: str | None = None
     """elements, as sbatch writes them"""
+    named_by: str = "run_dir"
+    """field or option that decides `folder`"""
 
     @property
     def script(self) -> Path:
@@ -49,7 +54,12 @@ class Job:
 
 
 def render(job: Job, cluster: ClusterConfig) -> str:
-    """The whole batch script."""
+    """The whole batch script.
+
+    Raises:
+        InputError: a path that Slurm, or a container, would read as another.
+    """
+    _check_places(job, cluster)
     template = (FOLDER / f"{job.template}.sbatch").read_text(encoding="utf-8").splitlines()
     body = [line for line in template[1:] if not line.startswith("#SBATCH")]
     place = body.index(SETTINGS)
@@ -78,7 +88,9 @@ def sbatch_lines(job: Job, cluster: ClusterConfig) -> list[str]:
         "array": _throttled(job.array, cluster.array_limit),
     }
     lines = [_option(name, value) for name, value in options.items() if value is not None]
-    return [f"#SBATCH {line}" for line in [*lines, *cluster.sbatch_options]]
+    further = [option.partition("=")[::2] for option in cluster.sbatch_options]
+    lines += [_option(name[2:], value or True) for name, value in further]
+    return [f"#SBATCH {line}" for line in lines]
 
 
 def settings(job: Job, cluster: ClusterConfig) -> list[str]:
@@ -88,13 +100,33 @@ def settings(job: Job, cluster: ClusterConfig) -> list[str]:
         "PYTHON": _interpreter(cluster),
         "SITE": str(Path(cluster.site_environment).resolve()) if cluster.site_environment else "",
         "MAX_RESTARTS": str(cluster.max_restarts),
+        "RUN_DIR": "",
+        "WORDS": "",
         "IMAGE": cluster.container.image or "",
         "MOUNTS": ",".join([f"{job.folder}:{job.folder}", *cluster.container.mounts]),
         **job.variables,
     }
-    lines = [f"MASKLAB_{name}={shlex.quote(value)}" for name, value in variables.items() if value]
-    typed = " ".join(shlex.join(sys.argv[1:]).split())
+    # Those that are empty as well: sbatch hands the variables of whoever submits to the job.
+    lines = [f"MASKLAB_{name}={shlex.quote(value)}" for name, value in variables.items()]
+    typed = visible(shlex.join(sys.argv[1:]))
     return [f"# Filled by: submit.py {typed}", *lines, f"set -- {shlex.join(job.arguments)}"]
+
+
+def _check_places(job: Job, cluster: ClusterConfig) -> None:
+    """Raise `InputError` for a path that cannot reach a job as it is."""
+    places = {"the current folder": Path.cwd(), job.named_by: job.folder}
+    for name, path in places.items():
+        require_visible(name, str(path))
+        require(
+            "\\" not in str(path),
+            f"{name}: {path} holds a backslash, which Slurm takes for something else in names of "
+            "folders and logs: choose another folder",
+        )
+        require(
+            not cluster.container.image or not re.search("[:,]", str(path)),
+            f"{name}: {path} holds : or , which a container's mounts cannot: choose another folder",
+        )
+    require_visible("the interpreter", sys.executable)
 
 
 def _option(name: str, value: object) -> str:

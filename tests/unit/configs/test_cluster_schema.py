@@ -24,7 +24,25 @@ BROKEN = [
     (ClusterConfig, {"sbatch_options": ["-C h100"]}, "sbatch_options: '-C h100'"),
     (ClusterConfig, {"sbatch_options": ["--comment=a\nrm"]}, "sbatch_options"),
     (ClusterConfig, {"sbatch_options": ["--output=x"]}, "sbatch_options: --output=x"),
+    *(
+        (ClusterConfig, {"sbatch_options": [option]}, "sbatch_options: '?--")
+        for option in (
+            *("--constraint=a --wrap=id", "--constraint=a' --wrap=id", '--comment="a"', "--x=a\\"),
+            *("--comment=a#b", "--comment=a\x1b[2J", "--comment=a\u202eb", "--comment=", "--x\ty"),
+            *("--wrap=id", "--wra=id", "--w=id", "--job-na=x", "--arr=1-9", "--no", "--e"),
+            *("--export=NONE", "--export-f=x", "--get-user-env", "--uid=0", "--cont=x", "--clus=x"),
+            *("--error=x", "--wait", "--help", "--no-kill", "--gpus-=2", "--par"),
+        )
+    ),
     (ClusterConfig, {"sbatch_options": ["--no-requeue"]}, "sbatch_options: --no-requeue"),
+    (ClusterConfig, {"partition": "gpu'--wrap=id"}, "partition="),
+    (ClusterConfig, {"account": "a\u2028b"}, "account="),
+    (ClusterConfig, {"memory": "\u0664G"}, "memory="),
+    (ClusterConfig, {"python": "--task-prolog=/tmp/x"}, "python="),
+    (ClusterConfig, {"python": "a\nb"}, r"python=a\\nb holds \\n"),
+    (ClusterConfig, {"site_environment": "a\x00b"}, "site_environment="),
+    (ContainerConfig, {"image": "-x"}, "container.image"),
+    (ContainerConfig, {"mounts": ["/a:/a\u202e"]}, "container.mounts"),
     (ContainerConfig, {"image": "a b"}, "container.image"),
     (ContainerConfig, {"mounts": ["/a:/a,/b:/b"]}, "container.mounts"),
     (PreparationConfig, {"shards": 0}, "prepare.shards=0"),
@@ -39,6 +57,17 @@ def test_what_is_refused(schema, values, message):
     with pytest.raises(InputError, match=message) as error:
         schema(**values)
     assert "\n" not in str(error.value)
+
+
+def test_options_of_a_site_that_are_none_of_ours():
+    options = [
+        "--gpus=8",
+        "--exclusive",
+        "--nodelist=n[1-4]",
+        "--constraint=[a&b|c*2]",
+        "--time-min=9",
+    ]
+    assert ClusterConfig(sbatch_options=options).sbatch_options == options
 
 
 @pytest.mark.parametrize("name", shipped_configs("clusters"))

@@ -30,7 +30,7 @@ def test_what_can_be_started_is_queued_as_an_array(grid, tmp_path):
     finish(find(grid, "static"))
     submit(grid, "default", None)
     lines = commands(tmp_path)
-    kinds = [line.split()[0] for line in lines]
+    kinds = [line.split("\0")[1] for line in lines]
     assert kinds == ["launch/finetune.py", *["launch/pretrain.py"] * 3]
     cell = find(grid, "dynamic", 1)
     assert cell.status == "pending" and (cell.run_dir / "job.id").read_text() == "101_4\n"

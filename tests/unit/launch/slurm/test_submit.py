@@ -156,8 +156,8 @@ def test_a_grid_is_an_array_over_its_commands(submit, grid, tmp_path):
     folder = tmp_path / "runs" / "seeds.grid"
     assert "#SBATCH --array=1-4%2\n" in (folder / "array.sbatch").read_text()
     lines = (folder / "commands").read_text().splitlines()
-    assert lines[1] == "launch/pretrain.py --config runs/b/job.yaml run_dir=runs/b"
-    assert lines[3].startswith("launch/finetune.py ")
+    assert lines[1] == "runs/b\0launch/pretrain.py\0--config\0runs/b/job.yaml\0"
+    assert lines[3].split("\0")[1] == "launch/finetune.py"
     assert load_config(PretrainConfig, str(tmp_path / "runs/b/job.yaml")).seed == 1
     assert (tmp_path / "runs/c/job.id").read_text() == "101_3\n"
     assert (tmp_path / "runs/d/status").read_text() == "pending\n"
@@ -175,6 +175,14 @@ def test_only_failed_leaves_completed_runs_out(submit, grid, tmp_path):
 BAD_GRIDS = {
     "empty": ("# nothing\n", ["holds no command"]),
     "another script": ("launch/export.py --model x\n", ["line 1", "no command of a grid"]),
+    "line break": (
+        "launch/pretrain.py --config roberta_small run_dir='a\ntouch canary #'\n",
+        ["line 1", "quotation"],
+    ),
+    "option": (
+        "launch/pretrain.py --config roberta_small --print-config\n",
+        ["line 1", "one option"],
+    ),
     "quotes": ("launch/pretrain.py --config 'x\n", ["line 1", "quotation"]),
     "field": ("launch/pretrain.py --config roberta_small sede=1\n", ["line 1", "seed"]),
     "one folder": ("launch/pretrain.py --config roberta_small\n" * 2, ["line 2", "run_dir="]),
@@ -197,6 +205,22 @@ REFUSED = {
     "site": (["--config", "roberta_small", "cluster.site_environment=no.env"], ["no.env"]),
     "only": (["--config", "roberta_small", "--only", "failed"], ["--only failed", "commands"]),
     "grid's fields": (["--job", "commands", "--config", "x.txt", "seed=1"], ["seed=1", "x.txt"]),
+    "line break": (["--config", "roberta_small", 'run_dir="a\\nb"'], ["run_dir", "holds \\n"]),
+    "bidi": (["--config", "roberta_small", "run_dir=a\u202eb"], ["run_dir", "\\u202e"]),
+    "bytes": (["--config", "roberta_small", "run_dir=a\udcffb"], ["run_dir", "\\udcff"]),
+    "backslash": (
+        ["--config", "roberta_small", "run_dir=a\\' --wrap=id"],
+        ["run_dir", "backslash"],
+    ),
+    "reference": (["--config", "roberta_small", "run_dir=a\\${b}"], ["run_dir", "Interpolation"]),
+    "mount": (
+        ["--config", "roberta_small", "run_dir=a:b", "cluster.container.image=x.sqsh"],
+        ["run_dir", "mounts"],
+    ),
+    "prefix": (
+        ["--config", "roberta_small", "cluster.sbatch_options=[--wra=id]"],
+        ["sbatch_options", "--wra=id", "--wrap"],
+    ),
     "no grid": (["--job", "commands", "--config", "x.txt"], ["x.txt", "no such file"]),
 }
 
@@ -206,6 +230,24 @@ def test_bad_input_is_refused_before_anything_is_written(submit, tmp_path, case)
     words, said = REFUSED[case]
     assert_refused(submit(*words), *said)
     assert not files(tmp_path)
+
+
+def test_a_folder_that_slurm_would_read_as_another(submit, tmp_path):
+    for name in (b"a\\b", b"a\nb", b"a\xffb"):
+        folder = os.fsencode(tmp_path) + b"/" + name
+        os.mkdir(folder)
+        command = [sys.executable, str(ROOT / "launch" / "submit.py"), "--cluster", "default"]
+        done = subprocess.run(
+            [*command, "--config", "roberta_small"], cwd=folder, capture_output=True, text=True
+        )
+        assert_refused(done, "current folder")
+        assert not os.listdir(folder)
+
+
+def test_a_job_of_which_nothing_is_known_is_not_taken_for_gone(submit, tmp_path, monkeypatch):
+    assert submit("--config", "roberta_small").returncode == 0
+    install(tmp_path / "bin", squeue="echo 'Unable to contact slurm controller' >&2; exit 1")
+    assert_refused(submit("--config", "roberta_small"), "squeue", "Unable to contact")
 
 
 def test_without_sbatch(submit, tmp_path, monkeypatch):

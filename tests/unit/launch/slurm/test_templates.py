@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,12 +27,14 @@ exec "$@" """,
     "scontrol": """
 case "$1 $2" in
   "show hostnames") echo n1 ;;
-  "show "*) echo "JobId=7 JobState=$STATE Restarts=$DONE" ;;
   "requeue "*) echo "$@" >>"$CALLS"; [ -z "$REFUSE" ] || { echo "$REFUSE" >&2; exit 1; } ;;
   "write "*) echo "#!/bin/bash" >"$4" ;;
 esac""",
+    "squeue": 'case $* in *EndTime*) echo "$END" ;; *) echo "$STATE $DONE" ;; esac',
     "sbatch": 'echo "sbatch $*" >>"$CALLS"; echo 8',
-    "python": 'echo "$@" >>"$CALLS"; eval "$TRAINER"; exit "$CODE"',
+    "python": f"""
+case $1 in -c | */words.py) exec {sys.executable} "$@" ;; esac
+echo "$@" >>"$CALLS"; eval "$TRAINER"; exit "$CODE" """,
 }
 SAVE = "mkdir -p $RUN/checkpoints/step-00000120; echo preempted >$RUN/status; "
 PREEMPTED = f'{SAVE} echo "120 SIGUSR1" >$RUN/REQUEUE'
@@ -71,7 +74,14 @@ class Job:
         **variables: object,
     ) -> subprocess.CompletedProcess:
         """Run a template with one argument; `trainer` is bash that stands for the ranks."""
-        given = {"TRAINER": trainer, "CODE": code, "STATE": state, "DONE": 0, "LOST": 0}
+        given = {
+            "TRAINER": trainer,
+            "CODE": code,
+            "STATE": state,
+            "DONE": 0,
+            "LOST": 0,
+            "END": "N/A",
+        }
         given = {**given, "REFUSE": "", **variables}
         self.calls.write_text("")
         return subprocess.run(
@@ -218,7 +228,7 @@ def test_slurm_s_own_requeue_is_told(job):
 
 
 def test_a_cancelled_run_stays_cancelled(job):
-    done = job.run(trainer=PREEMPTED, state="COMPLETING EndTime=Unknown")
+    done = job.run(trainer=PREEMPTED, state="COMPLETING")
     assert done.returncode == 1 and not job.asked()
     assert "cancelled: not requeued" in last_words(done)
     assert job.status() == "interrupted"
@@ -231,7 +241,7 @@ def test_what_slurm_has_requeued_is_not_requeued_again(job):
 
 
 def test_a_job_whose_time_is_over_comes_back(job):
-    job.run(trainer=PREEMPTED, state="COMPLETING EndTime=2020-01-01T00:00:00")
+    job.run(trainer=PREEMPTED, state="COMPLETING", END="2020-01-01T00:00:00")
     assert job.asked() == ["requeue 7"]
 
 
@@ -269,8 +279,8 @@ def test_the_trainer_s_word_on_its_failure_stays(job):
 
 def test_by_hand_the_configuration_knows_the_run_folder(job):
     job.environment["MASKLAB_RUN_DIR"] = ""
-    done = job.run(trainer='echo "run_dir: runs/from config"')
-    assert f"run folder {job.folder}/runs/from config" in done.stdout
+    done = job.run(trainer="""echo "run_dir: 'runs/a: b # c'" """)
+    assert f"run folder {job.folder}/runs/a: b # c\n" in done.stdout
     assert job.run(code=2).returncode == 2, "a configuration that is refused"
 
 
@@ -289,17 +299,60 @@ def test_a_merge_has_no_shard(job):
     assert job.calls.read_text().strip().endswith("--config tiny.yaml --num-shards 4")
 
 
-def test_an_element_of_a_grid_runs_its_line(job):
-    job.environment["MASKLAB_RUN_DIR"] = ""
-    lines = "launch/pretrain.py --config a run_dir=a\nlaunch/finetune.py --config b run_dir='b c'\n"
-    (job.folder / "tiny.yaml").write_text(lines)
-    array = {"SLURM_ARRAY_JOB_ID": 5, "SLURM_ARRAY_TASK_ID": 2}
-    done = job.run("ablate", **array)
+GRID = """# seeds
+
+python launch/pretrain.py --config a run_dir=runs/a
+launch/finetune.py --config "b $(touch canary)" 'x=`touch canary`; touch canary' run_dir="b # c"
+"""
+
+
+def test_by_hand_an_element_runs_the_command_of_its_number_and_evaluates_nothing(job):
+    """Comments and empty lines are not counted: as launch/submit.py does."""
+    job.environment["MASKLAB_RUN_DIR"] = "/nowhere/left/by/another/job"
+    (job.folder / "tiny.yaml").write_text(GRID)
+    told = """echo "run_dir: 'b # c'" """
+    done = job.run("ablate", told, SLURM_ARRAY_JOB_ID=5, SLURM_ARRAY_TASK_ID=2)
     assert done.returncode == 0, done.stderr
-    assert f"at trial 0: 1 ranks on n1, run folder {job.folder}/b c" in done.stdout
-    assert job.calls.read_text() == f"-u {ROOT}/launch/finetune.py --config b run_dir=b c\n"
-    done = job.run("ablate", **{**array, "SLURM_ARRAY_TASK_ID": 3})
-    assert done.returncode == 2 and "line 3 of tiny.yaml holds no command" in done.stdout
+    assert f"at trial 0: 1 ranks on n1, run folder {job.folder}/b # c" in done.stdout
+    words = "--config b $(touch canary) x=`touch canary`; touch canary run_dir=b # c"
+    assert f"-u {ROOT}/launch/finetune.py {words}\n" in job.calls.read_text()
+    assert not list(job.folder.rglob("canary"))
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("launch/pretrain.py --config a\n" * 2, "holds 2 commands"),
+        ("touch canary\n" * 3, "no command of a grid"),
+        ("\n\n" + "launch/pretrain.py --config 'a\nlaunch/pretrain.py --config b'", "quotation"),
+        ("launch/pretrain.py --config a x=\x1b[2J\n" * 3, "x1b"),
+    ],
+)
+def test_by_hand_a_command_that_is_none_is_refused_in_one_line(job, text, said):
+    (job.folder / "tiny.yaml").write_text(text)
+    done = job.run("ablate", SLURM_ARRAY_JOB_ID=5, SLURM_ARRAY_TASK_ID=3)
+    assert done.returncode == 2 and "there is no command 3 in tiny.yaml" in done.stdout
+    assert done.stderr.startswith("error: tiny.yaml") and done.stderr.count("\n") == 1
+    assert said in done.stderr and not job.calls.read_text()
+
+
+def test_what_a_submission_leaves_is_run_word_by_word(job):
+    words = ["launch/finetune.py", "--config", "a b'; touch canary #/job.yaml"]
+    line = "".join(f"{word}\0" for word in [f"{job.folder}/a $(id)", *words]) + "\n"
+    (job.folder / "words").write_text(line * 2)
+    array = {"SLURM_ARRAY_JOB_ID": 5, "SLURM_ARRAY_TASK_ID": 2}
+    done = job.run("ablate", MASKLAB_WORDS=job.folder / "words", **array)
+    assert done.returncode == 0, done.stderr
+    assert f"run folder {job.folder}/a $(id)\n" in done.stdout
+    assert job.calls.read_text() == f"-u {ROOT}/{' '.join(words)}\n"
+    assert not list(job.folder.rglob("canary"))
+
+
+def test_an_exit_code_that_is_no_number_is_not_evaluated(job):
+    canary = job.folder / "canary"
+    write = f"echo 'a[$(touch {canary})]' >$MASKLAB_EXIT_CODE"
+    assert job.run(trainer=write, code=1).returncode == 1
+    assert not canary.exists()
 
 
 def test_a_folder_that_another_run_has_is_left_as_it_is(job):
