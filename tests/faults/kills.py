@@ -90,7 +90,7 @@ def live(
                 if start.strike(stage.is_now, stage.span, stage.whom, chance):
                     tell(stage, start, work)
                     outcome.hit.append(stage)
-                    orphans += settle(start, stage)
+                    orphans += settle(start, stage, outcome)
                     continue
                 outcome.missed += [stage, *todo]
                 todo = []
@@ -104,10 +104,15 @@ def live(
     return outcome
 
 
-def settle(start: Start, stage: Stage) -> list[Start]:
+def settle(start: Start, stage: Stage, outcome: Outcome) -> list[Start]:
     """Wait for what is to end after a kill; returns a start whose children are to go on."""
-    start.process.wait() if stage.whom == "first" and stage.life == "ablate" else start.wait()
-    return [start] if start.processes() else []
+    if stage.whom == "first" and stage.life == "ablate":
+        start.process.wait()
+        return [start]
+    start.wait()
+    if stage.whom == "first" and start.status("run") != "preempted":
+        outcome.faults.append(f"ranks went on without their launcher ({start.output})")
+    return []
 
 
 def tell(stage: Stage, start: Start, work: Path) -> None:
@@ -119,8 +124,7 @@ def tell(stage: Stage, start: Start, work: Path) -> None:
 
 def judge(outcome: Outcome, work: Path, calm: Path) -> Outcome:
     """Compare the end of a life with the undisturbed one."""
-    if not outcome.faults:
-        outcome.faults = difference(end_of(calm), end_of(work))
+    outcome.faults += difference(end_of(calm), end_of(work))
     return outcome
 
 

@@ -71,6 +71,11 @@ def steps(start: Start) -> bool:
     return start.has_stepped() and start.last("run")[1] < STEPS and not saving(start)
 
 
+def steps_to_come(start: Start) -> bool:
+    """Many of them: ranks that noticed nothing would be seen to train on."""
+    return steps(start) and start.last("run")[1] < STEPS // 2
+
+
 def saving(start: Start) -> bool:
     return start.is_writing("run/checkpoints/.step-*")
 
@@ -193,7 +198,7 @@ STAGES = [
     Stage("ranks", "first seconds", first_seconds, 0.3, 2),
     Stage("ranks", "between saves", steps, 0.5, 3, again=True),
     Stage("ranks", "inside a save", saving, 0.03, 3, again=True),
-    Stage("ranks", "launcher alone", steps, 0.3, 3, whom="first", again=True),
+    Stage("ranks", "launcher alone", steps_to_come, 0.3, 2, whom="first"),
     Stage("ranks", "restart", resuming, 6.0, 4),
     Stage("prepare", "imports", imports, 1.0, 0),
     Stage("prepare", "tokenizer training", tokenizer, 0.1, 1),
