@@ -75,6 +75,7 @@ def settled(path: Path, content: bytes, work: Path) -> bytes:
             return json.dumps(lines, sort_keys=True).encode()
     except ValueError:
         return content
+    text = re.sub(r"data:image/png;base64,[^\"]+", "a picture", text)  # of curves over time
     text = re.sub(r"[\d.]+ (hours|minutes|min|h)\b", r"\1", text)
     return without_minutes(text).encode() if path.suffix == ".md" else text.encode()
 
