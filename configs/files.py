@@ -65,6 +65,12 @@ def check_regular(path: Path) -> None:
         raise InputError(f"{path} is {kind}: put a file there")
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, unless it is there; raises as `written_aside` does."""
+    require_ours(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+
+
 @contextmanager
 def written_aside(folder: Path) -> Iterator[Path]:
     """A fresh folder beside `folder` that takes its place, durably, once the block succeeds.
@@ -77,9 +83,8 @@ def written_aside(folder: Path) -> Iterator[Path]:
         RunError: it lies in the folder of this process's run, which has lost it.
         DiskError: the disk is full or broken.
     """
-    require_ours(folder)
     with disk_explained(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.parent)
         with aside_of(folder, os.mkdir) as aside:
             yield aside
             for path in [*aside.rglob("*"), aside]:

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import DiskError, InputError, RunError
-from configs.files import overwrite, write_text
+from configs.files import make_folder, overwrite, write_text
 from configs.json_files import read_json
 from configs.notes import note
-from configs.run_lock import require_ours
 
 WORDS = (
     *("pending", "running", "completed", "preempted", "interrupted", "out-of-memory"),
@@ -24,8 +23,7 @@ def write_status(run_dir: Path, status: str) -> None:
         RunError: the folder is that of this process's run, which has lost it.
         DiskError: there is no room and no word yet.
     """
-    require_ours(run_dir)
-    run_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(run_dir)
     path, line = run_dir / "status", f"{status}\n"
     try:
         write_text(path, line)

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import make_pipeline
 
-from configs.files import write_text, written_file
+from configs.files import make_folder, write_text, written_file
 from configs.finetune_schema import FinetuneConfig
 from configs.notes import optional
 from finetune.baselines import linear
@@ -157,7 +157,7 @@ def write_predictions(
     folder: Path, splits: Splits[TextExample], predictions: Mapping[str, np.ndarray]
 ) -> None:
     """The last seed's answers to every part but train; `label` is empty where there is none."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / "predictions.csv"
     with written_file(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)

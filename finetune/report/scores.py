@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from configs.errors import InputError
-from configs.files import write_text
+from configs.files import make_folder, write_text
 from configs.json_files import read_json
 
 FILE = "scores.json"
@@ -51,7 +51,7 @@ class Scores:
 
     def write(self, folder: Path) -> None:
         """Into `folder`, at once."""
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         write_text(folder / FILE, json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
 
     def values(self, metric: str, split: str = "dev") -> list[float]:

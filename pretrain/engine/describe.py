@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from configs.files import write_text
+from configs.files import make_folder, write_text
 from configs.loader import dump_config, flat
 from configs.run_status import earlier_starts
 from configs.schema import FREE_TO_CHANGE, PretrainConfig
@@ -57,7 +57,7 @@ def fingerprints(config: PretrainConfig, corpus: Corpus) -> dict[str, str]:
 def write_run_folder(trainer: Trainer) -> None:
     """config.yaml, environment.json and the tokenizer."""
     run_dir, corpus, engine = trainer.run_dir, trainer.corpus, trainer.engine
-    run_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(run_dir)
     corpus.tokenizer.save(run_dir / "tokenizer")
     decided = {
         "tokenizer": corpus.tokenizer.fingerprint,
@@ -84,7 +84,7 @@ def write_environment(
         packages: of ours, whose code decides what the run finds.
         step: where the run goes on; 0: it begins. None: it is no run of steps.
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(run_dir)
     write_text(run_dir / "config.yaml", dump_config(config))
     version = {"code": code_version(), "source": source_fingerprint(packages)}
     start = {"step": step, **version, "time": round(time.time(), 3)}

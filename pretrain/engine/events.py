@@ -13,6 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from configs.files import make_folder
 from configs.safe_text import visible
 
 _number = count()
@@ -26,7 +27,7 @@ class Events:
         from tensorboard.compat.proto.event_pb2 import SessionLog
         from tensorboard.summary.writer.record_writer import RecordWriter
 
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         place = f"{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{next(_number)}"
         self._records = RecordWriter((folder / f"events.out.tfevents.{place}").open("wb"))
         self._write(file_version="brain.Event:2", step=purge_step)

@@ -7,7 +7,7 @@ import math
 import time
 from pathlib import Path
 
-from configs.files import append_text, write_text
+from configs.files import append_text, make_folder, write_text
 from configs.notes import note, optional, say
 from configs.run_lock import require_ours
 from pretrain.engine.events import Events
@@ -32,8 +32,7 @@ class RunLog:
         self._events: Events | None = None
         self._flushed = -math.inf
         if is_main:
-            require_ours(run_dir)
-            run_dir.mkdir(parents=True, exist_ok=True)
+            make_folder(run_dir)
             drop_records_after(self.path, resumed_step)
             with optional("TensorBoard's file"):
                 purged = resumed_step + 1 if resumed_step else 0  # 0: all that a kill left

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from configs.files import written_file
+from configs.files import make_folder, written_file
 from configs.safe_text import visible
 
 BLUE, ORANGE, GREY = "#2563eb", "#ea580c", "#6b7280"
@@ -59,7 +59,7 @@ def save(figure, path: Path, dpi: int = 150) -> bool:
     families = ["DejaVu Sans", *(font for font in FURTHER_FONTS if font in installed)]
     for text in figure.findobj(Text):
         text.set_fontfamily(families)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     dpi = min(dpi, MOST_PIXELS / max(figure.get_size_inches()))
     with written_file(path) as aside, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

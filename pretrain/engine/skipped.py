@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 from configs.errors import RunError
-from configs.files import write_text
+from configs.files import make_folder, write_text
 from configs.notes import optional
 from configs.run_lock import require_ours
 from pretrain.batch import MicroBatch
@@ -75,7 +75,7 @@ def write_dump(
     culprits = [part for part, loss in zip(found, losses) if not math.isfinite(loss)]
     content = {"step": step, "rank": rank, "micro_batches": culprits or found}
     with optional(str(path)):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         write_text(path, json.dumps(content, indent=1, ensure_ascii=False))
     return path
 

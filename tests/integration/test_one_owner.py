@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from configs.run_lock import find_holder, take
+from pretrain.engine.ranks import free_port
 from tests.conftest import Command, deepspeed
 from tests.integration.test_bad_input import assert_one_line
 
@@ -25,6 +26,16 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def stop(run: Command) -> dict[str, bytes]:
+    """SIGSTOP; what the folder holds once all threads have stopped."""
+    os.killpg(run.process.pid, signal.SIGSTOP)
+    now = before = None
+    while now is None or now != before:
+        time.sleep(0.2)
+        before, now = now, contents(run.folder / "run")
+    return now
+
+
 def step(folder: Path) -> int:
     """The last that was logged."""
     path = folder / "metrics.jsonl"
@@ -34,7 +45,7 @@ def step(folder: Path) -> int:
 
 def wait_for_step(run: Command, number: int) -> None:
     end = time.monotonic() + SECONDS
-    folder = Path(run.folder, "run")
+    folder = run.folder / "run"
     while step(folder) < number:
         assert run.process.poll() is None, run.finish().stderr
         assert time.monotonic() < end, "no step was taken"
@@ -46,8 +57,8 @@ def start(tiny, tmp_path):
     """`start()` begins an endless run in the folder `run`."""
     started = []
 
-    def begin(*overrides: str) -> Command:
-        run = Command("pretrain.py", "--config", tiny, *ENDLESS, *overrides, cwd=tmp_path)
+    def begin(**options: object) -> Command:
+        run = Command("pretrain.py", "--config", tiny, *ENDLESS, cwd=tmp_path, **options)
         run.folder = tmp_path
         started.append(run)
         return run
@@ -61,8 +72,7 @@ def start(tiny, tmp_path):
 def test_a_run_keeps_its_folder_until_it_dies_and_ends_with_it(start, launch, tiny, tmp_path):
     folder, first = tmp_path / "run", start()
     wait_for_step(first, 3)
-    os.killpg(first.process.pid, signal.SIGSTOP)
-    before = contents(folder)
+    before = stop(first)
     second = launch("pretrain.py", "--config", tiny, *ENDLESS, "seed=7")
     assert_one_line(second, f"process {first.process.pid} on ", "since 20")
     assert contents(folder) == before
@@ -114,3 +124,29 @@ def test_too_few_open_files_for_a_start_are_told_with_the_cure(tiny, tmp_path, r
     done = Command("pretrain.py", "--config", tiny, launcher=words, cwd=tmp_path).finish()
     assert_one_line(done, "at most 32 files may be open", "`ulimit -n 4096`")
     assert not contents(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_rank_that_outlives_the_first_leaves_the_next_run_alone(start, tmp_path):
+    def rank(number: int) -> Command:
+        names = dict(RANK=number, LOCAL_RANK=number, WORLD_SIZE=2, LOCAL_WORLD_SIZE=2)
+        names |= dict(MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+        words = [f"{name}={value}" for name, value in names.items()]
+        return start(launcher=("env", *words, sys.executable))
+
+    folder, port = tmp_path / "run", free_port()
+    first, second = rank(0), rank(1)
+    wait_for_step(first, 3)
+    os.killpg(second.process.pid, signal.SIGSTOP)
+    first.kill()
+    first.process.wait()
+    before = step(folder)
+    third = start()
+    wait_for_step(third, before + 1)
+    contents_before = stop(third)
+    os.killpg(second.process.pid, signal.SIGCONT)
+    done = second.finish()
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert f"the run has a new owner (process {third.process.pid} on " in done.stderr
+    assert contents(folder) == contents_before
+    os.killpg(third.process.pid, signal.SIGCONT)

@@ -135,6 +135,20 @@ def test_a_child_holds_its_lock_after_its_drivers_death(grid, tmp_path):
     assert starts(grid) == [1, 1, 1, 1]
 
 
+def test_a_cell_by_hand_is_refused_while_a_driver_has_it(grid, tmp_path):
+    first = find(grid, "static").run_dir
+    driver = spawn(tmp_path, tenths=3000)
+    wait_for(lambda: (first / "cores").is_file())
+    before = {path: path.read_bytes() for path in first.iterdir()}
+    words = ["--config", str(first / "job.yaml"), f"run_dir={first}"]
+    command = [sys.executable, str(ROOT / "launch" / "pretrain.py"), *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and f"process {driver.pid} on " in done.stderr, done.stderr
+    assert {path: path.read_bytes() for path in first.iterdir()} == before
+    driver.send_signal(signal.SIGTERM)
+    driver.communicate(timeout=20)
+
+
 def test_two_drivers_share_a_grid(grid, tmp_path):
     drivers = [spawn(tmp_path, tenths=5) for _ in range(2)]
     said = [driver.communicate(timeout=60)[0] for driver in drivers]

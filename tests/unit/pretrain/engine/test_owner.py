@@ -70,7 +70,7 @@ def test_a_rank_that_outlives_its_run_leaves_the_next_one_alone(tmp_path):
     first = take(tmp_path)
     with claimed(tmp_path, first.token):
         log = RunLog(tmp_path, is_main=True)
-        with pytest.raises(RunError, match="new owner"), kept_status(tmp_path, SECOND):
+        with pytest.raises(RuntimeError, match="closed"), kept_status(tmp_path, SECOND):
             first.release()
             lock = take(tmp_path)
             (tmp_path / "status").write_text("running\n")
