@@ -11,6 +11,7 @@ from configs.run_lock import is_taken
 from configs.run_status import earlier_starts
 from configs.schema import DataConfig, EngineConfig, PretrainConfig
 from launch.ablation.cells import Cell
+from launch.slurm.folders import is_waiting
 from pretrain.engine.log import read_metrics
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def state_of(cell: Cell) -> str:
         return "completed"
     if is_taken(cell.run_dir):
         return "running"
+    if is_waiting(cell.run_dir):
+        return "queued"  # also after the loss of its node, which could not change the status
     return "broken off" if cell.status == "running" else cell.status or "to do"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,11 @@ def queued_job(folder: Path) -> str | None:
     job = path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
     is_whole = re.fullmatch(r"[0-9][0-9,_]*", job)
     return job if is_whole and is_queued(job) else None
+
+
+def is_waiting(folder: Path) -> bool:
+    """Whether Slurm, where there is one, still has the job of a folder."""
+    return shutil.which("squeue") is not None and queued_job(folder) is not None
 
 
 def write_job(job: Job, script: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,9 @@ from pretrain.engine.world import World
 
 REQUEUE = "REQUEUE"
 """file in the run folder that asks the job script to queue the run again: `<step> <reason>`"""
+
+LOST = re.compile("connection (closed|reset|refused)|broken pipe|remote process", re.IGNORECASE)
+"""what gloo and NCCL say where another rank has gone"""
 
 SAFE = "; with room, the same command goes on"
 """the end of a line that says what is safe"""
@@ -46,12 +51,25 @@ def kept_status(run_dir: Path, world: World) -> Iterator[None]:
         raise
     except BaseException as error:
         if read_status(run_dir) == "running":
-            interrupted = isinstance(error, KeyboardInterrupt)
-            settle_status(run_dir, "interrupted" if interrupted else "failed")
+            settle_status(run_dir, word_for(error))
         raise
     world.barrier()
     if world.is_main:
         write_status(run_dir, "completed")
+
+
+def word_for(error: BaseException) -> str:
+    """The status that an error leaves.
+
+    In a job on a cluster, a broken connection mostly is a lost node: the job is queued again,
+    though its script may have died with the node. A script that lives, and finds all nodes there,
+    makes it `failed`.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    in_job = "MASKLAB_EXIT_CODE" in os.environ
+    ours = isinstance(error, RunError) or not isinstance(error, RuntimeError)
+    return "preempted" if in_job and not ours and LOST.search(str(error)) else "failed"
 
 
 @contextmanager

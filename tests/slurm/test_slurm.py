@@ -19,6 +19,27 @@ from tests.slurm.cluster import (
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 
+@pytest.mark.parametrize("nodes, lost", [(2, 1), (2, 2), (1, 0)])
+def test_a_run_whose_node_is_lost_is_not_called_failed_while_it_is_queued(
+    cluster, tiny, tmp_path, nodes, lost
+):
+    """The first node takes the job's script along; the only one takes all that could tell."""
+    run = ("--config", tiny, "--cluster", write_profile(tmp_path), f"cluster.nodes={nodes}")
+    run += ("schedule.max_steps=400", "checkpoint.every_steps=20", "evaluation.every_steps=1000")
+    run_dir, seen = tmp_path / "runs" / "hurt", []
+    job = cluster.submit(*run, f"run_dir={run_dir}", cwd=tmp_path)
+    wait_for(lambda: step_of_metrics(run_dir) >= 25, 300, "step 25")
+    where = cluster.run("squeue", "--noheader", "--format=%B", f"--jobs={job}").stdout.strip()
+    lost = lost or int(where.removeprefix(cluster.prefix))
+    cluster.control("kill-node", str(lost))
+    cluster.wait_for_state(job, "PENDING", 150)
+    seen.append(status(run_dir))
+    cluster.control("start-node", str(lost))
+    assert cluster.wait_for_state(job, "COMPLETED|FAILED", 500) == "COMPLETED", words(run_dir)
+    assert status(run_dir) == "completed"
+    assert seen[0] in (("preempted", "pending") if nodes == 2 else ("running", "pending")), seen
+
+
 def test_a_preempted_run_ends_with_the_weights_of_an_undisturbed_one(cluster, tiny, tmp_path):
     """Two runs of four ranks on two nodes at the same time; one is told to leave on its way."""
     run = ("--config", tiny, "--cluster", write_profile(tmp_path), "schedule.max_steps=40")

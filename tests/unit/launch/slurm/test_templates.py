@@ -234,6 +234,17 @@ def test_a_cancelled_run_stays_cancelled(job):
     assert job.status() == "interrupted"
 
 
+def test_a_run_that_slurm_has_requeued_has_not_failed(job):
+    """A node is lost, Slurm knows it before the script does."""
+    done = job.run(trainer="echo failed >$RUN/status", code=1, state="PENDING", DONE=1)
+    assert done.returncode == 0 and job.status() == "preempted" and not job.asked()
+
+
+def test_a_rank_that_went_while_all_nodes_stayed_has_failed(job):
+    assert job.run(trainer="echo preempted >$RUN/status", code=1).returncode == 1
+    assert job.status() == "failed"
+
+
 def test_what_slurm_has_requeued_is_not_requeued_again(job):
     done = job.run(trainer=PREEMPTED, state="COMPLETING", DONE=1)
     assert done.returncode == 0 and not job.asked()

@@ -46,6 +46,27 @@ def test_every_end_has_its_word(tmp_path, error, word):
     assert after(tmp_path / "run", error) == word
 
 
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        (RuntimeError("[pair.cc:547] Connection closed by peer [10.0.0.2]:18"), "preempted"),
+        (RuntimeError("Connection reset by peer"), "preempted"),
+        (RuntimeError("NCCL: remote process exited or there was a network error"), "preempted"),
+        (RuntimeError("shape mismatch"), "failed"),
+        (RunError("Connection closed"), "failed"),
+        (InputError("connection reset"), "failed"),
+    ],
+)
+def test_in_a_job_a_broken_connection_is_for_the_script_to_judge(
+    tmp_path, monkeypatch, error, word
+):
+    """A node may be lost, with the script on it, and the job be queued again."""
+    monkeypatch.setenv("MASKLAB_EXIT_CODE", str(tmp_path / "code"))
+    assert after(tmp_path / "run", error) == word
+    monkeypatch.delenv("MASKLAB_EXIT_CODE")
+    assert after(tmp_path / "run", error) == "failed"
+
+
 def test_only_a_preempted_run_asks_for_the_queue_and_the_next_start_takes_that_back(tmp_path):
     after(tmp_path, Preempted(7, "SIGTERM"))
     assert (tmp_path / REQUEUE).read_text() == "7 SIGTERM\n"
