@@ -11,6 +11,8 @@ from tests.conftest import ROOT, TINY_YAML, deepspeed, write_topics
 from tests.finetuning import topic_rows, write_csv, write_task
 
 STEPS, SAVE_EVERY, EVALUATE_EVERY = 120, 8, 40
+STEPS_OF_RANKS = 48
+"""of several ranks on few cores, which wait for each other"""
 PRETRAIN = [
     f"schedule.max_steps={STEPS}",
     f"checkpoint.every_steps={SAVE_EVERY}",
@@ -129,7 +131,7 @@ ADAPT = ("adapt.epochs=1", "adapt.sequences=8", "adapt.cache=cache")
 LIVES = [
     Life("pretrain", _pretrain()),
     Life("asynchronous", _pretrain("checkpoint.asynchronous=true"), calm="pretrain"),
-    Life("ranks", _pretrain(ranks=2)),
+    Life("ranks", _pretrain(f"schedule.max_steps={STEPS_OF_RANKS}", ranks=2)),
     Life("prepare", _prepare([])),
     Life(
         "shards",

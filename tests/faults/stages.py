@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.faults.lives import EVALUATE_EVERY, STEPS
+from tests.faults.lives import EVALUATE_EVERY, STEPS, STEPS_OF_RANKS
 from tests.faults.starts import Start
 
 A_PIECE = "cache/stores/*/.[0-9]*.????????"
@@ -73,7 +73,7 @@ def steps(start: Start) -> bool:
 
 def steps_to_come(start: Start) -> bool:
     """Many of them: ranks that noticed nothing would be seen to train on."""
-    return steps(start) and start.last("run")[1] < STEPS // 2
+    return steps(start) and start.last("run")[1] < STEPS_OF_RANKS // 2
 
 
 def saving(start: Start) -> bool:
