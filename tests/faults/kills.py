@@ -30,6 +30,8 @@ from tests.faults.stages import STAGES, Stage
 from tests.faults.starts import Start
 
 KILLS_OF_A_LIFE = 8
+READERS = {"export", "predict"}
+"""lives that read the undisturbed fine-tuning run; all but a few read the pretraining run"""
 ROUNDS = 4
 """kills whose stage was over too soon are planned anew, so many times"""
 
@@ -71,7 +73,7 @@ def share(kills: Iterable[Stage], chance: random.Random) -> list[tuple[Life, lis
     for _, hand in hands:
         chance.shuffle(hand)
         hand.sort(key=lambda stage: (stage.command, stage.order))
-    return hands
+    return sorted(hands, key=lambda dealt: -len(dealt[1]))
 
 
 def live(
@@ -137,12 +139,12 @@ def live_calmly(names: Iterable[str], material: Material, parallel: int) -> None
         if outcome.faults:
             raise SystemExit(f"{name}, undisturbed: {outcome.faults[0]}")
 
-    wanted = set(names)
-    calm("pretrain")
-    if wanted & {"export", "predict", "finetune"}:
-        calm("finetune")
-    with ThreadPoolExecutor(parallel) as pool:
-        list(pool.map(calm, sorted(wanted - {"pretrain", "finetune"})))
+    wanted = {"pretrain", *names}
+    if wanted & READERS:
+        wanted.add("finetune")
+    for turn in ({"pretrain"}, wanted - READERS - {"pretrain"}, wanted & READERS):
+        with ThreadPoolExecutor(parallel) as pool:
+            list(pool.map(calm, sorted(turn)))
 
 
 def report(outcomes: list[Outcome], wanted: int) -> int:
