@@ -7,6 +7,9 @@ class InputError(ValueError):
     Every launch script prints it as `error: ...` and exits with code 2.
     """
 
+    is_of_all_ranks = False
+    """every rank raises it alike: rank 0 says it, the others leave without a word"""
+
     def __init__(self, message: str) -> None:
         # What a user typed may hold line breaks; the message stays one line.
         super().__init__(" ".join(message.split()))
@@ -21,3 +24,6 @@ class RunError(RuntimeError):
 
     Every launch script prints it as `error: ...` and exits with code 1.
     """
+
+    is_of_all_ranks = False
+    """as in `InputError`"""

@@ -68,6 +68,10 @@ class AdaptConfig:
         require(self.epochs >= 0, "adapt.epochs must not be negative")
 
 
+PLACES = ("model", "task.folder", "adapt.cache", "adapt.sources.*.path")
+"""fields that name a place, which each node may call otherwise, as in `configs.schema`"""
+
+
 @dataclass(frozen=True)
 class FinetuneConfig:
     """One task, one encoder, one or several training runs (trials)."""

@@ -28,6 +28,7 @@ from configs.training_schema import (
 __all__ = [
     "FREE_TO_CHANGE",
     "LIMITS",
+    "PLACES",
     "BatchConfig",
     "CheckpointConfig",
     "CollectiveConfig",
@@ -56,6 +57,10 @@ FREE_TO_CHANGE = (
 )
 """fields that may differ between save and load: they don't change the curve, or only its end, or
 (data, tokenizer) have a fingerprint of their own"""
+
+PLACES = (*("data.cache", "data.store", "data.sources.*.path", "tokenizer.path", "initial_model"),)
+"""fields that name a place, which each node may call otherwise (`*` is a number): ranks compare
+what lies there. All others are the same on every rank; so is run_dir, which rank 0 writes"""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ from configs.schema import (
     TokenizerConfig,
 )
 from finetune.example import ChoiceExample, SpanExample, TagExample, TextExample
+from pretrain.engine.agreement import heard
+from pretrain.engine.checksums import require_same
 from pretrain.engine.precision import Precision
 from pretrain.engine.pretrained import Pretrained, load_pretrained
 from pretrain.engine.train import pretrain
@@ -44,16 +46,20 @@ def adapt(
     The pretraining run lies in `run_dir/adapt` and goes on from its last checkpoint if it was cut.
     """
     folder = Path(config.run_dir) / "adapt"
-    if world.is_main:
-        folder.mkdir(parents=True, exist_ok=True)
-        pretrained.tokenizer.save(folder / "vocabulary")
-        lines = (line for example in examples for line in texts(example))
-        write_text(folder / "texts.txt", "".join(f"{line}\n" for line in lines))
-    world.barrier()
-    recipe = adapt_config(config, pretrained, folder)
+    with heard(world):
+        if world.is_main:
+            folder.mkdir(parents=True, exist_ok=True)
+            pretrained.tokenizer.save(folder / "vocabulary")
+            lines = (line for example in examples for line in texts(example))
+            write_text(folder / "texts.txt", "".join(f"{line}\n" for line in lines))
+    with heard(world):
+        recipe = adapt_config(config, pretrained, folder)
     engine = replace(recipe.engine, precision=precision.name)
     pretrain(replace(recipe, engine=engine), world)
-    return load_pretrained(str(folder))
+    with heard(world):
+        adapted = load_pretrained(str(folder))
+    require_same(world, adapted.weights, f"the encoder in {folder}")
+    return adapted
 
 
 def adapt_config(config: FinetuneConfig, pretrained: Pretrained, folder: Path) -> PretrainConfig:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -138,3 +140,12 @@ class Feature:
     def tokens(self) -> int:
         """Tokens of all its sequences."""
         return sum(map(len, self.ids))
+
+
+def digest_examples(splits: Splits) -> str:
+    """sha256 of all examples, wherever their files lie."""
+    hasher = hashlib.sha256()
+    parts = (splits.train, *splits.evaluated.values())
+    for example in chain.from_iterable(parts):
+        hasher.update(repr(replace(example, where="")).encode())
+    return hasher.hexdigest()

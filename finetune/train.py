@@ -8,22 +8,22 @@ import json
 import time
 from contextlib import suppress
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from configs.aside import clear_leftovers
-from configs.errors import InputError
+from configs.errors import InputError, RunError
 from configs.files import write_text, written_file
-from configs.finetune_schema import FinetuneConfig
+from configs.finetune_schema import PLACES, FinetuneConfig
 from configs.json_files import REMAKE, read_json
 from configs.notes import note_once, say
 from configs.run_status import recorded_precision
 from configs.schema import ModelConfig
+from configs.version import FINETUNING
 from finetune.adapt import adapt
-from finetune.example import Splits
+from finetune.example import digest_examples
 from finetune.finetuned import (
     Card,
     find_finetuned,
@@ -39,6 +39,9 @@ from finetune.tasks.base import Task
 from finetune.tasks.kinds import make_task
 from finetune.trials import Trial, make_trials
 from pretrain.engine import describe
+from pretrain.engine.agreement import Agreement, by_all, heard
+from pretrain.engine.checksums import find_drift
+from pretrain.engine.facts import LEARNING, start_facts
 from pretrain.engine.log import RunLog, duration
 from pretrain.engine.notice import Notice
 from pretrain.engine.owner import owned
@@ -58,25 +61,34 @@ def finetune(config: FinetuneConfig, world: World) -> Path:
         RunError: memory ran out, or the loss is not finite for good.
         Preempted: the machine was wanted back; trials that are done stay.
     """
+    agreement = Agreement(world)
+    agreement.require(start_facts(config, PLACES, FINETUNING, LEARNING))
     with owned(Path(config.run_dir), world):
-        return run_trials(config, world)
+        return run_trials(config, agreement)
 
 
-def run_trials(config: FinetuneConfig, world: World) -> Path:
+def run_trials(config: FinetuneConfig, agreement: Agreement) -> Path:
     """As `finetune`, in a run folder that this run owns."""
-    run_dir, trials = Path(config.run_dir), make_trials(config)
-    task, examples, pretrained = prepare(config)
-    hashes = {"encoder": digest(pretrained.weights), "examples": digest_examples(examples)}
-    identity = "".join(hashes.values())
-    check_run_dir(run_dir, trials, identity)
-    framed = frame(task, examples, pretrained)
+    run_dir, world = Path(config.run_dir), agreement.world
+    with heard(world):
+        trials = make_trials(config)
+        task, examples, pretrained = prepare(config)
+        hashes = {"encoder": digest(pretrained.weights), "examples": digest_examples(examples)}
+        identity = "".join(hashes.values())
+        check_run_dir(run_dir, trials, identity)
+        framed = frame(task, examples, pretrained)
+    tokenizer = pretrained.tokenizer.fingerprint[:16]
+    encoder = {"encoder": hashes["encoder"][:16], "tokenizer": tokenizer}
+    examples_seen = {"examples": hashes["examples"][:16]}
+    agreement.require({"examples": examples_seen, "encoder": encoder})
     precision = find_precision(config, world)
     listening = Notice(config.safety.stop_after_minutes).listening()
     with listening as notice, kept_status(run_dir, world):
         if config.adapt.epochs:
             pretrained = adapt(config, examples.train, pretrained, world, precision)
         if world.is_main:
-            describe.write_environment(run_dir, config, world, hashes | precision.facts)
+            decided = hashes | precision.facts | {"agreed": agreement.record}
+            describe.write_environment(run_dir, config, world, decided)
             say(opening(config, trials, framed, pretrained, precision))
         started = time.monotonic()
         for number, trial in enumerate(trials):
@@ -194,11 +206,25 @@ def run_trial(
         result = Runner(trial, task, framed, model, *surroundings).run()
     finally:
         log.close()
+    require_same_weights(trial, result, world)
     if world.is_main:
         keep_best(run_dir, card, trial, result, pretrained, task.metric)
         write_predictions(folder / "predictions.csv", task, framed, result)
         write_result(folder, trial, result, identity)
     world.barrier()
+
+
+def require_same_weights(trial: Trial, result: Result, world: World) -> None:
+    """Raise `RunError` on all ranks where they found different models: whose would be kept?"""
+    drift = find_drift(world, result.weights)
+    if drift:
+        raise by_all(
+            RunError(
+                f"{trial.name}: ranks no longer hold the same weights: {drift}: memory or "
+                "arithmetic of a node failed; the trial was not kept, the same command begins it "
+                "anew"
+            )
+        )
 
 
 def make_card(trial: Trial, framed: Framed, shape: ModelConfig) -> Card:
@@ -317,13 +343,4 @@ def digest(weights: dict[str, Tensor]) -> str:
     for name in sorted(weights):
         hasher.update(name.encode())
         hasher.update(weights[name].contiguous().numpy().tobytes())
-    return hasher.hexdigest()
-
-
-def digest_examples(splits: Splits) -> str:
-    """sha256 of all examples, wherever their files lie."""
-    hasher = hashlib.sha256()
-    parts = (splits.train, *splits.evaluated.values())
-    for example in chain.from_iterable(parts):
-        hasher.update(repr(replace(example, where="")).encode())
     return hasher.hexdigest()

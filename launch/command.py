@@ -7,11 +7,12 @@ import errno
 import os
 import sys
 import textwrap
+import threading
 import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from configs.ablation_schema import AblationConfig
 from configs.errors import InputError, RunError
@@ -22,12 +23,17 @@ from configs.open_files import allow_open_files, lack_of_open_files
 from pretrain.engine.notice import Preempted
 from pretrain.engine.process import let_waiting_threads_sleep
 
+if TYPE_CHECKING:  # torch takes seconds to import, and a wrong word on the command line none
+    from pretrain.engine.world import World
+
 NO_FIT_PLACE = (
     *(errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
     *(errno.ENAMETOOLONG, errno.ELOOP),
 )
 """what the system says of files and folders that a user named and that cannot be used"""
 LONGEST_MESSAGE = 800
+LONGEST_WAIT = 60
+"""seconds that a rank which cannot start waits for the others, to tell them"""
 
 
 def config_parser(program: str, purpose: str, schema: type) -> argparse.ArgumentParser:
@@ -60,6 +66,33 @@ def read_config(arguments: argparse.Namespace, schema: type) -> Any:
         print(dump_config(config), end="")
         raise SystemExit(0)
     return config
+
+
+def read_and_join(parser: argparse.ArgumentParser, schema: type) -> tuple[Any, World]:
+    """(the configuration, this process among the other ranks).
+
+    A rank that cannot read its own joins the others all the same: who waits for one that has gone
+    waits long. Then all leave in its words.
+    """
+    config = failure = None
+    try:
+        config = read_config(parser.parse_intermixed_args(), schema)
+    except InputError as error:
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            raise
+        failure = error
+        timer = threading.Timer(LONGEST_WAIT, _leave, (error, 2))
+        timer.daemon = True
+        timer.start()
+
+    from pretrain.engine import world
+    from pretrain.engine.agreement import heard
+
+    ranks = world.start(config.collective.algorithm if config else "auto")
+    with heard(ranks):
+        if failure:
+            raise failure
+    return config, ranks
 
 
 def run(main: Callable[[], None]) -> None:
@@ -108,8 +141,12 @@ def _is_no_fit_place(error: OSError) -> bool:
 
 def _leave(message: object, code: int) -> None:
     _let_rank_0_speak()
-    with suppress(OSError):
-        print(f"error: {_shortened(str(message))}", file=sys.stderr, flush=True)
+    rank = os.environ.get("RANK", "0")
+    if rank == "0" or not getattr(message, "is_of_all_ranks", False):
+        name = f"rank {rank}"
+        where = "" if rank == "0" or str(message).startswith(name) else f"{name}: "
+        with suppress(OSError):
+            print(f"error: {where}{_shortened(str(message))}", file=sys.stderr, flush=True)
     # A rank that waits in a collective must not keep this one from leaving.
     os._exit(code)
 

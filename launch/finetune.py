@@ -9,24 +9,26 @@ if not __package__:  # a script's own folder would hide the package of the same 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from configs.finetune_schema import FinetuneConfig
-from launch.command import config_parser, read_config, run
+from launch.command import config_parser, read_and_join, run
 
 
 def main() -> None:
     """Read the configuration, join the other ranks, train every trial, report."""
     purpose = "Fine-tune an encoder on a task, or run its classical rivals (model=classical)."
     parser = config_parser("finetune.py", purpose, FinetuneConfig)
-    config = read_config(parser.parse_intermixed_args(), FinetuneConfig)
+    config, ranks = read_and_join(parser, FinetuneConfig)
 
     from finetune.baselines.compare import compare_rivals, find_rivals
     from finetune.train import finetune
     from pretrain.engine import world
+    from pretrain.engine.agreement import heard
 
-    rivals = find_rivals(config.model)
+    with heard(ranks):
+        rivals = find_rivals(config.model)
     if rivals:
-        compare_rivals(rivals, config, world.start(config.collective.algorithm))
+        compare_rivals(rivals, config, ranks)
     else:
-        finetune(config, world.start(config.collective.algorithm))
+        finetune(config, ranks)
     world.stop()
 
 

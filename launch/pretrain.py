@@ -9,18 +9,18 @@ if not __package__:  # a script's own folder would hide the package of the same 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from configs.schema import PretrainConfig
-from launch.command import config_parser, read_config, run
+from launch.command import config_parser, read_and_join, run
 
 
 def main() -> None:
     """Read the configuration, join the other ranks, train."""
     parser = config_parser("pretrain.py", "Pretrain an encoder from scratch.", PretrainConfig)
-    config = read_config(parser.parse_intermixed_args(), PretrainConfig)
+    config, ranks = read_and_join(parser, PretrainConfig)
 
     from pretrain.engine import world
     from pretrain.engine.train import pretrain
 
-    pretrain(config, world.start(config.collective.algorithm))
+    pretrain(config, ranks)
     world.stop()
 
 

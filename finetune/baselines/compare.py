@@ -8,13 +8,16 @@ from pathlib import Path
 
 from configs.errors import InputError
 from configs.files import write_text
-from configs.finetune_schema import FinetuneConfig
+from configs.finetune_schema import PLACES, FinetuneConfig
+from configs.version import FINETUNING
 from finetune.baselines.rivals import RIVALS, run_rival
 from finetune.data.texts import read_text_splits
-from finetune.example import Splits
+from finetune.example import Splits, digest_examples
 from finetune.report.scores import summary
 from finetune.report.table import comparison
 from pretrain.engine import describe
+from pretrain.engine.agreement import Agreement, heard
+from pretrain.engine.facts import LEARNING, start_facts
 from pretrain.engine.log import duration
 from pretrain.engine.owner import owned
 from pretrain.engine.status import kept_status
@@ -45,15 +48,16 @@ def compare_rivals(names: list[str], config: FinetuneConfig, world: World) -> Pa
     Methods learn the labels that they are scored by: with `task.unmerged` each is trained twice,
     on the merged labels and, in the folder `unmerged`, on all.
     """
-    if config.task.kind != "classification":
-        raise InputError(f"task.kind={config.task.kind}: the classical methods classify texts")
-    output = Path(config.run_dir) / ALL
-    tasks = [(output, *read_task(config, merged=True))]
-    if config.task.unmerged:
-        tasks.append((output / "unmerged", *read_task(config, merged=False)))
+    agreement, output = Agreement(world), Path(config.run_dir) / ALL
+    places = set(PLACES) - {"model"}
+    agreement.require(start_facts(config, places, FINETUNING, LEARNING))
+    with heard(world):
+        tasks = read_tasks(config, output)
+    examples = {folder.name: digest_examples(splits)[:16] for folder, _, splits in tasks}
+    agreement.require({"examples": examples})
     with owned(Path(config.run_dir), world), kept_status(output, world):
         if world.is_main:
-            describe.write_environment(output, config, world, {})
+            describe.write_environment(output, config, world, {"agreed": agreement.record})
             splits = tasks[0][-1]
             print(
                 f"{len(splits.train):,} training and {len(splits.dev):,} dev examples -> {output}"
@@ -83,6 +87,16 @@ def run_rivals(
                 f"macro-F1 {macro_f1}  {duration(time.monotonic() - started)} passed",
                 flush=True,
             )
+
+
+def read_tasks(config: FinetuneConfig, output: Path) -> list[tuple[Path, FinetuneConfig, Splits]]:
+    """(folder, configuration, examples) of every task that methods are trained on."""
+    if config.task.kind != "classification":
+        raise InputError(f"task.kind={config.task.kind}: the classical methods classify texts")
+    tasks = [(output, *read_task(config, merged=True))]
+    if config.task.unmerged:
+        tasks.append((output / "unmerged", *read_task(config, merged=False)))
+    return tasks
 
 
 def read_task(config: FinetuneConfig, merged: bool) -> tuple[FinetuneConfig, Splits]:

@@ -27,11 +27,13 @@ import torch
 from torch import Tensor
 
 from configs.aside import remove
-from configs.errors import InputError
+from configs.errors import InputError, RunError
 from configs.files import sha256_file, written_aside
 from configs.json_files import read_json
 from configs.notes import note_once
 from configs.schema import CheckpointConfig
+from pretrain.engine.agreement import by_all, heard
+from pretrain.engine.checksums import find_drift, require_same
 from pretrain.engine.engine import MOMENTS, Engine
 from pretrain.engine.tensors import check_tensors, read_tensors, write_tensors
 
@@ -99,8 +101,10 @@ class Writer:
 
         Raises:
             InputError: the disk is full; of this save, or of one before that ran in the thread.
+            RunError: ranks no longer hold the same weights; nothing is written.
         """
         self.wait()
+        require_same_weights(engine, state.step, self.folder)
         weights, moments = gather(engine, copy=self._pool is not None)
         if engine.world.is_main and self._pool:
             self._pending = self._pool.submit(self._write, weights, moments, state)
@@ -128,6 +132,24 @@ class Writer:
     def prune(self, step: int) -> None:
         """Drop what need not stay, as the newest checkpoint is that of `step`."""
         prune(self.folder, step, self.config.keep, self.config.keep_every_steps)
+
+
+def require_same_weights(engine: Engine, step: int, folder: Path) -> None:
+    """Raise `RunError` on all ranks where one holds other weights: whose would be saved?
+
+    Whatever the ZeRO stage, every rank computes with all weights. Moments that went wrong show in
+    the weights of the next step.
+    """
+    drift = find_drift(engine.world, dict(engine.model.named_parameters()))
+    if drift:
+        saved = list_checkpoints(folder)
+        again = f"goes on from {saved[-1]}" if saved else "begins anew"
+        raise by_all(
+            RunError(
+                f"at step {step} ranks no longer hold the same weights: {drift}: memory or "
+                f"arithmetic of a node failed; this step was not saved, the same command {again}"
+            )
+        )
 
 
 def prune(folder: Path, step: int, keep: int, keep_every: int | None = None) -> None:
@@ -228,12 +250,18 @@ def read_state(path: Path, fingerprints: dict[str, str], allowed: Collection[str
 
 
 def restore(path: Path, engine: Engine, state: State) -> None:
-    """Put a checkpoint's weights and moments into the engine, whatever its ranks and ZeRO stage."""
-    weights, moments = (read_tensors(path / name) for name in FILES[:2])
+    """Put a checkpoint's weights and moments into the engine, whatever its ranks and ZeRO stage.
+
+    Raises:
+        InputError: on all ranks: one has read a file that is damaged, or other tensors than others.
+    """
     shapes = {name: parameter.shape for name, parameter in engine.model.named_parameters()}
-    check_tensors(path / FILES[0], weights, shapes)
     of_moments = {f"{name}.{moment}": shape for name, shape in shapes.items() for moment in MOMENTS}
-    check_tensors(path / FILES[1], moments, of_moments)
+    with heard(engine.world):
+        weights, moments = (read_tensors(path / name) for name in FILES[:2])
+        check_tensors(path / FILES[0], weights, shapes)
+        check_tensors(path / FILES[1], moments, of_moments)
+    require_same(engine.world, weights | moments, str(path))
     scatter(engine, weights, moments, state.step - state.skipped_steps)
 
 

@@ -65,6 +65,7 @@ def write_run_folder(trainer: Trainer) -> None:
         **trainer.precision.facts,
         "store": str(corpus.folder),
         "parameters": sum(p.numel() for p in engine.model.parameters()),
+        "agreed": trainer.agreement.record,
     }
     step = trainer.state.step
     write_environment(run_dir, trainer.config, trainer.world, decided, PRETRAINING, step)

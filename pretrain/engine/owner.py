@@ -8,6 +8,8 @@ from pathlib import Path
 
 from configs import run_lock
 from configs.errors import InputError, RunError
+from pretrain.engine.agreement import by_all
+from pretrain.engine.notice import Preempted
 from pretrain.engine.world import World
 
 
@@ -22,12 +24,12 @@ def owned(run_dir: Path, world: World) -> Iterator[None]:
     lock, refusal = _take(run_dir) if world.is_main else (None, None)
     token, refusal = world.from_main((lock and lock.token, refusal))
     if refusal:
-        raise InputError(refusal)
+        raise by_all(InputError(refusal))
     try:
         with run_lock.claimed(run_dir, token):
             try:
                 yield
-            except (InputError, RunError):
+            except (InputError, RunError, Preempted):
                 raise
             except Exception:
                 # Whatever fails in a folder that is gone fails for that reason.

@@ -7,10 +7,13 @@ from pathlib import Path
 from configs.errors import InputError
 from configs.run_lock import exclusive
 from configs.run_status import read_status
-from configs.schema import PretrainConfig
-from pretrain.data.prepare import prepare
+from configs.schema import PLACES, PretrainConfig
+from configs.version import PRETRAINING
+from pretrain.data.prepare import Corpus, prepare
 from pretrain.data.word2vec import word_vectors
 from pretrain.engine import checkpoint, describe, export
+from pretrain.engine.agreement import Agreement, heard
+from pretrain.engine.facts import checkpoint_facts, corpus_facts, start_facts
 from pretrain.engine.notice import Notice
 from pretrain.engine.owner import owned
 from pretrain.engine.status import kept_status, loss_explained, memory_explained
@@ -29,17 +32,15 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
         Preempted: the machine was wanted back; the run is saved.
     """
     run_dir = Path(config.run_dir)
+    agreement = Agreement(world)
+    agreement.require(start_facts(config, PLACES, PRETRAINING))
     listening = Notice(config.safety.stop_after_minutes).listening()
     with owned(run_dir, world), listening as notice:
-        corpus = prepare(config)
-        # Ranks must not judge files by themselves: one that saw another checkpoint would diverge.
-        found = world.from_main(find_checkpoint(config, run_dir) if world.is_main else None)
-        if config.embeddings.initial == "word2vec" and not found:
-            word_vectors(config, corpus)  # as long as it takes, once: then kept in the cache
+        corpus, found = find_ground(config, agreement)
         with Watchdog(config.safety.hang_minutes, run_dir, world.rank) as watchdog:
             with memory_explained(run_dir, world), loss_explained(run_dir):
                 config = with_micro_batch(config, world, corpus.tokenizer, found)
-                trainer = Trainer(config, world, corpus, found, notice, watchdog)
+                trainer = Trainer(config, world, corpus, found, notice, watchdog, agreement)
             try:
                 with kept_status(run_dir, world):
                     if world.is_main:
@@ -52,6 +53,27 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
                 trainer.log.close()
     trainer.log.say(f"done: curves {run_dir}/plots/curves.png, model {run_dir}/export")
     return run_dir
+
+
+def find_ground(config: PretrainConfig, agreement: Agreement) -> tuple[Corpus, Path | None]:
+    """(text, checkpoint to go on from), the same for all ranks.
+
+    Raises:
+        InputError: on all ranks, for what one of them cannot read, or reads otherwise.
+    """
+    world, run_dir = agreement.world, Path(config.run_dir)
+    with heard(world):
+        corpus = prepare(config)
+    # Ranks must not judge files by themselves: one that saw another checkpoint would diverge.
+    with heard(world):
+        found = find_checkpoint(config, run_dir) if world.is_main else None
+    found = world.from_main(found)
+    with heard(world):
+        if config.embeddings.initial == "word2vec" and not found:
+            word_vectors(config, corpus)  # as long as it takes, once: then kept in the cache
+        facts = {"corpus": corpus_facts(corpus), "checkpoint": checkpoint_facts(found)}
+    agreement.require(facts)
+    return corpus, found
 
 
 def find_checkpoint(config: PretrainConfig, run_dir: Path) -> Path | None:

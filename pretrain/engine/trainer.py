@@ -17,7 +17,9 @@ from pretrain.data.prepare import Corpus
 from pretrain.data.stages import Stages
 from pretrain.data.word2vec import word_vectors
 from pretrain.engine import checkpoint, describe
+from pretrain.engine.agreement import Agreement, heard
 from pretrain.engine.assemble import make_model, make_vocabulary
+from pretrain.engine.checksums import require_same
 from pretrain.engine.engine import Engine
 from pretrain.engine.evaluate import evaluate, unigram_loss
 from pretrain.engine.log import RunLog, duration, read_metrics
@@ -52,10 +54,13 @@ class Trainer:
         found: Path | None,
         notice: Notice,
         watchdog: Watchdog,
+        agreement: Agreement | None = None,
     ) -> None:
-        """`found` is the checkpoint to go on from; `notice` tells when to leave early."""
+        """`found` is the checkpoint to go on from; `notice` tells when to leave early; `agreement`
+        is what ranks have compared so far."""
         self.config, self.world, self.corpus = config, world, corpus
         self.notice, self.watchdog = notice, watchdog
+        self.agreement = agreement or Agreement(world)
         self.run_dir = Path(config.run_dir)
         vocabulary = make_vocabulary(corpus.tokenizer)
         self.batches = Stages(corpus.train, config, vocabulary)
@@ -71,8 +76,7 @@ class Trainer:
         self.precision = choose_precision(
             config.engine.precision, world, config.data.cache, state.precision
         )
-        model = self._model(found).to(world.device)
-        self.engine = Engine(model, config, world, self.precision.name)
+        self.engine = Engine(self._same_model(found), config, world, self.precision.name)
         self.state = replace(
             state,
             fingerprints=fingerprints,
@@ -137,6 +141,18 @@ class Trainer:
         if config.initial_model and not found:
             load_initial(model, config.initial_model, corpus.tokenizer)
         return model
+
+    def _same_model(self, found: Path | None) -> PretrainingModel:
+        """The model on the device, after all ranks have made the same one.
+
+        DeepSpeed would give them rank 0's weights: a rank that read others would not be noticed.
+        """
+        with heard(self.world):
+            model = self._model(found)
+        name = self.config.initial_model
+        what = f"initial_model={name}" if name else "a new model"
+        require_same(self.world, dict(model.named_parameters()), what)
+        return model.to(self.world.device)
 
     def _finish(self, step: int, window: Window) -> None:
         """Log, evaluate and save what the last step left open."""

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
+import pytest
 import torch
 
+from configs.errors import RunError
 from configs.finetune_schema import AdaptConfig, FinetuneConfig
 from configs.schema import EngineConfig
 from finetune.example import Splits, TextExample
-from finetune.train import digest, digest_examples, find_precision, inherited
+from finetune.train import (
+    digest,
+    digest_examples,
+    find_precision,
+    inherited,
+    require_same_weights,
+)
 from pretrain.engine import precision
 from pretrain.engine.world import World
+from tests.threads import on_threads
 
 EXAMPLES = [TextExample(f"a.csv, row {n}", str(n), f"text {n}", None, n % 2) for n in range(4)]
 SPLITS = Splits(EXAMPLES[:2], EXAMPLES[2:3], EXAMPLES[3:], ("no", "yes"))
@@ -58,3 +68,17 @@ def test_trials_of_a_run_that_goes_on_keep_its_precision(tmp_path, monkeypatch):
     assert find_precision(asked, world).name == "bf16"
     (tmp_path / "run" / "environment.json").write_text('{"precision": ["fp8"]}')
     assert find_precision(config, world).source.startswith("remembered")
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_a_model_that_ranks_do_not_share_is_not_kept(ranks):
+    def rank(world):
+        same = SimpleNamespace(weights={"a": torch.ones(2), "b": torch.ones(3)})
+        require_same_weights(SimpleNamespace(name="seed=0"), same, world)
+        same.weights["b"][1] += world.rank == 1
+        require_same_weights(SimpleNamespace(name="seed=0"), same, world)
+
+    for error in on_threads(ranks, rank):
+        assert isinstance(error, RunError) and error.is_of_all_ranks
+        assert "seed=0: ranks no longer hold the same weights: b=" in str(error)
+        assert "on rank 1" in str(error)
