@@ -25,6 +25,8 @@ DISK = {
 }
 """what the system says where a write fails by no fault of what is written, and the cure"""
 
+VIEWS = ("/proc", "/sys")
+
 
 def sha256_file(path: Path) -> str:
     """The sha256 of a file's content, in hexadecimal; reads in pieces of 1 MiB."""
@@ -54,8 +56,20 @@ def find_file(folder: Path, name: str) -> Path | None:
     return path
 
 
+def check_stored(path: Path) -> None:
+    """Raise `InputError` for a view of the running system: what says that it is an empty file may
+    be endless, or wait for ever for its first byte."""
+    real = Path(os.path.realpath(path))  # of a loop of links, the loop itself
+    if any(real.is_relative_to(view) for view in VIEWS):
+        raise InputError(
+            f"{path}: a view of the running system, not a stored file: write its content into a "
+            "file"
+        )
+
+
 def check_regular(path: Path) -> None:
     """Raise `InputError` unless `path` is an ordinary file, or a link to one."""
+    check_stored(path)
     try:
         mode = path.stat().st_mode
     except OSError as error:

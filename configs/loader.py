@@ -18,6 +18,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from configs.errors import InputError
+from configs.files import check_stored
 
 FOLDER = Path(__file__).parent
 Schema = TypeVar("Schema")
@@ -64,6 +65,7 @@ def find_config(name: str, option: str = "--config", folder: str = "") -> Path:
     candidates = [Path(n) for n in names] + [FOLDER / folder / n for n in names]
     for candidate in candidates:
         if candidate.is_file():
+            check_stored(candidate)
             return candidate
     shipped = shipped_configs(folder)
     close = difflib.get_close_matches(f"{Path(name).stem}.yaml", shipped, n=1, cutoff=0.5)

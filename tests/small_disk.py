@@ -30,6 +30,16 @@ class SmallDisk:
         """Take what fills it away again."""
         self._ballast.unlink(missing_ok=True)
 
+    def wipe(self) -> None:
+        """Remove everything on it."""
+        for path in self.folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    @property
+    def used(self) -> int:
+        """Bytes."""
+        return shutil.disk_usage(self.folder).used
+
 
 @contextmanager
 def small_disk(folder: Path, megabytes: int = 16) -> Iterator[SmallDisk]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import InputError
+from configs.files import check_stored
 
 COMPRESSIONS = (".gz", ".xz", ".zst", ".bz2")
 NOT_READ = (
@@ -64,6 +65,7 @@ def open_unpacked(path: Path) -> BufferedReader:
             not agree.
     """
     check_name(path)
+    check_stored(path)
     ending = compression_of(path)
     with path.open("rb") as file:
         head = file.read(HEAD)

@@ -17,6 +17,7 @@ from glob import has_magic
 from pathlib import Path
 
 from configs.errors import InputError
+from configs.files import check_stored
 from configs.schema import SourceConfig
 from pretrain.data.compression import COMPRESSIONS, NOT_READ, check_name
 
@@ -78,6 +79,7 @@ def find(source: SourceConfig) -> Found:
             or an archive.
     """
     path = Path(source.path).expanduser()
+    check_stored(path)
     if not path.is_dir() and (path.is_file() or os.path.lexists(path)):
         return Found([_checked(path)], [], [], [])
     walk = _Walk()
@@ -167,6 +169,7 @@ def _by_ending(files: list[Path], endings: tuple[str, ...]) -> tuple[list[Path],
 def _checked(path: Path) -> Path:
     """The path, if what lies there is a file that can be read."""
     check_name(path)
+    check_stored(path)
     try:
         mode = path.stat().st_mode
     except OSError as error:

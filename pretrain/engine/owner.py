@@ -8,6 +8,7 @@ from pathlib import Path
 
 from configs import run_lock
 from configs.errors import InputError, RunError
+from configs.files import disk_trouble
 from pretrain.engine.agreement import by_all
 from pretrain.engine.notice import Preempted
 from pretrain.engine.world import World
@@ -47,4 +48,5 @@ def _take(run_dir: Path) -> tuple[run_lock.Lock | None, str | None]:
     except InputError as error:
         return None, str(error)
     except OSError as error:
-        return None, f"{error.filename or run_dir}: {error.strerror}: name another run_dir"
+        reason = disk_trouble(error) or f"{error.strerror}: name another run_dir"
+        return None, f"{error.filename or run_dir}: {reason}"

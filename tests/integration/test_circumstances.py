@@ -1,0 +1,98 @@
+"""What happens around a run does not end it: odd names, links, what a power cut tore."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pretrain.engine.log import read_metrics
+from tests.conftest import Command
+from tests.integration.test_bad_input import assert_one_line
+
+LABELS = {"file": "$", "loop": "$$", "number": "_a^{ %&#~\\"}
+
+
+def test_a_run_of_any_name_goes_on_over_links_and_torn_files(tiny, tiny_run, tmp_path):
+    """Cut after 4 steps and damaged; its end has the bits of the undisturbed run."""
+    run = tmp_path / "a_$b_$"
+    words = ("pretrain.py", "--config", tiny, f"run_dir={run}", "checkpoint.keep=2")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    run.mkdir()
+    (run / "checkpoints").symlink_to(scratch)
+    first = Command(*words, "schedule.max_steps=4", "schedule.decay=constant", cwd=tmp_path)
+    assert first.finish().returncode == 0
+    shutil.rmtree(run / "export")
+    for path in scratch.iterdir():
+        shutil.rmtree(path)
+    saved = shutil.copytree(tiny_run / "checkpoints/step-00000006", tmp_path / "archive")
+    (scratch / "step-00000006").symlink_to(saved)
+    lines = (tiny_run / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_bytes(
+        b"\0" * 99 + lines[0] + b"".join(lines[1:-3]) + lines[-3][:9]
+    )
+    (run / "status").write_bytes(b"\0" * 8)
+    (run / "environment.json").write_text("")
+    done = Command(*words, "checkpoint.keep=1", cwd=tmp_path).finish()
+    assert done.returncode == 0, done.stderr
+    assert "resumed at step 6" in done.stdout
+    assert "torn lines, or none of a run's: 2 left out" in done.stderr
+    assert (run / "status").read_text() == "completed\n"
+    assert (run / "plots/curves.png").read_bytes().startswith(b"\x89PNG")
+    assert (saved / "complete").is_file(), "what a link leads to stays"
+    assert [path.name for path in scratch.iterdir()] == ["step-00000008"]
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        ours, theirs = (r / "checkpoints/step-00000008" / name for r in (run, tiny_run))
+        assert ours.read_bytes() == theirs.read_bytes()
+    assert [r["step"] for r in read_metrics(run / "metrics.jsonl")][-3:] == [7, 8, 8]
+
+
+def test_labels_that_mean_something_elsewhere_and_a_torn_result(tiny_task, tmp_path):
+    folder = tmp_path / "task"
+    shutil.copytree(tiny_task.parent, folder)
+    with (folder / "train.csv").open(encoding="utf-8", newline="") as file:
+        rows = [[text, LABELS.get(label, label)] for text, label in csv.reader(file)]
+    with (folder / "train.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+    words = ("finetune.py", "--config", tiny_task, "run_dir=r_$_$", f"task.folder={folder}")
+    done = Command(*words, "schedule.max_epochs=1", cwd=tmp_path).finish()
+    assert done.returncode == 0, done.stderr
+    assert "note:" not in done.stderr
+    run = tmp_path / "r_$_$"
+    assert (run / "status").read_text() == "completed\n"
+    for name in ("confusion_dev", "calibration_dev", "trials"):
+        assert (run / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    predictions = (run / "predictions.csv").read_bytes()
+    (run / "trials/seed=0/result.json").write_bytes(b"\0\0")
+    (run / "plots/trials.png").unlink()
+    (run / "plots/trials.png").mkdir()
+    again = Command(*words, "schedule.max_epochs=1", cwd=tmp_path).finish()
+    assert again.returncode == 0, again.stderr
+    assert "result.json: damaged" in again.stderr and "its trial is run anew" in again.stderr
+    assert "note: r_$_$/plots/trials.png could not be made" in again.stderr
+    assert (run / "status").read_text() == "completed\n"
+    assert (run / "predictions.csv").read_bytes() == predictions
+
+
+VIEWS = ("/proc/cpuinfo", "/proc/kmsg", "/proc", "/sys/kernel", "/proc/self/mem")
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="Linux has these folders")
+@pytest.mark.parametrize("place", VIEWS)
+def test_views_of_the_system_are_no_sources(place):
+    from configs.errors import InputError
+    from configs.schema import SourceConfig
+    from pretrain.data.find_files import find
+
+    with pytest.raises(InputError, match="not a stored file"):
+        find(SourceConfig(kind="text", path=place))
+
+
+def test_an_output_that_is_a_device_stays_one(launch, tiny_finetuned, tmp_path):
+    (tmp_path / "in.txt").write_text("open the file\n")
+    words = ("predict.py", "--model", tiny_finetuned, "--input", tmp_path / "in.txt")
+    assert_one_line(launch(*words, "--output", "/dev/null"), "/dev/null", "no ordinary file")
+    assert not Path("/dev/null").is_file()
