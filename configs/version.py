@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 from collections.abc import Iterable
 from importlib import metadata
@@ -22,9 +23,11 @@ def code_version() -> str:
         return (ROOT / VERSION_FILE).read_text(encoding="utf-8").strip()
     if not (ROOT / ".git").exists():
         return f"version {package_version('masklab')}"
+    # GIT_DIR and its like, which git sets for its hooks, would name another repository.
+    here = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, env=here, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return f"version {package_version('masklab')}"
     return done.stdout.strip()

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,8 @@ def _in_precision(config: Any, precision: str) -> Any:
 
 
 def _require_different(what: str, names: list[str]) -> None:
-    """Names become folders."""
+    """Names become folders; one without a letter or digit would be no folder, or that above."""
+    empty = [name for name in names if not re.search(r"\w", name)]
+    require(not empty, f"{what}: a name has no letter or digit: rename it")
     twice = [name for name in names if names.count(name) > 1]
     require(not twice, f"{what}: two would have the folder '{twice and twice[0]}': rename one")

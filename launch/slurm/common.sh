@@ -269,7 +269,8 @@ run_training() {
 # What is made of the end of `run_training`; the arguments are those of the script.
 finish() {
   local end step reason
-  end=$(progress)
+  # Slurm's SIGTERM goes to every process of the job, this subshell included.
+  end=$(progress) || end=$(progress)
   if [ -e "$run_dir/REQUEUE" ]; then
     read -r step reason <"$run_dir/REQUEUE"
     rm -f "$run_dir/REQUEUE"

@@ -141,7 +141,7 @@ class Case:
         return (
             self.field == "by-hand grid"
             and len(lines) == 2
-            and lines[0].startswith("error: grid.txt, line 4")
+            and lines[0].startswith("error: grid.txt")
             and lines[1].endswith("there is no command 2 in grid.txt")
         )
 

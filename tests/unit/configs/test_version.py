@@ -35,3 +35,9 @@ def test_an_environment_that_is_not_there_or_damaged_is_empty(tmp_path):
         assert read_environment(tmp_path) == {}
     (tmp_path / "environment.json").write_text('{"source": "a"}')
     assert read_environment(tmp_path) == {"source": "a"}
+
+
+def test_another_repository_in_the_environment_is_not_ours(tmp_path, monkeypatch):
+    own = version.code_version()
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere.git"))
+    assert version.code_version() == own

@@ -164,3 +164,8 @@ def test_bad_ablations_end_in_one_line(tmp_path, case):
 def test_a_scale_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match="--scale paper: this ablation has tiny"):
         make_grid(tmp_path).config.at("paper")
+
+
+def test_a_row_whose_name_is_no_folder_s_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no letter or digit"):
+        make_grid(tmp_path, axes={"x": {"..": {}, "dynamic": {}}})
