@@ -60,6 +60,7 @@ def finetune(config: FinetuneConfig, world: World) -> Path:
         InputError: for everything that the user can cure, before any step is taken.
         RunError: memory ran out, or the loss is not finite for good.
         Preempted: the machine was wanted back; trials that are done stay.
+        Leave: the same before the first step.
     """
     agreement = Agreement(world)
     agreement.require(start_facts(config, PLACES, FINETUNING, LEARNING))
@@ -82,8 +83,8 @@ def run_trials(config: FinetuneConfig, agreement: Agreement) -> Path:
     examples_seen = {"examples": hashes["examples"][:16]}
     agreement.require({"examples": examples_seen, "encoder": encoder})
     precision = find_precision(config, world)
-    listening = Notice(config.safety.stop_after_minutes).listening()
-    with listening as notice, kept_status(run_dir, world):
+    notice = Notice(config.safety.stop_after_minutes)
+    with kept_status(run_dir, world):
         if config.adapt.epochs:
             pretrained = adapt(config, examples.train, pretrained, world, precision)
         if world.is_main:
@@ -91,12 +92,13 @@ def run_trials(config: FinetuneConfig, agreement: Agreement) -> Path:
             describe.write_environment(run_dir, config, world, decided)
             say(opening(config, trials, framed, pretrained, precision))
         started = time.monotonic()
-        for number, trial in enumerate(trials):
-            if not world.from_main(is_done(run_dir, trial, identity)):
-                with Watchdog(config.safety.hang_minutes, run_dir, world.rank) as watchdog:
-                    surroundings = (world, precision, notice, watchdog)
-                    run_trial(trial, task, framed, pretrained, identity, *surroundings)
-                say_left(world, number + 1, len(trials), time.monotonic() - started)
+        with notice.listening(world):
+            for number, trial in enumerate(trials):
+                if not world.from_main(is_done(run_dir, trial, identity)):
+                    with Watchdog(config.safety.hang_minutes, run_dir, world.rank) as watchdog:
+                        surroundings = (world, precision, notice, watchdog)
+                        run_trial(trial, task, framed, pretrained, identity, *surroundings)
+                    say_left(world, number + 1, len(trials), time.monotonic() - started)
         if world.is_main:
             say(write_report(run_dir, config, task, framed.examples, [t.name for t in trials]))
             for path in write_submissions(run_dir, config.task, examples):

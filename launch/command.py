@@ -20,6 +20,7 @@ from configs.files import disk_explained, disk_trouble
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import describe, dump_config, load_config, shipped_configs
 from configs.open_files import allow_open_files, lack_of_open_files
+from pretrain.engine.leaving import LEAVING, Leave
 from pretrain.engine.notice import Preempted
 from pretrain.engine.process import let_waiting_threads_sleep
 
@@ -102,6 +103,7 @@ def run(main: Callable[[], None]) -> None:
     """
     let_waiting_threads_sleep()
     allow_open_files()
+    LEAVING.hand_over()
     try:
         main()
         with disk_explained("standard output"):
@@ -114,8 +116,12 @@ def run(main: Callable[[], None]) -> None:
     except RunError as error:
         _leave(error, 1)
     except KeyboardInterrupt:
-        _leave("interrupted; run the same command to go on from the last checkpoint", 130)
+        LEAVING.end_interrupted()
+    except Leave:
+        LEAVING.end()
     except Exception as error:
+        if LEAVING.is_asked:  # what fails now fails for that
+            LEAVING.end()
         if lack := lack_of_open_files(error):
             _leave(lack, 2)
         place = getattr(error, "filename", None)

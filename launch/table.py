@@ -8,6 +8,9 @@ from pathlib import Path
 
 if not __package__:  # a script's own folder would hide the package of the same name
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from pretrain.engine.leaving import LEAVING
+
+    LEAVING.listen()
 
 from launch.command import run
 

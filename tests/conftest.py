@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pretrain.engine.process import let_waiting_threads_sleep
+from pretrain.engine.ranks import free_port
 from tests.finetuning import write_task
 from tests.small_disk import SmallDisk, small_disk
 
@@ -72,14 +73,20 @@ def tiny(tmp_path_factory, prose, cache) -> Path:
 class Command:
     """A launch script in a process group of its own, which ends with the test."""
 
-    def __init__(self, *arguments: object, cwd: Path, launcher: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        *arguments: object,
+        cwd: Path,
+        launcher: tuple[str, ...] = (),
+        environment: dict[str, str] | None = None,
+    ) -> None:
         script, *rest = map(str, arguments)
         words = [*(launcher or (sys.executable,)), str(ROOT / "launch" / script), *rest]
-        environment = {k: v for k, v in os.environ.items() if k not in OF_A_RANK}
+        inherited = {k: v for k, v in os.environ.items() if k not in OF_A_RANK}
         self.process = subprocess.Popen(
             words,
             cwd=cwd,
-            env=environment,
+            env=inherited | (environment or {}),
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -144,5 +151,6 @@ def launch(tmp_path):
 
 
 def deepspeed(ranks: int) -> tuple[str, ...]:
-    """The launcher's words in front of a script."""
-    return (str(Path(sys.executable).with_name("deepspeed")), "--num_gpus", str(ranks))
+    """The launcher's words in front of a script; tests beside this one have ports of their own."""
+    launcher = str(Path(sys.executable).with_name("deepspeed"))
+    return (launcher, "--master_port", str(free_port()), "--num_gpus", str(ranks))

@@ -284,6 +284,12 @@ finish() {
   elif [ "$code" != 0 ] && { [ "$(fate)" = requeued ] || is_node_lost; }; then
     write_status preempted
     come_back "lost a node; saved: $unit $end" "$@"
+  elif [ "$code" = 0 ] && [ -n "$notice" ] && [ "$(read_status)" = pending ]; then
+    # So early that it had not yet a folder to say so in.
+    [ "$idle_starts" -lt "$max_idle_starts" ] ||
+      leave 1 "preempted (SIG$notice), the $idle_starts. time without progress: not requeued"
+    write_status preempted
+    come_back "preempted before it began (SIG$notice)" "$@"
   elif [ "$code" = 0 ]; then
     leave 0 "$(read_status) at $unit $end"
   fi

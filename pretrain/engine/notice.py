@@ -15,11 +15,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from pretrain.engine.launcher import find_launchers, is_any_gone
+from pretrain.engine.leaving import LEAVING, SIGNALS
 
 if TYPE_CHECKING:  # this module is light: every command imports it
     from pretrain.engine.world import World
-
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Preempted(Exception):
@@ -54,10 +53,18 @@ class Notice:
         raise Preempted(step, f"{doing}{reasons[0]}")
 
     @contextmanager
-    def listening(self) -> Iterator[Notice]:
-        """Note `SIGNALS` instead of dying of them; a launcher may send them again and again."""
+    def listening(self, world: World | None = None) -> Iterator[Notice]:
+        """Note `SIGNALS` instead of dying of them; a launcher may send them again and again.
+
+        Raises:
+            Leave: on all ranks of `world`, where one was asked before it came here.
+        """
+        LEAVING.close()
         before = {number: signal.signal(number, self._note) for number in SIGNALS}
         try:
+            if world is not None:
+                LEAVING.begin(world)
+            self.reason = self.reason or LEAVING.reason
             yield self
         finally:
             for number, handler in before.items():

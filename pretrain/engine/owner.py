@@ -10,6 +10,7 @@ from configs import run_lock
 from configs.errors import InputError, RunError
 from configs.files import disk_trouble
 from pretrain.engine.agreement import by_all
+from pretrain.engine.leaving import LEAVING
 from pretrain.engine.notice import Preempted
 from pretrain.engine.world import World
 
@@ -26,6 +27,8 @@ def owned(run_dir: Path, world: World) -> Iterator[None]:
     token, refusal = world.from_main((lock and lock.token, refusal))
     if refusal:
         raise by_all(InputError(refusal))
+    if world.is_main:
+        LEAVING.owns(run_dir)
     try:
         with run_lock.claimed(run_dir, token):
             try:

@@ -13,6 +13,7 @@ import torch
 from configs.errors import DiskError, RunError
 from configs.files import disk_trouble, write_text
 from configs.run_status import read_status, settle_status, write_status
+from pretrain.engine.leaving import LEAVING
 from pretrain.engine.notice import Preempted
 from pretrain.engine.world import World
 
@@ -50,8 +51,11 @@ def kept_status(run_dir: Path, world: World) -> Iterator[None]:
         world.barrier()
         raise
     except BaseException as error:
+        if LEAVING.is_asked and LEAVING.interrupted is None:
+            raise  # and says so itself: before the first step
         if read_status(run_dir) == "running":
-            settle_status(run_dir, word_for(error))
+            word = word_for(KeyboardInterrupt() if LEAVING.interrupted else error)
+            settle_status(run_dir, word)
         raise
     world.barrier()
     if world.is_main:

@@ -30,19 +30,20 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
         InputError: for everything that the user can cure, before any step is taken.
         RunError: memory ran out, or the loss is not finite for good.
         Preempted: the machine was wanted back; the run is saved.
+        Leave: the same before the first step.
     """
     run_dir = Path(config.run_dir)
     agreement = Agreement(world)
     agreement.require(start_facts(config, PLACES, PRETRAINING))
-    listening = Notice(config.safety.stop_after_minutes).listening()
-    with owned(run_dir, world), listening as notice:
+    notice = Notice(config.safety.stop_after_minutes)
+    with owned(run_dir, world):
         corpus, found = find_ground(config, agreement)
         with Watchdog(config.safety.hang_minutes, run_dir, world.rank) as watchdog:
             with memory_explained(run_dir, world), loss_explained(run_dir):
                 config = with_micro_batch(config, world, corpus.tokenizer, found)
                 trainer = Trainer(config, world, corpus, found, notice, watchdog, agreement)
             try:
-                with kept_status(run_dir, world):
+                with notice.listening(world), kept_status(run_dir, world):
                     if world.is_main:
                         describe.write_run_folder(trainer)
                     trainer.run()

@@ -14,6 +14,7 @@ from torch import Tensor
 from configs.errors import InputError
 from configs.open_files import require_open_files
 from configs.waiting import announced
+from pretrain.engine.leaving import LEAVING
 from pretrain.engine.process import ask_for_equal_bits, use_memory_well
 from pretrain.engine.ranks import free_port
 
@@ -144,6 +145,7 @@ def _meet(rank: int, size: int, backend: str) -> None:
             ) from error
     store = dist.PrefixStore(f"masklab-{attempt}", served)
     store.set(f"joined-{rank}", "")
+    LEAVING.join(store)
 
     def missing() -> str:
         there = store.clone()  # this thread's own connection

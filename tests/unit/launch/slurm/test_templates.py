@@ -202,6 +202,14 @@ def test_no_requeue_without_progress_for_the_third_time(job, template):
     assert "the 3. time without progress: not requeued" in last_words(done)
 
 
+def test_a_start_that_left_before_it_had_a_folder_comes_back_but_not_for_ever(job):
+    told = "kill -USR1 $(ps -o ppid= $PPID); sleep 1"
+    for count in range(3):
+        done = job.run(trainer=told, SLURM_RESTART_COUNT=count)
+        assert bool(job.asked()) is (count < 2), done.stdout
+    assert "preempted (SIGUSR1), the 3. time without progress" in last_words(done)
+
+
 def test_finished_trials_are_the_progress_of_fine_tuning(job):
     trial = "mkdir -p $RUN/trials/$SLURM_RESTART_COUNT; touch $RUN/trials/$_/result.json; "
     trial += "echo '9 seed-1, SIGTERM' >$RUN/REQUEUE"
