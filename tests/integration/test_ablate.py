@@ -64,7 +64,7 @@ def test_a_grid_survives_a_kill_and_is_shared_by_two_drivers(ablation, tmp_path)
     for process in processes("static/seed0/job.yaml"):
         os.kill(process, signal.SIGKILL)
     together = [Command(*words, cwd=tmp_path) for _ in range(2)]
-    done = [driver.finish(timeout=60) for driver in together]
+    done = [driver.finish() for driver in together]
     for result in done:
         assert result.returncode == 0, result.stderr
         for word in ("Masking", "static", "dynamic", "perplexity", "per word"):
