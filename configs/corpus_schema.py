@@ -75,6 +75,9 @@ class DataConfig:
     store: Optional[str] = None
     """a token store made by launch/prepare.py: train from it, with its tokenizer, and read no
     sources"""
+    verify: Literal["once", "always", "never"] = "once"
+    """the store against its hashes, in the background, and before each checkpoint what was used
+    until then: once on each node for as long as a file stays as it is, at every start, or never"""
 
     def __post_init__(self) -> None:
         require_visible("data.cache", self.cache)

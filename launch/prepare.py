@@ -29,16 +29,16 @@ def main() -> None:
     config = read_config(arguments, PretrainConfig)
     check_shard(arguments.shard, arguments.num_shards)
 
-    from pretrain.data.manifest import verify
     from pretrain.data.prepare import merge_shards, prepare_shard, prepare_store
     from pretrain.data.report import corpus_report
+    from pretrain.data.verification import verify
 
     shard, shards = arguments.shard, arguments.num_shards
     if shard is not None:
         print(f"shard      {shard} of {shards}: {prepare_shard(config, shard, shards)}")
         return
     store = merge_shards(config, shards) if shards else prepare_store(config)
-    verify(store)
+    verify(store, config.data, mode="always")
     print(f"store      {store}")
     print(corpus_report(store, config))
 

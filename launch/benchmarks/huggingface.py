@@ -183,9 +183,9 @@ class ModernBert(Tuned):
 
 def blocks(corpus: Corpus, setting: Setting) -> list[dict[str, Any]]:
     """The text end to end, cut into rows of the full length, with the special tokens."""
-    special, inner, tokens = corpus.tokenizer.special, setting.length - 2, corpus.train.shards[0]
-    count = min(len(tokens) // inner, 64 * setting.sequences)
-    cut = tokens[: count * inner].reshape(count, inner).tolist()
+    special, inner, shard = corpus.tokenizer.special, setting.length - 2, corpus.train.shards[0]
+    count = min(len(shard) // inner, 64 * setting.sequences)
+    cut = shard.read(0, count * inner).reshape(count, inner).tolist()
     return [{"input_ids": [special.cls, *row, special.sep]} for row in cut]
 
 

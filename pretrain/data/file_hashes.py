@@ -40,7 +40,7 @@ def unknown_bytes(paths: list[Path], cache: Path) -> int:
 def known_hash(path: Path, cache: Path) -> str | None:
     """The sha256 that the cache has of a file as it is now, if any."""
     known = _read(_record(path, cache))
-    return known["sha256"] if known.get("state") == _state(path) else None
+    return known["sha256"] if known.get("state") == file_state(path) else None
 
 
 def _hash(path: Path, cache: Path | None, keeps: bool) -> str:
@@ -53,10 +53,10 @@ def _hash(path: Path, cache: Path | None, keeps: bool) -> str:
     with locked(record.with_suffix(".lock"), f"another process to hash {path}"):
         if known := known_hash(path, cache):
             return known
-        state = _state(path)
+        state = file_state(path)
         digest = sha256_file(path)
         changed = max(state["modified"], state["changed"]) / 1e9
-        if state == _state(path) and changed < time.time() - SETTLED_SECONDS:
+        if state == file_state(path) and changed < time.time() - SETTLED_SECONDS:
             with optional(f"{record}, which remembers a hash,"):
                 write_text(record, json.dumps({"state": state, "sha256": digest}))
         return digest
@@ -67,7 +67,7 @@ def _record(path: Path, cache: Path) -> Path:
     return cache / f"{name}.json"
 
 
-def _state(path: Path) -> dict:
+def file_state(path: Path) -> dict:
     """What changes with a file's content; the time of change cannot be set by hand."""
     status = path.stat()
     return {

@@ -1,28 +1,33 @@
 """The manifest of a token store: sizes and sha256 of every file, written last.
 
-Whoever reads one may rely on it: what it says was checked, and every file has its size.
+The hash of its own content stands in it. Whoever reads one may rely on it: what it says was
+checked, and every file has its size.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from configs.errors import InputError
-from configs.files import sha256_file, write_text
+from configs.files import write_text
 from configs.json_files import read_json
+from pretrain.data.blocks import PARTS, digest_bytes
 
 FORMAT_VERSION = 2
 COUNTS = "unigram_counts.npy"
 SIZES = ("documents", "sentences", "tokens")
 DTYPES = ("<u2", "<u4")
 ENDS = np.dtype("<u8")
+SHA256 = re.compile("[0-9a-f]{64}")
+SEAL = "sealed"
+"""the name of a table's own hash in it"""
 NAME = re.compile(r"\w[\w-]{0,63}(/\w[\w-]{0,63}){0,3}")
 """of a shard's files, from the store's folder on; never leads out of it"""
 
@@ -35,7 +40,37 @@ def write_manifest(folder: Path, splits: dict[str, dict], dtype: np.dtype, ident
         "identity": identity,
         "splits": splits,
     }
-    write_text(folder / "manifest.json", json.dumps(manifest, indent=1))
+    write_text(folder / "manifest.json", json.dumps(sealed(manifest), indent=1))
+
+
+def sealed(content: dict) -> dict:
+    """A table with the hash of everything else in it."""
+    return {**content, SEAL: digest(content)}
+
+
+def check_seal(content: dict) -> None:
+    """Raise `ValueError` where a table is not as it was sealed; older ones have no seal."""
+    own = digest(_without(content, SEAL))
+    _expect(content.get(SEAL, own) == own, "its content has changed")
+
+
+def digest(value: dict[str, Any]) -> str:
+    """sha256 of a value as JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def fingerprint(manifest: dict) -> str:
+    """sha256 of what a store holds: of its manifest without the seal and the hashes of blocks,
+    which say nothing more than those of the files, and which older stores lack."""
+    splits = {
+        split: {**content, "shards": [_without(shard, "blocks") for shard in content["shards"]]}
+        for split, content in manifest["splits"].items()
+    }
+    return digest({**_without(manifest, SEAL), "splits": splits})
+
+
+def _without(table: dict, name: str) -> dict:
+    return {key: value for key, value in table.items() if key != name}
 
 
 def read_manifest(folder: Path) -> dict:
@@ -53,6 +88,7 @@ def read_manifest(folder: Path) -> dict:
     try:
         _expect(manifest.get("dtype") in DTYPES, f"dtype is none of {', '.join(DTYPES)}")
         check_splits(manifest.get("splits"), np.dtype(manifest["dtype"]))
+        check_seal(manifest)
     except ValueError as error:
         raise InputError(f"{path}: damaged ({error}): delete the folder to rebuild it") from error
     if file := find_torn(folder, manifest["splits"]):
@@ -88,12 +124,24 @@ def _check_shard(shard: Any, where: str, dtype: np.dtype) -> None:
         size = _count(shard.get(key)) * width
         _expect(size > 0 and size == files[part]["bytes"], f"{where}: {part} has not {key}'s size")
     _expect(len(files) == len(widths), f"{where} has unknown files")
+    if "blocks" in shard:
+        _check_blocks(shard["blocks"], [files[part]["bytes"] for part in PARTS], where)
+
+
+def _check_blocks(entry: Any, sizes: list[int], where: str) -> None:
+    _check_entry(entry, f"{where}: blocks")
+    block_bytes = _count(entry.get("block_bytes"))
+    _expect(block_bytes > 0, f"{where}: block_bytes is no size")
+    wanted = digest_bytes(sizes, block_bytes)
+    _expect(entry["bytes"] == wanted, f"{where}: there are not as many blocks")
 
 
 def _check_entry(entry: Any, where: str) -> None:
     _expect(isinstance(entry, dict), f"{where} is no table")
     _expect(_count(entry.get("bytes")) > 0, f"{where}: bytes is no size")
-    _expect(isinstance(entry.get("sha256"), str), f"{where}: sha256 is no text")
+    sha256 = entry.get("sha256")
+    is_hash = isinstance(sha256, str) and SHA256.fullmatch(sha256) is not None
+    _expect(is_hash, f"{where}: sha256 is no hash")
 
 
 def _count(value: Any) -> int:
@@ -108,28 +156,19 @@ def _expect(condition: bool, otherwise: str) -> None:
 
 def find_torn(folder: Path, splits: dict[str, dict]) -> Path | None:
     """The first file of a store or piece that is missing or has not its size."""
-    for name, entry in _files(splits):
+    for name, entry in files_of(splits):
         file = folder / name
         if not file.is_file() or file.stat().st_size != entry["bytes"]:
             return file
     return None
 
 
-def verify(folder: Path) -> None:
-    """Hash every file of the store; raise `InputError` for the first that is damaged."""
-    files = list(_files(read_manifest(folder)["splits"]))
-    with ThreadPoolExecutor() as pool:
-        hashes = pool.map(lambda file: sha256_file(folder / file[0]), files)
-        for (name, entry), found in zip(files, hashes):
-            if found != entry["sha256"]:
-                raise InputError(
-                    f"{folder / name}: content is damaged: delete {folder} to rebuild the store"
-                )
-
-
-def _files(splits: dict[str, dict]) -> Iterable[tuple[str, dict]]:
+def files_of(splits: dict[str, dict]) -> Iterable[tuple[str, dict]]:
+    """Name and entry of every file, from the store's folder on."""
     for split, content in splits.items():
         yield f"{split}/{COUNTS}", content["unigram_counts"]
         for shard in content["shards"]:
             for part, entry in shard["files"].items():
                 yield f"{shard['name']}.{part}", entry
+            if "blocks" in shard:
+                yield f"{shard['name']}.blocks", shard["blocks"]

@@ -7,8 +7,6 @@ stale is ever read. Whoever makes a store and whoever only looks for one asks he
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from configs.schema import PretrainConfig
-from pretrain.data.manifest import FORMAT_VERSION
+from pretrain.data.manifest import FORMAT_VERSION, digest
 from pretrain.data.sentences import RULES_VERSION
 from pretrain.data.source import source_identity
 from pretrain.data.store import token_dtype
@@ -100,11 +98,6 @@ def text_identity(config: PretrainConfig, keeps_hashes: bool = False) -> dict[st
 def cache_of(config: PretrainConfig) -> Path:
     """The folder of tokenizers and token stores."""
     return Path(config.data.cache).expanduser()
-
-
-def digest(value: dict[str, Any]) -> str:
-    """sha256 of a value as JSON."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def short(identity: dict[str, Any]) -> str:

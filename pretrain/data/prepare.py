@@ -17,12 +17,11 @@ from configs.aside import clear_leftovers, remove
 from configs.errors import InputError
 from configs.schema import PretrainConfig, SourceConfig
 from configs.waiting import locked
-from pretrain.data.manifest import read_manifest, write_manifest
+from pretrain.data.manifest import fingerprint, read_manifest, write_manifest
 from pretrain.data.pieces import Stretch, documents, no_text, stretches
 from pretrain.data.plan import (
     Plan,
     cache_of,
-    digest,
     find_store,
     text_identity,
     tokenizer_folder,
@@ -129,6 +128,12 @@ def open_corpus(folder: Path, config: PretrainConfig, most_tokens: int | None = 
     """
     manifest = read_manifest(folder)
     tokenizer = load_tokenizer(folder / "tokenizer")
+    made_with = (manifest.get("identity") or {}).get("tokenizer", tokenizer.fingerprint)
+    if made_with != tokenizer.fingerprint:
+        raise InputError(
+            f"{folder}/tokenizer is not the one that the store was made with: restore it, or "
+            f"delete {folder} to rebuild the store"
+        )
     if config.data.store and config.tokenizer.path:
         given = load_tokenizer(Path(config.tokenizer.path), lowercase=config.tokenizer.lowercase)
         if given.fingerprint != tokenizer.fingerprint:
@@ -142,7 +147,7 @@ def open_corpus(folder: Path, config: PretrainConfig, most_tokens: int | None = 
             f"{folder}: the store was made with a vocabulary of another size than that of its "
             "tokenizer: prepare it anew"
         )
-    return Corpus(folder, tokenizer, train, heldout, digest(manifest))
+    return Corpus(folder, tokenizer, train, heldout, fingerprint(manifest))
 
 
 def sentences(config: PretrainConfig, heldout: bool) -> Iterator[str]:

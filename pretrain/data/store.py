@@ -1,10 +1,12 @@
-"""The token store: one tokenised corpus as three arrays, memory-mapped, for every input format.
+"""The token store: one tokenised corpus as three arrays, for every input format.
 
-A split (`train`, `heldout`) is a row of shards; a shard is three files of little-endian integers:
+A split (`train`, `heldout`) is a row of shards; a shard is three files of little-endian integers,
+and the hashes of their blocks (`blocks.py`):
 
     00007/train/00000.tokens          uint16 or uint32: the ids of all sentences, end to end
     00007/train/00000.sentence_ends   uint64: where each sentence ends, counted in tokens
     00007/train/00000.document_ends   uint64: where each document ends, counted in sentences
+    00007/train/00000.blocks
 
 `00007` is a piece of the corpus (`pieces.py`), written on its own, maybe by a job of its own. The
 pieces stay where they are: what makes a store of them is `manifest.json`, written last, with the
@@ -13,7 +15,6 @@ sizes and sha256 of every file. A folder without it is no store. Documents never
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -23,11 +24,15 @@ import numpy as np
 
 from configs.errors import InputError
 from configs.files import sha256_file
+from pretrain.data.blocks import PARTS, BlockHasher, block_bytes_of
 from pretrain.data.manifest import COUNTS, ENDS, SIZES, read_manifest
+from pretrain.data.store_file import OpenFiles, StoreFile, TokenFile
 
 SPLITS = ("train", "heldout")
 CHECKED_TOKENS = 2**18
 """of each shard, whose ids are checked when it is opened"""
+ENDS_READ = np.dtype("<i8")
+"""ends beyond it are none"""
 
 
 def token_dtype(vocabulary_size: int) -> np.dtype:
@@ -79,16 +84,27 @@ def join_splits(folder: Path, split: str, pieces: dict[str, dict]) -> dict:
     Args:
         folder: of the store.
         pieces: the split's part of each piece, by the piece's folder, in order.
+    Raises:
+        DamagedStore: the counts of a piece are not what was written.
     """
     shards = [
         {**shard, "name": f"{piece}/{shard['name']}"}
         for piece, content in pieces.items()
         for shard in content["shards"]
     ]
-    counts = sum(np.load(folder / piece / split / COUNTS) for piece in pieces)
+    counts = sum(_counts_of_piece(folder, p, split, content) for p, content in pieces.items())
     text_bytes = sum(content["text_bytes"] for content in pieces.values())
     (folder / split).mkdir(exist_ok=True)
     return _content(folder / split, shards, text_bytes, counts)
+
+
+def _counts_of_piece(folder: Path, piece: str, split: str, content: dict) -> np.ndarray:
+    """Verified first: their sum will have a hash of its own."""
+    name = f"{piece}/{split}/{COUNTS}"
+    file = StoreFile.find(folder, name, content["unigram_counts"]["bytes"])
+    if sha256_file(file.path) != content["unigram_counts"]["sha256"]:
+        raise file.damaged("content is damaged")
+    return _read_counts(file.path)
 
 
 def _content(folder: Path, shards: list[dict], text_bytes: int, counts: np.ndarray) -> dict:
@@ -104,18 +120,16 @@ class _HashedFile:
 
     def __init__(self, path: Path) -> None:
         self.file: IO[bytes] = path.open("wb")
-        self.hash = hashlib.sha256()
-        self.bytes = 0
+        self.hashes = BlockHasher()
 
     def write(self, array: np.ndarray) -> None:
         data = array.tobytes()
         self.file.write(data)
-        self.hash.update(data)
-        self.bytes += len(data)
+        self.hashes.update(data)
 
     def finish(self) -> dict:
         self.file.close()
-        return {"bytes": self.bytes, "sha256": self.hash.hexdigest()}
+        return self.hashes.entry
 
 
 class _ShardWriter:
@@ -123,10 +137,8 @@ class _ShardWriter:
         self.name = f"{folder.name}/{number:05d}"
         self.tokens = self.sentences = self.documents = 0
         self.dtype = dtype
-        self.files = {
-            part: _HashedFile(folder / f"{number:05d}.{part}")
-            for part in ("tokens", "sentence_ends", "document_ends")
-        }
+        self.blocks = folder / f"{number:05d}.blocks"
+        self.files = {part: _HashedFile(folder / f"{number:05d}.{part}") for part in PARTS}
 
     def add(self, ids: np.ndarray, sentence_ends: np.ndarray) -> None:
         self.files["tokens"].write(ids)
@@ -139,15 +151,21 @@ class _ShardWriter:
     def finish(self) -> dict:
         counts = {key: getattr(self, key) for key in SIZES}
         files = {part: file.finish() for part, file in self.files.items()}
-        return {"name": self.name, **counts, "files": files}
+        self.blocks.write_bytes(b"".join(file.hashes.digests for file in self.files.values()))
+        blocks = {
+            "block_bytes": self.files["tokens"].hashes.block_bytes,
+            "bytes": self.blocks.stat().st_size,
+            "sha256": sha256_file(self.blocks),
+        }
+        return {"name": self.name, **counts, "files": files, "blocks": blocks}
 
 
 @dataclass(frozen=True)
 class TokenStore:
     """One split, opened for reading. Offsets count over all shards."""
 
-    shards: tuple[np.ndarray, ...]
-    """memory-mapped token arrays"""
+    shards: tuple[TokenFile, ...]
+    """the tokens, left on the disk"""
     shard_starts: np.ndarray
     """int64 (shards + 1): first token of each shard, and the end"""
     sentence_ends: np.ndarray
@@ -161,9 +179,9 @@ class TokenStore:
 
     @classmethod
     def open(cls, folder: Path, split: str, most_tokens: int | None = None) -> TokenStore:
-        """Map one split of the store in `folder`; raises `InputError` if it is not whole.
+        """Open one split of the store in `folder`; raises `InputError` if it is not whole.
 
-        `most_tokens` maps its first documents only, up to the one that reaches so many.
+        `most_tokens` opens its first documents only, up to the one that reaches so many.
         """
         manifest = read_manifest(folder)
         content = manifest["splits"].get(split)
@@ -174,19 +192,18 @@ class TokenStore:
             reached = np.searchsorted(_starts(shards, "tokens")[1:], most_tokens)
             shards = shards[: reached + 1]
         counts = _read_counts(folder / split / COUNTS)
-        kinds = {"tokens": np.dtype(manifest["dtype"])}
-        tokens, sentence_ends, document_ends = (
-            [_map(folder, shard, part, kinds.get(part, ENDS)) for shard in shards]
-            for part in ("tokens", "sentence_ends", "document_ends")
-        )
-        for shard, *arrays in zip(shards, tokens, sentence_ends, document_ends):
-            _check_arrays(folder / shard["name"], shard, *arrays, len(counts))
-        token_starts = _starts(shards, "tokens")
+        dtype, open_files = np.dtype(manifest["dtype"]), OpenFiles()
+        tokens = [
+            TokenFile(_find(folder, s, "tokens"), dtype, block_bytes_of(s, "tokens"), open_files)
+            for s in shards
+        ]
+        for file in tokens:
+            _check_ids(file, len(counts))
         store = cls(
             shards=tuple(tokens),
-            shard_starts=token_starts,
-            sentence_ends=_join(sentence_ends, token_starts),
-            document_ends=_join(document_ends, _starts(shards, "sentences")),
+            shard_starts=_starts(shards, "tokens"),
+            sentence_ends=_read_ends(folder, shards, "sentence_ends", "tokens"),
+            document_ends=_read_ends(folder, shards, "document_ends", "sentences"),
             unigram_counts=counts,
             text_bytes=content["text_bytes"],
         )
@@ -213,21 +230,19 @@ class TokenStore:
     def gather(self, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
         """The ids of many [start, end), none of which crosses documents, end to end; a copy."""
         shard = np.searchsorted(self.shard_starts, starts, side="right") - 1
-        first, numbers = self.shard_starts[shard], np.unique(shard)
-        places = ranges(starts - first, ends - first)
-        if len(numbers) == 1:
-            return np.asarray(self.shards[numbers[0]])[places]
-        owner = np.repeat(shard, ends - starts)
-        ids = np.empty(len(places), self.shards[0].dtype)
-        for number in numbers:
-            ids[owner == number] = np.asarray(self.shards[number])[places[owner == number]]
+        first, places = self.shard_starts[shard], np.cumsum(ends - starts) - (ends - starts)
+        ids = np.empty(int((ends - starts).sum()), self.shards[0].dtype)
+        for number in np.unique(shard):
+            own = shard == number
+            spans = (starts - first)[own], (ends - first)[own]
+            self.shards[number].gather(*spans, ids, places[own])
         return ids
 
     def tokens(self, start: int, end: int) -> np.ndarray:
-        """The ids of [start, end), which must not cross documents; a view of the mapping."""
+        """The ids of [start, end), which must not cross documents; a copy."""
         shard = np.searchsorted(self.shard_starts, start, side="right") - 1
         first = self.shard_starts[shard]
-        return self.shards[shard][start - first : end - first]
+        return self.shards[shard].read(start - first, end - first)
 
 
 def ranges(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
@@ -237,8 +252,9 @@ def ranges(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     return np.arange(lengths.sum()) + shift
 
 
-def _map(folder: Path, shard: dict, part: str, dtype: np.dtype) -> np.ndarray:
-    return np.memmap(folder / f"{shard['name']}.{part}", dtype, mode="r")
+def _find(folder: Path, shard: dict, part: str) -> StoreFile:
+    size = shard["files"][part]["bytes"]
+    return StoreFile.find(folder, f"{shard['name']}.{part}", size)
 
 
 def _read_counts(path: Path) -> np.ndarray:
@@ -251,41 +267,35 @@ def _read_counts(path: Path) -> np.ndarray:
     return counts
 
 
-def _check_arrays(
-    place: Path,
-    shard: dict,
-    tokens: np.ndarray,
-    sentence_ends: np.ndarray,
-    document_ends: np.ndarray,
-    vocabulary_size: int,
-) -> None:
-    """Raise `InputError` where the arrays of a shard make no sense, whatever their hashes say.
-
-    All ends are looked at, but only the first tokens.
-    """
-    highest = int(tokens[:CHECKED_TOKENS].max())
+def _check_ids(tokens: TokenFile, vocabulary_size: int) -> None:
+    """Raise `InputError` for ids that make no sense, of the first ones, whatever hashes say."""
+    highest = int(tokens.peek(0, CHECKED_TOKENS).max())
     if highest >= vocabulary_size:
         raise InputError(
-            f"{place}.tokens: id {highest} is beyond the vocabulary of {vocabulary_size:,} "
+            f"{tokens.file.path}: id {highest} is beyond the vocabulary of {vocabulary_size:,} "
             "entries: prepare the store anew"
         )
-    for part, ends, last in (
-        ("sentence_ends", sentence_ends, shard["tokens"]),
-        ("document_ends", document_ends, shard["sentences"]),
-    ):
-        if ends[0] == 0 or ends[-1] != last or np.any(ends[1:] <= ends[:-1]):
-            raise InputError(f"{place}.{part}: these are no ends: prepare the store anew")
+
+
+def _read_ends(folder: Path, shards: list[dict], part: str, counted: str) -> np.ndarray:
+    """Ends of all shards, counted over all of them, int64; never twice in memory.
+
+    Args:
+        counted: what they are counted in, `tokens` or `sentences`.
+    Raises:
+        InputError: they do not rise from above 0 to the shard's number of those.
+    """
+    files = [_find(folder, shard, part) for shard in shards]
+    joined, filled = np.empty(sum(f.bytes for f in files) // ENDS.itemsize, ENDS_READ), 0
+    for file, shard, start in zip(files, shards, _starts(shards, counted)):
+        ends = joined[filled : filled + file.bytes // ENDS.itemsize]
+        file.read_into(file.open(), memoryview(ends).cast("B"), 0)
+        if ends[0] <= 0 or ends[-1] != shard[counted] or np.any(ends[1:] <= ends[:-1]):
+            raise InputError(f"{file.path}: these are no ends: prepare the store anew")
+        ends += start
+        filled += len(ends)
+    return joined
 
 
 def _starts(shards: list[dict], key: str) -> np.ndarray:
     return np.cumsum([0] + [shard[key] for shard in shards], dtype=np.int64)
-
-
-def _join(parts: list[np.ndarray], starts: np.ndarray) -> np.ndarray:
-    """Ends of all shards, counted over all of them; never twice in memory."""
-    joined, filled = np.empty(sum(map(len, parts)), np.int64), 0
-    for part, start in zip(parts, starts):
-        joined[filled : filled + len(part)] = part
-        joined[filled : filled + len(part)] += start
-        filled += len(part)
-    return joined

@@ -25,7 +25,7 @@ from configs.files import written_aside
 from configs.json_files import read_json
 from configs.schema import PretrainConfig
 from configs.waiting import acquire
-from pretrain.data.manifest import check_splits, find_torn
+from pretrain.data.manifest import check_seal, check_splits, find_torn, sealed
 from pretrain.data.pieces import Stretch, cut_stretch, piece_bytes
 from pretrain.data.progress import Progress
 from pretrain.data.sentences import split_sentences
@@ -55,6 +55,7 @@ def read_piece(folder: Path, number: int, dtype: np.dtype) -> dict | None:
     try:
         piece = read_json(place / PIECE)
         check_splits(piece["splits"], dtype)
+        check_seal(piece)
         return None if find_torn(place, piece["splits"]) else piece
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -129,7 +130,7 @@ class _PieceWriter:
                 counted = _Counted(documents)
                 splits = self._tokenise(aside, weighted(counted, weight))
                 piece = {"splits": splits, "read": counted.read, "empty": counted.empty}
-                (aside / PIECE).write_text(json.dumps(piece), encoding="utf-8")
+                (aside / PIECE).write_text(json.dumps(sealed(piece)), encoding="utf-8")
 
     def _tokenise(self, folder: Path, documents: Iterable[Document]) -> dict[str, dict]:
         """Write the splits of one piece; their parts of the manifest."""

@@ -16,23 +16,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from configs.files import written_aside
+from configs.errors import InputError
+from configs.files import sha256_file, written_aside
 from configs.schema import EmbeddingsConfig, PretrainConfig
 from configs.waiting import locked
 from pretrain.data.prepare import Corpus
 from pretrain.data.progress import say
 from pretrain.data.store import TokenStore
+from pretrain.data.verification import verify
 
 NEGATIVE_SAMPLES = 5
 FREQUENT = 1e-3
 """words above this share of the text are thinned out (Mikolov et al., 2013, section 2.3)"""
 LONGEST = 1000
+VECTORS, HASH = "vectors.npy", "vectors.sha256"
 
 
 def word_vectors(config: PretrainConfig, corpus: Corpus) -> Tensor:
     """float32 (vocabulary, hidden size): word2vec of the training tokens, zero for unseen ones.
 
     Made once for each corpus and choice, and kept in `data.cache`; one rank makes, others wait.
+
+    Raises:
+        InputError: the store, or what is kept, is damaged.
     """
     width, size = config.model.hidden_size, corpus.tokenizer.vocabulary_size
     identity = [corpus.fingerprint, width, config.seed, asdict(config.embeddings)]
@@ -40,15 +46,19 @@ def word_vectors(config: PretrainConfig, corpus: Corpus) -> Tensor:
     folder = Path(config.data.cache).expanduser() / "word2vec" / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder.with_suffix(".lock"), f"another process to make {folder}"):
-        if not folder.is_dir():
+        if not (folder / HASH).is_file():
+            verify(corpus.folder, config.data)
             say(f"word2vec on {corpus.train.token_count:,} tokens ...")
             vectors = train_word2vec(Sentences(corpus.train), width, config.embeddings, config.seed)
             table = np.zeros((size, width), np.float32)
             for token, vector in vectors.items():
                 table[int(token)] = vector
             with written_aside(folder) as aside:
-                np.save(aside / "vectors.npy", table)
-    return torch.from_numpy(np.load(folder / "vectors.npy"))
+                np.save(aside / VECTORS, table)
+                (aside / HASH).write_text(sha256_file(aside / VECTORS))
+    if sha256_file(folder / VECTORS) != (folder / HASH).read_text():
+        raise InputError(f"{folder / VECTORS}: content is damaged: delete {folder} to make it anew")
+    return torch.from_numpy(np.load(folder / VECTORS))
 
 
 class Sentences:

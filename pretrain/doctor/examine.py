@@ -12,6 +12,7 @@ from configs.errors import InputError
 from configs.schema import PretrainConfig
 from pretrain.data.manifest import read_manifest
 from pretrain.data.prepare import Corpus, prepare
+from pretrain.data.verification import Verification
 from pretrain.doctor.dry_run import (
     bytes_to_hash,
     check_shares,
@@ -169,13 +170,31 @@ def look_for_corpus(config: PretrainConfig, makes: bool) -> tuple[Corpus | None,
         if size > LARGEST_TO_HASH:
             return None, [Row("corpus", "warn", not_looked_for(size))]
         corpus = prepare(config) if makes else find_corpus(config)
+        verified = verified_text(corpus, config) if corpus else ""
     except InputError as error:
         return None, [Row("corpus", "fail", str(error))]
     if corpus is None:
         cure = "python launch/prepare.py makes it, or doctor.py --prepare"
         return None, [Row("corpus", "warn", f"not there yet, lengths are assumed full: {cure}")]
-    text = f"{corpus.train.token_count:,} training tokens in {corpus.folder}"
+    text = f"{corpus.train.token_count:,} training tokens in {corpus.folder}; {verified}"
     return corpus, [Row("corpus", "ok", text)]
+
+
+def verified_text(corpus: Corpus, config: PretrainConfig) -> str:
+    """How much of the store is known to be what was written, in words.
+
+    Raises:
+        InputError: a part of it is not.
+    """
+    verification = Verification(corpus.folder, config.data, keeps=False)
+    verification.begin()
+    facts = verification.facts()
+    if not verification.works:
+        return f"not verified (data.verify={verification.mode})"
+    if not facts["left_to_the_background"]:
+        return "verified"
+    done = facts["bytes"] - facts["left_to_the_background"]
+    return f"{done / 1e9:,.1f} of {facts['bytes'] / 1e9:,.1f} GB verified, the rest while it trains"
 
 
 def not_looked_for(size: int) -> str:

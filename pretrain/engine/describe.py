@@ -16,7 +16,7 @@ import torch
 
 from configs.files import make_folder, write_text
 from configs.loader import dump_config, flat
-from configs.run_status import earlier_starts
+from configs.run_status import earlier_starts, read_environment
 from configs.schema import FREE_TO_CHANGE, PretrainConfig
 from configs.version import (
     FINETUNING,
@@ -64,11 +64,21 @@ def write_run_folder(trainer: Trainer) -> None:
         "corpus": corpus.fingerprint,
         **trainer.precision.facts,
         "store": str(corpus.folder),
+        "verified": trainer.certifier.verification.facts(),
         "parameters": sum(p.numel() for p in engine.model.parameters()),
         "agreed": trainer.agreement.record,
     }
     step = trainer.state.step
     write_environment(run_dir, trainer.config, trainer.world, decided, PRETRAINING, step)
+
+
+def note_verified(trainer: Trainer, step: int) -> None:
+    """Into environment.json: how much of the store was verified when a checkpoint was written."""
+    environment = read_environment(trainer.run_dir) if trainer.world.is_main else {}
+    if "verified" in environment:
+        verified = trainer.certifier.verification.verified_bytes
+        environment["verified"] |= {"at_step": step, "verified_by_then": verified}
+        _write(trainer.run_dir / "environment.json", environment)
 
 
 def write_environment(
@@ -101,7 +111,11 @@ def write_environment(
         "threads_per_rank": torch.get_num_threads(),
         "command": sys.argv,
     }
-    write_text(run_dir / "environment.json", json.dumps(environment, indent=1) + "\n")
+    _write(run_dir / "environment.json", environment)
+
+
+def _write(path: Path, environment: dict[str, Any]) -> None:
+    write_text(path, json.dumps(environment, indent=1) + "\n")
 
 
 def device_name(device: torch.device) -> str:

@@ -97,7 +97,7 @@ def sampled_digest(store: TokenStore) -> str:
     for start in np.unique(np.linspace(0, last, BLOCKS).astype(np.int64)):
         shard = np.searchsorted(store.shard_starts, start, side="right") - 1
         first = start - store.shard_starts[shard]
-        digest.update(store.shards[shard][first : first + BLOCK_TOKENS].tobytes())
+        digest.update(store.shards[shard].peek(int(first), BLOCK_TOKENS).tobytes())
     for ends in (store.sentence_ends, store.document_ends):
         places = np.linspace(0, len(ends) - 1, BLOCKS * BLOCK_TOKENS).astype(np.int64)
         digest.update(ends[np.unique(places)].tobytes())

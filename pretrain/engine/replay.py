@@ -18,6 +18,7 @@ from configs.schema import PretrainConfig
 from pretrain.batch import MicroBatch
 from pretrain.data.prepare import open_corpus
 from pretrain.data.stages import Stages
+from pretrain.data.verification import verify_used
 from pretrain.engine import checkpoint
 from pretrain.engine.assemble import make_model, make_vocabulary
 from pretrain.engine.skipped import texts
@@ -50,7 +51,7 @@ def replay(run_dir: Path, step: int) -> Replay:
     """Every sample of `step` (from 0) of a run, in fp32 and without dropout.
 
     Raises:
-        InputError: no run, or no whole checkpoint from before the step.
+        InputError: no run, no whole checkpoint from before the step, or a damaged store.
     """
     if not (run_dir / "config.yaml").is_file():
         raise InputError(f"--run {run_dir}: no run folder (config.yaml is missing)")
@@ -58,6 +59,7 @@ def replay(run_dir: Path, step: int) -> Replay:
     found = newest_before(run_dir / "checkpoints", step)
     corpus = open_corpus(Path(checkpoint.read_state(found, {}).store), config)
     batches = Stages(corpus.train, config, make_vocabulary(corpus.tokenizer)).step(step)
+    verify_used(corpus.folder, config.data, corpus.train.shards)
     model = make_model(config, corpus.tokenizer).eval()
     model.load_state_dict(read_tensors(found / "model.safetensors"))
     return Replay(

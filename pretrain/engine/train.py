@@ -10,9 +10,11 @@ from configs.run_status import read_status
 from configs.schema import PLACES, PretrainConfig
 from configs.version import PRETRAINING
 from pretrain.data.prepare import Corpus, prepare
+from pretrain.data.verification import Verification
 from pretrain.data.word2vec import word_vectors
 from pretrain.engine import checkpoint, describe, export
 from pretrain.engine.agreement import Agreement, heard
+from pretrain.engine.certify import Certifier
 from pretrain.engine.facts import checkpoint_facts, corpus_facts, start_facts
 from pretrain.engine.notice import Notice
 from pretrain.engine.owner import owned
@@ -20,7 +22,7 @@ from pretrain.engine.status import kept_status, loss_explained, memory_explained
 from pretrain.engine.trainer import Trainer
 from pretrain.engine.trial import with_micro_batch
 from pretrain.engine.watchdog import Watchdog
-from pretrain.engine.world import World
+from pretrain.engine.world import World, leads_node
 
 
 def pretrain(config: PretrainConfig, world: World) -> Path:
@@ -37,27 +39,34 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
     agreement.require(start_facts(config, PLACES, PRETRAINING))
     notice = Notice(config.safety.stop_after_minutes)
     with owned(run_dir, world):
-        corpus, found = find_ground(config, agreement)
+        corpus, verification, found = find_ground(config, agreement)
         with Watchdog(config.safety.hang_minutes, run_dir, world.rank) as watchdog:
             with memory_explained(run_dir, world), loss_explained(run_dir):
                 config = with_micro_batch(config, world, corpus.tokenizer, found)
-                trainer = Trainer(config, world, corpus, found, notice, watchdog, agreement)
+                certifier = Certifier(world, corpus, verification)
+                trainer = Trainer(
+                    config, world, corpus, found, notice, watchdog, agreement, certifier
+                )
             try:
                 with notice.listening(world), kept_status(run_dir, world):
                     if world.is_main:
                         describe.write_run_folder(trainer)
+                    verification.go_on()
                     trainer.run()
                     if world.is_main:
                         with exclusive(run_dir / "export", patience=600):
                             export.export_run(run_dir, run_dir / "export")
             finally:
+                verification.close()
                 trainer.log.close()
     trainer.log.say(f"done: curves {run_dir}/plots/curves.png, model {run_dir}/export")
     return run_dir
 
 
-def find_ground(config: PretrainConfig, agreement: Agreement) -> tuple[Corpus, Path | None]:
-    """(text, checkpoint to go on from), the same for all ranks.
+def find_ground(
+    config: PretrainConfig, agreement: Agreement
+) -> tuple[Corpus, Verification, Path | None]:
+    """(text, how far it is verified, checkpoint to go on from), the same for all ranks.
 
     Raises:
         InputError: on all ranks, for what one of them cannot read, or reads otherwise.
@@ -65,6 +74,8 @@ def find_ground(config: PretrainConfig, agreement: Agreement) -> tuple[Corpus, P
     world, run_dir = agreement.world, Path(config.run_dir)
     with heard(world):
         corpus = prepare(config)
+        verification = Verification(corpus.folder, config.data, leads=leads_node())
+        verification.begin()
     # Ranks must not judge files by themselves: one that saw another checkpoint would diverge.
     with heard(world):
         found = find_checkpoint(config, run_dir) if world.is_main else None
@@ -74,7 +85,7 @@ def find_ground(config: PretrainConfig, agreement: Agreement) -> tuple[Corpus, P
             word_vectors(config, corpus)  # as long as it takes, once: then kept in the cache
         facts = {"corpus": corpus_facts(corpus), "checkpoint": checkpoint_facts(found)}
     agreement.require(facts)
-    return corpus, found
+    return corpus, verification, found
 
 
 def find_checkpoint(config: PretrainConfig, run_dir: Path) -> Path | None:

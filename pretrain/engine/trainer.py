@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,10 +16,12 @@ from pretrain.data.batches import heldout_batches
 from pretrain.data.collate import Collator
 from pretrain.data.prepare import Corpus
 from pretrain.data.stages import Stages
+from pretrain.data.verification import Verification
 from pretrain.data.word2vec import word_vectors
 from pretrain.engine import checkpoint, describe
 from pretrain.engine.agreement import Agreement, heard
 from pretrain.engine.assemble import make_model, make_vocabulary
+from pretrain.engine.certify import Certifier
 from pretrain.engine.checksums import require_same
 from pretrain.engine.engine import Engine
 from pretrain.engine.evaluate import evaluate, unigram_loss
@@ -55,12 +58,15 @@ class Trainer:
         notice: Notice,
         watchdog: Watchdog,
         agreement: Agreement | None = None,
+        certifier: Certifier | None = None,
     ) -> None:
         """`found` is the checkpoint to go on from; `notice` tells when to leave early; `agreement`
-        is what ranks have compared so far."""
+        is what ranks have compared so far; without a `certifier` no data is verified."""
         self.config, self.world, self.corpus = config, world, corpus
         self.notice, self.watchdog = notice, watchdog
         self.agreement = agreement or Agreement(world)
+        unverified = Verification(corpus.folder, config.data, mode="never")
+        self.certifier = certifier or Certifier(world, corpus, unverified)
         self.run_dir = Path(config.run_dir)
         vocabulary = make_vocabulary(corpus.tokenizer)
         self.batches = Stages(corpus.train, config, vocabulary)
@@ -101,6 +107,7 @@ class Trainer:
 
         Raises:
             Preempted: `notice` was given on some rank; the run is saved.
+            RunError: on all ranks, where the data is damaged on one.
         """
         if self.world.is_main:
             self.log.say(describe.decisions(self))
@@ -109,7 +116,8 @@ class Trainer:
         config, step, last = self.config, self.state.step, self.plan.total_steps
         window = Window(self.world.device, len(SUMS))
         self.engine.train()
-        for batches in self.batches.prefetched(step, last, self.world.rank, self.world.size):
+        steps = self.batches.prefetched(step, last, self.world.rank, self.world.size)
+        for batches in self.certifier.guarded(steps):
             progress = self._progress(step)
             if progress >= 1:
                 break
@@ -186,7 +194,10 @@ class Trainer:
         two at least 1."""
         predicted = sum(len(batch.labels_M) for batch in batches)
         pairs = sum(int((batch.next_sentence_B >= 0).sum()) for batch in batches)
-        counts = self.world.sum_on_host(predicted, pairs, self.notice.is_given())
+        flags = self.notice.is_given(), self.certifier.is_damaged
+        counts = self.world.sum_on_host(predicted, pairs, *flags)
+        if counts[3]:
+            self.certifier.leave()
         return max(counts[0], 1.0), max(counts[1], 1.0), counts[2]
 
     def step(
@@ -314,7 +325,10 @@ class Trainer:
     def _save(self, step: int) -> float:
         """Write a checkpoint, or begin to; returns the seconds it took."""
         started, self.saved_step = time.monotonic(), step
-        self.watchdog.beat(f"checkpoint at step {step}")
+        beat = partial(self.watchdog.beat, f"checkpoint at step {step}")
+        beat()
+        self.certifier.certify(beat)
+        describe.note_verified(self, step)
         minutes = self._elapsed_minutes()
         state = replace(
             self.state,

@@ -182,5 +182,10 @@ def local_size() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or 1)
 
 
+def leads_node() -> bool:
+    """Whether this is the rank that does for its machine what one of them does for all."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
 def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -107,7 +107,7 @@ def store(rng: random.Random, folder: Path, materials: Materials) -> Case:
 
 
 def _damage_arrays(rng: random.Random, place: Path, manifest: dict, split: str) -> str:
-    """Change a file of a store so that its size or its numbers make no sense."""
+    """Change a file of a store: its size, numbers that make no sense, or some that do."""
     shard = manifest["splits"][split]["shards"][0]
     part, what = rng.choice(
         [
@@ -119,10 +119,15 @@ def _damage_arrays(rng: random.Random, place: Path, manifest: dict, split: str) 
             ("tokens", "cut"),
             ("document_ends", "longer"),
             ("sentence_ends", "gone"),
+            ("tokens", "a bit"),
+            ("document_ends", "a bit"),
+            ("tokens", "random ids"),
+            ("tokens", "swapped blocks"),
+            ("blocks", "a bit"),
         ]
     )
     path = place / f"{shard['name']}.{part}"
-    values = np.fromfile(path, "<u2" if part == "tokens" else "<u8")
+    values = np.fromfile(path, {"tokens": "<u2", "blocks": "u1"}.get(part, "<u8"))
     if what == "cut":
         values = values[:-1]
     elif what == "longer":
@@ -131,6 +136,13 @@ def _damage_arrays(rng: random.Random, place: Path, manifest: dict, split: str) 
         values[: len(values) // 2] = 60_000
     elif what == "ends that fall":
         values[:-1] = values[:-1][::-1].copy()
+    elif what == "a bit":
+        values[rng.randrange(len(values))] ^= 1
+    elif what == "random ids":
+        values[:] = np.random.default_rng(rng.getrandbits(32)).permutation(values)
+    elif what == "swapped blocks":
+        size = rng.randint(1, len(values) // 2)
+        values[:size], values[-size:] = values[-size:].copy(), values[:size].copy()
     else:
         values[-1] += 1000
     path.unlink() if what == "gone" else values.tofile(path)

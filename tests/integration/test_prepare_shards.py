@@ -9,8 +9,8 @@ import pytest
 
 from configs.loader import load_config
 from configs.schema import PretrainConfig
-from pretrain.data.manifest import verify
 from pretrain.data.prepare import prepare, prepare_shard
+from pretrain.data.verification import verify
 from tests.conftest import Command
 from tests.integration.test_bad_input import assert_one_line
 
@@ -59,7 +59,7 @@ def test_a_killed_shard_goes_on_where_it_was(launch, tiny, tmp_path):
     assert merged.returncode == 0, merged.stderr
     assert str(store) in merged.stdout and "full-sentences" in merged.stdout
     assert inodes(store) == kept
-    verify(store)
+    verify(store, load_config(PretrainConfig, str(tiny), overrides).data)
     alone = [*overrides[:1], f"data.cache={tmp_path / 'alone'}"]
     assert content(store) == content(prepare(load_config(PretrainConfig, str(tiny), alone)).folder)
 

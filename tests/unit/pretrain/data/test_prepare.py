@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,13 +15,15 @@ from filelock import FileLock
 from configs.errors import InputError
 from configs.schema import DataConfig, PretrainConfig, SourceConfig, TokenizerConfig
 from pretrain.data import prepare as module
-from pretrain.data.manifest import read_manifest, verify
+from pretrain.data.manifest import read_manifest
 from pretrain.data.prepare import merge_shards, prepare, prepare_shard, prepare_store
 from pretrain.data.sentences import word_set
 from pretrain.data.tokenise import claimed
 from tokenizer.train import train_tokenizer
 
 WORDS = sorted(word_set("the of and to in is was for as with on by that from at are were this an"))
+from pretrain.data.store import TokenStore
+from pretrain.data.verification import verify
 
 
 def text(number: int) -> str:
@@ -77,10 +80,14 @@ def test_the_store_does_not_depend_on_the_number_of_jobs(config, tmp_path, shard
     for shard in random.Random(shards).sample(range(shards), shards):
         assert "pieces in" in prepare_shard(config, shard, shards)
     store = merge_shards(config, shards)
-    verify(store)
+    verify(store, config.data)
     assert content(store) == content(alone.folder)
     assert store.name == alone.folder.name
     assert prepare(config).fingerprint == alone.fingerprint
+
+
+def tokens_of(split: TokenStore) -> list[int]:
+    return np.concatenate([shard.read() for shard in split.shards]).tolist()
 
 
 def test_the_store_is_that_of_one_single_piece(config, tmp_path):
@@ -91,7 +98,7 @@ def test_the_store_is_that_of_one_single_piece(config, tmp_path):
     assert len(many.train.shards) > 8 and len(one.train.shards) == len(config.data.sources)
     for split in ("train", "heldout"):
         a, b = getattr(many, split), getattr(one, split)
-        assert np.concatenate(a.shards).tolist() == np.concatenate(b.shards).tolist()
+        assert tokens_of(a) == tokens_of(b)
         assert a.sentence_ends.tolist() == b.sentence_ends.tolist()
         assert a.document_ends.tolist() == b.document_ends.tolist()
         assert a.unigram_counts.tolist() == b.unigram_counts.tolist()
@@ -123,6 +130,39 @@ def test_joining_touches_no_token_file(config):
     before = files()
     assert merge_shards(config, 3) == folder
     assert files() == before and len(before) > 16
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_damaged_piece_is_made_anew_as_it_is_said(config, tmp_path):
+    alone = prepare(with_cache(config, tmp_path / "alone"))
+    for shard in range(3):
+        prepare_shard(config, shard, 3)
+    (folder,) = (p for p in Path(config.data.cache, "stores").iterdir() if p.is_dir())
+    flip_a_bit(folder / "00002/train/00000.tokens")
+    flip_a_bit(folder / "00003/train/unigram_counts.npy")
+    with pytest.raises(InputError, match="00003 to make that piece anew"):
+        merge_shards(config, 3)
+    shutil.rmtree(folder / "00003")
+    store = prepare_store(config)
+    with pytest.raises(InputError, match=r"manifest\.json and .*00002 to make that piece anew"):
+        verify(store, config.data)
+    (folder / "manifest.json").unlink()
+    shutil.rmtree(folder / "00002")
+    assert content(prepare(config).folder) == content(alone.folder)
+
+
+def test_a_tokenizer_of_another_store_is_refused(config, tmp_path):
+    corpus = prepare(config)
+    texts = [f"other {chr(97 + n % 26)}{chr(97 + n % 7)} text {n}" for n in range(400)]
+    choice = TokenizerConfig("byte-bpe", 514, allow_smaller_vocabulary=True)
+    train_tokenizer(choice, texts).save(corpus.folder / "tokenizer")
+    with pytest.raises(InputError, match="tokenizer is not the one that the store was made with"):
+        prepare(config)
 
 
 def test_missing_shards_are_named(config, pieces):

@@ -7,14 +7,18 @@ import os
 import random
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from configs.schema import EmbeddingsConfig
-from pretrain.data.word2vec import LONGEST, Sentences, train_word2vec
+from configs.errors import InputError
+from configs.schema import DataConfig, EmbeddingsConfig, PretrainConfig
+from pretrain.data.store import TokenStore
+from pretrain.data.word2vec import LONGEST, Sentences, train_word2vec, word_vectors
 from tests.conftest import ROOT
-from tests.helpers import flatten, open_store
+from tests.helpers import flatten, open_store, random_documents, write_store
 
 COMPANY = {"fruit": ["apple", "pear", "plum", "fig"], "metal": ["iron", "tin", "zinc", "lead"]}
 
@@ -78,3 +82,27 @@ def test_documents_of_a_store_are_its_sentences_in_pieces_of_bounded_length(tmp_
     assert found[0] == ["1", "2", "3"]
     assert [int(token) for token in flatten(found)] == flatten(flatten(documents))
     assert list(Sentences(store)) == found
+
+
+def test_vectors_are_made_of_whole_data_and_kept_whole(tmp_path):
+    folder = write_store(tmp_path / "store", 203, train=random_documents(0, 100))
+    corpus = SimpleNamespace(
+        folder=folder,
+        tokenizer=SimpleNamespace(vocabulary_size=203),
+        train=TokenStore.open(folder, "train"),
+        fingerprint="corpus",
+    )
+    config = PretrainConfig(data=DataConfig(cache=str(tmp_path / "cache")))
+    tokens = folder / "train/00000.tokens"
+    whole = tokens.read_bytes()
+    tokens.write_bytes(whole[::-1])
+    with pytest.raises(InputError, match=r"00000.tokens: content is damaged"):
+        word_vectors(config, corpus)
+    tokens.write_bytes(whole)
+    vectors = word_vectors(config, corpus)
+    assert np.array_equal(word_vectors(config, corpus), vectors)
+    (kept,) = Path(config.data.cache).glob("word2vec/*/vectors.npy")
+    content = kept.read_bytes()
+    kept.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(InputError, match=f"{kept}: content is damaged: delete {kept.parent}"):
+        word_vectors(config, corpus)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from configs.errors import InputError
 from configs.loader import load_config
 from configs.schema import PretrainConfig
-from pretrain.data.prepare import prepare
+from pretrain.data.prepare import prepare, prepare_store
 from pretrain.doctor.dry_run import check_shares, deal, find_corpus, shrunken
-from pretrain.doctor.examine import advice, memory_row, target_gpus, with_micro_batch
+from pretrain.doctor.examine import (
+    advice,
+    look_for_corpus,
+    memory_row,
+    target_gpus,
+    with_micro_batch,
+)
 from pretrain.doctor.memory import MemoryModel
 from pretrain.doctor.projection import Data, project
 from tests.distributed.ranks import on_ranks
@@ -100,6 +108,18 @@ def test_a_corpus_is_found_but_never_made(tiny, tmp_path):
     assert leg.stretch.tokens_per_epoch > 1000 and 0 < leg.mean_length <= config.max_length
     with pytest.raises(InputError, match="too few for 64 micro-batches"):
         deal(config, found, ranks=64)
+
+
+def test_a_damaged_store_is_told(tiny, tmp_path):
+    made = prepare_store(load_config(PretrainConfig, str(tiny)))
+    store = Path(shutil.copytree(made, tmp_path / "store"))
+    config = load_config(PretrainConfig, str(tiny), [f"data.store={store}"])
+    corpus, (row,) = look_for_corpus(config, makes=False)
+    assert corpus and row.state == "ok" and row.text.endswith("; verified")
+    (tokens,) = store.glob("*/train/*.tokens")
+    tokens.write_bytes(tokens.read_bytes()[::-1])
+    corpus, (row,) = look_for_corpus(config, makes=False)
+    assert corpus is None and row.state == "fail" and str(tokens) in row.text
 
 
 VARIANTS = [
