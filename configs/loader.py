@@ -6,19 +6,21 @@ path to one's own. Unknown keys and wrong types end in one `InputError`.
 
 from __future__ import annotations
 
-import ast
 import difflib
-import inspect
-from dataclasses import asdict, fields, is_dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from configs import secrets
 from configs.errors import InputError
 from configs.files import check_stored
+from configs.safe_text import first_hidden
 
 FOLDER = Path(__file__).parent
 Schema = TypeVar("Schema")
@@ -31,6 +33,7 @@ def load_config(
     option: str = "--config",
     folder: str = "",
     values: dict[str, Any] | None = None,
+    stored: bool = False,
 ) -> Schema:
     """The resolved configuration, checked against `schema`.
 
@@ -41,6 +44,8 @@ def load_config(
         option: where `name` was typed, for messages.
         folder: of this package, where shipped names are looked up.
         values: fields, nested or with dots, that beat the file and are beaten by `overrides`.
+        stored: it is the file of a run that was: what asks for an environment variable that is not
+            set stays as it is written.
     Raises:
         InputError: no such file, unknown key, wrong type, or a failed cross-check.
     """
@@ -56,7 +61,19 @@ def load_config(
         _update(raw, key, value, schema, f"'{key}: {value}'")
     for override in overrides or []:
         _apply_override(raw, override, schema)
-    return _to_schema(raw, schema, path)
+    if stored:
+        _keep_unset(raw)
+    written = dict(_leaves(OmegaConf.to_container(raw)))
+    secrets.check(written, str(path), for_script=folder == "clusters")
+    config = _to_schema(raw, schema, path)
+    if any(map(secrets.asks, written.values())):
+        secrets.remember(written, dict(_leaves(OmegaConf.to_container(raw, resolve=True))))
+    return config
+
+
+def load_run_config(schema: type[Schema], run_dir: Path) -> Schema:
+    """The configuration that a run was started with, as its folder has it."""
+    return load_config(schema, str(run_dir / "config.yaml"), stored=True)
 
 
 def find_config(name: str, option: str = "--config", folder: str = "") -> Path:
@@ -80,13 +97,27 @@ def shipped_configs(folder: str = "") -> list[str]:
 
 
 def dump_config(config: Any) -> str:
-    """The configuration as YAML that loads back to the same."""
+    """The configuration as YAML that loads back to the same, in the same environment: what was
+    asked of it, and every secret, is written as `${oc.env:NAME}`."""
+    tree = OmegaConf.structured(config)
+    resolved = OmegaConf.to_container(tree, enum_to_str=True)
+    plain = secrets.as_stored(resolved)
+    if any(isinstance(text, str) and first_hidden(text) for _, text in _leaves(plain)):
+        # PyYAML leaves some characters as they are that a terminal obeys.
+        return yaml.dump(plain, Dumper=_EscapingDumper, sort_keys=False, width=10**6)
+    return OmegaConf.to_yaml(tree if plain == resolved else OmegaConf.create(plain))
+
+
+def recipe_text(config: Any) -> str:
+    """The configuration with everything resolved, to be hashed: it is neither shown nor stored."""
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
 def from_container(schema: type[Schema], values: dict[str, Any]) -> Schema:
-    """The configuration whose fields, as plain dicts and lists, are `values`."""
-    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
+    """The stored configuration whose fields, as plain dicts and lists, are `values`."""
+    raw = OmegaConf.create(values)
+    _keep_unset(raw)
+    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), raw))
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -96,6 +127,35 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         inner = flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {}
         leaves |= inner or {f"{prefix}{key}": value}
     return leaves
+
+
+def _leaves(tree: Any, place: tuple = ()) -> Iterator[tuple[tuple, Any]]:
+    """Everything in nested dicts and lists that is neither, with the way there."""
+    if isinstance(tree, (dict, list)):
+        items = tree.items() if isinstance(tree, dict) else enumerate(tree)
+        for key, value in items:
+            yield from _leaves(value, (*place, key))
+    else:
+        yield place, tree
+
+
+def _keep_unset(raw: DictConfig) -> None:
+    """Leave values that ask for variables which are not set as they are written."""
+    for (*way, key), text in list(_leaves(OmegaConf.to_container(raw))):
+        if secrets.is_unset(text):
+            node = raw
+            for step in way:
+                node = node[step]
+            node[key] = text.replace("${", "\\${")
+
+
+class _EscapingDumper(yaml.SafeDumper):
+    """Texts in double quotes, where every character but ASCII is escaped."""
+
+
+_EscapingDumper.add_representer(
+    str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
+)
 
 
 def _spelled_alike(layer: DictConfig, schema: type) -> dict[str, Any]:
@@ -227,7 +287,10 @@ def _apply_override(raw: DictConfig, override: str, schema: type) -> None:
         raise InputError(f"'{override}' is no override: write key=value, e.g. seed=1")
     source = f"override '{override}'"
     try:
-        parsed = OmegaConf.from_dotlist([f"value={value}"]).value
+        layer = OmegaConf.from_dotlist([f"value={value}"])
+        written = OmegaConf.to_container(layer)["value"]
+        asks = any(secrets.asks(text) for _, text in _leaves(written))
+        parsed = written if asks else layer.value
     except Exception as error:  # as in `_read_yaml`: the value is YAML
         raise InputError(f"{source} does not fit: {_one_line(error)}") from error
     _update(raw, key, parsed, schema, source)
@@ -262,7 +325,7 @@ def _refuse_references(config: Any, path: Path) -> None:
     """Raise `InputError` for `${` that is left as text: written down, it would not load back."""
     values = flat(asdict(config)) if "${" in str(config) else {}
     for key, value in values.items():
-        if "${" in str(value):
+        if "${" in str(value) and not secrets.is_unset(str(value)):
             raise InputError(
                 f"{path}: {key} holds the text ${{, which in a run's config.yaml would stand for "
                 "the value of another field: write it without"
@@ -283,40 +346,3 @@ _type_hints = cache(get_type_hints)
 def _one_line(error: Exception) -> str:
     """An error's message without OmegaConf's appended key dump, in one line."""
     return " ".join(str(error).split("\n    full_key")[0].split())
-
-
-def describe(schema: type, prefix: str = "") -> list[tuple[str, str, str]]:
-    """(field, type and default, documentation) of every field, nested ones with dots.
-
-    The documentation is the string that stands under the field in the schema's source.
-    """
-    documentation = _field_docstrings(schema)
-    types = get_type_hints(schema)
-    rows = []
-    for f in fields(schema):
-        kind = types[f.name]
-        index = {list: "0.", dict: "NAME."}.get(get_origin(kind), "")
-        item = get_args(kind)[-1] if index else kind
-        if is_dataclass(item):
-            rows += describe(item, f"{prefix}{f.name}.{index}")
-        else:
-            rows.append((prefix + f.name, _type_name(kind), documentation.get(f.name, "")))
-    return rows
-
-
-def _type_name(kind: Any) -> str:
-    if get_origin(kind) is None:
-        return kind.__name__
-    names = [repr(a) if isinstance(a, str) else _type_name(a) for a in get_args(kind)]
-    return " | ".join(name.strip("'") for name in names).replace("NoneType", "null")
-
-
-def _field_docstrings(schema: type) -> dict[str, str]:
-    body = ast.parse(inspect.getsource(schema)).body[0].body
-    return {
-        field_node.target.id: " ".join(text.value.value.split())
-        for field_node, text in zip(body, body[1:])
-        if isinstance(field_node, ast.AnnAssign)
-        and isinstance(text, ast.Expr)
-        and isinstance(text.value, ast.Constant)
-    }

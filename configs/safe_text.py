@@ -1,4 +1,4 @@
-r"""Text that others wrote, made safe to show: on a terminal and in Markdown.
+r"""Text that others wrote, made safe to show: on a terminal, in Markdown, in a spreadsheet.
 
 What a reader cannot see is written as Python would write it: `\n`, `\x1b`, `\u202e`. That goes for
 control characters (C0, DEL, C1), bidi controls, line and paragraph separators, zero-width and other
@@ -10,12 +10,19 @@ backslash stays one: what is shown is for eyes, while files hold what was read.
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
+from typing import Any, TextIO
+
+from configs.secrets import hide
 
 JOINERS = "\u200c\u200d"
 JOINABLE = "\u0590"
 """the first character that a joiner may stand beside: no Latin, Greek or Cyrillic letter"""
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""how a cell begins that a spreadsheet may take for a formula; in full width for East Asian ones"""
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 _FLAG = re.compile("(\U0001f3f4[\U000e0020-\U000e007e]{1,6}\U000e007f)")
 _MARKUP = re.compile(
     r"[\\`*\[\]<>|~#@{}$^&]|:(?! |$)|(?<![^\W_])_|_(?![^\W_])|www\.|^\s|\s$|\s\s"
@@ -23,6 +30,12 @@ _MARKUP = re.compile(
     re.IGNORECASE,
 )
 """what Markdown, or a program that turns addresses into links, may read as more than text"""
+_INTERVAL = re.compile(r"(?<=\S )\[[-−+\d.,% ]+\](?![(\[:])")
+"""figures in brackets, which are no link"""
+
+
+class Markup(str):
+    """Markdown of our own, in which every part that others wrote is safe already."""
 
 
 def visible(text: object, lines: bool = False) -> str:
@@ -54,13 +67,15 @@ def first_hidden(text: str) -> str | None:
 def markdown(text: object, in_table: bool = False) -> str:
     """The text for a line of Markdown: as it is where that is plain, else as code.
 
-    Code alone is read by nobody: no HTML, image, link, formula or address.
+    Code alone is read by nobody: no HTML, image, link, formula or address. `Markup` stays.
 
     Args:
         in_table: for a cell, where a bar would end it.
     """
+    if isinstance(text, Markup):
+        return text
     line = visible(text)
-    if not _MARKUP.search(line):
+    if not _MARKUP.search(_INTERVAL.sub("", line)):
         return line
     if in_table:
         line = line.replace("\\|", "\\x5c|").replace("|", "\\|")
@@ -69,12 +84,78 @@ def markdown(text: object, in_table: bool = False) -> str:
     return f"{fence}{pad}{line}{pad}{fence}"
 
 
+def json_text(content: Any) -> str:
+    """JSON for programs and for eyes: every script can be read, and what cannot be seen is escaped.
+
+    It reads back as exactly the same.
+    """
+    text = json.dumps(content, indent=1, ensure_ascii=False, default=str)
+    kept = zip(text, _written_out(text, "\n"))
+    return "".join(c if c == written else _in_json(c) for c, written in kept)
+
+
+class Spreadsheet:
+    """Makes cells that a spreadsheet takes for text and never for a formula; counts the changed."""
+
+    def __init__(self) -> None:
+        self.changed = 0
+
+    def __call__(self, cell: object) -> object:
+        """The cell, with an apostrophe in front where it begins as a formula; numbers stay."""
+        if not isinstance(cell, str) or not cell.startswith(FORMULA) or _NUMBER.fullmatch(cell):
+            return cell
+        self.changed += 1
+        return f"'{cell}"
+
+    @property
+    def note(self) -> str:
+        """One line on what was done; empty where nothing was."""
+        if not self.changed:
+            return ""
+        return f"{self.changed:,} cells begin as formulas do and got an apostrophe in front"
+
+
+class VisibleStream:
+    """Standard output or error that shows text as `visible` does, and no secret, whoever writes it.
+
+    Text that its encoding lacks is written out too. A carriage return that begins a write to a
+    terminal stays: progress replaces its line.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        """`stream` is written to; where its text is data, it may be used itself."""
+        self.stream = stream
+        self._codec = getattr(stream, "encoding", None) or "utf-8"
+
+    def write(self, text: str) -> int:
+        """Returns the number of characters that were given."""
+        begins = text[:1] if text.startswith("\r") and self.stream.isatty() else ""
+        shown = visible(hide(text[len(begins) :]), lines=True)
+        self.stream.write(
+            begins + shown.encode(self._codec, "backslashreplace").decode(self._codec)
+        )
+        return len(text)
+
+    def writelines(self, lines: list[str]) -> None:
+        """`write` for each."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
 def _written_out(text: str, kept: str = "") -> list[str]:
     """Each character, or how it is written."""
     return [
         c if c.isprintable() or c in kept or _is_space(c) or _joins(text, i) else ascii(c)[1:-1]
         for i, c in enumerate(text)
     ]
+
+
+def _in_json(character: str) -> str:
+    written = json.dumps(character)[1:-1]
+    return written if written != character else f"\\u{ord(character):04x}"
 
 
 def _is_space(character: str) -> bool:

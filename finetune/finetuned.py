@@ -7,7 +7,6 @@ tokenizer/
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,7 +21,9 @@ from configs.files import written_aside
 from configs.finetune_schema import HeadConfig
 from configs.json_files import read_json
 from configs.loader import from_container
+from configs.safe_text import json_text
 from configs.schema import ModelConfig
+from configs.secrets import as_stored
 from configs.task_schema import TaskConfig
 from finetune.batches import evaluation_batches
 from finetune.example import Feature
@@ -104,7 +105,7 @@ def save_finetuned(
     """Write `folder`, or replace it, at once."""
     with written_aside(folder) as aside:
         write_tensors(aside / "model.safetensors", weights)
-        (aside / CARD).write_text(json.dumps(asdict(card), indent=1, ensure_ascii=False), "utf-8")
+        (aside / CARD).write_text(json_text(as_stored(asdict(card))), "utf-8")
         tokenizer.save(aside / "tokenizer")
 
 

@@ -20,6 +20,7 @@ from configs.finetune_schema import PLACES, FinetuneConfig
 from configs.json_files import REMAKE, read_json
 from configs.notes import note_once, say
 from configs.run_status import recorded_precision
+from configs.safe_text import visible
 from configs.schema import ModelConfig
 from configs.version import FINETUNING
 from finetune.adapt import adapt
@@ -102,8 +103,9 @@ def run_trials(config: FinetuneConfig, agreement: Agreement) -> Path:
         if world.is_main:
             say(write_report(run_dir, config, task, framed.examples, [t.name for t in trials]))
             for path in write_submissions(run_dir, config.task, examples):
-                say(f"answers for GLUE's server: {path}")
-            say(f"done: report {run_dir}/report.md, model {run_dir}/checkpoints/best")
+                say(f"answers for GLUE's server: {visible(path)}")
+            shown = visible(run_dir)
+            say(f"done: report {shown}/report.md, model {shown}/checkpoints/best")
     return run_dir
 
 
@@ -142,8 +144,8 @@ def opening(
         "batch": f"{config.batch.sequences} examples, peak learning rate {rate:g}",
         "example": example[:320],
     }
-    notes = [f"note      {note}" for note in framed.examples.notes]
-    return "\n".join([*(f"{name:<10}{text}" for name, text in rows.items()), *notes, ""])
+    lines = [*rows.items(), *(("note", note) for note in framed.examples.notes)]
+    return "\n".join([*(f"{name:<10}{visible(text)}" for name, text in lines), ""])
 
 
 def say_left(world: World, done: int, trials: int, seconds: float) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from configs.errors import InputError
 from configs.finetune_schema import FinetuneConfig
-from configs.loader import dump_config
+from configs.loader import recipe_text
 from configs.schema import CollectiveConfig, SafetyConfig
 
 SHARED = (
@@ -68,7 +68,7 @@ class Trial:
             task=replace(config.task, folder=""),
             adapt=replace(config.adapt, cache=""),
         )
-        return hashlib.sha256(f"{dump_config(recipe)}{contents}".encode()).hexdigest()
+        return hashlib.sha256(f"{recipe_text(recipe)}{contents}".encode()).hexdigest()
 
 
 def make_trials(config: FinetuneConfig) -> list[Trial]:

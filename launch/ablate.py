@@ -17,7 +17,9 @@ from configs.ablation_schema import AblationConfig
 from configs.checks import require
 from configs.errors import InputError, RunError
 from configs.loader import flat
+from configs.notes import note
 from configs.run_lock import take
+from configs.safe_text import Spreadsheet, visible
 from launch.ablation.cells import Grid
 from launch.ablation.precision import with_one_precision
 from launch.command import config_parser, read_config, run
@@ -51,14 +53,17 @@ def main() -> None:
     from launch.ablation.gather import gather
     from launch.ablation.report import write
 
+    safe = Spreadsheet() if arguments.csv_safe else None
     # Drivers that share the grid end together.
     table = take(grid.folder, patience=60)
     try:
-        print(write(gather(grid)))
+        print(write(gather(grid), safe))
     finally:
         table.release()
+    if safe and safe.note:
+        note(f"table.csv: {safe.note}")
     for reason in failed.values():
-        print(f"failed  {reason}")
+        print(f"failed  {visible(reason)}")
     if failed:
         left = len([cell for cell in grid.distinct() if not cell.is_completed]) - len(failed)
         raise RunError(f"{len(failed)} cells failed, {left} others are left: try the same again")
@@ -74,6 +79,7 @@ def parse() -> argparse.Namespace:
     add("--only", choices=["failed"], help="cells that were started and are not completed")
     add("--dry-run", action="store_true", help="list the cells with state and hours, and stop")
     add("--table", action="store_true", help="run nothing, make the table of what is there")
+    add("--csv-safe", action="store_true", help="put ' before formulas in table.csv")
     add("--submit", choices=["slurm"], help="queue what can be started now as an array, and stop")
     add("--cluster", metavar="NAME|PATH", default="default", help="profile for --submit slurm")
     arguments = parser.parse_intermixed_args()

@@ -15,11 +15,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from configs.ablation_schema import AblationConfig
+from configs.described import describe
 from configs.errors import InputError, RunError
 from configs.files import disk_explained, disk_trouble
 from configs.finetune_schema import FinetuneConfig
-from configs.loader import describe, dump_config, load_config, shipped_configs
+from configs.loader import dump_config, load_config, shipped_configs
 from configs.open_files import allow_open_files, lack_of_open_files
+from configs.safe_text import VisibleStream, visible
+from configs.secrets import hide
 from pretrain.engine.leaving import LEAVING, Leave
 from pretrain.engine.notice import Preempted
 from pretrain.engine.process import let_waiting_threads_sleep
@@ -99,11 +102,13 @@ def read_and_join(parser: argparse.ArgumentParser, schema: type) -> tuple[Any, W
 def run(main: Callable[[], None]) -> None:
     """Call `main`; bad input ends in one line and exit code 2, a failed run in one and code 1.
 
-    A run that was asked to leave, and is saved, has not failed: code 0.
+    A run that was asked to leave, and is saved, has not failed: code 0. What is printed meanwhile,
+    by whomever, holds no character that a terminal would obey.
     """
     let_waiting_threads_sleep()
     allow_open_files()
     LEAVING.hand_over()
+    sys.stdout, sys.stderr = VisibleStream(sys.stdout), VisibleStream(sys.stderr)
     try:
         main()
         with disk_explained("standard output"):
@@ -151,8 +156,9 @@ def _leave(message: object, code: int) -> None:
     if rank == "0" or not getattr(message, "is_of_all_ranks", False):
         name = f"rank {rank}"
         where = "" if rank == "0" or str(message).startswith(name) else f"{name}: "
+        said = _shortened(visible(hide(str(message))))
         with suppress(OSError):
-            print(f"error: {where}{_shortened(str(message))}", file=sys.stderr, flush=True)
+            print(f"error: {where}{said}", file=sys.stderr, flush=True)
     # A rank that waits in a collective must not keep this one from leaving.
     os._exit(code)
 

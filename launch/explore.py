@@ -36,6 +36,7 @@ def main() -> None:
     if config.task.kind != "classification":
         raise InputError(f"task.kind={config.task.kind}: the data report is for classification")
 
+    from configs.safe_text import visible
     from finetune.data.fertility import open_tokenizers
     from finetune.report.explore import overview, write_data_report
     from finetune.report.explore_data import read_task
@@ -44,10 +45,10 @@ def main() -> None:
     data = read_task(config.task)
     output = arguments.output or Path("runs/data") / config.task.name
     output.mkdir(parents=True, exist_ok=True)
-    print("\n".join(overview(data)), flush=True)
+    print("\n".join(map(visible, overview(data))), flush=True)
     for line in write_data_report(data, tokenizers, config.max_length, output):
-        print(line)
-    print(f"done: {output}/report.md")
+        print(visible(line))
+    print(f"done: {visible(output)}/report.md")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--format", choices=["huggingface", "onnx"], default="huggingface")
     arguments = parser.parse_args()
 
+    from configs.safe_text import visible
     from finetune.export import export_huggingface, export_onnx
     from finetune.finetuned import find_finetuned, load_finetuned
     from pretrain.engine.export import check_output, export_run, export_run_onnx
@@ -38,7 +39,7 @@ def main() -> None:
         else:
             export = export_run_onnx if is_onnx else export_run
             source = export(arguments.model, arguments.output)
-    print(f"{source} -> {arguments.output}")
+    print(visible(f"{source} -> {arguments.output}"))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -22,16 +23,21 @@ if TYPE_CHECKING:
     from finetune.predict import Row
     from pretrain.data.encoding import Encoding
 
+Change = Callable[[object], object]
+"""of a cell before it is written"""
 LINE_FILES = ("", ".txt")
 PURPOSE = """Label new text. Every row or line of the input gives one of the output, in order. Its
 id is the file's (a column id, guid, UserName, idx or index), else the number of the row or line; a
-blank text has an empty prediction and is counted. Notes on what was read go to standard error."""
+blank text has an empty prediction and is counted. Notes on what was read go to standard error. A
+file or pipe gets texts exactly as they were read; a terminal is shown its control characters."""
 
 
 def main() -> None:
     """Load the model once, then answer block by block, to standard output or into a file."""
     arguments = parse()
 
+    from configs.notes import note
+    from configs.safe_text import Spreadsheet
     from finetune.finetuned import load_finetuned
     from finetune.predict import choose_device, first_and_rest, predict
     from pretrain.data.encoding import Encoding
@@ -46,12 +52,13 @@ def main() -> None:
     rows = read(arguments, model, encoding)
     block = arguments.block or (1 if arguments.input == "-" else 32)
     names, lines = first_and_rest(predict(model, rows, block, encoding.notes))
+    safe = Spreadsheet() if arguments.csv_safe else None
     if arguments.output is None:
-        write(sys.stdout, names, lines)
+        show(names, lines, safe)
     else:
-        write_file(arguments.output, names, lines)
-    for note in encoding.notes:
-        print(f"note: {note}", file=sys.stderr)
+        write_file(arguments.output, names, lines, safe)
+    for line in filter(None, [*encoding.notes, safe and safe.note]):
+        note(line)
 
 
 def parse() -> argparse.Namespace:
@@ -67,6 +74,8 @@ def parse() -> argparse.Namespace:
     )
     add("--text-column", metavar="C", help="default: the task's own")
     add("--output", type=Path, metavar="FILE", help="a .csv; default: printed")
+    text = "put ' in front of cells that a spreadsheet takes for formulas (= + - @), and count them"
+    add("--csv-safe", action="store_true", help=text)
     add("--block", type=int, metavar="N", help="texts at a time; default: 32, or 1 from -")
     add("--encoding", metavar="NAME", help="of the input, e.g. cp1252; default: UTF-8")
     add(
@@ -111,21 +120,37 @@ def read(arguments: argparse.Namespace, model: Finetuned, encoding: Encoding) ->
     return read_rows(path, model, arguments.text_column, encoding)
 
 
-def write_file(path: Path, names: list[str], lines: Iterable[dict]) -> None:
+def show(names: list[str], lines: Iterable[dict], safe: Change | None) -> None:
+    """To standard output: one visible line a row on a terminal, else CSV as in a file."""
+    from configs.safe_text import visible
+
+    if sys.stdout.isatty():
+        write(sys.stdout, names, lines, lambda cell: visible(safe(cell) if safe else cell), "\n")
+    else:
+        write(getattr(sys.stdout, "stream", sys.stdout), names, lines, safe)
+
+
+def write_file(path: Path, names: list[str], lines: Iterable[dict], safe: Change | None) -> None:
     """CSV that appears as a whole, or not at all."""
     from configs.files import written_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_file(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
-        write(file, names, lines)
+        write(file, names, lines, safe)
 
 
-def write(file: TextIO, names: list[str], lines: Iterable[dict]) -> None:
-    """CSV, each line as soon as it is known."""
-    writer = csv.DictWriter(file, names)
-    writer.writeheader()
-    for line in lines:
-        writer.writerow(line)
+def write(
+    file: TextIO,
+    names: list[str],
+    lines: Iterable[dict],
+    change: Change | None = None,
+    line_end: str = "\r\n",
+) -> None:
+    """CSV, each line as soon as it is known, every cell changed as asked."""
+    writer = csv.writer(file, lineterminator=line_end)
+    for line in chain([dict(zip(names, names))], lines):
+        cells = [line[name] for name in names]
+        writer.writerow(map(change, cells) if change else cells)
         file.flush()
 
 

@@ -12,6 +12,7 @@ if not __package__:  # a script's own folder would hide the package of the same 
     LEAVING.listen()
 
 from configs.checks import require
+from configs.safe_text import visible
 from configs.schema import PretrainConfig
 from launch.command import config_parser, read_config, run
 
@@ -39,7 +40,7 @@ def main() -> None:
         return
     store = merge_shards(config, shards) if shards else prepare_store(config)
     verify(store, config.data, mode="always")
-    print(f"store      {store}")
+    print(f"store      {visible(store)}")
     print(corpus_report(store, config))
 
 

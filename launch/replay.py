@@ -27,17 +27,18 @@ def main() -> None:
 
     import math
 
+    from configs.safe_text import visible
     from pretrain.engine.replay import replay
 
     found = replay(arguments.run, arguments.step)
-    print(f"step {arguments.step} with the weights of {found.found}")
+    print(f"step {arguments.step} with the weights of {visible(found.found)}")
     print(f"{'sample':>9}{'tokens':>8}{'loss':>10}{'gradient norm':>15}  text")
     samples = sorted(
         found.samples,
         key=lambda s: (math.isfinite(s.gradient_norm), -s.gradient_norm),
     )
     for sample in samples[: arguments.top]:
-        text = " ".join(sample.text.split())[:60]
+        text = visible(" ".join(sample.text.split())[:60])
         print(
             f"{sample.number:>9}{sample.tokens:>8}{sample.loss:>10.3f}"
             f"{sample.gradient_norm:>15.3f}  {text}"

@@ -20,6 +20,7 @@ from configs.checks import require
 from configs.cluster_schema import ClusterConfig
 from configs.files import write_text
 from configs.loader import dump_config, load_config
+from configs.safe_text import visible
 from configs.schema import PretrainConfig
 from launch.command import fields_help, run
 from launch.slurm.folders import note_job, pending, require_idle, write_config, write_job
@@ -200,7 +201,8 @@ def print_and_stop(arguments: argparse.Namespace, *configs: Any) -> None:
 def tell(job: Job, number: str) -> None:
     """Say which job it became, and how to follow it."""
     log = job.log(number)
-    print(f"job      {number}  {job.name}" + (f", elements {job.array}" if job.array else ""))
+    elements = f", elements {job.array}" if job.array else ""
+    print(f"job      {number}  {visible(job.name)}{elements}")
     print(f"log      {log}")
     print(f"watch    squeue --jobs={number}; tail -F {shlex.quote(str(log.parent))}/{log.name}")
     print(f"cancel   scancel {number}")

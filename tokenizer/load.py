@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 from configs.errors import InputError
 from configs.files import check_regular, find_file
 from configs.json_files import read_json, shown
+from configs.notes import note
 from tokenizer.backend_file import BackendFile, read_backend
 from tokenizer.base import MANIFEST, Framing, Tokenizer
 from tokenizer.byte_bpe import ByteBpe, read_bpe_files
@@ -217,10 +217,7 @@ def _byte_bpe(path: Path, settings: Settings, backend: BackendFile | None) -> To
             "place, which is not computed here: choose a tokenizer with all bytes"
         )
     if lacking:
-        print(
-            f"note: {path}: no piece for {len(lacking)} of the 256 bytes, which texts lose",
-            file=sys.stderr,
-        )
+        note(f"{path}: no piece for {len(lacking)} of the 256 bytes, which texts lose")
     return tokenizer
 
 

@@ -7,7 +7,6 @@ of the lists is told of.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from typing import Any
 from configs.errors import InputError
 from configs.files import find_file
 from configs.json_files import read_json, shown
+from configs.notes import note
 from tokenizer.base import SPECIAL_NAMES
 
 CONFIG = "tokenizer_config.json"
@@ -165,7 +165,7 @@ class Settings:
         known = {*ONE_VALUE, *HARMLESS.split(), *SWITCHES[kind], *roles}
         rest = sorted(self.content.keys() - known)
         if rest and os.environ.get("RANK", "0") == "0":
-            print(f"note: {self.path}: fields not used: {', '.join(rest)}", file=sys.stderr)
+            note(f"{self.path}: fields not used: {', '.join(rest)}")
 
     def extended(self, pieces: list[str], path: Path) -> list[str]:
         """A vocabulary with the tokens that were added to it, and with all that are named.

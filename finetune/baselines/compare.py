@@ -9,6 +9,7 @@ from pathlib import Path
 from configs.errors import InputError
 from configs.files import write_text
 from configs.finetune_schema import PLACES, FinetuneConfig
+from configs.safe_text import visible
 from configs.version import FINETUNING
 from finetune.baselines.rivals import RIVALS, run_rival
 from finetune.data.texts import read_text_splits
@@ -59,17 +60,16 @@ def compare_rivals(names: list[str], config: FinetuneConfig, world: World) -> Pa
         if world.is_main:
             describe.write_environment(output, config, world, {"agreed": agreement.record})
             splits = tasks[0][-1]
-            print(
-                f"{len(splits.train):,} training and {len(splits.dev):,} dev examples -> {output}"
-            )
+            sizes = f"{len(splits.train):,} training and {len(splits.dev):,} dev examples"
+            print(f"{sizes} -> {visible(output)}")
             for note in splits.notes:
-                print(f"note  {note}")
+                print(f"note  {visible(note)}")
         run_rivals(names, tasks, world)
         world.barrier()
         if world.is_main:
             text = comparison([folder / name for folder, *_ in tasks for name in names])
             write_text(output / "table.md", text)
-            print(f"\n{text}\ndone: {output}/table.md")
+            print(f"\n{text}\ndone: {visible(output)}/table.md")
     return output
 
 
@@ -83,7 +83,8 @@ def run_rivals(
             scores = run_rival(name, own, splits, folder)
             accuracy, macro_f1 = (summary(scores.values(x)) for x in ("accuracy", "macro_f1"))
             print(
-                f"{number:>2}/{len(work)}  {own.task.name:<10} {name:<24} accuracy {accuracy}  "
+                f"{number:>2}/{len(work)}  {visible(own.task.name):<10} {name:<24} "
+                f"accuracy {accuracy}  "
                 f"macro-F1 {macro_f1}  {duration(time.monotonic() - started)} passed",
                 flush=True,
             )

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from configs.files import write_text
+from configs.safe_text import markdown
 from finetune.data.fertility import TokenCounts, count_tokens, texts_of, train_tokenizers
 from finetune.data.profile import Column, clean_by_steps, profile_columns, summarize
 from finetune.data.terms import term_steps
@@ -55,7 +56,7 @@ def write_data_report(
     steps, terms = clean_by_steps(raw_texts(train), term_steps(data.config.preprocess.stop_words))
     gallery = Gallery(output)
     parts = [
-        f"# The data of {data.config.name}",
+        f"# The data of {markdown(data.config.name)}",
         bullets(overview(data)),
         *columns_part(data, gallery),
         *dates_part(data, gallery),
@@ -87,11 +88,12 @@ def columns_part(data: TaskData, gallery: Gallery) -> list[str]:
     parts = ["## Columns"]
     for rows in data.tables:
         columns = profile_columns(rows)
-        parts += [f"{rows.path.name}, {len(rows.rows):,} rows:", columns_table(columns)]
+        name = markdown(rows.path.name)
+        parts += [f"{name}, {len(rows.rows):,} rows:", columns_table(columns)]
         parts += [
-            f"- {column.name}: {column.blank:,} of the non-null values are white space only"
-            for column in columns
-            if column.blank
+            f"- {markdown(c.name)}: {c.blank:,} of the non-null values are white space only"
+            for c in columns
+            if c.blank
         ]
     first = profile_columns(data.tables[0])
     return [*parts, gallery.add("columns", "non-null values by column", plots.plot_columns, first)]
@@ -123,11 +125,12 @@ def dates_part(data: TaskData, gallery: Gallery) -> list[str]:
             for f in dates.formats
         ]
         header = ["format", "rows", "ambiguous", "these decided by", "first", "last"]
-        parts += [f"{name}: {day_range(days)}.", table(header, rows)]
+        parts += [f"{markdown(name)}: {day_range(days)}.", table(header, rows)]
         if dates.unread:
-            values = ", ".join(dict.fromkeys(dates.unread[:SHOWN]))
+            values = ", ".join(map(markdown, dict.fromkeys(dates.unread[:SHOWN])))
             parts.append(f"{len(dates.unread):,} values are no dates, e.g. {values}")
-        plot = (f"days_{number}", f"examples by day ({name})", plots.plot_days, days)
+        title = f"examples by day ({markdown(name)})"
+        plot = (f"days_{number}", title, plots.plot_days, days)
         parts.append(gallery.add(*plot))
     return parts
 

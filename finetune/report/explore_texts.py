@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from configs.safe_text import Markup, markdown
 from finetune.data.fertility import TokenCounts
 from finetune.data.preprocess import steps_of
 from finetune.data.profile import SHARES, CleaningStep, clean_by_steps, summarize
@@ -136,7 +137,8 @@ def terms_table(terms: Terms, labels: Sequence[str]) -> str:
 
 def listed(terms: Sequence[Term], value: Callable[[Term], str]) -> str:
     """Terms in one cell."""
-    return ", ".join(f"{term.name} ({value(term)})" for term in terms)
+    names = (markdown(term.name, in_table=True) for term in terms)
+    return Markup(", ".join(f"{name} ({value(term)})" for name, term in zip(names, terms)))
 
 
 def tokens_part(
@@ -189,5 +191,5 @@ def examples_part(data: TaskData) -> list[str]:
     for place, label in enumerate(data.splits.labels):
         chosen = [example for example in data.splits.train if example.target == place][:SHOWN]
         texts = [e.raw if e.pair is None else f"{e.raw} / {e.pair}" for e in chosen]
-        parts += [f"**{label}**", bullets(short(text, EXAMPLE) for text in texts)]
+        parts += [f"**{markdown(label)}**", bullets(short(text, EXAMPLE) for text in texts)]
     return parts

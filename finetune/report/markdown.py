@@ -5,17 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from configs.safe_text import Markup, markdown
+
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table whose first column is text and whose others are numbers."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(cell(value) for value in line)} |" for line in lines)
+    rule = map(Markup, ["---", *["---:"] * (len(header) - 1)])
+    lines = [header, rule, *rows]
+    return "\n".join(f"| {' | '.join(map(cell, line))} |" for line in lines)
 
 
 def cell(value: object) -> str:
-    """A value in one line that does not break the table."""
-    text = f"{value:,}" if isinstance(value, int) else str(value)
-    return " ".join(text.split()).replace("|", "\\|")
+    """A value in one line that does not break the table; what others wrote is no markup."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, Markup):
+        return value
+    return markdown(" ".join(str(value).split()), in_table=True)
 
 
 def confusion_table(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
@@ -36,5 +42,5 @@ def short(text: str, most: int) -> str:
 
 
 def bullets(lines: Iterable[str]) -> str:
-    """A list."""
-    return "\n".join(f"- {line}" for line in lines)
+    """A list; of a line that is no `Markup`, nothing is read as such."""
+    return "\n".join(f"- {markdown(line)}" for line in lines)

@@ -18,10 +18,12 @@ from configs.files import write_text, written_file
 from configs.finetune_schema import FinetuneConfig
 from configs.json_files import read_json
 from configs.notes import optional
+from configs.safe_text import Markup, markdown
+from configs.secrets import hide
 from finetune.example import Splits, are_labelled
 from finetune.metrics import calibration, class_scores, confusion
 from finetune.report.gallery import Gallery
-from finetune.report.markdown import confusion_table, percent, table
+from finetune.report.markdown import bullets, confusion_table, percent, table
 from finetune.report.plots import plot_calibration, plot_confusion, plot_trials
 from finetune.report.scores import Scores, TrialScores, split_fingerprint, summary
 from finetune.tasks.base import Task
@@ -116,7 +118,7 @@ def report(
     gallery = Gallery(run_dir)
     curves = dev_curves(trials, task.metric)
     parts = [
-        f"# {config.task.name}: {config.model}",
+        f"# {markdown(config.task.name)}: {markdown(hide(str(config.model)))}",
         facts(config, splits),
         "## Scores",
         overview,
@@ -141,14 +143,15 @@ def facts(config: FinetuneConfig, splits: Splits) -> str:
     parts = {"train": splits.train, **splits.evaluated}
     sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
     steps = config.task.preprocess.words
+    forgotten = ", its weights forgotten" if config.reinitialise else ""
     lines = [
-        f"encoder: {config.model}" + (", its weights forgotten" if config.reinitialise else ""),
+        f"encoder: {hide(str(config.model))}{forgotten}",
         f"examples: {sizes}",
         f"cleaning: {steps}",
         f"adapted to the task's texts: {config.adapt.epochs:g} epochs",
         *splits.notes,
     ]
-    return "\n".join(f"- {line}" for line in lines)
+    return bullets(lines)
 
 
 def trial_table(trials: Sequence[TrialFolder], metric: str) -> str:
@@ -166,7 +169,8 @@ def trial_table(trials: Sequence[TrialFolder], metric: str) -> str:
     for point, results in points.items():
         if len(results) > 1:
             cells = [summary([r[s][n] for r in results]) for s in splits for n in names]
-            title = f"**median (IQR) of {len(results)} seeds{', ' if point else ''}{point}**"
+            of = f"median (IQR) of {len(results)} seeds{', ' if point else ''}"
+            title = Markup(f"**{of}{markdown(point, in_table=True)}**")
             rows.append([title, *cells, "", ""])
     return table(header, rows)
 
@@ -213,11 +217,10 @@ def confident_errors(answers: Classified, examples: Sequence, labels: Sequence[s
     for place in wrong[:ERRORS]:
         example = examples[place]
         text = example.raw if example.pair is None else f"{example.raw} / {example.pair}"
-        lines.append(
-            f"- {answers.probabilities_NC[place].max():.1%} {labels[answers.predicted[place]]}, is "
-            f"{labels[answers.gold[place]]} ({example.id}): {' '.join(text.split())}"
-        )
-    return "\n".join(lines) or "none"
+        said, gold = (markdown(labels[x[place]]) for x in (answers.predicted, answers.gold))
+        known = f"{said}, is {gold} ({markdown(example.id)}): {markdown(' '.join(text.split()))}"
+        lines.append(Markup(f"{answers.probabilities_NC[place].max():.1%} {known}"))
+    return bullets(lines) or "none"
 
 
 def sample_answers(rows: Sequence[dict], is_scored: bool) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from configs.errors import InputError
 from configs.files import make_folder, write_text
 from configs.json_files import read_json
+from configs.safe_text import json_text
 
 FILE = "scores.json"
 
@@ -52,7 +52,7 @@ class Scores:
     def write(self, folder: Path) -> None:
         """Into `folder`, at once."""
         make_folder(folder)
-        write_text(folder / FILE, json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
+        write_text(folder / FILE, json_text(asdict(self)) + "\n")
 
     def values(self, metric: str, split: str = "dev") -> list[float]:
         """One metric of all trials that have it."""

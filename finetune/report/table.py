@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from configs.errors import InputError
+from configs.safe_text import markdown
 from finetune.report.markdown import confusion_table, table
 from finetune.report.scores import Scores, read_scores, summary
 
@@ -68,14 +69,17 @@ def section(task: str, methods: Sequence[Scores], metrics: Sequence[str]) -> str
         for m in ordered
     ]
     parts = [
-        f"## {task}",
+        f"## {markdown(task)}",
         table([*header, "minutes"], [[*r, minutes(m)] for r, m in zip(rows, ordered)]),
     ]
     matrices = [m for m in reversed(ordered) if m.middle().confusion]
     if matrices:
         parts.append("### Confusion matrices (dev; the median seed)")
     for method in matrices:
-        parts += [f"**{method.method}**", confusion_table(method.middle().confusion, method.labels)]
+        parts += [
+            f"**{markdown(method.method)}**",
+            confusion_table(method.middle().confusion, method.labels),
+        ]
     return "\n\n".join(parts)
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from statistics import mean
 
 from configs.run_lock import INHERITED, Lock, Taken, take
+from configs.safe_text import visible
 from configs.version import ROOT
 from launch.ablation.cells import Cell, Grid
 from launch.ablation.honesty import Run, require_same_recipe
@@ -72,7 +73,7 @@ class Driver:
         for cell in cells:
             require_same_recipe(Run(cell))
         done = sum(cell.is_completed for cell in cells)
-        print(f"{self.grid.folder}: {len(cells)} cells, {done} completed", flush=True)
+        print(f"{visible(self.grid.folder)}: {len(cells)} cells, {done} completed", flush=True)
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             while self._turn():
@@ -140,12 +141,13 @@ class Driver:
         if not cell.is_completed:
             said = last_line(cell.run_dir / LOG)
             self.failed[cell.run_dir] = f"{cell.name}: {said} ({cell.run_dir / LOG})"
-            print(f"failed  {self.failed[cell.run_dir]}", flush=True)
+            print(f"failed  {visible(self.failed[cell.run_dir])}", flush=True)
             return
         self.minutes.append(minutes)
         left = 60 * mean(self.minutes) * (len(cells) - done) / self.jobs
         print(
-            f"{done:>3}/{len(cells)}  {cell.name:<40}  {headline(self.grid.config, cell):<24}  "
+            f"{done:>3}/{len(cells)}  {visible(cell.name):<40}  "
+            f"{visible(headline(self.grid.config, cell)):<24}  "
             f"{minutes:.1f} min  left {duration(left)}",
             flush=True,
         )

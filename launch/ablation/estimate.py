@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from configs.run_lock import is_taken
 from configs.run_status import earlier_starts
+from configs.safe_text import visible
 from configs.schema import DataConfig, EngineConfig, PretrainConfig
 from launch.ablation.cells import Cell
 from launch.slurm.folders import is_waiting
@@ -28,7 +29,8 @@ def dry_run(cells: list[Cell]) -> str:
     lines = [f"{'cell':<48}{'state':<14}{'hours':>8}  run folder"]
     for cell in cells:
         said = f"{hours[kind_of(cell)]:.2f}" if kind_of(cell) in hours else "?"
-        lines.append(f"{cell.name:<48}{state_of(cell):<14}{said:>8}  {cell.run_dir}")
+        state, folder = state_of(cell), visible(cell.run_dir)
+        lines.append(f"{visible(cell.name):<48}{state:<14}{said:>8}  {folder}")
     known = [hours[kind] for kind in left if kind in hours]
     lines += ["", f"{sum(known):.2f} hours of training are left, one cell after the other"]
     if measured:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, NoReturn
 
 from configs.errors import InputError
-from configs.loader import flat, load_config
+from configs.loader import flat, load_run_config
 from configs.run_status import earlier_starts, read_environment, recorded_precision
 from configs.schema import FREE_TO_CHANGE
 from launch.ablation.cells import Cell, last_record
@@ -39,7 +39,7 @@ class Run:
         """The configuration that it ran with; where the cell asks for a precision, with that which
         `auto` became. Where both leave it open the facts decide."""
         asked, results = self.cell.config, self.cell.results
-        config = load_config(type(asked), str(results / "config.yaml"))
+        config = load_run_config(type(asked), results)
         found = recorded_precision(results)
         if not found or asked.engine.precision == "auto" or config.engine.precision != "auto":
             return config

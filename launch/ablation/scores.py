@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from configs.ablation_schema import AblationConfig
-from configs.loader import load_config
+from configs.loader import load_run_config
 from configs.run_status import read_environment
 from configs.schema import PretrainConfig
 from finetune.report.scores import read_scores
@@ -113,7 +113,7 @@ def _count(vocabulary: _Vocabulary) -> float | None:
     from tokenizer.report import report
 
     run_dir = vocabulary.run_dir
-    config = load_config(PretrainConfig, str(run_dir / "config.yaml"))
+    config = load_run_config(PretrainConfig, run_dir)
     if config.data.store:
         return None
     texts = list(islice(sentences(config, heldout=True), SENTENCES))

@@ -15,6 +15,7 @@ from pathlib import Path
 from configs.checks import require, require_visible
 from configs.cluster_schema import ClusterConfig
 from configs.safe_text import visible
+from configs.secrets import hide, require_none
 
 FOLDER = Path(__file__).parent
 SETTINGS = "# settings"
@@ -57,14 +58,16 @@ def render(job: Job, cluster: ClusterConfig) -> str:
     """The whole batch script.
 
     Raises:
-        InputError: a path that Slurm, or a container, would read as another.
+        InputError: a path that Slurm, or a container, would read as another; a secret in it.
     """
     _check_places(job, cluster)
     template = (FOLDER / f"{job.template}.sbatch").read_text(encoding="utf-8").splitlines()
     body = [line for line in template[1:] if not line.startswith("#SBATCH")]
     place = body.index(SETTINGS)
     body[place : place + 1] = settings(job, cluster)
-    return "\n".join([template[0], *sbatch_lines(job, cluster), *body]) + "\n"
+    script = "\n".join([template[0], *sbatch_lines(job, cluster), *body]) + "\n"
+    require_none(script)
+    return script
 
 
 def sbatch_lines(job: Job, cluster: ClusterConfig) -> list[str]:
@@ -108,7 +111,7 @@ def settings(job: Job, cluster: ClusterConfig) -> list[str]:
     }
     # Those that are empty as well: sbatch hands the variables of whoever submits to the job.
     lines = [f"MASKLAB_{name}={shlex.quote(value)}" for name, value in variables.items()]
-    typed = visible(shlex.join(sys.argv[1:]))
+    typed = visible(hide(shlex.join(sys.argv[1:])))
     return [f"# Filled by: submit.py {typed}", *lines, f"set -- {shlex.join(job.arguments)}"]
 
 

@@ -6,14 +6,16 @@ import sys
 import time
 from contextlib import suppress
 
+from configs.safe_text import visible
+
 LOG_SECONDS = 30
 """between two lines where nobody watches them being replaced"""
 
 
-def say(text: str, end: str = "\n") -> None:
+def say(text: str, end: str = "\n", begin: str = "") -> None:
     """Progress goes to standard error: standard output is for results."""
     with suppress(OSError):  # of a log on a full disk
-        print(text, end=end, file=sys.stderr, flush=True)
+        print(f"{begin}{visible(text)}", end=end, file=sys.stderr, flush=True)
 
 
 class Progress:
@@ -34,7 +36,8 @@ class Progress:
         now = time.monotonic()
         if watched or now - self.told >= LOG_SECONDS:
             self.told = now
-            say(f"\r{self.line(now)}  " if watched else self.line(now), "" if watched else "\n")
+            ends = ("", "\r") if watched else ("\n", "")
+            say(self.line(now) + "  " * watched, *ends)
 
     def end_piece(self) -> None:
         """The next piece begins."""
@@ -43,7 +46,7 @@ class Progress:
 
     def end(self) -> None:
         """Everything is done."""
-        say("\r" * sys.stderr.isatty() + self.line(time.monotonic()))
+        say(self.line(time.monotonic()), begin="\r" * sys.stderr.isatty())
 
     def line(self, now: float) -> str:
         """The state in words, at the time `now` of the monotonic clock."""

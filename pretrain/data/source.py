@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.schema import SourceConfig
+from configs.secrets import hashed
 from pretrain.data.file_hashes import hash_files
 from pretrain.data.find_files import find, find_files
 from pretrain.data.installed_docs import installation
@@ -69,6 +70,7 @@ def source_identity(
         InputError: there is no such file.
     """
     identity = {field: getattr(source, field) for field in IDENTIFYING_FIELDS[source.kind]}
+    identity = {f: hashed(v) if isinstance(v, str) else v for f, v in identity.items()}
     identity |= {"kind": source.kind, "weight": source.weight}
     if source.kind == "installed-docs":
         return {**identity, **installation()}

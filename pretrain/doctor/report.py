@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from configs.loader import dump_config
+from configs.safe_text import visible
 from pretrain.doctor.examine import Findings
 from pretrain.doctor.gpus import Target
 from pretrain.doctor.projection import Projection, checkpoint_bytes
@@ -16,7 +17,7 @@ GIGA = 10**9
 def as_text(found: Findings, cost_per_gpu_hour: float | None) -> str:
     """The whole report, a dozen lines and two tables."""
     lines = [f"{name:<12}{text}" for name, text in summary(found, cost_per_gpu_hour).items()]
-    checks = [f"  {row.state:<5}{row.name:<14}{row.text}" for row in found.rows]
+    checks = [f"  {row.state:<5}{row.name:<14}{visible(row.text)}" for row in found.rows]
     return "\n".join([*lines, "", memory_table(found), "", "checks", *checks, "", verdict(found)])
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -30,7 +29,7 @@ from configs.aside import remove
 from configs.errors import InputError, RunError
 from configs.files import sha256_file, written_aside
 from configs.json_files import read_json
-from configs.notes import note_once
+from configs.notes import note, note_once
 from configs.schema import CheckpointConfig
 from pretrain.engine.agreement import by_all, heard
 from pretrain.engine.checksums import find_drift, require_same
@@ -205,7 +204,7 @@ def find_last(folder: Path) -> Path | None:
         damage = find_damage(path)
         if damage is None:
             return path
-        print(f"checkpoint {path} is damaged ({damage}): trying the one before", file=sys.stderr)
+        note(f"checkpoint {path} is damaged ({damage}): trying the one before")
     if saved:
         raise InputError(f"{folder}: every checkpoint is damaged: restore one or remove them all")
     return None

@@ -17,7 +17,9 @@ import torch
 from configs.files import make_folder, write_text
 from configs.loader import dump_config, flat
 from configs.run_status import earlier_starts, read_environment
+from configs.safe_text import visible
 from configs.schema import FREE_TO_CHANGE, PretrainConfig
+from configs.secrets import hashed, hide
 from configs.version import (
     FINETUNING,
     PRETRAINING,
@@ -45,9 +47,9 @@ def fingerprints(config: PretrainConfig, corpus: Corpus) -> dict[str, str]:
     def is_free(name: str) -> bool:
         return any(name == free or name.startswith(f"{free}.") for free in FREE_TO_CHANGE)
 
-    recipe = {name: str(value) for name, value in flat(asdict(config)).items() if not is_free(name)}
+    recipe = {name: value for name, value in flat(asdict(config)).items() if not is_free(name)}
     return {
-        **recipe,
+        **{name: hashed(str(value)) for name, value in recipe.items()},
         "vocabulary": str(corpus.tokenizer.vocabulary_size),
         "tokenizer": corpus.tokenizer.fingerprint,
         "corpus": corpus.fingerprint,
@@ -109,7 +111,7 @@ def write_environment(
         "device": device_name(world.device),
         "world_size": world.size,
         "threads_per_rank": torch.get_num_threads(),
-        "command": sys.argv,
+        "command": list(map(hide, sys.argv)),
     }
     _write(run_dir / "environment.json", environment)
 
@@ -131,7 +133,7 @@ def decisions(trainer: Trainer) -> str:
     model, state = trainer.engine.model, trainer.state
     parameters = sum(p.numel() for p in model.parameters())
     rows = {
-        "run": f"{trainer.run_dir}" + (f", resumed at step {state.step}" if state.step else ""),
+        "run": visible(trainer.run_dir) + (f", resumed at step {state.step}" if state.step else ""),
         "data": (
             f"{corpus.train.token_count:,} training and {corpus.heldout.token_count:,} held-out "
             f"tokens in {len(corpus.train.document_ends):,} and "
@@ -198,7 +200,7 @@ def masked_example(trainer: Trainer, width: int = 320) -> str:
         word(label) + ("" if tokens[place] == mask else f" (shown: {word(tokens[place])})")
         for place, label in answers.items()
     ]
-    return f"example   {shown}\npredict   {' | '.join(pairs)[:width]}"
+    return f"example   {visible(shown)}\npredict   {visible(' | '.join(pairs)[:width])}"
 
 
 def _attention(trainer: Trainer) -> str:

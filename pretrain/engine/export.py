@@ -7,7 +7,7 @@ from pathlib import Path
 
 from configs.errors import InputError
 from configs.files import written_aside
-from configs.loader import load_config
+from configs.loader import load_run_config
 from configs.schema import PretrainConfig
 from pretrain.engine import checkpoint
 from pretrain.engine.assemble import make_model
@@ -86,7 +86,7 @@ def open_run(run_dir: Path) -> tuple[Path, PretrainingModel, PretrainConfig, Tok
     found = checkpoint.find_last(run_dir / "checkpoints")
     if found is None:
         raise InputError(f"--model {run_dir}: no whole checkpoint to export yet")
-    config = load_config(PretrainConfig, str(run_dir / "config.yaml"))
+    config = load_run_config(PretrainConfig, run_dir)
     tokenizer = load_tokenizer(run_dir / "tokenizer")
     model = make_model(config, tokenizer)
     weights = read_tensors(found / "model.safetensors")

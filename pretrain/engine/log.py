@@ -10,6 +10,8 @@ from pathlib import Path
 from configs.files import append_text, make_folder, write_text
 from configs.notes import note, optional, say
 from configs.run_lock import require_ours
+from configs.safe_text import visible
+from configs.secrets import hide
 from pretrain.engine.events import Events
 
 FLUSH_SECONDS = 10
@@ -120,7 +122,10 @@ def write_hparams(folder: Path, settings: dict[str, object], metrics: dict[str, 
     """One entry of TensorBoard's HParams page, in a new folder of its own."""
     from torch.utils.tensorboard.summary import hparams
 
-    plain = {k: v if isinstance(v, (bool, int, float)) else str(v) for k, v in settings.items()}
+    plain = {
+        k: v if isinstance(v, (bool, int, float)) else visible(hide(str(v)))
+        for k, v in settings.items()
+    }
     events = Events(folder)
     for summary in hparams(plain, metrics):
         events.add_summary(summary)

@@ -7,7 +7,6 @@ mode.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ from torch import Tensor, nn
 from configs.errors import InputError
 from configs.files import find_file
 from configs.json_files import read_json
-from configs.loader import load_config
+from configs.loader import load_run_config
+from configs.notes import note
 from configs.schema import ModelConfig, PretrainConfig
 from pretrain.engine import checkpoint
 from pretrain.engine.assemble import make_model
@@ -135,7 +135,7 @@ def _read_run(folder: Path) -> Pretrained:
     found = checkpoint.find_last(folder / "checkpoints")
     if found is None:
         raise InputError(f"model={folder}: no whole checkpoint yet: let its run finish first")
-    config = load_config(PretrainConfig, str(folder / "config.yaml"))
+    config = load_run_config(PretrainConfig, folder)
     tokenizer = load_tokenizer(folder / "tokenizer")
     state = checkpoint.read_state(found, {})
     if state.fingerprints.get("tokenizer") != tokenizer.fingerprint:
@@ -186,7 +186,7 @@ def tell_left_out(folder: Path, fields: list[str], weights: list[str]) -> None:
         if names and os.environ.get("RANK", "0") == "0":
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             shown = ", ".join(names[:SHOWN])
-            print(f"note: {folder}: {what} not used: {shown}{more}", file=sys.stderr)
+            note(f"{folder}: {what} not used: {shown}{more}")
 
 
 def _check_shapes(folder: Path, config: ModelConfig, found: dict[str, Tensor], pad: int) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from configs.errors import InputError
-from configs.loader import load_config
+from configs.loader import load_run_config
 from configs.schema import PretrainConfig
 from pretrain.batch import MicroBatch
 from pretrain.data.prepare import open_corpus
@@ -55,7 +55,7 @@ def replay(run_dir: Path, step: int) -> Replay:
     """
     if not (run_dir / "config.yaml").is_file():
         raise InputError(f"--run {run_dir}: no run folder (config.yaml is missing)")
-    config = load_config(PretrainConfig, str(run_dir / "config.yaml"))
+    config = load_run_config(PretrainConfig, run_dir)
     found = newest_before(run_dir / "checkpoints", step)
     corpus = open_corpus(Path(checkpoint.read_state(found, {}).store), config)
     batches = Stages(corpus.train, config, make_vocabulary(corpus.tokenizer)).step(step)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from configs.errors import RunError
 from configs.files import make_folder, write_text
 from configs.notes import optional
 from configs.run_lock import require_ours
+from configs.safe_text import json_text
 from pretrain.batch import MicroBatch
 from tokenizer.base import Tokenizer
 
@@ -76,7 +76,7 @@ def write_dump(
     content = {"step": step, "rank": rank, "micro_batches": culprits or found}
     with optional(str(path)):
         make_folder(folder)
-        write_text(path, json.dumps(content, indent=1, ensure_ascii=False))
+        write_text(path, json_text(content))
     return path
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from configs.errors import InputError
 from configs.run_lock import exclusive
 from configs.run_status import read_status
+from configs.safe_text import visible
 from configs.schema import PLACES, PretrainConfig
 from configs.version import PRETRAINING
 from pretrain.data.prepare import Corpus, prepare
@@ -59,7 +60,8 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
             finally:
                 verification.close()
                 trainer.log.close()
-    trainer.log.say(f"done: curves {run_dir}/plots/curves.png, model {run_dir}/export")
+    shown = visible(run_dir)
+    trainer.log.say(f"done: curves {shown}/plots/curves.png, model {shown}/export")
     return run_dir
 
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from configs.loader import describe
+from configs.described import describe
 from configs.schema import PretrainConfig
 
 FIELDS = [(name, kind) for name, kind, _ in describe(PretrainConfig) if ".0." not in name]

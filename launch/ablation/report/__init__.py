@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from configs.safe_text import Spreadsheet
 from launch.ablation.study import Study
 
 
-def write(study: Study) -> str:
+def write(study: Study, safe: Spreadsheet | None = None) -> str:
     """Every output into `study.folder`; returns the table as text, the answers and the paths.
 
     The folder gets table.md, table.tex (for \\input; table_page.tex holds it), table.csv,
     table.json, and, which may fail, report.html, plots/ and tensorboard/.
+
+    Args:
+        safe: makes the cells of table.csv.
 
     Raises:
         InputError: the study contradicts itself; nothing is written.
     """
     from configs.files import write_text, written_aside
     from configs.notes import optional
+    from configs.safe_text import visible
     from launch.ablation.report import data, hparams, latex, markdown, page, plots, terminal, words
     from launch.ablation.report.table import build
 
@@ -30,7 +35,7 @@ def write(study: Study) -> str:
         "table.md": markdown.render(table, shown),
         "table.tex": latex.render(table),
         "table_page.tex": latex.PAGE,
-        "table.csv": data.to_csv(table),
+        "table.csv": data.to_csv(table, safe),
         "table.json": data.to_json(table),
     }
     for name, text in texts.items():
@@ -40,6 +45,6 @@ def write(study: Study) -> str:
     with optional(f"{folder}/tensorboard"):
         hparams.write(study, table, folder / "tensorboard")
     paths = [folder / name for name in (*texts, "report.html", *shown.values(), "tensorboard")]
-    made = [str(path) for path in paths if path.exists()]
+    made = [path for path in paths if path.exists()]
     closing = [*words.answers(table), *words.findings(table), "", *made]
-    return terminal.render(table) + "\n" + "\n".join(closing) + "\n"
+    return terminal.render(table) + "\n" + "\n".join(map(visible, closing)) + "\n"

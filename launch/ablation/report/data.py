@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from dataclasses import asdict
 
+from configs.safe_text import Spreadsheet, json_text
 from launch.ablation.report.statistics import RULE
 from launch.ablation.report.table import Cell, Table, TableRow
 from launch.ablation.study import Metric
@@ -14,16 +14,15 @@ from launch.ablation.study import Metric
 
 def to_json(table: Table) -> str:
     """The whole table; figures are in the units shown."""
-    return (
-        json.dumps({**asdict(table), "rule": RULE}, indent=1, ensure_ascii=False, default=str)
-        + "\n"
-    )
+    return json_text({**asdict(table), "rule": RULE}) + "\n"
 
 
-def to_csv(table: Table) -> str:
-    """One line for each row and metric; no figure, no text."""
+def to_csv(table: Table, safe: Spreadsheet | None = None) -> str:
+    """One line for each row and metric; no figure, no text. Cells are as `safe` makes them."""
     pairs = [(row, metric) for row in table.rows for metric in table.metrics]
     records = [record(table, row, metric) for row, metric in pairs]
+    if safe:
+        records = [{name: safe(cell) for name, cell in line.items()} for line in records]
     out = io.StringIO()
     writer = csv.DictWriter(out, list(records[0]) if records else [], lineterminator="\n")
     writer.writeheader()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from configs.safe_text import visible
 from launch.ablation.report import words
 from launch.ablation.report.statistics import RULE, Verdict
 from launch.ablation.report.table import Table, TableRow
@@ -147,7 +148,7 @@ def change(row: TableRow, metric: Metric) -> str:
 
 def escape(text: str) -> str:
     """Text that pdfLaTeX sets as it stands; a character it has no letter for becomes U+XXXX."""
-    return "".join(map(escape_character, " ".join(text.split())))
+    return "".join(map(escape_character, visible(" ".join(text.split()))))
 
 
 def escape_character(character: str) -> str:
@@ -167,4 +168,4 @@ def is_latin(character: str) -> bool:
 def originals(table: Table) -> list[str]:
     """Comments with the names that `escape` could not keep."""
     names = [row.name for row in table.rows] + [metric.label for metric in table.metrics]
-    return [f"% {' '.join(name.split())}" for name in names if r"\texttt{U+" in escape(name)]
+    return [f"% {visible(name)}" for name in names if r"\texttt{U+" in escape(name)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+from configs.safe_text import Markup, markdown
 from finetune.report.markdown import bullets, table
 from launch.ablation.report import words
 from launch.ablation.report.statistics import RULE
@@ -19,14 +20,14 @@ def render(model: Table, plots: dict[str, str]) -> str:
     """
     found = words.findings(model)
     parts = [
-        f"# {model.title}",
-        model.question,
+        f"# {markdown(model.title)}",
+        markdown(model.question),
         bullets(words.answers(model)),
         *(["## Against the paper", bullets(found)] if found else []),
         "## Medians over seeds",
         medians(model),
         "In brackets: quartiles over pretraining seeds; n: pretraining seeds × fine-tuning seeds.",
-        f"## Differences to {model.baseline.name}",
+        f"## Differences to {markdown(model.baseline.name)}",
         differences(model),
         RULE,
         *(f"![{title}]({path})" for title, path in plots.items()),
@@ -53,14 +54,16 @@ def medians(model: Table) -> str:
         cells = [row.cells.get(metric.name) for metric in model.metrics]
         shown = [words.middle(c, m) if c else "–" for c, m in zip(cells, model.metrics)]
         reported = [words.reference(model, row, name) or "–" for name in model.references]
-        name = f"**{row.label}** (baseline)" if row.is_baseline else row.label
+        name = markdown(row.label, in_table=True)
+        name = Markup(f"**{name}** (baseline)" if row.is_baseline else name)
         lines.append([name, *shown, *reported])
     return table(header, lines)
 
 
 def differences(model: Table) -> str:
     """A line for each row and metric that has pairs, or says why it has none."""
-    header = ["row", "metric", "median difference [95 % bootstrap]", "95 % t interval of the mean"]
+    interval = Markup("median difference [95 % bootstrap]")
+    header = ["row", "metric", interval, "95 % t interval of the mean"]
     lines = [
         [row.name, metric.label, *judged(row.cells[metric.name], metric)]
         for metric in model.metrics
@@ -78,8 +81,8 @@ def judged(cell: Cell, metric: Metric) -> list[str]:
     if found is None:
         return ["–", "", "", "", cell.refused, spread]
     return [
-        words.change(found, metric),
-        words.interval(found.t_interval, metric),
+        Markup(words.change(found, metric)),
+        Markup(words.interval(found.t_interval, metric)),
         str(found.count),
         words.p_value(found),
         found.verdict,
@@ -94,7 +97,12 @@ def runs(model: Table) -> str:
         for metric in model.metrics:
             cell = row.cells.get(metric.name)
             for seed in cell.seeds if cell else ():
-                links = [f"[{path}]({quote(path)})" for path in seed.runs]
+                links = Markup(", ".join(map(link, seed.runs)))
                 value = words.number(seed.value, metric)
-                lines.append([row.name, metric.label, str(seed.seed), value, ", ".join(links)])
+                lines.append([row.name, metric.label, str(seed.seed), value, links])
     return table(["row", "metric", "seed", "value", "runs"], lines)
+
+
+def link(path: str) -> str:
+    """A folder, shown and linked."""
+    return f"[{markdown(path, in_table=True)}]({quote(path, errors='surrogateescape')})"

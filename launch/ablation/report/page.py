@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from configs.safe_text import visible
 from launch.ablation.report import words
 from launch.ablation.report.statistics import RULE
 from launch.ablation.report.table import SeedValue, Table, relative
@@ -25,9 +27,13 @@ def render(study: Study, table: Table, plots: dict[str, str]) -> str:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: visible(value, lines=True) if isinstance(value, str) else value,
     )
-    environment.filters["link"] = quote
+    environment.filters["link"] = partial(quote, errors="surrogateescape")
     measured = {metric.name for metric in table.metrics}
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(

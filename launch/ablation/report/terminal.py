@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
+from configs.safe_text import visible
 from launch.ablation.report import words
 from launch.ablation.report.table import Table, TableRow
 from launch.ablation.study import Metric
@@ -18,9 +19,9 @@ SHORTER = {"within seed noise": "within noise", "too few seeds to tell": "too fe
 
 def render(table: Table) -> str:
     """A block for each metric, a line for each row; what must be known of runs below."""
-    head = f"{table.title} (scale {table.scale}; * baseline)"
+    head = visible(f"{table.title} (scale {table.scale}; * baseline)")
     blocks = [block(table, metric) for metric in table.metrics]
-    marks = "\n".join(f"† {mark}" for mark in table.marks)
+    marks = "\n".join(f"† {visible(mark)}" for mark in table.marks)
     return "\n\n".join(filter(None, [head, *blocks, marks])) + "\n"
 
 
@@ -31,13 +32,13 @@ def block(table: Table, metric: Metric) -> str:
         lines = [line[:-1] for line in lines]
     figures = sum(2 + max(map(columns, column)) for column in list(zip(*lines))[1:])
     names = [clipped(line[0], max(FEWEST, WIDTH - figures)) for line in lines]
-    title = f"{metric.label}, {words.direction(metric)}"
+    title = visible(f"{metric.label}, {words.direction(metric)}")
     return f"{title}\n" + aligned([[name, *line[1:]] for name, line in zip(names, lines)])
 
 
 def line(table: Table, row: TableRow, metric: Metric) -> list[str]:
     """One row's words for a metric."""
-    name = f"{'*' if row.is_baseline else '·'} {row.label}"
+    name = f"{'*' if row.is_baseline else '·'} {visible(row.label)}"
     cell = row.cells.get(metric.name)
     if cell is None:
         return [name, "–", "", "", "", "", words.reference(table, row, metric.name)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from configs.ablation_schema import AblationConfig, slug
-from configs.loader import describe, dump_config, load_config, shipped_configs
+from configs.described import describe
+from configs.loader import dump_config, load_config, shipped_configs
 
 
 @pytest.mark.parametrize("name", shipped_configs("ablations"))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from configs.cluster_schema import ClusterConfig, ContainerConfig, PreparationConfig
+from configs.described import describe
 from configs.errors import InputError
-from configs.loader import describe, dump_config, load_config, shipped_configs
+from configs.loader import dump_config, load_config, shipped_configs
 
 BROKEN = [
     (ClusterConfig, {"nodes": 0}, "nodes=0"),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from configs.described import describe
 from configs.errors import InputError
 from configs.finetune_schema import FinetuneConfig
-from configs.loader import describe, dump_config, load_config, shipped_configs
+from configs.loader import dump_config, load_config, shipped_configs
 from configs.task_schema import PRESETS, STEPS
 
 FINETUNING = [name for name in shipped_configs() if name.startswith("finetune/")]

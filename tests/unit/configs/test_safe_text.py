@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from configs.safe_text import first_hidden, markdown, visible
+from configs.safe_text import (
+    Markup,
+    Spreadsheet,
+    VisibleStream,
+    first_hidden,
+    json_text,
+    markdown,
+    visible,
+)
 
 HIDDEN = [*range(0x20), *range(0x7F, 0xA0), 0xAD, 0x61C, 0x180E, *range(0x200B, 0x2010)]
 HIDDEN += [*range(0x2028, 0x202F), *range(0x2060, 0x2070), 0xFEFF, 0xFFF9, 0xE0041, 0xD83D]
@@ -77,3 +88,37 @@ def test_markdown_shows_the_text_and_nothing_else(text):
     assert len(cells) == 4 and cells[-1].content == "x"
     found = "".join(t.content for t in cells[2].children).replace("\\x5c", "\\")
     assert found.split() == shown.replace("\\x5c", "\\").split()
+
+
+def test_markup_of_our_own_stays():
+    assert markdown(Markup("**a**")) == "**a**"
+    assert markdown("−0.12 [−0.20, −0.05], 5 %") == "−0.12 [−0.20, −0.05], 5 %"
+
+
+@given(ANY)
+def test_json_reads_back_and_can_be_seen(text):
+    written = json_text({"a": [text]})
+    assert json.loads(written) == {"a": [text]}
+    assert first_hidden(written.replace("\n", "")) is None
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp949"])
+def test_a_stream_shows_everything(encoding):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="")
+    print("a\x1b[2J\ud83d\tb\r\n한 é 😀", file=VisibleStream(stream), flush=True)
+    shown = stream.buffer.getvalue().decode(encoding)
+    assert shown.startswith("a\\x1b[2J\\ud83d\tb\\r\n") and shown.count("\n") == 2
+
+
+def test_formulas_are_text_and_counted():
+    safe = Spreadsheet()
+    kept = ["a=1", "-1.5e3", "+2", -3.0, 4, "", None, " =1"]
+    assert list(map(safe, kept)) == kept and safe.note == ""
+    assert list(map(safe, ["=1+1", "-a", "@x", "\t=", "＝1"])) == [
+        "'=1+1",
+        "'-a",
+        "'@x",
+        "'\t=",
+        "'＝1",
+    ]
+    assert safe.note.startswith("5 cells ")

@@ -6,8 +6,8 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
+from configs.described import describe
 from configs.errors import InputError
-from configs.loader import describe
 from configs.schema import (
     BatchConfig,
     CheckpointConfig,

@@ -132,7 +132,7 @@ def test_the_kind_of_a_bare_vocabulary_is_found():
 
 def test_cleaning_and_examples(data):
     assert len(cleaning_part(data, [])) == 2  # the task takes no steps
-    assert "- Panic | crisis" in lines(examples_part(data))
+    assert "- `Panic | crisis`" in lines(examples_part(data))
 
 
 CORONA = DATA / "corona_nlp" / "Corona_NLP_train.csv.xz"
@@ -141,7 +141,7 @@ CORONA = DATA / "corona_nlp" / "Corona_NLP_train.csv.xz"
 def test_the_terms_of_small_texts(data, gallery):
     terms = ["#a panic covid 19", "hand sanitizer hand sanitizer #a", "panic", "covid 19"]
     found = lines(words_part(data, terms, gallery))
-    assert "| #a | 2 | 50.0 |" in found and "| covid 19 | 2 | 50.0 |" in found
+    assert "| `#a` | 2 | 50.0 |" in found and "| covid 19 | 2 | 50.0 |" in found
     assert "| sanitizer hand sanitizer | 1 | 25.0 |" in found
     assert "| the | 2 | 50.0 |" not in found and "| The | 1 | 25.0 |" in found, "raw tokens"
     titles = [line for line in found if line.startswith("### Frequent")]
@@ -163,9 +163,9 @@ def test_what_the_tweets_talk_about_is_in_the_report(gallery, tmp_path):
     for label in ("Negative", "Neutral", "Positive"):
         rows = [line for line in found if line.startswith(f"| {label} |")]
         hashtags, raw, words, bigrams, trigrams = rows[1::2]
-        assert hashtags.startswith(f"| {label} | #coronavirus (")
-        assert " the (" in raw and " #coronavirus (" in raw
-        assert " #coronavirus (" in words and " 19 (" in words and " the (" not in words
+        assert hashtags.startswith(f"| {label} | `#coronavirus` (")
+        assert " the (" in raw and " `#coronavirus` (" in raw
+        assert " `#coronavirus` (" in words and " 19 (" in words and " the (" not in words
         assert bigrams.startswith(f"| {label} | covid 19 (") and " grocery store (" in bigrams
         assert trigrams.count("covid 19") >= 2
     assert any("hand sanitizer (" in line for line in found)
@@ -181,7 +181,7 @@ def test_a_pair_without_dates_in_korean(tmp_path, tokenizer):
     write_data_report(data, {"toy": tokenizer}, 8, tmp_path / "report")
     report = (tmp_path / "report/report.md").read_text(encoding="utf-8")
     assert "## Dates" not in report and "Merged" not in report
-    assert "- 좋은 영화 0 / 정말 $1 0 $2" in report
+    assert "- `좋은 영화 0 / 정말 $1 0 $2`" in report
 
 
 def test_days_are_counted_in_periods():

@@ -8,10 +8,13 @@ import json
 import shutil
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
-from launch.ablation.report import data, latex, markdown, terminal
+from configs.safe_text import Spreadsheet, first_hidden
+from launch.ablation.report import data, latex, markdown, page, terminal
 from launch.ablation.report.table import build
 
 NASTY = r"50% _a_ & b #1 {x} ~^ \par $5 <|mask|> − “é” 한국어"
@@ -27,6 +30,62 @@ def nasty(study):
     found = [replace(m, row=NASTY) if m.row == "dynamic" else m for m in study.measurements]
     changes = dict(rows=tuple(rows), metrics=tuple(metrics), measurements=tuple(found))
     return build(replace(study, **changes, pretraining_runs={}))
+
+
+HOSTILE = (
+    "\x1b]0;x\x07\x9b\u202e=1<img src=x onerror=y><script>z</script>|`![a](http://b)"
+    "\\input{/etc/passwd}\\write18{ls}^^5cinput"
+)
+
+
+@pytest.fixture
+def hostile(study):
+    """The study with a row, its runs and all words of its own being of an enemy."""
+    folders = {key: Path(HOSTILE.replace("/", ":")) for key in study.pretraining_runs}
+    changes = dict(
+        rows=tuple(replace(r, name=r.name + HOSTILE, marks=(HOSTILE,)) for r in study.rows),
+        measurements=tuple(
+            replace(m, row=m.row + HOSTILE, run_dir=m.run_dir / HOSTILE.replace("/", ":"))
+            for m in study.measurements
+        ),
+        metrics=tuple(replace(m, label=HOSTILE) for m in study.metrics),
+        pretraining_runs={(row + HOSTILE, s): path for (row, s), path in folders.items()},
+    )
+    own = dict.fromkeys(("title", "question", "source", "scale", "name"), HOSTILE)
+    return replace(study, **changes, **own, baseline=study.baseline + HOSTILE, notes=(HOSTILE,))
+
+
+def test_names_are_no_commands_in_any_format(hostile):
+    table = build(hostile)
+    shown = {
+        "terminal": terminal.render(table),
+        "markdown": markdown.render(table, {}),
+        "latex": latex.render(table),
+        "page": page.render(hostile, table, {}),
+        "json": data.to_json(table),
+    }
+    for name, text in shown.items():
+        assert first_hidden(text.replace("\n", "").replace("\t", "")) is None, name
+    assert r"\input" not in shown["latex"]
+    assert "\\write18" not in shown["latex"] and "^^" not in shown["latex"]
+    assert "<img" not in shown["page"] and shown["page"].count("<script") == 1
+    for token in MarkdownIt("commonmark").enable("table").parse(shown["markdown"]):
+        assert token.type != "html_block"
+        for part in token.children or ():
+            assert part.type not in ("html_inline", "image"), part
+            assert part.type != "link_open" or ":" not in part.attrs["href"], part
+
+
+def test_cells_of_the_csv_are_no_formulas_where_that_is_asked_for(study):
+    safe, names = Spreadsheet(), {row.name: f"={row.name}" for row in study.rows}
+    changes = dict(
+        rows=tuple(replace(row, name=names[row.name]) for row in study.rows),
+        baseline=names[study.baseline],
+        measurements=tuple(replace(m, row=names[m.row]) for m in study.measurements),
+    )
+    table = build(replace(study, **changes, pretraining_runs={}))
+    assert ",=dynamic," in data.to_csv(table)
+    assert ",'=dynamic," in data.to_csv(table, safe) and safe.changed == 32
 
 
 def test_terminal_fits_and_lines_up(table):
