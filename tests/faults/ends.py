@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,8 @@ def end_of(work: Path) -> dict[str, str]:
     found = {}
     for path in sorted(work.rglob("*")):
         if "tfevents" in path.name:
-            path = path.parent
-            found[f"{path.relative_to(work).as_posix()}/events"] = shown_by_tensorboard(path)
+            name = f"{path.parent.relative_to(work).as_posix()}/events"
+            found[name] = found.get(name) or shown_by_tensorboard(path.parent)
         elif not (path.is_dir() or path.name == "lock" or path.suffix == ".lock"):
             found[path.relative_to(work).as_posix()] = content_of(path, work)
     return found
@@ -35,6 +36,7 @@ def shown_by_tensorboard(folder: Path) -> str:
     """sha256 of the points that it draws from all files of a folder."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of each restart
     events = EventAccumulator(str(folder)).Reload()
     tags = [t for t in events.Tags()["scalars"] if t.rpartition("/")[2] not in TIMES]
     points = {tag: [(p.step, p.value) for p in events.Scalars(tag)] for tag in sorted(tags)}
