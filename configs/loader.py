@@ -52,6 +52,8 @@ def load_config(
     path = find_config(name, option, folder)
     raw = OmegaConf.create(OmegaConf.to_container(_structured(schema)))
     if "run_dir" in raw:
+        if "${" in path.stem:
+            raise InputError(f"{path}: its name, that of run_dir, holds ${{: call it otherwise")
         raw.run_dir = str(Path(raw.run_dir).with_name(path.stem))
     for layer in _layers(path):
         check_keys(layer, schema, source=str(path))

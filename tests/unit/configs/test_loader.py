@@ -271,3 +271,10 @@ def test_leaves_of_nested_dicts_have_names_with_dots():
         "f.g": None,
         "h": {},
     }
+
+
+def test_a_configuration_whose_name_is_a_reference_is_refused(tmp_path):
+    path = tmp_path / "x${y(}.yaml"
+    path.write_text("base: roberta_small.yaml\n", encoding="utf-8")
+    with pytest.raises(InputError, match="its name"):
+        load_config(PretrainConfig, str(path))

@@ -207,6 +207,7 @@ REFUSED = {
     "grid's fields": (["--job", "commands", "--config", "x.txt", "seed=1"], ["seed=1", "x.txt"]),
     "line break": (["--config", "roberta_small", 'run_dir="a\\nb"'], ["run_dir", "holds \\n"]),
     "bidi": (["--config", "roberta_small", "run_dir=a\u202eb"], ["run_dir", "\\u202e"]),
+    "escape": (["--config", "roberta_small", "run_dir=\x1b[2J"], ["run_dir", "\\x1b"]),
     "bytes": (["--config", "roberta_small", "run_dir=a\udcffb"], ["run_dir", "\\udcff"]),
     "backslash": (
         ["--config", "roberta_small", "run_dir=a\\' --wrap=id"],
