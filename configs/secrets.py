@@ -17,9 +17,8 @@ from typing import Any
 
 from configs.errors import InputError
 
-SHORTEST, SHORTEST_NAMED = 8, 4
-"""characters of what may be a secret, and of what is one by its variable's name: less would be
-found in ordinary text"""
+SHORTEST = 8
+"""characters of a secret: less is found in ordinary text and paths, as the password `root` would"""
 ASKED = re.compile(r"\$\{oc\.env:\s*([^,}\s]+)\s*(,?)")
 """a variable that a value asks for; a comma begins what stands for it where it is not set"""
 _WORDS = "token|secret|password|passwd|passphrase|credentials?|api_?key|access_?key"
@@ -75,9 +74,11 @@ def check(leaves: Mapping[tuple, Any], source: str, for_script: bool = False) ->
                 "stored with the run: put the whole address into an environment variable, and "
                 "write ${oc.env:NAME}"
             )
+        # The name of a run is seen by everybody who lists its folder.
+        is_open = for_script or place == ("run_dir",)
         for name, _ in asked:
             value = os.environ.get(name, "")
-            if _is_secret(name, value) or (not for_script and _may_be_secret(value)):
+            if _is_secret(name, value) or (not is_open and _may_be_secret(value)):
                 _asked_for[value] = f"${{oc.env:{name}}}"
                 _known.cache_clear()
 
@@ -139,7 +140,7 @@ def is_unset(text: object) -> bool:
 
 
 def _is_secret(name: str, value: str) -> bool:
-    return bool(_NAME.search(name)) and len(value) >= SHORTEST_NAMED and value[0] != "/"
+    return bool(_NAME.search(name)) and len(value) >= SHORTEST and value[0] != "/"
 
 
 def _may_be_secret(value: str) -> bool:

@@ -45,7 +45,8 @@ find_run_dir() {
   done
   if [ -z "$run_dir" ]; then
     printed=$("$python" "$code_dir/$1" "${@:2}" --print-config) || exit $?
-    run_dir=$("$python" -c 'import sys, yaml; print(yaml.safe_load(sys.stdin)["run_dir"])' \
+    # It may ask for variables.
+    run_dir=$("$python" -c 'import sys, omegaconf as o; print(o.OmegaConf.load(sys.stdin).run_dir)' \
       <<<"$printed") || exit $?
   fi
   [[ $run_dir == /* ]] || run_dir=$PWD/$run_dir

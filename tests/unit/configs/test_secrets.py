@@ -25,7 +25,12 @@ SECRET = "correct-horse-battery"
 def environment(monkeypatch):
     monkeypatch.setattr(secrets, "_asked_for", {})
     monkeypatch.setattr(secrets, "_written", {})
-    values = {"RUN_SEED": "7", "RUN_FOLDER": "/scratch/me", "SESAME": SECRET, "HF_TOKEN": "hf_abc1"}
+    values = {
+        "RUN_SEED": "7",
+        "RUN_FOLDER": "/scratch/me",
+        "SESAME": SECRET,
+        "HF_TOKEN": "hf_abc_1",
+    }
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     secrets._known.cache_clear()
@@ -65,12 +70,28 @@ def test_a_run_opens_without_its_variables(path, monkeypatch):
 
 
 def test_what_is_said_holds_no_secret(path):
-    assert secrets.hide(f"{SECRET} hf_abc1") == f"{SECRET} ${{oc.env:HF_TOKEN}}"
+    assert secrets.hide(f"{SECRET} hf_abc_1") == f"{SECRET} ${{oc.env:HF_TOKEN}}"
     load_config(PretrainConfig, str(path))
     said = f"no file x/{SECRET} in /scratch/me at seed 7"
     assert secrets.hide(said) == "no file x/${oc.env:SESAME} in /scratch/me at seed 7"
     assert SECRET not in secrets.hashed(said)
     assert secrets.hashed(said) == secrets.hashed(said) != secrets.hashed("no file x/ at seed 7")
+
+
+def test_a_short_word_is_no_secret_whatever_its_name(monkeypatch):
+    """Else the paths of a run would hold variables, and it would open nowhere but here."""
+    monkeypatch.setenv("DB_PASSWORD", "root")
+    monkeypatch.setenv("AUTH", "text")
+    stored = dump_config(load_config(PretrainConfig, "roberta_small", ["data.cache=/root/cache"]))
+    assert "cache: /root/cache\n" in stored and "column: text\n" in stored
+    assert secrets.hide("no such file: /root/text") == "no such file: /root/text"
+
+
+def test_the_name_of_a_run_is_shown(monkeypatch):
+    monkeypatch.setenv("MY_RUN", "experiment-7")
+    config = load_config(PretrainConfig, "roberta_small", ["run_dir=runs/${oc.env:MY_RUN}"])
+    assert config.run_dir == "runs/experiment-7"
+    assert secrets.hide("curves runs/experiment-7/plots") == "curves runs/experiment-7/plots"
 
 
 @pytest.mark.parametrize(

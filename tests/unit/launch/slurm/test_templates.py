@@ -139,6 +139,12 @@ def test_the_ranks_are_started_with_their_numbers(job):
     assert command == f"-u {ROOT}/launch/pretrain.py --config tiny.yaml"
 
 
+def test_a_run_folder_that_asks_for_a_variable_is_found(job):
+    asks = 'case $* in *--print-config) echo "run_dir: run-\\${oc.env:NAME}" ;; esac'
+    done = job.run(trainer=asks, MASKLAB_RUN_DIR="", NAME="mine")
+    assert f"run folder {job.folder}/run-mine" in done.stdout, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("taken", [False, True], ids=["free", "another's"])
 def test_compiled_kernels_are_kept_where_nobody_else_writes(job, taken):
     place, trap = job.folder / f"masklab-triton-{os.getuid()}", job.folder / "trap"
