@@ -13,6 +13,7 @@ TIMES = (
     *("time", "seconds", "minutes", "hours", "elapsed_minutes", "tokens_per_second", "mfu"),
     *("starts", "command", "peaks", "measured", "state.json", "threads_per_rank", "world_size"),
     *("run_dir", "precision_reason", "precision_source", "memory_gigabytes"),
+    *("verified_at_start", "verified_by_earlier_starts"),
 )
 """fields that may differ"""
 PNG_BEGIN, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
@@ -27,6 +28,8 @@ def end_of(work: Path) -> dict[str, str]:
         if "tfevents" in path.name:
             name = f"{path.parent.relative_to(work).as_posix()}/events"
             found[name] = found.get(name) or shown_by_tensorboard(path.parent)
+        elif path.parent.name == "verified":  # named after a place and a file's times
+            found[path.parent.relative_to(work).as_posix()] = "there"
         elif not (path.is_dir() or path.name == "lock" or path.suffix == ".lock"):
             found[path.relative_to(work).as_posix()] = content_of(path, work)
     return found
