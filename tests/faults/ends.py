@@ -13,7 +13,7 @@ TIMES = (
     *("time", "seconds", "minutes", "hours", "elapsed_minutes", "tokens_per_second", "mfu"),
     *("starts", "command", "peaks", "measured", "state.json", "threads_per_rank", "world_size"),
     *("run_dir", "precision_reason", "precision_source", "memory_gigabytes"),
-    *("verified_at_start", "verified_by_earlier_starts"),
+    *("verified_at_start", "verified_by_earlier_starts", "left_to_the_background"),
 )
 """fields that may differ"""
 PNG_BEGIN, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
