@@ -84,15 +84,17 @@ def check(leaves: Mapping[tuple, Any], source: str, for_script: bool = False) ->
 
 
 def remember(written: Mapping[tuple, Any], resolved: Mapping[tuple, Any]) -> None:
-    """Keep how the values of a configuration were written that ask for variables.
+    """Keep how the texts of a configuration were written that ask for variables.
+
+    Numbers are no secrets, and a run whose folder does not tell them opens in no other shell.
 
     Args:
         written: the leaves by their place, as in the file.
         resolved: the same, with what the variables hold.
     """
     for place, text in written.items():
-        if asks(text):
-            _written[place, resolved.get(place)] = text
+        if asks(text) and isinstance(resolved.get(place), str):
+            _written[place, resolved[place]] = text
 
 
 def require_none(script: str) -> None:

@@ -121,13 +121,17 @@ def read(arguments: argparse.Namespace, model: Finetuned, encoding: Encoding) ->
 
 
 def show(names: list[str], lines: Iterable[dict], safe: Change | None) -> None:
-    """To standard output: one visible line a row on a terminal, else CSV as in a file."""
+    """To standard output: one visible line a row on a terminal, else CSV as in a file, in UTF-8
+    whatever the locale says."""
     from configs.safe_text import visible
 
     if sys.stdout.isatty():
         write(sys.stdout, names, lines, lambda cell: visible(safe(cell) if safe else cell), "\n")
     else:
-        write(getattr(sys.stdout, "stream", sys.stdout), names, lines, safe)
+        raw = getattr(sys.stdout, "stream", sys.stdout)
+        if hasattr(raw, "reconfigure"):
+            raw.reconfigure(encoding="utf-8")
+        write(raw, names, lines, safe)
 
 
 def write_file(path: Path, names: list[str], lines: Iterable[dict], safe: Change | None) -> None:

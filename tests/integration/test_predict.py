@@ -14,7 +14,7 @@ import pytest
 
 from configs.errors import InputError
 from launch import predict
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Command
 from tests.finetuning import TOPICS, topic_rows, write_csv
 
 LABELS = sorted(TOPICS)
@@ -118,6 +118,16 @@ def test_the_model_goes_to_the_device(run, tmp_path, monkeypatch):
     for device in ("auto", "cuda", "cpu"):
         run(lines, "--device", device)
     assert [device.type for device in moved] == ["cuda", "cuda", "cpu"]
+
+
+def test_a_pipe_gets_utf8_whatever_the_locale(tiny_finetuned, tmp_path):
+    table = write_csv(tmp_path / "new.csv", [("open the déjà 한국어 😀",)], ("text",))
+    words = ["--model", str(tiny_finetuned), "--input", str(table)]
+    command = Command("predict.py", *words, cwd=tmp_path, environment={"PYTHONIOENCODING": "ascii"})
+    command.process.stdout.reconfigure(encoding="utf-8")
+    done = command.finish()
+    assert done.returncode == 0, done.stderr
+    assert parse(done.stdout)[0]["text"] == "open the déjà 한국어 😀"
 
 
 def test_standard_input_is_answered_line_by_line(tiny_finetuned, tmp_path):
