@@ -14,8 +14,9 @@ TIMES = (
     *("starts", "command", "peaks", "measured", "state.json", "threads_per_rank", "world_size"),
     *("run_dir", "precision_reason", "precision_source", "memory_gigabytes"),
     *("verified_at_start", "verified_by_earlier_starts", "left_to_the_background"),
+    "checkpoint",
 )
-"""fields that may differ"""
+"""fields that may differ: of times, places, and where a start went on"""
 PNG_BEGIN, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 BY_PRESENCE = ("complete", "log.txt", "job.yaml", "config.yaml")
 """files of which it is enough that they are there"""
