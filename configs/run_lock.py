@@ -47,9 +47,12 @@ class Taken(InputError):
 class Lock:
     """A lock that this process holds."""
 
-    def __init__(self, file: Path, descriptor: int, heartbeat: bool, made_folder: bool) -> None:
+    def __init__(
+        self, file: Path, descriptor: int, heartbeat: bool, made: tuple[Path, ...]
+    ) -> None:
+        """`made` are the folders that were made for it, the innermost first."""
         self.file, self.descriptor, self.holder = file, descriptor, Holder.here()
-        self._made_folder, self._over = made_folder, threading.Event()
+        self._made, self._over = made, threading.Event()
         os.set_inheritable(descriptor, False)
         _open.add(descriptor)
         self.holder.write(descriptor)
@@ -61,9 +64,9 @@ class Lock:
         return self.holder.token
 
     def release(self, remove: bool = False) -> None:
-        """Let go. `remove` takes the file away as well; so does a folder in which nothing came of
-        the run, together with the folder."""
-        alone = self._made_folder and [p.name for p in _entries(self.file.parent)] == [LOCK]
+        """Let go. `remove` takes the file away as well; where nothing came of the run in a new
+        folder, it goes with all folders that were made for it."""
+        alone = self._made and [p.name for p in _entries(self.file.parent)] == [LOCK]
         if _is_at(self.descriptor, self.file):
             with contextlib.suppress(OSError):  # a full disk: the lock itself tells
                 self.holder.at_end().write(self.descriptor)
@@ -71,7 +74,8 @@ class Lock:
                 self.file.unlink(missing_ok=True)
             if alone:
                 with contextlib.suppress(OSError):
-                    self.file.parent.rmdir()
+                    for folder in self._made:
+                        folder.rmdir()
         self.hand_over()
 
     def hand_over(self) -> None:
@@ -89,12 +93,12 @@ class Lock:
 def take(folder: Path, patience: float = 0.0) -> Lock:
     """The lock of a run folder, which is made if it is not there; raises as `take_file` does."""
     folder = _absolute(folder)
-    made = not folder.exists()
+    made = tuple(path for path in (folder, *folder.parents) if not path.exists())
     folder.mkdir(parents=True, exist_ok=True)
     return take_file(folder / LOCK, str(folder), patience, made)
 
 
-def take_file(file: Path, what: str, patience: float = 0.0, made_folder: bool = False) -> Lock:
+def take_file(file: Path, what: str, patience: float = 0.0, made: tuple[Path, ...] = ()) -> Lock:
     """The lock `file` of `what`, once it is free.
 
     Raises:
@@ -102,7 +106,7 @@ def take_file(file: Path, what: str, patience: float = 0.0, made_folder: bool = 
     """
     end, is_announced = time.monotonic() + patience, False
     while True:
-        lock = _adopt(file) or _try(file, made_folder)
+        lock = _adopt(file) or _try(file, made)
         if lock is not None:
             return lock
         holder = Holder.read(file) or "a process that has not said who it is"
@@ -209,7 +213,7 @@ def _flock(descriptor: int, kind: int) -> bool | None:
     return True
 
 
-def _try(file: Path, made_folder: bool) -> Lock | None:
+def _try(file: Path, made: tuple[Path, ...]) -> Lock | None:
     """The lock, or None where another process has it."""
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
@@ -219,7 +223,7 @@ def _try(file: Path, made_folder: bool) -> Lock | None:
                 return None
             # Who had it before may have removed the file: another process can lock a new one.
             if _is_at(descriptor, file):
-                lock = Lock(file, os.dup(descriptor), got is None, made_folder)
+                lock = Lock(file, os.dup(descriptor), got is None, made)
                 return lock if got or _has_won(lock) else None
         finally:
             os.close(descriptor)
@@ -253,7 +257,7 @@ def _adopt(file: Path) -> Lock | None:
         return None
     del os.environ[INHERITED]
     got = _flock(int(number), fcntl.LOCK_EX)
-    return None if got is False else Lock(file, int(number), got is None, False)
+    return None if got is False else Lock(file, int(number), got is None, ())
 
 
 def _is_at(descriptor: int, file: Path) -> bool:

@@ -146,6 +146,14 @@ class Leaving:
         finally:
             os._exit(0 if self.interrupted is None else 130)
 
+    def stop_listening(self) -> None:
+        """The process has failed and is about to leave: a signal ends it at once, without a word.
+
+        Call it in the main thread.
+        """
+        for number in (signal.SIGINT, *SIGNALS):
+            signal.signal(number, signal.SIG_DFL)
+
     # -- signals, in the main thread ------------------------------------------------------------
 
     def _interrupt(self, _number: int, _frame: object) -> None:

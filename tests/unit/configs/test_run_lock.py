@@ -96,7 +96,7 @@ def test_a_stopped_owner_lives_and_a_killed_one_does_not(tmp_path, hold):
 )
 def test_what_a_run_starts_does_not_inherit_its_lock(tmp_path, hold, start):
     die(hold(tmp_path, start))
-    take(tmp_path).release()
+    take(tmp_path, patience=5).release()  # a child that was just forked has not run yet
 
 
 def test_a_child_takes_over_the_lock_that_it_is_handed(tmp_path, hold):
