@@ -29,7 +29,8 @@ else python=python3; fi
 host_python=$python
 [ -z "${MASKLAB_IMAGE:-}" ] || host_python=python3
 
-say() { echo "[$(date '+%F %T')] job $job: $*"; }
+# Names, and what files of others hold, reach a terminal in the end.
+say() { local words=$*; echo "[$(date '+%F %T')] job $job: ${words//[[:cntrl:]]/?}"; }
 leave() { say "$2"; exit "$1"; }
 
 # -- the run folder --------------------------------------------------------------------------------

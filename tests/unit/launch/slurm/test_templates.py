@@ -139,6 +139,13 @@ def test_the_ranks_are_started_with_their_numbers(job):
     assert command == f"-u {ROOT}/launch/pretrain.py --config tiny.yaml"
 
 
+def test_what_files_of_others_hold_is_no_command_to_a_terminal(job):
+    done = job.run(trainer=r'mkdir -p $RUN; printf "\e]0;x\a\n" >$RUN/status')
+    assert "\x1b" not in done.stdout and last_words(done) == "7: ?]0;x? at step 0"
+    done = job.run("ablate", MASKLAB_WORDS=job.folder / "a\x1b", SLURM_ARRAY_TASK_ID=1)
+    assert "\x1b" not in done.stdout and "there is no command 1 in" in done.stdout
+
+
 def test_a_run_folder_that_asks_for_a_variable_is_found(job):
     asks = 'case $* in *--print-config) echo "run_dir: run-\\${oc.env:NAME}" ;; esac'
     done = job.run(trainer=asks, MASKLAB_RUN_DIR="", NAME="mine")
