@@ -151,6 +151,7 @@ class Leaving:
 
         Call it in the main thread.
         """
+        self._store = None  # where rank 0, which keeps it, has gone, torch would tell at length
         for number in (signal.SIGINT, *SIGNALS):
             signal.signal(number, signal.SIG_DFL)
 

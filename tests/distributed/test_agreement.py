@@ -61,7 +61,8 @@ class Ranks:
         """The one line that rank 0 says; all ranks have left with the same code."""
         first, second = self.finish()
         assert (first.returncode, second.returncode) == (code, code), first.stderr + second.stderr
-        assert "Traceback" not in first.stderr + second.stderr, first.stderr + second.stderr
+        for trace in ("Traceback", "frame #0"):  # of Python, of torch
+            assert trace not in first.stderr + second.stderr, first.stderr + second.stderr
         assert "error: " not in second.stderr, second.stderr
         (line,) = [line for line in first.stderr.splitlines() if line.startswith("error: ")]
         return line
