@@ -108,7 +108,7 @@ def run(main: Callable[[], None]) -> None:
     let_waiting_threads_sleep()
     allow_open_files()
     LEAVING.hand_over()
-    sys.stdout, sys.stderr = VisibleStream(sys.stdout), VisibleStream(sys.stderr)
+    _show_safely()
     try:
         main()
         with disk_explained("standard output"):
@@ -129,6 +129,8 @@ def run(main: Callable[[], None]) -> None:
             LEAVING.end()
         if lack := lack_of_open_files(error):
             _leave(lack, 2)
+        if isinstance(error, BrokenPipeError):
+            _leave("standard output: its reader has gone, and has not got everything", 1)
         place = getattr(error, "filename", None)
         if trouble := disk_trouble(error):
             _leave(f"{place or 'a file'}: {trouble}", 2)
@@ -139,6 +141,13 @@ def run(main: Callable[[], None]) -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         # Threads of the process group may abort an interpreter that ends with everything done.
         os._exit(0)
+
+
+def _show_safely() -> None:
+    """Make standard output and error visible text; what is closed takes everything, in silence."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name) or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        setattr(sys, name, VisibleStream(stream))
 
 
 def _is_no_fit_place(error: OSError) -> bool:

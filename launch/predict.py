@@ -123,15 +123,16 @@ def read(arguments: argparse.Namespace, model: Finetuned, encoding: Encoding) ->
 def show(names: list[str], lines: Iterable[dict], safe: Change | None) -> None:
     """To standard output: one visible line a row on a terminal, else CSV as in a file, in UTF-8
     whatever the locale says."""
+    from configs.files import disk_explained
     from configs.safe_text import visible
 
+    raw, change, line_end = getattr(sys.stdout, "stream", sys.stdout), safe, "\r\n"
     if sys.stdout.isatty():
-        write(sys.stdout, names, lines, lambda cell: visible(safe(cell) if safe else cell), "\n")
-    else:
-        raw = getattr(sys.stdout, "stream", sys.stdout)
-        if hasattr(raw, "reconfigure"):
-            raw.reconfigure(encoding="utf-8")
-        write(raw, names, lines, safe)
+        raw, change, line_end = sys.stdout, lambda c: visible(safe(c) if safe else c), "\n"
+    elif hasattr(raw, "reconfigure"):
+        raw.reconfigure(encoding="utf-8")
+    with disk_explained("standard output"):
+        write(raw, names, lines, change, line_end)
 
 
 def write_file(path: Path, names: list[str], lines: Iterable[dict], safe: Change | None) -> None:

@@ -32,14 +32,17 @@ def comparison(folders: Sequence[Path], metrics: Sequence[str] = METRICS) -> str
 
 
 def expand(folders: Sequence[Path]) -> list[Path]:
-    """The folders that hold a scores.json, those below the given ones included."""
-    found = [path.parent for folder in folders for path in sorted(folder.rglob("scores.json"))]
-    if not found:
-        raise InputError(
-            f"--runs {' '.join(map(str, folders))}: no scores.json there: name folders of finished "
-            "runs of launch/finetune.py"
-        )
-    return found
+    """The folders that hold a scores.json, those below the given ones included, each once."""
+    found: dict[Path, Path] = {}
+    for folder in folders:
+        below = [path.parent for path in sorted(folder.rglob("scores.json"))]
+        if not below:
+            raise InputError(
+                f"--runs {folder}: no scores.json there: name folders of finished runs of "
+                "launch/finetune.py"
+            )
+        found |= {path.resolve(): path for path in below if path.resolve() not in found}
+    return list(found.values())
 
 
 def check_same_split(task: str, methods: Sequence[Scores]) -> None:

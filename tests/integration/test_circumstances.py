@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from pretrain.engine.log import read_metrics
-from tests.conftest import Command
+from tests.conftest import ROOT, Command
 from tests.integration.test_bad_input import assert_one_line
 
 LABELS = {"file": "$", "loop": "$$", "number": "_a^{ %&#~\\"}
@@ -96,3 +98,28 @@ def test_an_output_that_is_a_device_stays_one(launch, tiny_finetuned, tmp_path):
     words = ("predict.py", "--model", tiny_finetuned, "--input", tmp_path / "in.txt")
     assert_one_line(launch(*words, "--output", "/dev/null"), "/dev/null", "no ordinary file")
     assert not Path("/dev/null").is_file()
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("set -o pipefail; {} | true", 1, "error: standard output: its reader has gone"),
+        ("{} >/dev/full", 2, "error: standard output: the disk is full"),
+        ("{} >&-", 0, ""),
+        ("{} --block 0 2>&-", 2, ""),
+    ],
+)
+def test_a_standard_output_that_takes_nothing(tiny_finetuned, tmp_path, command, code, said):
+    (tmp_path / "new.txt").write_text("open the file\n" * 300)
+    words = f"{sys.executable} {ROOT}/launch/predict.py --model {tiny_finetuned} --input new.txt"
+    bash = ["bash", "-c", command.format(words)]
+    done = subprocess.run(bash, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == code, done.stderr
+    assert done.stderr.startswith(said) and done.stderr.count("\n") == bool(said)
+
+
+def test_a_table_names_a_folder_without_scores_and_has_each_once(launch, tiny_finetuned, tmp_path):
+    done = launch("table.py", "--runs", tiny_finetuned, "nothing")
+    assert_one_line(done, "--runs nothing: no scores.json there")
+    done = launch("table.py", "--runs", tiny_finetuned, tiny_finetuned.parent)
+    assert done.stdout.count(f"| {tiny_finetuned.name} |") == 1, done.stdout
