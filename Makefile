@@ -10,7 +10,7 @@ pretrain: $(VENV)/.core
 	deepspeed launch/pretrain.py --config roberta_small.yaml
 
 test: $(VENV)/.dev
-	python -m pytest -m "not slow" $(PYTEST_ARGS)
+	python -m pytest -m "not slow" -n 2 --dist loadfile $(PYTEST_ARGS)
 
 # What is long by nature: a real SLURM, kills of whole grids, races, 500 malformed inputs.
 test-slow: $(VENV)/.dev
