@@ -26,7 +26,7 @@ from configs.errors import InputError
 from configs.files import sha256_file
 from pretrain.data.blocks import PARTS, BlockHasher, block_bytes_of
 from pretrain.data.manifest import COUNTS, ENDS, SIZES, read_manifest
-from pretrain.data.store_file import OpenFiles, StoreFile, TokenFile
+from pretrain.data.store_file import DamagedStore, OpenFiles, StoreFile, TokenFile, cured
 
 SPLITS = ("train", "heldout")
 CHECKED_TOKENS = 2**18
@@ -104,7 +104,7 @@ def _counts_of_piece(folder: Path, piece: str, split: str, content: dict) -> np.
     file = StoreFile.find(folder, name, content["unigram_counts"]["bytes"])
     if sha256_file(file.path) != content["unigram_counts"]["sha256"]:
         raise file.damaged("content is damaged")
-    return _read_counts(file.path)
+    return _read_counts(file.path, folder)
 
 
 def _content(folder: Path, shards: list[dict], text_bytes: int, counts: np.ndarray) -> dict:
@@ -191,7 +191,7 @@ class TokenStore:
         if most_tokens is not None:
             reached = np.searchsorted(_starts(shards, "tokens")[1:], most_tokens)
             shards = shards[: reached + 1]
-        counts = _read_counts(folder / split / COUNTS)
+        counts = _read_counts(folder / split / COUNTS, folder)
         dtype, open_files = np.dtype(manifest["dtype"]), OpenFiles()
         tokens = [
             TokenFile(_find(folder, s, "tokens"), dtype, block_bytes_of(s, "tokens"), open_files)
@@ -257,23 +257,22 @@ def _find(folder: Path, shard: dict, part: str) -> StoreFile:
     return StoreFile.find(folder, f"{shard['name']}.{part}", size)
 
 
-def _read_counts(path: Path) -> np.ndarray:
+def _read_counts(path: Path, store: Path) -> np.ndarray:
     try:
         counts = np.load(path)
     except (ValueError, EOFError) as error:
-        raise InputError(f"{path}: damaged ({error}): prepare the store anew") from error
+        raise DamagedStore(cured(path, store, f"damaged ({error})")) from error
     if counts.ndim != 1 or counts.dtype != np.int64:
-        raise InputError(f"{path}: holds no counts: prepare the store anew")
+        raise DamagedStore(cured(path, store, "holds no counts"))
     return counts
 
 
 def _check_ids(tokens: TokenFile, vocabulary_size: int) -> None:
-    """Raise `InputError` for ids that make no sense, of the first ones, whatever hashes say."""
+    """Raise `DamagedStore` for ids that make no sense, of the first ones, whatever hashes say."""
     highest = int(tokens.peek(0, CHECKED_TOKENS).max())
     if highest >= vocabulary_size:
-        raise InputError(
-            f"{tokens.file.path}: id {highest} is beyond the vocabulary of {vocabulary_size:,} "
-            "entries: prepare the store anew"
+        raise tokens.file.damaged(
+            f"id {highest} is beyond the vocabulary of {vocabulary_size:,} entries"
         )
 
 
@@ -283,7 +282,7 @@ def _read_ends(folder: Path, shards: list[dict], part: str, counted: str) -> np.
     Args:
         counted: what they are counted in, `tokens` or `sentences`.
     Raises:
-        InputError: they do not rise from above 0 to the shard's number of those.
+        DamagedStore: they do not rise from above 0 to the shard's number of those.
     """
     files = [_find(folder, shard, part) for shard in shards]
     joined, filled = np.empty(sum(f.bytes for f in files) // ENDS.itemsize, ENDS_READ), 0
@@ -291,7 +290,7 @@ def _read_ends(folder: Path, shards: list[dict], part: str, counted: str) -> np.
         ends = joined[filled : filled + file.bytes // ENDS.itemsize]
         file.read_into(file.open(), memoryview(ends).cast("B"), 0)
         if ends[0] <= 0 or ends[-1] != shard[counted] or np.any(ends[1:] <= ends[:-1]):
-            raise InputError(f"{file.path}: these are no ends: prepare the store anew")
+            raise file.damaged("these are no ends")
         ends += start
         filled += len(ends)
     return joined

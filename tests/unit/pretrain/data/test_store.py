@@ -126,3 +126,12 @@ def test_a_folder_that_holds_a_split_is_not_written_over(tmp_path):
     SplitWriter(tmp_path / "train", 64)
     with pytest.raises(FileExistsError):
         SplitWriter(tmp_path / "train", 64)
+
+
+@pytest.mark.parametrize("part", ["tokens", "sentence_ends", "document_ends"])
+def test_what_makes_no_sense_is_named_with_a_cure_that_cures(folder, part):
+    """To prepare a store that is there changes nothing in it."""
+    path = next(folder.glob(f"**/train/00000.{part}"))
+    path.write_bytes(b"\xff" * path.stat().st_size)
+    with pytest.raises(InputError, match=f"{path}: .*: restore it, or delete"):
+        TokenStore.open(folder, "train")
