@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from configs.safe_text import visible
+from configs.secrets import hide
 
 SILENT_MINUTES = 5.0
 """after which a holder on another host counts as dead, where only its heartbeat can tell"""
@@ -37,7 +38,8 @@ class Holder:
     def here(cls) -> Holder:
         """This process, as of now."""
         pid = os.getpid()
-        return cls(socket.gethostname(), pid, born(pid), _now(), sys.argv, uuid.uuid4().hex)
+        command = list(map(hide, sys.argv))
+        return cls(socket.gethostname(), pid, born(pid), _now(), command, uuid.uuid4().hex)
 
     @classmethod
     def read(cls, file: Path) -> Holder | None:

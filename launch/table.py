@@ -23,13 +23,14 @@ def main() -> None:
     arguments = parser.parse_args()
 
     from configs.files import write_text
+    from configs.secrets import hide
     from finetune.report.table import comparison
 
     text = comparison(arguments.runs)
     print(text)
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        write_text(arguments.output, text)
+        write_text(arguments.output, hide(text))
 
 
 if __name__ == "__main__":

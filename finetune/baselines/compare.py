@@ -10,6 +10,7 @@ from configs.errors import InputError
 from configs.files import write_text
 from configs.finetune_schema import PLACES, FinetuneConfig
 from configs.safe_text import visible
+from configs.secrets import hide
 from configs.version import FINETUNING
 from finetune.baselines.rivals import RIVALS, run_rival
 from finetune.data.texts import read_text_splits
@@ -68,7 +69,7 @@ def compare_rivals(names: list[str], config: FinetuneConfig, world: World) -> Pa
         world.barrier()
         if world.is_main:
             text = comparison([folder / name for folder, *_ in tasks for name in names])
-            write_text(output / "table.md", text)
+            write_text(output / "table.md", hide(text))
             print(f"\n{text}\ndone: {visible(output)}/table.md")
     return output
 

@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from configs.files import make_folder, write_text, written_file
 from configs.finetune_schema import FinetuneConfig
 from configs.notes import optional
+from configs.secrets import hide
 from finetune.baselines import linear
 from finetune.baselines.bigru import BiGRUClassifier
 from finetune.baselines.features import PlainTfIdf, TfidfTransformer, bag_of_words
@@ -123,7 +124,7 @@ def run_rival(
     write_submissions(output / name, config.task, splits)
     if isinstance(model, NgramClassifier):
         with optional(f"{output / name}/statistics.md"):
-            write_text(output / name / "statistics.md", statistics(model, splits))
+            write_text(output / name / "statistics.md", hide(statistics(model, splits)))
     found.write(output / name)
     return found
 

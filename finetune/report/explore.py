@@ -15,6 +15,7 @@ import numpy as np
 
 from configs.files import write_text
 from configs.safe_text import markdown
+from configs.secrets import hide
 from finetune.data.fertility import TokenCounts, count_tokens, texts_of, train_tokenizers
 from finetune.data.profile import Column, clean_by_steps, profile_columns, summarize
 from finetune.data.terms import term_steps
@@ -67,7 +68,7 @@ def write_data_report(
         *cleaning_part(data, steps),
         *examples_part(data),
     ]
-    write_text(output / "report.md", "\n\n".join(parts) + "\n")
+    write_text(output / "report.md", hide("\n\n".join(parts)) + "\n")
     return summary(data, counts, max_length)
 
 

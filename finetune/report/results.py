@@ -101,7 +101,7 @@ def write_report(
     overview = trial_table(trials, task.metric)
     with optional(f"{run_dir}/report.md"):
         text = report(run_dir, config, task, splits, trials, best, overview)
-        write_text(run_dir / "report.md", text)
+        write_text(run_dir / "report.md", hide(text))
     return overview
 
 
@@ -118,7 +118,7 @@ def report(
     gallery = Gallery(run_dir)
     curves = dev_curves(trials, task.metric)
     parts = [
-        f"# {markdown(config.task.name)}: {markdown(hide(str(config.model)))}",
+        f"# {markdown(config.task.name)}: {markdown(config.model)}",
         facts(config, splits),
         "## Scores",
         overview,
@@ -145,7 +145,7 @@ def facts(config: FinetuneConfig, splits: Splits) -> str:
     steps = config.task.preprocess.words
     forgotten = ", its weights forgotten" if config.reinitialise else ""
     lines = [
-        f"encoder: {hide(str(config.model))}{forgotten}",
+        f"encoder: {config.model}{forgotten}",
         f"examples: {sizes}",
         f"cleaning: {steps}",
         f"adapted to the task's texts: {config.adapt.epochs:g} epochs",

@@ -14,6 +14,7 @@ from configs.errors import InputError
 from configs.files import make_folder, write_text
 from configs.json_files import read_json
 from configs.safe_text import json_text
+from configs.secrets import hide
 
 FILE = "scores.json"
 
@@ -52,7 +53,7 @@ class Scores:
     def write(self, folder: Path) -> None:
         """Into `folder`, at once."""
         make_folder(folder)
-        write_text(folder / FILE, json_text(asdict(self)) + "\n")
+        write_text(folder / FILE, json_text({**asdict(self), "task": hide(self.task)}) + "\n")
 
     def values(self, metric: str, split: str = "dev") -> list[float]:
         """One metric of all trials that have it."""

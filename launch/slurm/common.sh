@@ -68,7 +68,10 @@ require_idle() {
 }
 
 # Host, process, and since when.
-holder() { sed -nE 's/^ "(host|pid|since)": //p' "$run_dir/lock" | tr -d '\n' | cut -c 1-200; }
+holder() {
+  sed -nE 's/^ "(host|pid|since)": "?([^"]*[^",])"?,?$/\1 \2/p' "$run_dir/lock" | paste -sd, |
+    cut -c 1-200
+}
 
 write_status() { echo "$1" >"$run_dir/.status" && mv "$run_dir/.status" "$run_dir/status"; }
 read_status() { cat "$run_dir/status" 2>/dev/null || echo pending; }

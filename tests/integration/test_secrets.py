@@ -62,7 +62,10 @@ def test_from_pretraining_to_a_job_and_an_error(run, tiny, tmp_path):
     write_csv(tmp_path / "train.csv", topic_rows(rows=60), ("text", SECRET))
     (tmp_path / "task.yaml").write_text(TASK_YAML.format(model="pre", folder=tmp_path))
     own = ["task.label=${oc.env:HF_TOKEN}", "schedule.max_epochs=1", "run_dir=fine"]
+    own += [f"task.name=of {SECRET}"]
     run(0, "finetune.py", "--config", "task.yaml", *own)
+    run(0, "explore.py", "--config", "task.yaml", *own, "--output", "explored")
+    run(0, "table.py", "--runs", "fine", "--output", "table.md")
     run(0, "submit.py", "--config", "own.yaml", "--cluster", "default", *given, "--dry-run")
     run(0, "submit.py", "--config", "own.yaml", "--cluster", "default", *given, "run_dir=job")
     assert "${oc.env:MY_SECRET}" in (tmp_path / "job" / "job.yaml").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from configs.safe_text import Spreadsheet
+from configs.secrets import hide
 from launch.ablation.study import Study
 
 
@@ -32,8 +33,8 @@ def write(study: Study, safe: Spreadsheet | None = None) -> str:
             drawn = plots.write(study, table, aside)
         shown = {title: f"plots/{name}" for title, name in drawn.items()}
     texts = {
-        "table.md": markdown.render(table, shown),
-        "table.tex": latex.render(table),
+        "table.md": hide(markdown.render(table, shown)),
+        "table.tex": hide(latex.render(table)),
         "table_page.tex": latex.PAGE,
         "table.csv": data.to_csv(table, safe),
         "table.json": data.to_json(table),

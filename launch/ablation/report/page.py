@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from configs.safe_text import visible
+from configs.secrets import hide
 from launch.ablation.report import words
 from launch.ablation.report.statistics import RULE
 from launch.ablation.report.table import SeedValue, Table, relative
@@ -31,7 +32,9 @@ def render(study: Study, table: Table, plots: dict[str, str]) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: visible(value, lines=True) if isinstance(value, str) else value,
+        finalize=lambda value: (
+            visible(hide(value), lines=True) if isinstance(value, str) else value
+        ),
     )
     environment.filters["link"] = partial(quote, errors="surrogateescape")
     measured = {metric.name for metric in table.metrics}
