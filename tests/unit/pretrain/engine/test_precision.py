@@ -141,9 +141,8 @@ def test_a_damaged_or_foreign_file_is_made_anew_in_words(fake, tmp_path, capsys,
         content = json.dumps({**json.loads(good), **content}).encode()
     path.write_bytes(content)
     assert choose_precision("auto", HERE, tmp_path).name == "bf16"
-    assert (
-        f"note: {path} is damaged or of another machine: measuring anew" in capsys.readouterr().out
-    )
+    said = capsys.readouterr().err
+    assert f"note: {path} is damaged or of another machine: measuring anew" in said
     assert len(races) == 2
     assert choose_precision("auto", HERE, tmp_path).source.startswith("remembered")
 
@@ -152,7 +151,7 @@ def test_a_folder_that_cannot_be_written_is_told(fake, tmp_path, capsys):
     fake(4.0)
     (tmp_path / "file").write_text("")
     assert choose_precision("auto", HERE, tmp_path / "file").name == "bf16"
-    assert "is not kept" in capsys.readouterr().out
+    assert "is not kept" in capsys.readouterr().err
 
 
 def test_a_processor_without_bf16_is_not_asked(fake, tmp_path):
