@@ -11,17 +11,22 @@ import os
 from itertools import pairwise
 from pathlib import Path
 
-LAUNCHERS = ("deepspeed", "torchrun", "deepspeed.launcher.launch", "torch.distributed.run")
+SECOND = "deepspeed.launcher.launch"
+"""the module that DeepSpeed's command starts, on this machine or by a remote shell"""
+ADOPTERS = ("systemd", "init")
+"""who, besides process 1, becomes the parent of a process whose own has died"""
+LAUNCHERS = ("deepspeed", "torchrun", SECOND, "torch.distributed.run")
 """scripts and modules"""
 
 
 def find_launchers() -> list[int]:
-    """Ids of the launchers above this process, the nearest first."""
-    found, pid = [], os.getppid()
+    """Ids of the launchers above this process, the nearest first; 0: one that is gone already."""
+    found, pid, words = [], os.getppid(), []
     while is_launcher(_words_of(pid)):
         found.append(pid)
-        pid = _parent_of(pid)
-    return found
+        words, pid = _words_of(pid), _parent_of(pid)
+    is_alone = pid == 1 or _name_of(pid) in ADOPTERS
+    return [*found, 0] if any(Path(w).name == SECOND for w in words) and is_alone else found
 
 
 def is_launcher(words: list[str]) -> bool:
@@ -41,6 +46,13 @@ def _words_of(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return []
+
+
+def _name_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def _parent_of(pid: int) -> int:

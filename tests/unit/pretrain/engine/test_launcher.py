@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pretrain.engine.launcher import is_launcher
+from pretrain.engine.launcher import SECOND, is_launcher
 from tests.conftest import ROOT
 
 FRONT = """
@@ -48,6 +48,20 @@ def test_whoever_dies_of_two_launchers_the_rank_notices(number, tmp_path):
     waited(lambda: " " in said.read_text() and "gone" in said.read_text())
     assert said.read_text() == "the launcher is gone"
     front.wait()
+
+
+def test_a_launcher_that_died_before_its_ranks_began_is_noticed(tmp_path):
+    """DeepSpeed's command dies while the second launcher, which it has started, still imports."""
+    second, rank, said = (tmp_path / name for name in (SECOND, "rank.py", "said"))
+    wait = "import os, time\nwhile str(os.getppid()) == os.environ['FIRST']: time.sleep(0.01)\n"
+    second.write_text(wait + FRONT)
+    rank.write_text(RANK)
+    words = [sys.executable, *map(str, (second, rank, said))]
+    first = "import os, subprocess\nos.environ['FIRST'] = str(os.getpid())\n"
+    command = [sys.executable, "-c", f"{first}subprocess.Popen({words!r})"]
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+    waited(lambda: said.exists() and "gone" in said.read_text())
+    assert said.read_text() == "the launcher is gone"
 
 
 def waited(condition) -> None:
