@@ -14,9 +14,9 @@ TIMES = (
     *("starts", "command", "peaks", "measured", "state.json", "threads_per_rank", "world_size"),
     *("run_dir", "precision_reason", "precision_source", "memory_gigabytes"),
     *("verified_at_start", "verified_by_earlier_starts", "left_to_the_background"),
-    "checkpoint",
+    *("at_step", "verified_by_then", "checkpoint", "recipe"),
 )
-"""fields that may differ: of times, places, and where a start went on"""
+"""fields that may differ: of times, places, a way of saving, and where a start went on"""
 PNG_BEGIN, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 BY_PRESENCE = ("complete", "log.txt", "job.yaml", "config.yaml")
 """files of which it is enough that they are there"""
@@ -29,11 +29,14 @@ def end_of(work: Path) -> dict[str, str]:
         if "tfevents" in path.name:
             name = f"{path.parent.relative_to(work).as_posix()}/events"
             found[name] = found.get(name) or shown_by_tensorboard(path.parent)
-        elif path.parent.name == "verified":  # named after a place and a file's times
-            found[path.parent.relative_to(work).as_posix()] = "there"
-        elif not (path.is_dir() or path.name == "lock" or path.suffix == ".lock"):
+        elif not (path.is_dir() or is_of_its_time(path)):
             found[path.relative_to(work).as_posix()] = content_of(path, work)
     return found
+
+
+def is_of_its_time(path: Path) -> bool:
+    """A lock, or what a node remembers of files by their times."""
+    return path.name == "lock" or path.suffix == ".lock" or path.parent.name == "verified"
 
 
 def shown_by_tensorboard(folder: Path) -> str:
