@@ -62,7 +62,7 @@ print(min(held[100:150]), min(held[350:]))
 
 
 def pages(gives: bool) -> list[int]:
-    """Resident pages of a process whose steps are all of other shapes, the least early on and at the end."""
+    """Resident pages of a process whose steps have all shapes: the least, early on and at last."""
     done = subprocess.run(
         [sys.executable, "-c", f"GIVES = {gives}\n{SHAPES}"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
