@@ -28,6 +28,7 @@ class BlockHasher:
         self._ended: list[bytes] = []
 
     def update(self, data: bytes) -> None:
+        """The next bytes of the file, as many as there are."""
         self._whole.update(data)
         view = memoryview(data)
         while len(view):

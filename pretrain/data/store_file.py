@@ -117,6 +117,7 @@ class OpenFiles:
         self._most = most_open()
 
     def get(self, file: StoreFile) -> Descriptor:
+        """The file, opened now or before; the one that waited longest is let go for it."""
         with self._lock:
             if found := self._held.get(file.path):
                 self._held.move_to_end(file.path)

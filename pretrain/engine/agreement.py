@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from configs.errors import InputError, RunError
+from configs.files import disk_trouble
+from configs.open_files import lack_of_open_files
 from pretrain.engine.notice import Preempted
 from pretrain.engine.world import World
 
@@ -163,13 +165,17 @@ class _Failure:
 
     @classmethod
     def of(cls, error: Exception) -> _Failure:
+        """What of an error travels: its text, and whether the user can cure it."""
         host = socket.gethostname()
         if isinstance(error, Preempted):
             return cls(Preempted, error.reason, host, error.step)
         if isinstance(error, (InputError, RunError)):
             return cls(InputError if isinstance(error, InputError) else RunError, str(error), host)
+        if lack := lack_of_open_files(error):
+            return cls(InputError, lack, host)
         if isinstance(error, OSError) and error.filename:
-            return cls(InputError, f"{error.filename}: {error.strerror}", host)
+            reason = disk_trouble(error) or error.strerror
+            return cls(InputError, f"{error.filename}: {reason}", host)
         return cls(RunError, f"{type(error).__name__}: {error}", host)
 
     def error(self, rank: int) -> Exception:

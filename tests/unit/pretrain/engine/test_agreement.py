@@ -115,6 +115,12 @@ def test_a_file_that_one_rank_does_not_see_is_bad_input():
         assert str(error).endswith("/data/a.txt: No such file or directory")
 
 
+@pytest.mark.parametrize("number, cure", [(errno.ENOSPC, "disk is full"), (errno.EMFILE, "ulimit")])
+def test_what_one_rank_lacks_is_told_with_its_cure(number, cure):
+    for error in fail(None, OSError(number, "", "/data/a.txt")):
+        assert isinstance(error, InputError) and cure in str(error)
+
+
 def test_an_error_of_the_code_keeps_its_traceback_where_it_arose(capsys):
     others, own = fail(None, KeyError("x"))
     assert isinstance(others, RunError) and "KeyError: 'x'" in str(others)
