@@ -9,19 +9,27 @@ import pytest
 from tests.conftest import Command
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("rival", ["shipped"])
-def test_a_race_prints_a_table_and_writes_json(rival, prose, cache, tmp_path):
-    done = Command(
-        "benchmark.py",
-        *("step", "--size", "small", "--length", "32", "--rounds", "1", "--seconds", "0.1"),
-        *("--precision", "fp32"),
-        *("--only", rival, "--json", "out.json", "--traces", "traces"),
+@pytest.fixture
+def tiniest(prose, cache) -> list[str]:
+    """Fields of a model that costs nothing."""
+    return [
         f"data.sources=[{{kind: text, path: {prose}}}]",
         f"data.cache={cache}",
         "data.heldout_fraction=0.1",
         "tokenizer={vocabulary_size: 400}",
         "model={layers: 1, hidden_size: 32, heads: 2, feed_forward_size: 64}",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rival", ["shipped"])
+def test_a_race_prints_a_table_and_writes_json(rival, tiniest, tmp_path):
+    done = Command(
+        "benchmark.py",
+        *("step", "--size", "small", "--length", "32", "--rounds", "1", "--seconds", "0.1"),
+        *("--precision", "fp32"),
+        *("--only", rival, "--json", "out.json", "--traces", "traces"),
+        *tiniest,
         cwd=tmp_path,
     ).finish(timeout=300)
     assert done.returncode == 0, done.stderr
@@ -35,15 +43,11 @@ def test_a_race_prints_a_table_and_writes_json(rival, prose, cache, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_neighbour_is_measured_in_both_ways_of_waiting(prose, cache, tmp_path):
+def test_a_neighbour_is_measured_in_both_ways_of_waiting(tiniest, tmp_path):
     done = Command(
         "benchmark.py",
         *("neighbour", "--json", "out.json"),
-        f"data.sources=[{{kind: text, path: {prose}}}]",
-        f"data.cache={cache}",
-        "data.heldout_fraction=0.1",
-        "tokenizer={vocabulary_size: 400}",
-        "model={layers: 1, hidden_size: 32, heads: 2, feed_forward_size: 64}",
+        *tiniest,
         cwd=tmp_path,
     ).finish(timeout=300)
     assert done.returncode == 0, done.stderr
