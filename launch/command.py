@@ -113,6 +113,7 @@ def run(main: Callable[[], None]) -> None:
         main()
         with disk_explained("standard output"):
             sys.stdout.flush()
+        LEAVING.finish()
     except Preempted as left:
         print(left, flush=True)
         os._exit(0)

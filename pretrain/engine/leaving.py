@@ -53,6 +53,7 @@ class Leaving:
         self.run_dir: Path | None = None
         """the folder that this process owns, on rank 0"""
         self._hurries = self._is_caught = False
+        self._heard: tuple[int, ...] = ()
         self._is_closing = self._has_begun = self._is_ending = False
         self._rank, self._size = 0, 1
         self._store: Any = None
@@ -75,9 +76,10 @@ class Leaving:
         os.set_blocking(self._mouth, False)
         signal.set_wakeup_fd(self._mouth, warn_on_full_buffer=False)
         threading.Thread(target=self._watch, args=(ear,), name="leaving", daemon=True).start()
-        signal.signal(signal.SIGINT, self._interrupt)
-        for number in SIGNALS if notices else ():
-            signal.signal(number, self._notice)
+        self._heard = (signal.SIGINT, *(SIGNALS if notices else ()))
+        for number in self._heard:
+            is_interrupt = number == signal.SIGINT
+            signal.signal(number, self._interrupt if is_interrupt else self._notice)
 
     def hand_over(self) -> None:
         """From now on somebody catches KeyboardInterrupt and `Leave`, and calls `end`."""
@@ -145,6 +147,14 @@ class Leaving:
                 print(*self._words(), flush=True, file=self._stream())
         finally:
             os._exit(0 if self.interrupted is None else 130)
+
+    def finish(self) -> None:
+        """All is done: a signal that comes while the interpreter ends makes no failure of it.
+
+        Call it in the main thread.
+        """
+        for number in self._heard:
+            signal.signal(number, signal.SIG_IGN)
 
     def stop_listening(self) -> None:
         """The process has failed and is about to leave: a signal ends it at once, without a word.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 from filelock import FileLock
 
 from configs.run_status import read_status
-from tests.conftest import Command, deepspeed
+from tests.conftest import ROOT, Command, deepspeed
 
 pytestmark = pytest.mark.distributed
 LEFT = "leaving before the first step ({}): the same command goes on"
@@ -105,6 +107,25 @@ def test_a_rank_that_is_alone_leaves(tiny, tmp_path, monkeypatch):
     command.process.send_signal(signal.SIGTERM)
     done = command.finish(60)
     assert (done.returncode, done.stdout) == (0, LEFT.format("SIGTERM") + "\n"), done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_after_the_end_changes_nothing(number):
+    """The interpreter gives signals their defaults back before it takes its modules apart."""
+    script = (
+        "from pretrain.engine.leaving import LEAVING\n"
+        "LEAVING.listen(notices=True)\n"
+        "import builtins, os\n"
+        "from launch.command import run\n"
+        "class Last:\n"
+        f"    def __del__(self, kill=os.kill, own=os.getpid()): kill(own, {int(number)})\n"
+        "builtins.last = Last()\n"
+        "run(lambda: print('done'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 
 
 @pytest.mark.slow
