@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from configs.errors import InputError
-from configs.safe_text import first_hidden, visible
+from configs.system.safe_text import first_hidden, visible
 
 
 def require(condition: bool, message: str) -> None:
@@ -22,7 +22,7 @@ def require_fraction(name: str, value: float, upper_included: bool = True) -> No
 def require_visible(name: str, value: str | None) -> None:
     """Raise `InputError` for text with a character that cannot be seen.
 
-    A line break, a control character, half a surrogate pair: see `configs/safe_text.py`.
+    A line break, a control character, half a surrogate pair: see `configs/system/safe_text.py`.
 
     For what becomes a file's name, a word of a script or an option of Slurm: there it would end a
     line, or mean something else than what is read.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Optional
 
 from configs.checks import require, require_visible
-from configs.safe_text import visible
+from configs.system.safe_text import visible
 
 OUR_OPTIONS = (
     *("array", "chdir", "cpus-per-task", "gpus-per-node", "job-name", "mem", "nodes", "ntasks"),

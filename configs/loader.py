@@ -17,10 +17,10 @@ import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from configs import secrets
 from configs.errors import InputError
-from configs.files import check_stored
-from configs.safe_text import first_hidden
+from configs.system import secrets
+from configs.system.files import check_stored
+from configs.system.safe_text import first_hidden
 
 FOLDER = Path(__file__).parent
 Schema = TypeVar("Schema")

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from configs.files import write_text
 from configs.finetune_schema import FinetuneConfig
 from configs.schema import (
     BatchConfig,
@@ -21,13 +20,14 @@ from configs.schema import (
     SourceConfig,
     TokenizerConfig,
 )
+from configs.system.files import write_text
 from finetune.example import ChoiceExample, SpanExample, TagExample, TextExample
-from pretrain.engine.agreement import heard
-from pretrain.engine.checksums import require_same
 from pretrain.engine.precision import Precision
-from pretrain.engine.pretrained import Pretrained, load_pretrained
 from pretrain.engine.train import pretrain
-from pretrain.engine.world import World
+from pretrain.ranks.agreement import heard
+from pretrain.ranks.checksums import require_same
+from pretrain.ranks.world import World
+from pretrain.run.pretrained import Pretrained, load_pretrained
 
 HELDOUT = 25
 """texts to watch the loss on, at least, where the task has so many to spare"""

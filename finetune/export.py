@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from configs.errors import InputError
-from configs.files import written_aside
-from finetune.finetuned import Finetuned
+from configs.system.files import written_aside
 from finetune.model import SequenceHead
-from pretrain.engine.onnx import PaddedEncoder, write_onnx
-from pretrain.engine.tensors import write_tensors
+from finetune.model_folder import Finetuned
 from pretrain.model.convert import huggingface_config, renamed
+from pretrain.run.onnx import PaddedEncoder, write_onnx
+from pretrain.run.tensors import write_tensors
 
 CLASSES = {
     "classification": "ForSequenceClassification",

@@ -16,8 +16,8 @@ from configs.task_schema import TaskConfig
 from finetune.data.preprocess import Preprocessor
 from finetune.data.tables import open_file, read_table, require_columns
 from finetune.example import SpanExample, TagExample, TextExample
-from finetune.finetuned import Finetuned
-from pretrain.data.encoding import Decoder, Encoding, lines_of
+from finetune.model_folder import Finetuned
+from pretrain.text.encoding import Decoder, Encoding, lines_of
 
 BLANK = "."
 """what the model is shown in place of a blank text; nobody sees its answer"""

@@ -18,17 +18,17 @@ from finetune.example import Feature, Splits, are_labelled
 from finetune.model import TaskModel
 from finetune.tasks.base import Task
 from finetune.trials import Trial
-from pretrain.engine.describe import collective_summary
 from pretrain.engine.engine import Engine
-from pretrain.engine.log import RunLog, duration
+from pretrain.engine.log_window import Reading, Window
 from pretrain.engine.memory import memory_held
-from pretrain.engine.notice import Notice
-from pretrain.engine.process import give_memory_back
 from pretrain.engine.skipped import SkippedSteps
-from pretrain.engine.window import Reading, Window
-from pretrain.engine.world import World
 from pretrain.optim.schedule import Plan, Stretch
 from pretrain.randomness import Purpose, key_64
+from pretrain.ranks.preemption import Notice
+from pretrain.ranks.process import give_memory_back
+from pretrain.ranks.world import World
+from pretrain.run.describe import collective_summary
+from pretrain.run.log import RunLog, duration
 
 SUMS = ("loss", "tokens")
 """what a window adds up: this rank's part"""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs.errors import InputError
-from configs.files import write_text
+from configs.system.files import write_text
 from configs.task_schema import TaskConfig
 from finetune.example import Splits, TextExample, are_labelled
 

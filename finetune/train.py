@@ -13,45 +13,45 @@ from typing import Any
 
 from torch import Tensor
 
-from configs.aside import clear_leftovers
 from configs.errors import InputError, RunError
-from configs.files import write_text, written_file
 from configs.finetune_schema import PLACES, FinetuneConfig
-from configs.json_files import REMAKE, read_json
-from configs.notes import note_once, say
-from configs.run_status import recorded_precision
-from configs.safe_text import visible
 from configs.schema import ModelConfig
-from configs.version import FINETUNING
+from configs.system.aside import clear_leftovers
+from configs.system.files import write_text, written_file
+from configs.system.json_files import REMAKE, read_json
+from configs.system.notes import note_once, say
+from configs.system.run_status import recorded_precision
+from configs.system.safe_text import visible
+from configs.system.version import FINETUNING
 from finetune.adapt import adapt
 from finetune.example import digest_examples
-from finetune.finetuned import (
+from finetune.losses import balanced_weights
+from finetune.model_folder import (
     Card,
     find_finetuned,
     load_encoder,
     make_task_model,
     save_finetuned,
 )
-from finetune.losses import balanced_weights
 from finetune.report.results import write_report
 from finetune.runner import Framed, Result, Runner
 from finetune.submission import write_submissions
 from finetune.tasks.base import Task
 from finetune.tasks.kinds import make_task
 from finetune.trials import Trial, make_trials
-from pretrain.engine import describe
-from pretrain.engine.agreement import Agreement, by_all, heard
-from pretrain.engine.checksums import find_drift
-from pretrain.engine.facts import LEARNING, start_facts
-from pretrain.engine.log import RunLog, duration
-from pretrain.engine.notice import Notice
-from pretrain.engine.owner import owned
 from pretrain.engine.precision import Precision, choose_precision
-from pretrain.engine.pretrained import Pretrained
-from pretrain.engine.status import kept_status
-from pretrain.engine.watchdog import Watchdog
-from pretrain.engine.world import World
 from pretrain.model.pretraining import initialise
+from pretrain.ranks.agreement import Agreement, by_all, heard
+from pretrain.ranks.checksums import find_drift
+from pretrain.ranks.preemption import Notice
+from pretrain.ranks.watchdog import Watchdog
+from pretrain.ranks.world import World
+from pretrain.run import describe
+from pretrain.run.facts import LEARNING, start_facts
+from pretrain.run.log import RunLog, duration
+from pretrain.run.owner import owned
+from pretrain.run.pretrained import Pretrained
+from pretrain.run.status import kept_status
 
 
 def finetune(config: FinetuneConfig, world: World) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 if not __package__:  # a script's own folder would hide the package of the same name
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from pretrain.engine.leaving import LEAVING
+    from pretrain.ranks.leaving import LEAVING
 
     LEAVING.listen(hurries=False)
 
@@ -17,9 +17,9 @@ from configs.ablation_schema import AblationConfig
 from configs.checks import require
 from configs.errors import InputError, RunError
 from configs.loader import flat
-from configs.notes import note
-from configs.run_lock import take
-from configs.safe_text import Spreadsheet, visible
+from configs.system.notes import note
+from configs.system.run_lock import take
+from configs.system.safe_text import Spreadsheet, visible
 from launch.ablation.cells import Grid
 from launch.ablation.precision import with_one_precision
 from launch.command import config_parser, read_config, run
@@ -44,13 +44,13 @@ def main() -> None:
         print(dry_run(grid.distinct()))
         return
     if arguments.submit:
-        from launch.ablation.queue import submit
+        from launch.ablation.slurm_array import submit
 
         submit(grid, arguments.cluster, arguments.only)
         return
     failed = {} if arguments.table else work(grid, arguments)
 
-    from launch.ablation.gather import gather
+    from launch.ablation.collect import gather
     from launch.ablation.report import write
 
     safe = Spreadsheet() if arguments.csv_safe else None

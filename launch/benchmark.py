@@ -10,13 +10,13 @@ from pathlib import Path
 
 if not __package__:  # a script's own folder would hide the package of the same name
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from pretrain.engine.leaving import LEAVING
+    from pretrain.ranks.leaving import LEAVING
 
     LEAVING.listen()
 
 from configs.checks import require
 from configs.errors import InputError
-from configs.files import write_text
+from configs.system.files import write_text
 from launch.command import run
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
@@ -123,14 +123,14 @@ def allreduce(arguments: argparse.Namespace) -> None:
     """Measure, print and write; starts ranks of its own where no launcher has."""
     sizes = sorted({parse_size(text) for text in arguments.sizes})
 
-    from pretrain.engine.ranks import is_rank, run_as_ranks
+    from pretrain.ranks.local import is_rank, run_as_ranks
 
     if not is_rank():
         check_ranks(arguments.ranks or 2)
         sys.exit(run_as_ranks(arguments.ranks or 2))
 
-    from pretrain.engine import world as worlds
-    from pretrain.engine.collectives import Benchmark
+    from pretrain.ranks import world as worlds
+    from pretrain.ranks.collectives import Benchmark
 
     world = worlds.start(arguments.algorithm)
     if arguments.ranks not in (None, world.size):

@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Any
 from configs.ablation_schema import AblationConfig
 from configs.described import describe
 from configs.errors import InputError, RunError
-from configs.files import disk_explained, disk_trouble
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import dump_config, load_config, shipped_configs
-from configs.open_files import allow_open_files, lack_of_open_files
-from configs.safe_text import VisibleStream, visible
-from configs.secrets import hide
-from pretrain.engine.leaving import LEAVING, Leave
-from pretrain.engine.notice import Preempted
-from pretrain.engine.process import let_waiting_threads_sleep
+from configs.system.files import disk_explained, disk_trouble
+from configs.system.open_files import allow_open_files, lack_of_open_files
+from configs.system.safe_text import VisibleStream, visible
+from configs.system.secrets import hide
+from pretrain.ranks.leaving import LEAVING, Leave
+from pretrain.ranks.preemption import Preempted
+from pretrain.ranks.process import let_waiting_threads_sleep
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a wrong word on the command line none
-    from pretrain.engine.world import World
+    from pretrain.ranks.world import World
 
 NO_FIT_PLACE = (
     *(errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
@@ -89,8 +89,8 @@ def read_and_join(parser: argparse.ArgumentParser, schema: type) -> tuple[Any, W
         timer.daemon = True
         timer.start()
 
-    from pretrain.engine import world
-    from pretrain.engine.agreement import heard
+    from pretrain.ranks import world
+    from pretrain.ranks.agreement import heard
 
     ranks = world.start(config.collective.algorithm if config else "auto")
     with heard(ranks):

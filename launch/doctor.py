@@ -9,13 +9,13 @@ from pathlib import Path
 
 if not __package__:  # a script's own folder would hide the package of the same name
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from pretrain.engine.leaving import LEAVING
+    from pretrain.ranks.leaving import LEAVING
 
     LEAVING.listen()
 
 from configs.errors import InputError
-from configs.files import write_text
 from configs.schema import PretrainConfig
+from configs.system.files import write_text
 from launch.command import config_parser, read_config, run
 
 PURPOSE = (
@@ -32,9 +32,9 @@ def main() -> None:
     config = read_config(arguments, PretrainConfig)
     check_numbers(arguments)
 
-    from pretrain.doctor.examine import examine, target_gpus, target_here
-    from pretrain.doctor.report import as_json, as_text
-    from pretrain.engine.collectives import read_ring
+    from launch.diagnosis.examine import examine, target_gpus, target_here
+    from launch.diagnosis.report import as_json, as_text
+    from pretrain.ranks.collectives import read_ring
 
     ring = read_ring(arguments.allreduce) if arguments.allreduce else None
     if arguments.gpu:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 if not __package__:  # a script's own folder would hide the package of the same name
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from pretrain.engine.leaving import LEAVING
+    from pretrain.ranks.leaving import LEAVING
 
     LEAVING.listen()
 
@@ -36,10 +36,10 @@ def main() -> None:
     if config.task.kind != "classification":
         raise InputError(f"task.kind={config.task.kind}: the data report is for classification")
 
-    from configs.safe_text import visible
-    from finetune.data.fertility import open_tokenizers
-    from finetune.report.explore import overview, write_data_report
-    from finetune.report.explore_data import read_task
+    from configs.system.safe_text import visible
+    from finetune.explore.fertility import open_tokenizers
+    from finetune.explore.files import read_task
+    from finetune.explore.report import overview, write_data_report
 
     tokenizers = open_tokenizers(arguments.tokenizer)
     data = read_task(config.task)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 if not __package__:  # a script's own folder would hide the package of the same name
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from pretrain.engine.leaving import LEAVING
+    from pretrain.ranks.leaving import LEAVING
 
     LEAVING.listen()
 
-from configs.run_lock import exclusive
+from configs.system.run_lock import exclusive
 from launch.command import run
 
 
@@ -24,10 +24,10 @@ def main() -> None:
     parser.add_argument("--format", choices=["huggingface", "onnx"], default="huggingface")
     arguments = parser.parse_args()
 
-    from configs.safe_text import visible
+    from configs.system.safe_text import visible
     from finetune.export import export_huggingface, export_onnx
-    from finetune.finetuned import find_finetuned, load_finetuned
-    from pretrain.engine.export import check_output, export_run, export_run_onnx
+    from finetune.model_folder import find_finetuned, load_finetuned
+    from pretrain.run.export import check_output, export_run, export_run_onnx
 
     is_onnx = arguments.format == "onnx"
     with exclusive(arguments.output):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 if not __package__:  # a script's own folder would hide the package of the same name
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from pretrain.engine.leaving import LEAVING
+    from pretrain.ranks.leaving import LEAVING
 
     LEAVING.listen(notices=True)
 
@@ -23,8 +23,8 @@ def main() -> None:
 
     from finetune.baselines.compare import compare_rivals, find_rivals
     from finetune.train import finetune
-    from pretrain.engine import world
-    from pretrain.engine.agreement import heard
+    from pretrain.ranks import world
+    from pretrain.ranks.agreement import heard
 
     with heard(ranks):
         rivals = find_rivals(config.model)

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, TextIO
 
 if not __package__:  # a script's own folder would hide the package of the same name
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from pretrain.engine.leaving import LEAVING
+    from pretrain.ranks.leaving import LEAVING
 
     LEAVING.listen()
 
 from launch.command import run
 
 if TYPE_CHECKING:
-    from finetune.finetuned import Finetuned
+    from finetune.model_folder import Finetuned
     from finetune.predict import Row
-    from pretrain.data.encoding import Encoding
+    from pretrain.text.encoding import Encoding
 
 Change = Callable[[object], object]
 """of a cell before it is written"""
@@ -36,11 +36,11 @@ def main() -> None:
     """Load the model once, then answer block by block, to standard output or into a file."""
     arguments = parse()
 
-    from configs.notes import note
-    from configs.safe_text import Spreadsheet
-    from finetune.finetuned import load_finetuned
+    from configs.system.notes import note
+    from configs.system.safe_text import Spreadsheet
+    from finetune.model_folder import load_finetuned
     from finetune.predict import choose_device, first_and_rest, predict
-    from pretrain.data.encoding import Encoding
+    from pretrain.text.encoding import Encoding
 
     model = load_finetuned(arguments.model, choose_device(arguments.device))
     encoding = Encoding(
@@ -123,8 +123,8 @@ def read(arguments: argparse.Namespace, model: Finetuned, encoding: Encoding) ->
 def show(names: list[str], lines: Iterable[dict], safe: Change | None) -> None:
     """To standard output: one visible line a row on a terminal, else CSV as in a file, in UTF-8
     whatever the locale says."""
-    from configs.files import disk_explained
-    from configs.safe_text import visible
+    from configs.system.files import disk_explained
+    from configs.system.safe_text import visible
 
     raw, change, line_end = getattr(sys.stdout, "stream", sys.stdout), safe, "\r\n"
     if sys.stdout.isatty():
@@ -137,7 +137,7 @@ def show(names: list[str], lines: Iterable[dict], safe: Change | None) -> None:
 
 def write_file(path: Path, names: list[str], lines: Iterable[dict], safe: Change | None) -> None:
     """CSV that appears as a whole, or not at all."""
-    from configs.files import written_file
+    from configs.system.files import written_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_file(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:

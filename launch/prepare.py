@@ -7,13 +7,13 @@ from pathlib import Path
 
 if not __package__:  # a script's own folder would hide the package of the same name
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from pretrain.engine.leaving import LEAVING
+    from pretrain.ranks.leaving import LEAVING
 
     LEAVING.listen()
 
 from configs.checks import require
-from configs.safe_text import visible
 from configs.schema import PretrainConfig
+from configs.system.safe_text import visible
 from launch.command import config_parser, read_config, run
 
 

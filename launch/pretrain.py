@@ -7,7 +7,7 @@ from pathlib import Path
 
 if not __package__:  # a script's own folder would hide the package of the same name
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from pretrain.engine.leaving import LEAVING
+    from pretrain.ranks.leaving import LEAVING
 
     LEAVING.listen(notices=True)
 
@@ -20,8 +20,8 @@ def main() -> None:
     parser = config_parser("pretrain.py", "Pretrain an encoder from scratch.", PretrainConfig)
     config, ranks = read_and_join(parser, PretrainConfig)
 
-    from pretrain.engine import world
     from pretrain.engine.train import pretrain
+    from pretrain.ranks import world
 
     pretrain(config, ranks)
     world.stop()

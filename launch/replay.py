@@ -8,7 +8,7 @@ from pathlib import Path
 
 if not __package__:  # a script's own folder would hide the package of the same name
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from pretrain.engine.leaving import LEAVING
+    from pretrain.ranks.leaving import LEAVING
 
     LEAVING.listen()
 
@@ -27,7 +27,7 @@ def main() -> None:
 
     import math
 
-    from configs.safe_text import visible
+    from configs.system.safe_text import visible
     from pretrain.engine.replay import replay
 
     found = replay(arguments.run, arguments.step)

@@ -12,21 +12,21 @@ from typing import Any
 
 if not __package__:  # a script's own folder would hide the package of the same name
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from pretrain.engine.leaving import LEAVING
+    from pretrain.ranks.leaving import LEAVING
 
     LEAVING.listen()
 
 from configs.checks import require
 from configs.cluster_schema import ClusterConfig
-from configs.files import write_text
 from configs.loader import dump_config, load_config
-from configs.safe_text import visible
 from configs.schema import PretrainConfig
+from configs.system.files import write_text
+from configs.system.safe_text import visible
 from launch.command import fields_help, run
 from launch.slurm.folders import note_job, pending, require_idle, write_config, write_job
 from launch.slurm.grid import SCHEMAS, Command, choose, ranges, read_commands, words_of
-from launch.slurm.queue import require_slurm, sbatch
 from launch.slurm.render import Job, render
+from launch.slurm.scheduler import require_slurm, sbatch
 
 PREFIX = "cluster."
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 if not __package__:  # a script's own folder would hide the package of the same name
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from pretrain.engine.leaving import LEAVING
+    from pretrain.ranks.leaving import LEAVING
 
     LEAVING.listen()
 
@@ -22,8 +22,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, metavar="FILE", help="a .md; default: printed only")
     arguments = parser.parse_args()
 
-    from configs.files import write_text
-    from configs.secrets import hide
+    from configs.system.files import write_text
+    from configs.system.secrets import hide
     from finetune.report.table import comparison
 
     text = comparison(arguments.runs)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pretrain.engine.process import let_waiting_threads_sleep
-from pretrain.engine.ranks import free_port
+from pretrain.ranks.local import free_port
+from pretrain.ranks.process import let_waiting_threads_sleep
 from tests.finetuning import write_task
 from tests.small_disk import SmallDisk, small_disk
 

@@ -11,8 +11,8 @@ from typing import Any
 from tokenizers import Tokenizer as Backend
 
 from configs.errors import InputError
-from configs.files import find_file
-from configs.json_files import read_json, shown
+from configs.system.files import find_file
+from configs.system.json_files import read_json, shown
 from tokenizer.byte_bpe import in_order
 from tokenizer.published import add_tokens, check_searched
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from configs.files import written_aside
+from configs.system.files import written_aside
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend

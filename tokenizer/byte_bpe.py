@@ -12,7 +12,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from configs.errors import InputError
-from configs.json_files import read_json, shown
+from configs.system.json_files import read_json, shown
 from tokenizer.base import (
     SPECIAL_NAMES,
     BackendTokenizer,

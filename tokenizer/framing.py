@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from configs.errors import InputError
-from configs.json_files import shown
+from configs.system.json_files import shown
 from tokenizer.base import Framing, SpecialTokens
 
 BERT, ROBERTA = Framing(), Framing(separators=2, second_segment=0)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import InputError
-from configs.files import check_regular, find_file
-from configs.json_files import read_json, shown
-from configs.notes import note
+from configs.system.files import check_regular, find_file
+from configs.system.json_files import read_json, shown
+from configs.system.notes import note
 from tokenizer.backend_file import BackendFile, read_backend
 from tokenizer.base import MANIFEST, Framing, Tokenizer
 from tokenizer.byte_bpe import ByteBpe, read_bpe_files

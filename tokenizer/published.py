@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import InputError
-from configs.files import find_file
-from configs.json_files import read_json, shown
-from configs.notes import note
+from configs.system.files import find_file
+from configs.system.json_files import read_json, shown
+from configs.system.notes import note
 from tokenizer.base import SPECIAL_NAMES
 
 CONFIG = "tokenizer_config.json"

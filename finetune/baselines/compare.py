@@ -7,23 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 
 from configs.errors import InputError
-from configs.files import write_text
 from configs.finetune_schema import PLACES, FinetuneConfig
-from configs.safe_text import visible
-from configs.secrets import hide
-from configs.version import FINETUNING
+from configs.system.files import write_text
+from configs.system.safe_text import visible
+from configs.system.secrets import hide
+from configs.system.version import FINETUNING
 from finetune.baselines.rivals import RIVALS, run_rival
 from finetune.data.texts import read_text_splits
 from finetune.example import Splits, digest_examples
-from finetune.report.scores import summary
 from finetune.report.table import comparison
-from pretrain.engine import describe
-from pretrain.engine.agreement import Agreement, heard
-from pretrain.engine.facts import LEARNING, start_facts
-from pretrain.engine.log import duration
-from pretrain.engine.owner import owned
-from pretrain.engine.status import kept_status
-from pretrain.engine.world import World
+from finetune.scores import summary
+from pretrain.ranks.agreement import Agreement, heard
+from pretrain.ranks.world import World
+from pretrain.run import describe
+from pretrain.run.facts import LEARNING, start_facts
+from pretrain.run.log import duration
+from pretrain.run.owner import owned
+from pretrain.run.status import kept_status
 
 ALL = "classical"
 

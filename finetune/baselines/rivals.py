@@ -12,10 +12,10 @@ import numpy as np
 from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import make_pipeline
 
-from configs.files import make_folder, write_text, written_file
 from configs.finetune_schema import FinetuneConfig
-from configs.notes import optional
-from configs.secrets import hide
+from configs.system.files import make_folder, write_text, written_file
+from configs.system.notes import optional
+from configs.system.secrets import hide
 from finetune.baselines import linear
 from finetune.baselines.bigru import BiGRUClassifier
 from finetune.baselines.features import PlainTfIdf, TfidfTransformer, bag_of_words
@@ -23,7 +23,7 @@ from finetune.baselines.ngram_lm import NgramClassifier
 from finetune.example import Splits, TextExample, are_labelled
 from finetune.metrics import classification_scores, confusion
 from finetune.report.markdown import table
-from finetune.report.scores import Scores, TrialScores, split_fingerprint
+from finetune.scores import Scores, TrialScores, split_fingerprint
 from finetune.submission import write_submissions
 
 PAIR_MARK = " ||| "

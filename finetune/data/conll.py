@@ -11,7 +11,7 @@ from pathlib import Path
 
 from configs.errors import InputError
 from finetune.data.tables import read_text
-from pretrain.data.encoding import Decoder, Encoding, lines_of
+from pretrain.text.encoding import Decoder, Encoding, lines_of
 
 LABEL = re.compile(r"O|[BI]-\S+")
 OTHER_SCHEME = re.compile(r"[SELUM]-\S+")

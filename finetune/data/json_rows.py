@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import InputError
-from pretrain.data.encoding import lines_of
+from pretrain.text.encoding import lines_of
 
 SHOWN = 5
 """columns that a note names"""

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import InputError
-from configs.json_files import shown
+from configs.system.json_files import shown
 from finetune.data.json_rows import load_json
 from finetune.data.tables import read_text, suffix_of
 from finetune.example import ChoiceExample
-from pretrain.data.encoding import Decoder, Encoding, lines_of
+from pretrain.text.encoding import Decoder, Encoding, lines_of
 
 
 def read_race(path: Path, encoding: Encoding | None = None) -> list[ChoiceExample]:

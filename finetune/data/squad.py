@@ -11,7 +11,7 @@ from configs.errors import InputError
 from finetune.data.json_rows import load_json
 from finetune.data.tables import read_text
 from finetune.example import SpanExample
-from pretrain.data.encoding import Decoder, Encoding
+from pretrain.text.encoding import Decoder, Encoding
 
 
 def read_squad(path: Path, encoding: Encoding | None = None) -> list[tuple[str, SpanExample]]:

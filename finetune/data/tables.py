@@ -1,7 +1,7 @@
 """Rows out of csv, tsv, json and jsonl files, with the numbers a person would count them by.
 
 Every value is the string that the file holds: numbers keep their figures, text its characters.
-What is no text is counted by `pretrain/data/encoding.py`, and so is one repair: of text that went
+What is no text is counted by `pretrain/text/encoding.py`, and so is one repair: of text that went
 through Latin-1 on its way, so that Windows-1252's quotes and dashes became control characters.
 """
 
@@ -20,9 +20,9 @@ from typing import BinaryIO
 from configs.errors import InputError
 from configs.task_schema import TaskConfig
 from finetune.data.json_rows import json_rows
-from pretrain.data.compression import COMPRESSIONS, open_unpacked, plain_name
-from pretrain.data.encoding import Decoder, Encoding, lines_of
-from pretrain.data.lines import list_names
+from pretrain.text.compression import COMPRESSIONS, open_unpacked, plain_name
+from pretrain.text.encoding import Decoder, Encoding, lines_of
+from pretrain.text.lines import list_names
 
 ID_COLUMNS = ("id", "guid", "UserName", "idx", "index")
 JSON = (".json", ".jsonl", ".ndjson")

@@ -12,7 +12,6 @@ import numpy as np
 
 from configs.errors import InputError
 from configs.task_schema import TaskConfig
-from finetune.data.duplicates import find_duplicates
 from finetune.data.labels import (
     NUMBER,
     absent_notes,
@@ -33,6 +32,7 @@ from finetune.data.tables import (
     require_columns,
 )
 from finetune.example import Splits, TextExample, are_labelled
+from finetune.explore.duplicates import find_duplicates
 from finetune.submission import check_submissions
 
 REAL = re.compile(rf"{NUMBER.pattern}([eE][+-]?\d+)?", re.ASCII)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from configs.notes import optional
+from configs.system.notes import optional
 
 NO_FONT = (
     "(The boxes in this picture are characters that no installed font has: install one, e.g. Noto "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from configs.safe_text import Markup, markdown
+from configs.system.safe_text import Markup, markdown
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

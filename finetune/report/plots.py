@@ -9,7 +9,7 @@ import numpy as np
 
 from finetune.metrics import Bin
 from finetune.report.markdown import short
-from pretrain.engine.plots import BLUE, GREY, ORANGE, drawable, new_figure, save
+from pretrain.run.plots import BLUE, GREY, ORANGE, drawable, new_figure, save
 
 SURE = 0.55
 """share of a row above which white figures read better"""

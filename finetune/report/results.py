@@ -14,21 +14,21 @@ from typing import Any
 
 import numpy as np
 
-from configs.files import write_text, written_file
 from configs.finetune_schema import FinetuneConfig
-from configs.json_files import read_json
-from configs.notes import optional
-from configs.safe_text import Markup, markdown
-from configs.secrets import hide
+from configs.system.files import write_text, written_file
+from configs.system.json_files import read_json
+from configs.system.notes import optional
+from configs.system.safe_text import Markup, markdown
+from configs.system.secrets import hide
 from finetune.example import Splits, are_labelled
 from finetune.metrics import calibration, class_scores, confusion
 from finetune.report.gallery import Gallery
 from finetune.report.markdown import bullets, confusion_table, percent, table
 from finetune.report.plots import plot_calibration, plot_confusion, plot_trials
-from finetune.report.scores import Scores, TrialScores, split_fingerprint, summary
+from finetune.scores import Scores, TrialScores, split_fingerprint, summary
 from finetune.tasks.base import Task
 from finetune.tasks.text import UNMERGED
-from pretrain.engine.log import read_metrics
+from pretrain.run.log import read_metrics
 
 ERRORS = 15
 MOST_COLUMNS = 100

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from configs.errors import InputError
-from configs.safe_text import markdown
+from configs.system.safe_text import markdown
 from finetune.report.markdown import confusion_table, table
-from finetune.report.scores import Scores, read_scores, summary
+from finetune.scores import Scores, read_scores, summary
 
 METRICS = ("accuracy", "macro_f1")
 

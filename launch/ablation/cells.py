@@ -15,10 +15,10 @@ from typing import Any
 
 from configs.ablation_schema import AblationConfig, slug
 from configs.checks import require
-from configs.run_status import read_status
+from configs.system.run_status import read_status
 from launch.ablation.rows import recipe_of, settings_of_rows, task_of
 from launch.slurm.grid import Command
-from pretrain.engine.log import read_metrics
+from pretrain.run.log import read_metrics
 
 RIVALS = "classical"
 """folder in which a fine-tuning run keeps what its classical methods leave behind"""

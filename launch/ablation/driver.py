@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-from configs.run_lock import INHERITED, Lock, Taken, take
-from configs.safe_text import visible
-from configs.version import ROOT
+from configs.system.run_lock import INHERITED, Lock, Taken, take
+from configs.system.safe_text import visible
+from configs.system.version import ROOT
 from launch.ablation.cells import Cell, Grid
-from launch.ablation.honesty import Run, require_same_recipe
+from launch.ablation.comparability import Run, require_same_recipe
 from launch.ablation.scores import headline
 from launch.slurm.folders import write_config
-from pretrain.engine.log import duration
+from pretrain.run.log import duration
 
 LOG = "log.txt"
 POLL_SECONDS = 0.5

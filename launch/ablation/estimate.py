@@ -7,16 +7,16 @@ from functools import cache
 from statistics import median
 from typing import TYPE_CHECKING
 
-from configs.run_lock import is_taken
-from configs.run_status import earlier_starts
-from configs.safe_text import visible
 from configs.schema import DataConfig, EngineConfig, PretrainConfig
+from configs.system.run_lock import is_taken
+from configs.system.run_status import earlier_starts
+from configs.system.safe_text import visible
 from launch.ablation.cells import Cell
 from launch.slurm.folders import is_waiting
-from pretrain.engine.log import read_metrics
+from pretrain.run.log import read_metrics
 
 if TYPE_CHECKING:
-    from pretrain.doctor.gpus import Target
+    from launch.diagnosis.gpus import Target
 
 
 def dry_run(cells: list[Cell]) -> str:
@@ -85,8 +85,8 @@ def minutes_of(cell: Cell) -> float:
 
 def projected_hours(config: PretrainConfig) -> float | None:
     """By the model's arithmetic and this machine's measured peak; None where length is unknown."""
-    from pretrain.doctor.examine import plan_memory
-    from pretrain.doctor.projection import Data, duration_of, project
+    from launch.diagnosis.examine import plan_memory
+    from launch.diagnosis.projection import Data, duration_of, project
 
     target = _target(config.engine.precision, config.data.cache)
     config, memory, _ = plan_memory(config, target)
@@ -99,7 +99,7 @@ def projected_hours(config: PretrainConfig) -> float | None:
 @cache
 def _target(precision: str, folder: str) -> Target:
     """This machine, whose peak is measured once."""
-    from pretrain.doctor.examine import target_here
+    from launch.diagnosis.examine import target_here
 
     return target_here(
         PretrainConfig(data=DataConfig(cache=folder), engine=EngineConfig(precision)), None, None

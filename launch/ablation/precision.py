@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from configs.run_status import recorded_precision
+from configs.system.run_status import recorded_precision
 from launch.ablation.cells import Cell, Grid
 
 
@@ -39,7 +39,7 @@ def _measured(cell: Cell, jobs: int) -> tuple[str, str]:
 
     from pretrain.engine.machine import threads
     from pretrain.engine.precision import choose_precision
-    from pretrain.engine.world import World, cores
+    from pretrain.ranks.world import World, cores
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     config = cell.config.adapt if cell.task else cell.config.data

@@ -11,9 +11,9 @@ from statistics import median
 
 from configs.ablation_schema import AblationConfig
 from configs.loader import load_run_config
-from configs.run_status import read_environment
 from configs.schema import PretrainConfig
-from finetune.report.scores import read_scores
+from configs.system.run_status import read_environment
+from finetune.scores import read_scores
 from launch.ablation.cells import Cell, last_record
 from launch.ablation.study import Metric
 

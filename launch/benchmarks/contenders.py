@@ -54,10 +54,10 @@ class Masklab(Contender):
     def __init__(self, setting: Setting, folder: Path) -> None:
         super().__init__(setting)
         from pretrain.data.prepare import prepare
-        from pretrain.engine import world
-        from pretrain.engine.notice import Notice
         from pretrain.engine.trainer import Trainer
-        from pretrain.engine.watchdog import Watchdog
+        from pretrain.ranks import world
+        from pretrain.ranks.preemption import Notice
+        from pretrain.ranks.watchdog import Watchdog
 
         config = setting.config(folder)
         # Between its turns a contender is silent for as long as the others need.
@@ -67,8 +67,8 @@ class Masklab(Contender):
         self.batches = enumerate(self.trainer.batches.prefetched(0, None))
 
     def run(self, seconds: float) -> Round:
+        from pretrain.engine.log_window import Window
         from pretrain.engine.trainer import SUMS
-        from pretrain.engine.window import Window
 
         trainer, window = self.trainer, Window(self.device, len(SUMS))
         started, tokens, waiting = perf_counter(), 0, 0.0

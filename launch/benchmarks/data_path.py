@@ -49,8 +49,8 @@ def measure(seconds: float, megabytes: float, overrides: tuple[str, ...]) -> Dat
 
 def batch_rates(config: PretrainConfig, seconds: float) -> list[float]:
     """Tokens a second, from the store to micro-batches of 512 sequences."""
+    from pretrain.data.phases import Stages
     from pretrain.data.prepare import prepare
-    from pretrain.data.stages import Stages
     from pretrain.engine.assemble import make_vocabulary
 
     corpus = prepare(config)
@@ -71,7 +71,7 @@ def tokenising_rates(
 ) -> tuple[list[float], list[float]]:
     """MB a second of `launch/prepare.py` and of the bare library, in turns."""
     from pretrain.data.prepare import prepare, prepare_store
-    from pretrain.data.sentences import split_sentences
+    from pretrain.text.sentences import split_sentences
 
     corpus = prepare(config)
     corpus.tokenizer.save(folder / "tokenizer")

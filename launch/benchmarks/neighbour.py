@@ -13,11 +13,11 @@ from statistics import median
 import torch
 
 from configs.errors import RunError
-from launch.benchmarks.race import OURS, Runner, running
+from launch.benchmarks.contest import OURS, Runner, running
 from launch.benchmarks.setting import Setting
 from pretrain.engine.precision import choose_precision
-from pretrain.engine.process import let_waiting_threads_sleep
-from pretrain.engine.world import World
+from pretrain.ranks.process import let_waiting_threads_sleep
+from pretrain.ranks.world import World
 
 ROUNDS, SECONDS = 3, 4.0
 LENGTH = 128

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from launch.benchmarks.contest import OURS, Lane, Race
 from launch.benchmarks.data_path import DataPath
 from launch.benchmarks.neighbour import Neighbour
-from launch.benchmarks.race import OURS, Lane, Race
 from launch.benchmarks.startup import StartUp
 
 RATIOS = {

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, field
 import torch
 
 from configs.errors import InputError
-from configs.version import code_version, package_version
+from configs.system.version import code_version, package_version
 from launch.benchmarks import data_path, neighbour, report, startup
-from launch.benchmarks.race import CONTENDERS, OURS, Race, race
+from launch.benchmarks.contest import CONTENDERS, OURS, Race, race
 from launch.benchmarks.setting import Setting
 from pretrain.engine.precision import choose_precision
-from pretrain.engine.world import World, cores
+from pretrain.ranks.world import World, cores
 
 SECONDS, MEGABYTES = 6.0, 4.0
 """of batches; of text to tokenise, three times and for both sides"""

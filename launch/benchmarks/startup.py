@@ -14,7 +14,7 @@ from time import perf_counter
 from configs.errors import RunError
 from configs.loader import load_config
 from configs.schema import PretrainConfig
-from pretrain.engine.ranks import free_port
+from pretrain.ranks.local import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = "roberta_small.yaml"

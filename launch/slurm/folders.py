@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import InputError
-from configs.files import write_text
 from configs.loader import dump_config
-from configs.run_lock import find_holder
-from configs.run_status import read_status, write_status
-from launch.slurm.queue import is_queued
+from configs.system.files import write_text
+from configs.system.run_lock import find_holder
+from configs.system.run_status import read_status, write_status
 from launch.slurm.render import Job
+from launch.slurm.scheduler import is_queued
 from launch.slurm.snapshot import take_snapshot
 
 

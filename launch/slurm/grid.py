@@ -11,9 +11,9 @@ from configs.checks import require
 from configs.errors import InputError
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import load_config
-from configs.run_status import read_status
 from configs.schema import PretrainConfig
-from launch.slurm.words import read_words
+from configs.system.run_status import read_status
+from launch.slurm.command_words import read_words
 
 SCHEMAS = {"pretrain": PretrainConfig, "finetune": FinetuneConfig}
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from configs.checks import require, require_visible
 from configs.cluster_schema import ClusterConfig
-from configs.safe_text import visible
-from configs.secrets import hide, require_none
+from configs.system.safe_text import visible
+from configs.system.secrets import hide, require_none
 
 FOLDER = Path(__file__).parent
 SETTINGS = "# settings"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from configs.files import written_aside
-from configs.version import ROOT, VERSION_FILE, code_version
+from configs.system.files import written_aside
+from configs.system.version import ROOT, VERSION_FILE, code_version
 
 PACKAGES = ("configs", "tokenizer", "pretrain", "finetune", "launch")
 

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from configs.errors import InputError
-from configs.files import sha256_file, write_text
-from configs.json_files import read_json
-from configs.notes import optional
-from configs.waiting import locked
+from configs.system.files import sha256_file, write_text
+from configs.system.json_files import read_json
+from configs.system.notes import optional
+from configs.system.waiting import locked
 
 LARGE = 64_000_000
 """bytes; smaller files are hashed each time"""

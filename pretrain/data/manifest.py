@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from configs.errors import InputError
-from configs.files import write_text
-from configs.json_files import read_json
+from configs.system.files import write_text
+from configs.system.json_files import read_json
 from pretrain.data.blocks import PARTS, digest_bytes
 
 FORMAT_VERSION = 2

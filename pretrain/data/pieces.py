@@ -16,13 +16,13 @@ from pathlib import Path
 
 from configs.errors import InputError
 from configs.schema import DataConfig, SourceConfig
-from pretrain.data.compression import compression_of
-from pretrain.data.find_files import find_files
-from pretrain.data.hub import hub_files, read_hub
-from pretrain.data.installed_docs import installed_documents
-from pretrain.data.lines import Span, find_cut
-from pretrain.data.source import Document, weighted
-from pretrain.data.text_files import can_split, read_file
+from pretrain.text.compression import compression_of
+from pretrain.text.find_files import find_files
+from pretrain.text.hub import hub_files, read_hub
+from pretrain.text.installed_docs import installed_documents
+from pretrain.text.lines import Span, find_cut
+from pretrain.text.source import Document, weighted
+from pretrain.text.text_files import can_split, read_file
 
 EXPANSION = 4
 """bytes of text in a byte of a compressed file, about; more makes the last piece longer"""

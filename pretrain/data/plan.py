@@ -15,9 +15,9 @@ import numpy as np
 
 from configs.schema import PretrainConfig
 from pretrain.data.manifest import FORMAT_VERSION, digest
-from pretrain.data.sentences import RULES_VERSION
-from pretrain.data.source import source_identity
 from pretrain.data.store import token_dtype
+from pretrain.text.sentences import RULES_VERSION
+from pretrain.text.source import source_identity
 from tokenizer.base import Framing, Tokenizer
 from tokenizer.load import load_tokenizer
 

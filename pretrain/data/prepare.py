@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from configs.aside import clear_leftovers, remove
 from configs.errors import InputError
 from configs.schema import PretrainConfig, SourceConfig
-from configs.waiting import locked
+from configs.system.aside import clear_leftovers, remove
+from configs.system.waiting import locked
 from pretrain.data.manifest import fingerprint, read_manifest, write_manifest
 from pretrain.data.pieces import Stretch, documents, no_text, stretches
 from pretrain.data.plan import (
@@ -27,8 +27,6 @@ from pretrain.data.plan import (
     tokenizer_folder,
 )
 from pretrain.data.progress import say
-from pretrain.data.sentences import split_sentences
-from pretrain.data.source import notes
 from pretrain.data.store import SPLITS, TokenStore, join_splits
 from pretrain.data.tokenise import (
     find_missing,
@@ -37,6 +35,8 @@ from pretrain.data.tokenise import (
     read_piece,
     write_pieces,
 )
+from pretrain.text.sentences import split_sentences
+from pretrain.text.source import notes
 from tokenizer.base import Tokenizer
 from tokenizer.load import load_tokenizer
 from tokenizer.train import train_tokenizer

@@ -6,7 +6,7 @@ import sys
 import time
 from contextlib import suppress
 
-from configs.safe_text import visible
+from configs.system.safe_text import visible
 
 LOG_SECONDS = 30
 """between two lines where nobody watches them being replaced"""

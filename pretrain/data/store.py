@@ -23,7 +23,7 @@ from typing import IO
 import numpy as np
 
 from configs.errors import InputError
-from configs.files import sha256_file
+from configs.system.files import sha256_file
 from pretrain.data.blocks import PARTS, BlockHasher, block_bytes_of
 from pretrain.data.manifest import COUNTS, ENDS, SIZES, read_manifest
 from pretrain.data.store_file import DamagedStore, OpenFiles, StoreFile, TokenFile, cured

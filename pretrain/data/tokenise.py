@@ -20,17 +20,17 @@ from typing import TypeVar
 import numpy as np
 from filelock import FileLock, Timeout
 
-from configs.aside import clear_leftovers
-from configs.files import written_aside
-from configs.json_files import read_json
 from configs.schema import PretrainConfig
-from configs.waiting import acquire
+from configs.system.aside import clear_leftovers
+from configs.system.files import written_aside
+from configs.system.json_files import read_json
+from configs.system.waiting import acquire
 from pretrain.data.manifest import check_seal, check_splits, find_torn, sealed
 from pretrain.data.pieces import Stretch, cut_stretch, piece_bytes
 from pretrain.data.progress import Progress
-from pretrain.data.sentences import split_sentences
-from pretrain.data.source import Document, weighted
 from pretrain.data.store import SPLITS, SplitWriter, token_dtype
+from pretrain.text.sentences import split_sentences
+from pretrain.text.source import Document, weighted
 from tokenizer.base import Tokenizer
 from tokenizer.portions import portions
 

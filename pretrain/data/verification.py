@@ -24,10 +24,10 @@ from typing import Literal
 import numpy as np
 
 from configs.errors import InputError
-from configs.files import write_text
-from configs.json_files import read_json
-from configs.notes import optional
 from configs.schema import DataConfig
+from configs.system.files import write_text
+from configs.system.json_files import read_json
+from configs.system.notes import optional
 from pretrain.data.blocks import DIGEST_BYTES, Blocks, blocks_of
 from pretrain.data.file_hashes import SETTLED_SECONDS, file_state
 from pretrain.data.manifest import COUNTS, fingerprint, read_manifest

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from configs.errors import InputError
-from configs.files import sha256_file, written_aside
 from configs.schema import EmbeddingsConfig, PretrainConfig
-from configs.waiting import locked
+from configs.system.files import sha256_file, written_aside
+from configs.system.waiting import locked
 from pretrain.data.prepare import Corpus
 from pretrain.data.progress import say
 from pretrain.data.store import TokenStore

@@ -1,1 +1,1 @@
-"""DeepSpeed, the loop, checkpoints, evaluation and logs."""
+"""DeepSpeed, the loop and evaluation."""

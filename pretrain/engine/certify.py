@@ -16,8 +16,8 @@ from pretrain.batch import MicroBatch
 from pretrain.data.prepare import Corpus
 from pretrain.data.store_file import DamagedStore
 from pretrain.data.verification import Verification
-from pretrain.engine.agreement import by_all
-from pretrain.engine.world import World
+from pretrain.ranks.agreement import by_all
+from pretrain.ranks.world import World
 
 SLICE_SECONDS = 10.0
 """after which ranks hear from one another that there is more to verify"""

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from configs.errors import InputError
 from configs.schema import BatchConfig, CollectiveConfig, EngineConfig, OptimizerConfig
-from pretrain.engine.collectives import bucket_elements
-from pretrain.engine.world import World
 from pretrain.optim.groups import parameter_groups
 from pretrain.optim.lamb import Lamb
+from pretrain.ranks.collectives import bucket_elements
+from pretrain.ranks.world import World
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 NUMBERS = {"none": "fp32", "bf16": "bf16", "fp16": "fp16"}

@@ -22,9 +22,9 @@ import torch
 from filelock import FileLock
 
 from configs.errors import InputError
-from configs.files import write_text
-from configs.notes import note
-from configs.waiting import acquire
+from configs.system.files import write_text
+from configs.system.notes import note
+from configs.system.waiting import acquire
 from pretrain.model.flops import DTYPES, matmul_peak
 
 CACHE = "~/.cache/masklab"

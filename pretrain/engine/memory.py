@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from pretrain.engine.world import local_size
+from pretrain.ranks.world import local_size
 
 
 def memory_limit(device: torch.device) -> float:

@@ -16,8 +16,8 @@ from statistics import median
 import torch
 
 from pretrain.engine.machine import CACHE, Known, Remembered
-from pretrain.engine.world import World
 from pretrain.model.flops import DTYPES, seconds_per_product
+from pretrain.ranks.world import World
 
 CLEARLY_FASTER = 1.5
 """times as fast as fp32 that bf16 must be: its matrix products are not all of a step"""

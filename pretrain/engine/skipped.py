@@ -6,10 +6,10 @@ import math
 from pathlib import Path
 
 from configs.errors import RunError
-from configs.files import make_folder, write_text
-from configs.notes import optional
-from configs.run_lock import require_ours
-from configs.safe_text import json_text
+from configs.system.files import make_folder, write_text
+from configs.system.notes import optional
+from configs.system.run_lock import require_ours
+from configs.system.safe_text import json_text
 from pretrain.batch import MicroBatch
 from tokenizer.base import Tokenizer
 

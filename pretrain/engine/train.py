@@ -5,25 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 from configs.errors import InputError
-from configs.run_lock import exclusive
-from configs.run_status import read_status
-from configs.safe_text import visible
 from configs.schema import PLACES, PretrainConfig
-from configs.version import PRETRAINING
+from configs.system.run_lock import exclusive
+from configs.system.run_status import read_status
+from configs.system.safe_text import visible
+from configs.system.version import PRETRAINING
 from pretrain.data.prepare import Corpus, prepare
 from pretrain.data.verification import Verification
 from pretrain.data.word2vec import word_vectors
-from pretrain.engine import checkpoint, describe, export
-from pretrain.engine.agreement import Agreement, heard
 from pretrain.engine.certify import Certifier
-from pretrain.engine.facts import checkpoint_facts, corpus_facts, start_facts
-from pretrain.engine.notice import Notice
-from pretrain.engine.owner import owned
-from pretrain.engine.status import kept_status, loss_explained, memory_explained
+from pretrain.engine.fitting import with_micro_batch
 from pretrain.engine.trainer import Trainer
-from pretrain.engine.trial import with_micro_batch
-from pretrain.engine.watchdog import Watchdog
-from pretrain.engine.world import World, leads_node
+from pretrain.ranks.agreement import Agreement, heard
+from pretrain.ranks.preemption import Notice
+from pretrain.ranks.watchdog import Watchdog
+from pretrain.ranks.world import World, leads_node
+from pretrain.run import checkpoint, describe, export
+from pretrain.run.facts import checkpoint_facts, corpus_facts, start_facts
+from pretrain.run.owner import owned
+from pretrain.run.status import kept_status, loss_explained, memory_explained
 
 
 def pretrain(config: PretrainConfig, world: World) -> Path:

@@ -9,38 +9,38 @@ from pathlib import Path
 
 import torch
 
-from configs.notes import optional
 from configs.schema import PretrainConfig
+from configs.system.notes import optional
 from pretrain.batch import MicroBatch
 from pretrain.data.batches import heldout_batches
 from pretrain.data.collate import Collator
+from pretrain.data.phases import Stages
 from pretrain.data.prepare import Corpus
-from pretrain.data.stages import Stages
 from pretrain.data.verification import Verification
 from pretrain.data.word2vec import word_vectors
-from pretrain.engine import checkpoint, describe
-from pretrain.engine.agreement import Agreement, heard
 from pretrain.engine.assemble import make_model, make_vocabulary
 from pretrain.engine.certify import Certifier
-from pretrain.engine.checksums import require_same
 from pretrain.engine.engine import Engine
 from pretrain.engine.evaluate import evaluate, unigram_loss
-from pretrain.engine.log import RunLog, duration, read_metrics
+from pretrain.engine.log_window import Reading, Window
 from pretrain.engine.machine import Peak, Remembered
 from pretrain.engine.memory import memory_held
-from pretrain.engine.notice import Notice
-from pretrain.engine.plots import plot_curves
 from pretrain.engine.precision import choose_precision
-from pretrain.engine.pretrained import load_initial
-from pretrain.engine.process import give_memory_back
 from pretrain.engine.skipped import SkippedSteps, write_dump
-from pretrain.engine.watchdog import Watchdog
-from pretrain.engine.window import Reading, Window
-from pretrain.engine.world import World
 from pretrain.model.flops import training_flops
 from pretrain.model.pretraining import PretrainingModel, initialise, set_embeddings
 from pretrain.optim.schedule import Plan
 from pretrain.randomness import Purpose, key_64
+from pretrain.ranks.agreement import Agreement, heard
+from pretrain.ranks.checksums import require_same
+from pretrain.ranks.preemption import Notice
+from pretrain.ranks.process import give_memory_back
+from pretrain.ranks.watchdog import Watchdog
+from pretrain.ranks.world import World
+from pretrain.run import checkpoint, describe
+from pretrain.run.log import RunLog, duration, read_metrics
+from pretrain.run.plots import plot_curves
+from pretrain.run.pretrained import load_initial
 
 SUMS = ("loss", "correct", "nsp_loss", "nsp_correct", "tokens")
 """what a window adds up: this rank's part"""

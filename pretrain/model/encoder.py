@@ -18,7 +18,7 @@ from pretrain.batch import MicroBatch
 from pretrain.model.attention import attend, choose_backend
 from pretrain.model.dropout import AttentionDropout, Dropout
 from pretrain.model.packing import Packing
-from pretrain.model.words import LookUp, TiedGradient
+from pretrain.model.tied_embeddings import LookUp, TiedGradient
 
 SITES_PER_LAYER = 3
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pretrain.model.words import TiedGradient
+from pretrain.model.tied_embeddings import TiedGradient
 
 IGNORED = -100
 WORDS_CPU, ELEMENTS_CUDA = 1024, 2**26

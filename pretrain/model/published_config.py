@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from configs.errors import InputError
-from configs.json_files import shown
 from configs.schema import ModelConfig
+from configs.system.json_files import shown
 
 ROBERTA_TYPES = ("roberta", "xlm-roberta", "camembert")
 ROBERTA_PAD = 1

@@ -38,7 +38,7 @@ def variant(ranks: int, accumulation: int, stage: int) -> list[str]:
 
 def train_all(store: str, variants: list[list[str]], steps: int) -> list[Weights]:
     """The weights after `steps` steps under each variant; called on every rank."""
-    from pretrain.engine import world as ranks
+    from pretrain.ranks import world as ranks
 
     world = ranks.start()
     found = []
@@ -55,8 +55,8 @@ def go_on(
 ) -> Weights:
     """Steps [first, last) from the checkpoint `found`, and the next one; called on every rank."""
     from configs.schema import CheckpointConfig
-    from pretrain.engine import checkpoint
-    from pretrain.engine import world as ranks
+    from pretrain.ranks import world as ranks
+    from pretrain.run import checkpoint
 
     world = ranks.start()
     engine, batches = open_engine(world, store, tiny_config(overrides), weights_seed=first)
@@ -70,7 +70,7 @@ def go_on(
 
 
 def weights_of(engine) -> Weights:
-    from pretrain.engine import checkpoint
+    from pretrain.run import checkpoint
 
     return {name: w.numpy().copy() for name, w in checkpoint.gather(engine)[0].items()}
 

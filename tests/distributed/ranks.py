@@ -17,7 +17,7 @@ import torch.multiprocessing as multiprocessing
 def on_ranks(function: Callable[..., Any], world_size: int, *arguments: Any) -> list[Any]:
     """`function(*arguments)` in `world_size` fresh processes; their results in the order of ranks.
 
-    `function` must be importable, and calls `pretrain.engine.world.start` itself.
+    `function` must be importable, and calls `pretrain.ranks.world.start` itself.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -126,10 +126,10 @@ def enter(rank: int, ranks: int, namespace: str, overrides: list[str], answer: C
 
 def rank_main(overrides: list[str]) -> dict:
     """One rank: train a small model on random tokens and count what its interface sends."""
-    from pretrain.engine import world as worlds
-    from pretrain.engine.collectives import Traffic
     from pretrain.engine.engine import Engine
     from pretrain.model.pretraining import PretrainingModel, initialise
+    from pretrain.ranks import world as worlds
+    from pretrain.ranks.collectives import Traffic
     from tests.distributed.training import tiny_config
     from tests.unit.pretrain.model.examples import random_batch
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pretrain.engine.ranks import free_port
+from pretrain.ranks.local import free_port
 from tests.conftest import ROOT, Command
 from tests.distributed.ranks import on_ranks
 from tests.distributed.training import open_engine, tiny_config, train_steps, write_random_store
@@ -185,8 +185,8 @@ def drift(store: str, folder: str, stages: list[int]) -> list[str]:
 
     from configs.errors import RunError
     from configs.schema import CheckpointConfig
-    from pretrain.engine import checkpoint
-    from pretrain.engine import world as ranks
+    from pretrain.ranks import world as ranks
+    from pretrain.run import checkpoint
 
     world, said = ranks.start(), []
     for stage in stages:

@@ -14,7 +14,7 @@ import torch
 
 from configs.errors import InputError
 from configs.schema import CheckpointConfig
-from pretrain.engine.world import World
+from pretrain.ranks.world import World
 from tests.distributed.ranks import on_ranks
 from tests.distributed.training import open_engine, tiny_config, train_steps, write_random_store
 
@@ -24,8 +24,8 @@ HALF, END = 5, 10
 
 def begin(store: str, folder: str, overrides: list[str], asynchronous: bool = False) -> list[float]:
     """Train to HALF, save, go on to END: the uninterrupted run."""
-    from pretrain.engine import checkpoint
-    from pretrain.engine import world as ranks
+    from pretrain.ranks import world as ranks
+    from pretrain.run import checkpoint
 
     world = ranks.start()
     engine, batches = open_engine(world, store, tiny_config(overrides))
@@ -41,8 +41,8 @@ def begin(store: str, folder: str, overrides: list[str], asynchronous: bool = Fa
 
 def resume(store: str, folder: str, overrides: list[str]) -> tuple[list[float], dict]:
     """Load the checkpoint at HALF into a fresh engine and go on to END."""
-    from pretrain.engine import checkpoint
-    from pretrain.engine import world as ranks
+    from pretrain.ranks import world as ranks
+    from pretrain.run import checkpoint
 
     world = ranks.start()
     engine, batches = open_engine(world, store, tiny_config(overrides), weights_seed=99)
@@ -80,7 +80,7 @@ def test_other_ranks_and_stages_go_on_with_the_curve(tmp_path, stages):
 
 
 def test_each_of_100_random_damages_is_found_and_the_one_before_is_used(tmp_path, capsys):
-    from pretrain.engine import checkpoint
+    from pretrain.run import checkpoint
 
     store, folder = str(write_random_store(tmp_path / "store")), tmp_path / "checkpoints"
     on_ranks(begin, 1, store, str(folder), [])
@@ -124,7 +124,7 @@ def test_written_in_a_thread_they_are_the_same(tmp_path):
 
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_a_full_disk_leaves_the_checkpoint_before_whole(tmp_path, monkeypatch, asynchronous):
-    from pretrain.engine import checkpoint
+    from pretrain.run import checkpoint
 
     engine = SimpleNamespace(
         world=World(0, 1, torch.device("cpu")),
@@ -149,7 +149,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_whole(tmp_path, monkeypatch, a
 
 
 def test_only_the_last_checkpoints_of_the_present_branch_stay(tmp_path):
-    from pretrain.engine import checkpoint
+    from pretrain.run import checkpoint
 
     for step in (1, 2, 3, 7, 9):
         (tmp_path / f"step-{step:08d}").mkdir()
@@ -159,7 +159,7 @@ def test_only_the_last_checkpoints_of_the_present_branch_stay(tmp_path):
 
 
 def test_every_so_many_steps_one_stays_for_ever(tmp_path):
-    from pretrain.engine import checkpoint
+    from pretrain.run import checkpoint
 
     for step in range(2, 18, 2):
         (tmp_path / f"step-{step:08d}").mkdir()
@@ -168,7 +168,7 @@ def test_every_so_many_steps_one_stays_for_ever(tmp_path):
 
 
 def test_another_recipe_is_refused_unless_told(tmp_path):
-    from pretrain.engine import checkpoint
+    from pretrain.run import checkpoint
 
     state = {"step": 3, "fingerprints": {"seed": "0", "corpus": "old"}}
     (tmp_path / "state.json").write_text(json.dumps(state))

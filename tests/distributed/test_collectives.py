@@ -41,7 +41,7 @@ def observe(store: str, variants: list[tuple[int, list[str]]]) -> list[tuple]:
     """Of each variant: losses, and the sizes and number formats of its reductions."""
     import deepspeed.comm
 
-    from pretrain.engine import world as ranks
+    from pretrain.ranks import world as ranks
 
     world, found, reduce = ranks.start(), [], deepspeed.comm.all_reduce
 

@@ -20,8 +20,8 @@ def certify_twice(stores: list[str], cache: str) -> list[str | None]:
     from configs.schema import DataConfig
     from pretrain.data import verification
     from pretrain.data.store import TokenStore
-    from pretrain.engine import world as ranks
     from pretrain.engine.certify import Certifier
+    from pretrain.ranks import world as ranks
 
     verification.AT_ONCE = 0
     world = ranks.start()
@@ -49,8 +49,8 @@ def share_a_node(store: str, cache: str) -> str | None:
     from configs.schema import DataConfig
     from pretrain.data import verification
     from pretrain.data.store import TokenStore
-    from pretrain.engine import world as ranks
     from pretrain.engine.certify import Certifier
+    from pretrain.ranks import world as ranks
 
     verification.AT_ONCE = 0
     world, said = ranks.start(), None

@@ -17,7 +17,7 @@ STEPS = 20
 
 def curves(store: str, variants: list[list[str]]) -> list[list[float]]:
     """The losses of `STEPS` steps under each variant of the configuration; runs on every rank."""
-    from pretrain.engine import world as ranks
+    from pretrain.ranks import world as ranks
 
     world = ranks.start()
     losses = [train(world, store, overrides) for overrides in variants]

@@ -89,13 +89,13 @@ def config_of(variant: str, **more: str):
 def run(store: str, folder: str, variants: list[str]) -> None:
     """Train every variant by a clock that moves with the steps alone; called on every rank."""
     from pretrain.data.prepare import Corpus
-    from pretrain.engine import machine, trainer, window
-    from pretrain.engine import world as ranks
-    from pretrain.engine.notice import Notice
-    from pretrain.engine.watchdog import Watchdog
+    from pretrain.engine import log_window, machine, trainer
+    from pretrain.ranks import world as ranks
+    from pretrain.ranks.preemption import Notice
+    from pretrain.ranks.watchdog import Watchdog
 
     world, clock = ranks.start(), SimpleNamespace(now=1000.0)
-    trainer.time = window.time = SimpleNamespace(monotonic=lambda: clock.now)
+    trainer.time = log_window.time = SimpleNamespace(monotonic=lambda: clock.now)
     machine.matmul_peak = lambda device, precision: PEAK
     evaluate = trainer.evaluate
 
@@ -140,7 +140,7 @@ def runs(request, tmp_path_factory) -> tuple[int, str, Path]:
 
 
 def records(folder: Path, variant: str, kind: str) -> list[dict]:
-    from pretrain.engine.log import read_metrics
+    from pretrain.run.log import read_metrics
 
     return [r for r in read_metrics(folder / variant / "metrics.jsonl") if r["kind"] == kind]
 

@@ -26,7 +26,7 @@ TINY = [
 
 def tune(folder: str, variants: list[list[str]]) -> list[tuple[list[float], dict, list, dict]]:
     """(losses, dev scores, dev answers, weights) of each variant; runs on every rank."""
-    from pretrain.engine import world as ranks
+    from pretrain.ranks import world as ranks
 
     world = ranks.start()
     found = [tune_one(world, Path(folder) / str(n), v) for n, v in enumerate(variants)]
@@ -44,8 +44,8 @@ def tune_one(world, folder: Path, overrides: list[str]) -> tuple[list[float], di
     from finetune.runner import Framed, Runner
     from finetune.tasks.kinds import make_task
     from finetune.trials import make_trials
-    from pretrain.engine.log import RunLog, read_metrics
     from pretrain.model.pretraining import initialise
+    from pretrain.run.log import RunLog, read_metrics
 
     config = load_config(FinetuneConfig, "finetune/sst2", [*TINY, *overrides])
     (trial,) = make_trials(config)

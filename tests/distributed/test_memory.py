@@ -19,7 +19,7 @@ VOCABULARY = 4096
 
 def peaks(variants: list[list[str]]) -> list[tuple[int, float]]:
     """(measured, predicted) bytes of each variant; runs on every rank."""
-    from pretrain.engine import world as ranks
+    from pretrain.ranks import world as ranks
 
     world = ranks.start()
     found = [peak(world, overrides) for overrides in variants]
@@ -32,7 +32,7 @@ def peak(world, overrides: list[str]) -> tuple[int, float]:
 
     from configs.loader import load_config
     from configs.schema import PretrainConfig
-    from pretrain.doctor.memory import MemoryModel
+    from launch.diagnosis.memory import MemoryModel
     from pretrain.engine.engine import Engine
     from pretrain.model.pretraining import PretrainingModel, initialise
     from tests.unit.pretrain.model.examples import random_batch

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from configs.errors import InputError
-from configs.run_lock import find_holder, take
-from pretrain.engine import world
-from pretrain.engine.owner import owned
+from configs.system.run_lock import find_holder, take
+from pretrain.ranks import world
+from pretrain.run.owner import owned
 from tests.distributed.ranks import on_ranks
 
 

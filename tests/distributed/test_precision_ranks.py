@@ -12,7 +12,7 @@ pytestmark = pytest.mark.distributed
 def choose(cache: str) -> list[tuple[str, str]]:
     """(name, source) of two starts on ranks whose races end differently."""
     from pretrain.engine import precision
-    from pretrain.engine import world as ranks
+    from pretrain.ranks import world as ranks
 
     world = ranks.start()
     precision.can_multiply_bf16 = lambda device: True

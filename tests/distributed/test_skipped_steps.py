@@ -14,8 +14,8 @@ BAD = 2
 
 def with_and_without(store: str, overrides: list[str]) -> tuple[list[float], dict, dict]:
     """(norms, weights with a bad step between two good ones, weights of the good ones alone)."""
-    from pretrain.engine import checkpoint
-    from pretrain.engine import world as ranks
+    from pretrain.ranks import world as ranks
+    from pretrain.run import checkpoint
 
     world = ranks.start()
     norms, results = [], []

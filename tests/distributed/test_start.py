@@ -11,14 +11,14 @@ import threading
 
 import pytest
 
-from pretrain.engine.ranks import free_port
+from pretrain.ranks.local import free_port
 from tests.conftest import OF_A_RANK, ROOT, deepspeed
 
 pytestmark = pytest.mark.distributed
 JOIN = """
-from configs import waiting
+from configs.system import waiting
 waiting.FIRST_SECONDS = 0.5
-from pretrain.engine import world
+from pretrain.ranks import world
 world.start()
 """
 
@@ -58,7 +58,7 @@ def test_a_port_in_use_is_nothing_to_one_rank_and_one_line_to_several(ranks, cod
         f"sys.path[0] = {str(ROOT)!r}\n"
         "from launch.command import run\n"
         "def main():\n"
-        "    from pretrain.engine import world\n"
+        "    from pretrain.ranks import world\n"
         "    assert world.start().sum_on_host(1) == [1]\n"
         "run(main)\n"
     )

@@ -13,8 +13,8 @@ from pretrain.data.batches import Batches
 from pretrain.data.collate import Collator
 from pretrain.data.store import TokenStore
 from pretrain.engine.engine import Engine
-from pretrain.engine.world import World
 from pretrain.model.pretraining import PretrainingModel, initialise
+from pretrain.ranks.world import World
 from tests.helpers import SPECIAL_TOKENS, random_shape, simple_vocabulary, write_store
 
 VOCABULARY = 300

@@ -12,8 +12,8 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from pretrain.engine.log import read_metrics
-from pretrain.engine.ranks import free_port
+from pretrain.ranks.local import free_port
+from pretrain.run.log import read_metrics
 from tests.conftest import OF_A_RANK
 
 MARK = "MASKLAB_TEST_START"

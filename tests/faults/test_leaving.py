@@ -15,7 +15,7 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from configs.run_status import read_status
+from configs.system.run_status import read_status
 from tests.conftest import ROOT, Command, deepspeed
 
 pytestmark = pytest.mark.distributed
@@ -97,7 +97,7 @@ def test_ctrl_c_ends_all_ranks_with_130(busy, tmp_path):
 
 
 def test_a_rank_that_is_alone_leaves(tiny, tmp_path, monkeypatch):
-    from pretrain.engine.ranks import free_port
+    from pretrain.ranks.local import free_port
 
     given = dict(RANK="0", LOCAL_RANK="0", WORLD_SIZE="2", MASTER_PORT=str(free_port()))
     command = Command("pretrain.py", "--config", tiny, cwd=tmp_path, environment=given)
@@ -113,7 +113,7 @@ def test_a_rank_that_is_alone_leaves(tiny, tmp_path, monkeypatch):
 def test_a_signal_after_the_end_changes_nothing(number):
     """The interpreter gives signals their defaults back before it takes its modules apart."""
     script = (
-        "from pretrain.engine.leaving import LEAVING\n"
+        "from pretrain.ranks.leaving import LEAVING\n"
         "LEAVING.listen(notices=True)\n"
         "import builtins, os\n"
         "from launch.command import run\n"

@@ -511,7 +511,7 @@ def _words(place: Path, folder: Path, materials: Materials) -> list[str]:
 
 def difference(place: Path, whole: Path, same_ids: bool) -> str | None:
     """What of a model is not that of the whole one; its ids may be only transformers'."""
-    from pretrain.engine.pretrained import load_pretrained
+    from pretrain.run.pretrained import load_pretrained
 
     found, expected = load_pretrained(str(place)), load_pretrained(str(whole))
     if found.model != expected.model or found.weights.keys() != expected.weights.keys():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pretrain.engine.log import read_metrics
+from pretrain.run.log import read_metrics
 from tests.conftest import ROOT, Command
 from tests.integration.test_bad_input import assert_one_line
 
@@ -87,7 +87,7 @@ VIEWS = ("/proc/cpuinfo", "/proc/kmsg", "/proc", "/sys/kernel", "/proc/self/mem"
 def test_views_of_the_system_are_no_sources(place):
     from configs.errors import InputError
     from configs.schema import SourceConfig
-    from pretrain.data.find_files import find
+    from pretrain.text.find_files import find
 
     with pytest.raises(InputError, match="not a stored file"):
         find(SourceConfig(kind="text", path=place))

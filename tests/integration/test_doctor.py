@@ -25,7 +25,7 @@ def test_doctor_reports_in_words_and_in_json(launch, tiny, tmp_path):
 
 
 def test_doctor_says_what_cannot_work(monkeypatch, capsys, tiny, tmp_path):
-    from pretrain.doctor import examine
+    from launch.diagnosis import examine
 
     taken = examine.Row("step", "ok", "not here: a pretended group would stay with this process")
     monkeypatch.setattr(examine, "step_row", lambda config, target: taken)

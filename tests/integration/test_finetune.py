@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pretrain.engine.log import read_metrics
+from pretrain.run.log import read_metrics
 from tests.conftest import Command, deepspeed
 
 pytestmark = pytest.mark.distributed

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from configs.safe_text import first_hidden
+from configs.system.safe_text import first_hidden
 from tests.conftest import ROOT, Command, write_topics
 from tests.finetuning import TASK_YAML, TOPICS, topic_rows
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from configs.run_lock import find_holder, take
-from pretrain.engine.ranks import free_port
+from configs.system.run_lock import find_holder, take
+from pretrain.ranks.local import free_port
 from tests.conftest import Command, deepspeed
 from tests.integration.test_bad_input import assert_one_line
 

@@ -13,8 +13,8 @@ import psutil
 import pytest
 from safetensors.numpy import load_file
 
-from configs.version import source_fingerprint
-from pretrain.engine.log import read_metrics
+from configs.system.version import source_fingerprint
+from pretrain.run.log import read_metrics
 from tests.conftest import Command, deepspeed
 
 pytestmark = pytest.mark.distributed

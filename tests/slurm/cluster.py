@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from configs.files import sha256_file
+from configs.system.files import sha256_file
 from tests.conftest import OF_A_RANK, ROOT
 
 SCRIPT = ROOT / "tests" / "slurm" / "cluster.sh"

@@ -29,7 +29,7 @@ RECORDER = """#!{python} -SE
 import json, os, sys
 if "--print-config" in sys.argv:
     print("run_dir: " + json.dumps(os.environ["FUZZ_RUN_DIR"]))
-elif sys.argv[1] == "-c" or sys.argv[1].endswith("/words.py"):
+elif sys.argv[1] == "-c" or sys.argv[1].endswith("/command_words.py"):
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 else:
     seen = dict(argv=sys.argv, cwd=os.getcwd(), env=dict(os.environ))

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from pydoc_data.topics import topics
 
-from configs.files import sha256_file
+from configs.system.files import sha256_file
 from tests.conftest import ROOT, TINY_YAML
 from tests.finetuning import write_task
 from tests.slurm.cluster import (

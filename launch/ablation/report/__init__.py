@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from configs.safe_text import Spreadsheet
-from configs.secrets import hide
+from configs.system.safe_text import Spreadsheet
+from configs.system.secrets import hide
 from launch.ablation.study import Study
 
 
@@ -19,10 +19,19 @@ def write(study: Study, safe: Spreadsheet | None = None) -> str:
     Raises:
         InputError: the study contradicts itself; nothing is written.
     """
-    from configs.files import write_text, written_aside
-    from configs.notes import optional
-    from configs.safe_text import visible
-    from launch.ablation.report import data, hparams, latex, markdown, page, plots, terminal, words
+    from configs.system.files import write_text, written_aside
+    from configs.system.notes import optional
+    from configs.system.safe_text import visible
+    from launch.ablation.report import (
+        data,
+        hparams,
+        latex,
+        markdown,
+        page,
+        phrasing,
+        plots,
+        terminal,
+    )
     from launch.ablation.report.table import build
 
     table, folder = build(study), study.folder
@@ -47,5 +56,5 @@ def write(study: Study, safe: Spreadsheet | None = None) -> str:
         hparams.write(study, table, folder / "tensorboard")
     paths = [folder / name for name in (*texts, "report.html", *shown.values(), "tensorboard")]
     made = [path for path in paths if path.exists()]
-    closing = [*words.answers(table), *words.findings(table), "", *made]
+    closing = [*phrasing.answers(table), *phrasing.findings(table), "", *made]
     return terminal.render(table) + "\n" + "\n".join(map(visible, closing)) + "\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pretrain.engine.log import read_metrics
+from pretrain.run.log import read_metrics
 
 
 @dataclass(frozen=True)

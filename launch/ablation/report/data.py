@@ -6,7 +6,7 @@ import csv
 import io
 from dataclasses import asdict
 
-from configs.safe_text import Spreadsheet, json_text
+from configs.system.safe_text import Spreadsheet, json_text
 from launch.ablation.report.statistics import RULE
 from launch.ablation.report.table import Cell, Table, TableRow
 from launch.ablation.study import Metric

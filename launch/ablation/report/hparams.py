@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from configs.files import written_aside
+from configs.system.files import written_aside
 from launch.ablation.report.table import Table
 from launch.ablation.study import Study
-from pretrain.engine.log import write_hparams
+from pretrain.run.log import write_hparams
 
 
 def write(study: Study, table: Table, folder: Path) -> None:

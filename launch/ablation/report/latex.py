@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from configs.safe_text import visible
-from launch.ablation.report import words
+from configs.system.safe_text import visible
+from launch.ablation.report import phrasing
 from launch.ablation.report.statistics import RULE, Verdict
 from launch.ablation.report.table import Table, TableRow
 from launch.ablation.study import Metric
@@ -100,7 +100,7 @@ def caption(table: Table) -> str:
 
 def header(table: Table) -> list[str]:
     """The metrics' names; above what a paper reports, its name."""
-    arrows = [ARROWS[words.arrow(m)] for m in table.metrics]
+    arrows = [ARROWS[phrasing.arrow(m)] for m in table.metrics]
     names = [f"{escape(m.label)} {arrow}".rstrip() for m, arrow in zip(table.metrics, arrows)]
     reported = [escape(label) for label in table.references.values()]
     last = " & ".join(["", *names, *reported]) + r" \\"
@@ -118,7 +118,7 @@ def row_lines(table: Table, row: TableRow) -> list[str]:
     name = escape(row.label)
     name = rf"\textbf{{{name}}}" if row.is_baseline else name
     medians = [middle(row, metric) for metric in table.metrics]
-    reported = [escape(words.reference(table, row, name)) or "--" for name in table.references]
+    reported = [escape(phrasing.reference(table, row, name)) or "--" for name in table.references]
     lines = [" & ".join([name, *medians, *reported]) + r" \\"]
     changes = [change(row, metric) for metric in table.metrics]
     if any(changes):
@@ -132,9 +132,9 @@ def middle(row: TableRow, metric: Metric) -> str:
     if metric.name not in row.cells:
         return "--"
     summary = row.cells[metric.name].summary
-    spread = words.quartiles(summary, metric)
+    spread = phrasing.quartiles(summary, metric)
     shown = rf" {{\footnotesize({escape(spread)})}}" if spread else ""
-    return escape(words.number(summary.median, metric)) + shown
+    return escape(phrasing.number(summary.median, metric)) + shown
 
 
 def change(row: TableRow, metric: Metric) -> str:
@@ -142,7 +142,7 @@ def change(row: TableRow, metric: Metric) -> str:
     cell = row.cells.get(metric.name)
     if cell is None or cell.difference is None:
         return r"\footnotesize not comparable" if cell and cell.refused else ""
-    text = escape(words.change(cell.difference, metric))
+    text = escape(phrasing.change(cell.difference, metric))
     return rf"\footnotesize {text}{SIGNS[cell.difference.verdict]}"
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from configs.safe_text import Markup, markdown
+from configs.system.safe_text import Markup, markdown
 from finetune.report.markdown import bullets, table
-from launch.ablation.report import words
+from launch.ablation.report import phrasing
 from launch.ablation.report.statistics import RULE
 from launch.ablation.report.table import Cell, Table
 from launch.ablation.study import Metric
@@ -18,11 +18,11 @@ def render(model: Table, plots: dict[str, str]) -> str:
     Args:
         plots: paths, relative to the table's folder, by what they show.
     """
-    found = words.findings(model)
+    found = phrasing.findings(model)
     parts = [
         f"# {markdown(model.title)}",
         markdown(model.question),
-        bullets(words.answers(model)),
+        bullets(phrasing.answers(model)),
         *(["## Against the paper", bullets(found)] if found else []),
         "## Medians over seeds",
         medians(model),
@@ -36,7 +36,7 @@ def render(model: Table, plots: dict[str, str]) -> str:
         "## Rows",
         table(
             ["row", "settings", "tuned for it"],
-            [[row.name, *map(words.settings, (row.settings, row.chosen))] for row in model.rows],
+            [[row.name, *map(phrasing.settings, (row.settings, row.chosen))] for row in model.rows],
         ),
         "## Runs",
         runs(model),
@@ -47,13 +47,13 @@ def render(model: Table, plots: dict[str, str]) -> str:
 def medians(model: Table) -> str:
     """Rows by metrics, then what a paper reports."""
     source = model.source or "reported"
-    header = ["", *(f"{m.label} {words.arrow(m)}".rstrip() for m in model.metrics)]
+    header = ["", *(f"{m.label} {phrasing.arrow(m)}".rstrip() for m in model.metrics)]
     header += [f"{label} ({source})" for label in model.references.values()]
     lines = []
     for row in model.rows:
         cells = [row.cells.get(metric.name) for metric in model.metrics]
-        shown = [words.middle(c, m) if c else "–" for c, m in zip(cells, model.metrics)]
-        reported = [words.reference(model, row, name) or "–" for name in model.references]
+        shown = [phrasing.middle(c, m) if c else "–" for c, m in zip(cells, model.metrics)]
+        reported = [phrasing.reference(model, row, name) or "–" for name in model.references]
         name = markdown(row.label, in_table=True)
         name = Markup(f"**{name}** (baseline)" if row.is_baseline else name)
         lines.append([name, *shown, *reported])
@@ -77,14 +77,14 @@ def judged(cell: Cell, metric: Metric) -> list[str]:
     """A difference in words."""
     found, spread = cell.difference, ""
     if cell.finetuning_spread is not None:
-        spread = words.number(cell.finetuning_spread, metric)
+        spread = phrasing.number(cell.finetuning_spread, metric)
     if found is None:
         return ["–", "", "", "", cell.refused, spread]
     return [
-        Markup(words.change(found, metric)),
-        Markup(words.interval(found.t_interval, metric)),
+        Markup(phrasing.change(found, metric)),
+        Markup(phrasing.interval(found.t_interval, metric)),
         str(found.count),
-        words.p_value(found),
+        phrasing.p_value(found),
         found.verdict,
         spread,
     ]
@@ -98,7 +98,7 @@ def runs(model: Table) -> str:
             cell = row.cells.get(metric.name)
             for seed in cell.seeds if cell else ():
                 links = Markup(", ".join(map(link, seed.runs)))
-                value = words.number(seed.value, metric)
+                value = phrasing.number(seed.value, metric)
                 lines.append([row.name, metric.label, str(seed.seed), value, links])
     return table(["row", "metric", "seed", "value", "runs"], lines)
 

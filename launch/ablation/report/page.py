@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from configs.safe_text import visible
-from configs.secrets import hide
-from launch.ablation.report import words
+from configs.system.safe_text import visible
+from configs.system.secrets import hide
+from launch.ablation.report import phrasing
 from launch.ablation.report.statistics import RULE
 from launch.ablation.report.table import SeedValue, Table, relative
 from launch.ablation.study import Study
@@ -41,10 +41,10 @@ def render(study: Study, table: Table, plots: dict[str, str]) -> str:
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         table=table,
-        words=words,
+        phrasing=phrasing,
         rule=RULE,
-        answers=[(m, words.answer(table, m)) for m in table.metrics if m.is_result],
-        findings=words.findings(table),
+        answers=[(m, phrasing.answer(table, m)) for m in table.metrics if m.is_result],
+        findings=phrasing.findings(table),
         plots={title: inline(study.folder / path) for title, path in plots.items()},
         runs=runs(study, table),
         config=baseline_config(study),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs.notes import optional
+from configs.system.notes import optional
 from finetune.report.markdown import short
-from launch.ablation.report.comparable import refusal
 from launch.ablation.report.curves import Band, Curve, band, read_curve
+from launch.ablation.report.measures import refusal
 from launch.ablation.report.table import Table, TableRow
 from launch.ablation.study import Metric, Study
-from pretrain.engine.plots import drawable, new_figure, save
+from pretrain.run.plots import drawable, new_figure, save
 
 BLACK, GREY = "#000000", "#8a8a8a"
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from configs.checks import require
-from launch.ablation.report.comparable import CAVEAT, refusal
+from launch.ablation.report.measures import CAVEAT, refusal
 from launch.ablation.report.statistics import Difference, Summary, compare, summarise
 from launch.ablation.study import Measurement, Metric, Row, Study
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from configs.safe_text import visible
-from launch.ablation.report import words
+from configs.system.safe_text import visible
+from launch.ablation.report import phrasing
 from launch.ablation.report.table import Table, TableRow
 from launch.ablation.study import Metric
 
@@ -32,7 +32,7 @@ def block(table: Table, metric: Metric) -> str:
         lines = [line[:-1] for line in lines]
     figures = sum(2 + max(map(columns, column)) for column in list(zip(*lines))[1:])
     names = [clipped(line[0], max(FEWEST, WIDTH - figures)) for line in lines]
-    title = visible(f"{metric.label}, {words.direction(metric)}")
+    title = visible(f"{metric.label}, {phrasing.direction(metric)}")
     return f"{title}\n" + aligned([[name, *line[1:]] for name, line in zip(names, lines)])
 
 
@@ -41,20 +41,26 @@ def line(table: Table, row: TableRow, metric: Metric) -> list[str]:
     name = f"{'*' if row.is_baseline else '·'} {visible(row.label)}"
     cell = row.cells.get(metric.name)
     if cell is None:
-        return [name, "–", "", "", "", "", words.reference(table, row, metric.name)]
-    spread = words.quartiles(cell.summary, metric)
-    middle = words.number(cell.summary.median, metric) + (f" ({spread})" if spread else "")
+        return [name, "–", "", "", "", "", phrasing.reference(table, row, metric.name)]
+    spread = phrasing.quartiles(cell.summary, metric)
+    middle = phrasing.number(cell.summary.median, metric) + (f" ({spread})" if spread else "")
     found = cell.difference
     judged = (
         [
-            words.change(found, metric),
-            words.p_value(found),
+            phrasing.change(found, metric),
+            phrasing.p_value(found),
             SHORTER.get(found.verdict, found.verdict),
         ]
         if found
         else ["", "", "not comparable" if cell.refused else ""]
     )
-    return [name, middle, words.count(cell), *judged, words.reference(table, row, metric.name)]
+    return [
+        name,
+        middle,
+        phrasing.count(cell),
+        *judged,
+        phrasing.reference(table, row, metric.name),
+    ]
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:

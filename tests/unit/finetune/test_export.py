@@ -16,7 +16,7 @@ from configs.schema import ModelConfig, TokenizerConfig
 from configs.task_schema import TaskConfig
 from finetune.example import TextExample
 from finetune.export import CLASSES, export_huggingface, export_onnx
-from finetune.finetuned import Card, Finetuned, load_finetuned, make_task_model
+from finetune.model_folder import Card, Finetuned, load_finetuned, make_task_model
 from launch.export import main
 from pretrain.model.packing import Packing
 from tests.finetuning import topic_rows

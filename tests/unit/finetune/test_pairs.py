@@ -14,11 +14,11 @@ from configs.finetune_schema import HeadConfig
 from configs.task_schema import TaskConfig
 from finetune.example import ChoiceExample, SpanExample, TextExample
 from finetune.export import export_huggingface
-from finetune.finetuned import Card, load_finetuned, make_task_model, save_finetuned
+from finetune.model_folder import Card, load_finetuned, make_task_model, save_finetuned
 from finetune.tasks.framing import frame
 from finetune.tasks.kinds import make_task
-from pretrain.engine.pretrained import Pretrained, load_pretrained
-from tests.unit.pretrain.engine.test_pretrained import PIECES, random_huggingface
+from pretrain.run.pretrained import Pretrained, load_pretrained
+from tests.unit.pretrain.run.test_pretrained import PIECES, random_huggingface
 from tokenizer.base import Framing
 
 transformers = pytest.importorskip("transformers")

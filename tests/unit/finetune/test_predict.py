@@ -12,7 +12,7 @@ import pytest
 
 from configs.errors import InputError
 from configs.task_schema import PreprocessConfig
-from finetune.finetuned import CARD, Finetuned, find_finetuned, load_finetuned, read_card
+from finetune.model_folder import CARD, Finetuned, find_finetuned, load_finetuned, read_card
 from finetune.predict import (
     Row,
     choose_device,
@@ -23,7 +23,7 @@ from finetune.predict import (
     read_lines,
     read_rows,
 )
-from pretrain.data.encoding import Encoding
+from pretrain.text.encoding import Encoding
 from tests.finetuning import TOPICS, topic_rows, write_csv
 
 TEXTS = [text for text, _ in topic_rows(seed=7, rows=21)]

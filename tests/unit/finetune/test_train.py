@@ -20,7 +20,7 @@ from finetune.train import (
     require_same_weights,
 )
 from pretrain.engine import precision
-from pretrain.engine.world import World
+from pretrain.ranks.world import World
 from tests.threads import on_threads
 
 EXAMPLES = [TextExample(f"a.csv, row {n}", str(n), f"text {n}", None, n % 2) for n in range(4)]

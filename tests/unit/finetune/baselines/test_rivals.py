@@ -21,10 +21,10 @@ from finetune.baselines.compare import find_rivals
 from finetune.baselines.rivals import RIVALS, joined_texts, run_rival
 from finetune.data.texts import read_text_splits
 from finetune.example import Splits, TextExample
-from finetune.report.scores import read_scores, split_fingerprint
 from finetune.report.table import comparison
+from finetune.scores import read_scores, split_fingerprint
 from launch.finetune import main
-from pretrain.engine import world
+from pretrain.ranks import world
 from tests.conftest import Command
 from tests.finetuning import TOPICS
 

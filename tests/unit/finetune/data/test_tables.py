@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from configs.errors import InputError
 from finetune.data.tables import Table, read_table, read_text, require_columns
-from pretrain.data.encoding import Encoding
+from pretrain.text.encoding import Encoding
 from tests.conftest import DATA
 
 CORONA = DATA / "corona_nlp" / "Corona_NLP_train.csv.xz"

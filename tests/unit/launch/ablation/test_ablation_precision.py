@@ -6,12 +6,12 @@ import pytest
 
 from configs.errors import InputError
 from launch.ablation.cells import Grid
-from launch.ablation.gather import gather
-from launch.ablation.honesty import Run, require_same_recipe
+from launch.ablation.collect import gather
+from launch.ablation.comparability import Run, require_same_recipe
 from launch.ablation.precision import with_one_precision
 from pretrain.engine import precision
 from pretrain.engine.machine import identity
-from pretrain.engine.world import cores
+from pretrain.ranks.world import cores
 from tests.unit.launch.ablation.runs import find, finish, make_grid
 
 SST2 = {"config": "finetune/sst2.yaml"}

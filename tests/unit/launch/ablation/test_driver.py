@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.run_lock import Taken, is_taken, take
+from configs.system.run_lock import Taken, is_taken, take
 from launch.ablation.driver import Driver
 from tests.conftest import ROOT
 from tests.unit.launch.ablation.runs import find, finish, make_grid

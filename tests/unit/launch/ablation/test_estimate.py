@@ -12,7 +12,7 @@ from configs.loader import load_config
 from configs.schema import PretrainConfig
 from launch.ablation import estimate
 from launch.ablation.cells import Grid
-from pretrain.doctor.examine import target_gpus
+from launch.diagnosis.examine import target_gpus
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from launch.benchmarks.contenders import Round
+from launch.benchmarks.contest import OURS, Lane, Race, highest
 from launch.benchmarks.data_path import DataPath
-from launch.benchmarks.race import OURS, Lane, Race, highest
 from launch.benchmarks.report import (
     data_goals,
     race_goals,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from configs.loader import load_config
-from configs.run_lock import take
 from configs.schema import PretrainConfig
+from configs.system.run_lock import take
 from tests.conftest import ROOT
 from tests.unit.launch.slurm.fakes import install
 
@@ -105,7 +105,7 @@ def test_the_code_is_a_copy_that_runs_and_knows_its_version(submit, tmp_path):
     for name in ("launch/pretrain.py", "launch/slurm/common.sh", "configs/roberta_small.yaml"):
         assert (code / name).read_bytes() == (ROOT / name).read_bytes()
     assert not list(code.rglob("__pycache__"))
-    version = "import sys; sys.path[0] = sys.argv[1]; import configs.version as v; "
+    version = "import sys; sys.path[0] = sys.argv[1]; import configs.system.version as v; "
     version += "print(v.code_version(), v.__file__)"
     done = subprocess.run(
         [sys.executable, "-c", version, str(code)], cwd=tmp_path, capture_output=True, text=True

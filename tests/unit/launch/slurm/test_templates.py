@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.run_lock import take
+from configs.system.run_lock import take
 from launch.slurm.render import FOLDER
 from tests.conftest import ROOT
 from tests.unit.launch.slurm.fakes import install
@@ -33,7 +33,7 @@ esac""",
     "squeue": 'case $* in *EndTime*) echo "$END" ;; *) echo "$STATE $DONE" ;; esac',
     "sbatch": 'echo "sbatch $*" >>"$CALLS"; echo 8',
     "python": f"""
-case $1 in -c | */words.py) exec {sys.executable} "$@" ;; esac
+case $1 in -c | */command_words.py) exec {sys.executable} "$@" ;; esac
 echo "$@" >>"$CALLS"; eval "$TRAINER"; exit "$CODE" """,
 }
 SAVE = "mkdir -p $RUN/checkpoints/step-00000120; echo preempted >$RUN/status; "

@@ -13,9 +13,9 @@ import pytest
 
 from configs.errors import InputError
 from configs.schema import DataConfig, SourceConfig
-from pretrain.data.hub import read_hub
 from pretrain.data.pieces import stretches
-from pretrain.data.text_files import read_file
+from pretrain.text.hub import read_hub
+from pretrain.text.text_files import read_file
 
 LONG = 40_000_000
 FORMS = {

@@ -11,9 +11,9 @@ import pytest
 from configs.errors import InputError
 from configs.schema import DataConfig, SourceConfig
 from pretrain.data import pieces
-from pretrain.data.lines import Span, find_cut, open_bytes
 from pretrain.data.pieces import cut_stretch, piece_bytes, stretches
-from pretrain.data.text_files import read_file
+from pretrain.text.lines import Span, find_cut, open_bytes
+from pretrain.text.text_files import read_file
 
 TEXTS = [f"document {n} " + "word " * (n * 7 % 40) + "ends." for n in range(300)]
 ROWS = "".join(json.dumps({"text": text}) + "\n" for text in TEXTS)

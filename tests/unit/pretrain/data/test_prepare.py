@@ -17,8 +17,8 @@ from configs.schema import DataConfig, PretrainConfig, SourceConfig, TokenizerCo
 from pretrain.data import prepare as module
 from pretrain.data.manifest import read_manifest
 from pretrain.data.prepare import merge_shards, prepare, prepare_shard, prepare_store
-from pretrain.data.sentences import word_set
 from pretrain.data.tokenise import claimed
+from pretrain.text.sentences import word_set
 from tokenizer.train import train_tokenizer
 
 WORDS = sorted(word_set("the of and to in is was for as with on by that from at are were this an"))

@@ -16,7 +16,7 @@ def compiled(store: str, stage: int) -> list[str]:
     from deepspeed.ops.op_builder.builder import OpBuilder
     from torch.utils import cpp_extension
 
-    from pretrain.engine import world as ranks
+    from pretrain.ranks import world as ranks
 
     asked = []
 

@@ -11,7 +11,7 @@ import torch
 from pretrain.engine import machine, precision
 from pretrain.engine.machine import Remembered
 from pretrain.engine.precision import choose_precision, race
-from pretrain.engine.world import World
+from pretrain.ranks.world import World
 
 HERE = World(0, 1, torch.device("cpu"))
 

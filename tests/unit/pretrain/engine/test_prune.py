@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from pretrain.engine.checkpoint import list_checkpoints, prune
+from pretrain.run.checkpoint import list_checkpoints, prune
 
 
 def make(folder: Path, *steps: int) -> list[Path]:

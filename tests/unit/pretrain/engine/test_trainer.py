@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from configs.schema import CheckpointConfig
-from pretrain.engine.checkpoint import Writer
 from pretrain.engine.trainer import Trainer
+from pretrain.run.checkpoint import Writer
 
 
 def test_a_run_that_has_nothing_left_to_save_still_drops_what_is_old(tmp_path):

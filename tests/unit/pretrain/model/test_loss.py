@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from pretrain.model import loss
 from pretrain.model.loss import DecodedCrossEntropy, next_sentence_sums
-from pretrain.model.words import TiedGradient
+from pretrain.model.tied_embeddings import TiedGradient
 
 
 @pytest.fixture(params=[1024, 4], ids=["one part", "many parts"])

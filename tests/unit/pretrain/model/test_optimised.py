@@ -11,7 +11,7 @@ from pretrain.batch import MicroBatch
 from pretrain.model.loss import DecodedCrossEntropy
 from pretrain.model.packing import Packing
 from pretrain.model.pretraining import PretrainingModel
-from pretrain.model.words import LookUp, TiedGradient
+from pretrain.model.tied_embeddings import LookUp, TiedGradient
 from tests.unit.pretrain.model.examples import random_batch, random_model, tiny
 
 

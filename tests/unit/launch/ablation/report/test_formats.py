@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from configs.safe_text import Spreadsheet, first_hidden
+from configs.system.safe_text import Spreadsheet, first_hidden
 from launch.ablation.report import data, latex, markdown, page, terminal
 from launch.ablation.report.table import build
 

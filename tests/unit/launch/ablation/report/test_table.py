@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from configs.errors import InputError
+from launch.ablation.report.phrasing import answers, arrow
 from launch.ablation.report.table import build
-from launch.ablation.report.words import answers, arrow
 from launch.ablation.study import Measurement, Row
 from tests.unit.launch.ablation.report.studies import EFFECTS
 

@@ -1,0 +1,1 @@
+"""A task's data before anything is learnt from it."""

@@ -1,0 +1,219 @@
+"""The report on a task's data: what is in the files, before anything is learnt from them.
+
+Everything below the label balance is about the training split, so that nobody chooses by what dev
+and test hold.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+from configs.system.files import write_text
+from configs.system.safe_text import markdown
+from configs.system.secrets import hide
+from finetune.example import are_labelled
+from finetune.explore import plots as plots
+from finetune.explore.fertility import TokenCounts, count_tokens, texts_of, train_tokenizers
+from finetune.explore.files import TaskData, raw_texts, words_of
+from finetune.explore.profile import Column, clean_by_steps, profile_columns, summarize
+from finetune.explore.terms import term_steps
+from finetune.explore.texts import (
+    beyond,
+    cleaning_part,
+    examples_part,
+    lengths_part,
+    tokens_part,
+    words_part,
+)
+from finetune.report.gallery import Gallery
+from finetune.report.markdown import bullets, percent, short, table
+from tokenizer.base import Tokenizer
+
+CELL = 60
+"""longest quotation in a table, in characters"""
+SHOWN = 3
+"""values that are no dates"""
+
+
+def write_data_report(
+    data: TaskData, tokenizers: dict[str, Tokenizer], max_length: int, output: Path
+) -> list[str]:
+    """report.md and plots/ in `output`; returns a summary, line by line.
+
+    Args:
+        data: of a classification task.
+        tokenizers: by name; if there are none, small ones are trained.
+        max_length: longest sequence of the model in tokens.
+    """
+    train = data.splits.train
+    tokenizers = tokenizers or train_tokenizers(texts_of(train))
+    counts = [count_tokens(*named, train) for named in tokenizers.items()]
+    heldout = [count_tokens(*named, data.splits.dev) for named in tokenizers.items()]
+    steps, terms = clean_by_steps(raw_texts(train), term_steps(data.config.preprocess.stop_words))
+    gallery = Gallery(output)
+    parts = [
+        f"# The data of {markdown(data.config.name)}",
+        bullets(overview(data)),
+        *columns_part(data, gallery),
+        *dates_part(data, gallery),
+        *labels_part(data, gallery),
+        *lengths_part(data, counts[0], gallery),
+        *words_part(data, terms, gallery),
+        *tokens_part(counts, heldout, max_length, gallery),
+        *cleaning_part(data, steps),
+        *examples_part(data),
+    ]
+    write_text(output / "report.md", hide("\n\n".join(parts)) + "\n")
+    return summary(data, counts, max_length)
+
+
+def overview(data: TaskData) -> list[str]:
+    """What was read, and what reading changed."""
+    files = ", ".join(f"{t.path.name} ({len(t.rows):,} rows)" for t in data.tables)
+    sizes = ", ".join(f"{len(part):,} {name}" for name, part in data.parts.items())
+    return [
+        f"files: {files}",
+        f"examples: {sizes}",
+        f"cleaning: {data.config.preprocess.words}",
+        *data.splits.notes,
+    ]
+
+
+def columns_part(data: TaskData, gallery: Gallery) -> list[str]:
+    """Non-null counts and missing values of every file."""
+    parts = ["## Columns"]
+    for rows in data.tables:
+        columns = profile_columns(rows)
+        name = markdown(rows.path.name)
+        parts += [f"{name}, {len(rows.rows):,} rows:", columns_table(columns)]
+        parts += [
+            f"- {markdown(c.name)}: {c.blank:,} of the non-null values are white space only"
+            for c in columns
+            if c.blank
+        ]
+    first = profile_columns(data.tables[0])
+    return [*parts, gallery.add("columns", "non-null values by column", plots.plot_columns, first)]
+
+
+def columns_table(columns: Sequence[Column]) -> str:
+    """One line a column."""
+    rows = [
+        [
+            c.name,
+            c.present,
+            c.missing,
+            percent(c.missing / (c.present + c.missing)),
+            c.distinct,
+            short(c.example, CELL),
+        ]
+        for c in columns
+    ]
+    return table(["column", "non-null", "missing", "missing %", "distinct", "example"], rows)
+
+
+def dates_part(data: TaskData, gallery: Gallery) -> list[str]:
+    """Formats and range of each column of dates, and examples by day."""
+    parts = ["## Dates"] if data.dates else []
+    for number, (name, dates) in enumerate(data.dates.items(), start=1):
+        days = Counter(day for day in dates.days if day)
+        rows = [
+            [f.name, f.rows, f.ambiguous, f.decided_by, str(f.first), str(f.last)]
+            for f in dates.formats
+        ]
+        header = ["format", "rows", "ambiguous", "these decided by", "first", "last"]
+        parts += [f"{markdown(name)}: {day_range(days)}.", table(header, rows)]
+        if dates.unread:
+            values = ", ".join(map(markdown, dict.fromkeys(dates.unread[:SHOWN])))
+            parts.append(f"{len(dates.unread):,} values are no dates, e.g. {values}")
+        title = f"examples by day ({markdown(name)})"
+        plot = (f"days_{number}", title, plots.plot_days, days)
+        parts.append(gallery.add(*plot))
+    return parts
+
+
+def day_range(days: Iterable[date]) -> str:
+    """From when to when."""
+    found = set(days)
+    return f"{min(found)} to {max(found)}, {len(found):,} different days"
+
+
+def labels_part(data: TaskData, gallery: Gallery) -> list[str]:
+    """The balance in the files and in each split; merged labels below."""
+    config, labels = data.config, data.splits.labels
+    in_files = Counter(
+        row[config.label]
+        for rows in data.tables
+        if config.label in rows.columns
+        for row in rows.rows
+    )
+    counts = {
+        name: np.bincount([e.target for e in part], minlength=len(labels))
+        for name, part in data.parts.items()
+        if are_labelled(part)
+    }
+    panels = {"all labels": by_split(counts, labels, range(len(labels)))}
+    parts = ["## Labels", balance_table(panels["all labels"], in_files)]
+    if data.merged != labels:
+        merged = Counter()
+        for label, count in in_files.items():
+            merged[config.merge.get(label, label)] += count
+        panels["merged"] = by_split(counts, data.merged, data.places)
+        parts += ["Merged:", balance_table(panels["merged"], merged)]
+    else:
+        panels = {"": panels["all labels"]}
+    return [*parts, gallery.add("labels", "label balance", plots.plot_balance, panels)]
+
+
+def by_split(
+    counts: dict[str, np.ndarray], labels: Sequence[str], places: Sequence[int]
+) -> dict[str, dict[str, int]]:
+    """Label to split to count, where label number i counts as number `places[i]`."""
+    added = {
+        name: np.bincount(places, values, minlength=len(labels)) for name, values in counts.items()
+    }
+    return {
+        label: {name: int(values[place]) for name, values in added.items()}
+        for place, label in enumerate(labels)
+    }
+
+
+def balance_table(panel: dict[str, dict[str, int]], in_files: Counter) -> str:
+    """Counts in the files, counts and shares in each split."""
+    names = list(next(iter(panel.values())))
+    totals = {name: sum(counts[name] for counts in panel.values()) for name in names}
+    header = ["label", "in the files", *(cell for name in names for cell in (name, f"{name} %"))]
+    rows = [
+        [
+            label,
+            in_files[label],
+            *(x for n in names for x in (counts[n], percent(counts[n] / totals[n]))),
+        ]
+        for label, counts in panel.items()
+    ]
+    return table(header, rows)
+
+
+def summary(data: TaskData, counts: Sequence[TokenCounts], max_length: int) -> list[str]:
+    """The report in a few lines."""
+    columns = [column for column in profile_columns(data.tables[0]) if column.missing]
+    missing = ", ".join(f"{column.name} {column.missing:,}" for column in columns) or "none"
+    words = summarize([words_of(example) for example in data.splits.train])
+    targets = [example.target for example in data.splits.train]
+    shares = np.bincount(targets, minlength=len(data.splits.labels)) / len(targets)
+    balance = ", ".join(f"{n} {percent(s)} %" for n, s in zip(data.splits.labels, shares))
+    return [
+        f"missing  {missing}",
+        *(f"dates    {name}: {day_range(filter(None, d.days))}" for name, d in data.dates.items()),
+        f"labels   {balance}",
+        f"words    median {words.quantiles[0]}, 95 % {words.quantiles[2]}, longest {words.longest}",
+        *(
+            f"tokens   {c.name}: {c.tokens_per_word:.3f} a word, longest {c.lengths.max()}, "
+            f"{beyond(c, max_length)} % beyond {max_length}"
+            for c in counts
+        ),
+    ]

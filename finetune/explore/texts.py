@@ -1,0 +1,195 @@
+"""The data report's parts about texts: lengths, words, tokens, cleaning, examples.
+
+All are about the training split, so that nobody chooses by what dev and test hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from configs.system.safe_text import Markup, markdown
+from finetune.data.preprocess import steps_of
+from finetune.explore import plots as plots
+from finetune.explore.fertility import TokenCounts
+from finetune.explore.files import TaskData, raw_texts, words_of
+from finetune.explore.profile import SHARES, CleaningStep, clean_by_steps, summarize
+from finetune.explore.terms import (
+    Term,
+    Terms,
+    count_terms,
+    keep_hashtags,
+    most_frequent,
+    most_typical,
+)
+from finetune.report.gallery import Gallery
+from finetune.report.markdown import bullets, percent, short, table
+
+FREQUENT, LISTED, DRAWN, SHOWN = 30, 15, 10, 3
+"""words overall; terms of a label in tables and in plots; its examples"""
+EXAMPLE = 240
+"""longest quotation in characters"""
+NGRAMS = {"word": 1, "bigram": 2, "trigram": 3}
+WORDS = (
+    "Of training texts. Raw tokens are what stands between spaces in the file. Words and hashtags "
+    "are in small letters, without links and mentions; stop words (list: {}) are left out, so a "
+    "bigram or trigram may stand across one. Typical terms have the highest log-odds against all "
+    "other labels, in standard deviations, under an informative Dirichlet prior (Monroe et al., "
+    "2008)."
+)
+AXES = {
+    "frequent": "occurrences",
+    "typical": "log-odds against all other labels (standard deviations); figures: occurrences",
+}
+QUANTILES = "(Line: from the 5 % to the 95 % quantile; point: median.)"
+
+
+def lengths_part(data: TaskData, tokens: TokenCounts, gallery: Gallery) -> list[str]:
+    """Words and tokens of the cleaned training texts, by label."""
+    targets = np.array([example.target for example in data.splits.train])
+    sizes = {
+        "words": np.array([words_of(example) for example in data.splits.train]),
+        f"tokens ({tokens.name})": tokens.lengths,
+    }
+    header = [*(f"{100 * share:g} %" if share != 0.5 else "median" for share in SHARES), "longest"]
+    parts, panels = ["## Lengths", "Of training texts, cleaned; a word stands between spaces."], {}
+    for unit, lengths in sizes.items():
+        groups = {
+            label: lengths[targets == place] for place, label in enumerate(data.splits.labels)
+        }
+        groups = {label: found for label, found in groups.items() if len(found)}
+        panels[unit] = groups
+        rows = [length_row(label, found) for label, found in (*groups.items(), ("all", lengths))]
+        parts.append(table([unit, "texts", "mean", *header], rows))
+    return [
+        *parts,
+        gallery.add("lengths", "lengths by label", plots.plot_lengths, panels),
+        QUANTILES,
+    ]
+
+
+def length_row(label: str, lengths: np.ndarray) -> list[object]:
+    """A line of the table of lengths."""
+    found = summarize(lengths)
+    return [label, found.texts, f"{found.mean:.1f}", *found.quantiles, found.longest]
+
+
+def words_part(data: TaskData, terms: Sequence[str], gallery: Gallery) -> list[str]:
+    """Frequent and typical hashtags, tokens and runs of words.
+
+    Args:
+        terms: of the training texts, after `term_steps`.
+    """
+    raw = raw_texts(data.splits.train)
+    classes = [example.target for example in data.splits.train]
+    classes *= len(terms) // len(classes)
+    parts = ["## Words", WORDS.format(data.config.preprocess.stop_words)]
+    units = {
+        "hashtag": (list(map(keep_hashtags, terms)), 1),
+        "raw token": (raw, 1),
+        **{unit: (terms, words) for unit, words in NGRAMS.items()},
+    }
+    for unit, (texts, words) in units.items():
+        found = count_terms(texts, classes, len(data.splits.labels), words)
+        if found is not None:
+            parts += unit_part(data, unit, found, len(terms), gallery)
+    return parts
+
+
+def unit_part(data: TaskData, unit: str, terms: Terms, texts: int, gallery: Gallery) -> list[str]:
+    """One kind of terms: the commonest, and those of each label in tables and plots."""
+    parts = [f"### Frequent {unit}s", frequent_table(terms, texts)]
+    parts += [f"### {unit.capitalize()}s by label", terms_table(terms, data.splits.labels)]
+    if data.merged != data.splits.labels:
+        terms = terms.merged(data.places)
+        parts += ["Merged:", terms_table(terms, data.merged)]
+    for kind, choose in (("frequent", most_frequent), ("typical", most_typical)):
+        title = f"{kind} {unit}s"
+        chosen = dict(zip(data.merged, choose(terms, DRAWN)))
+        name = title.replace(" ", "_")
+        parts.append(gallery.add(name, title, plots.plot_terms, chosen, AXES[kind]))
+    return parts
+
+
+def frequent_table(terms: Terms, texts: int) -> str:
+    """The commonest of all labels together."""
+    (found,) = most_frequent(terms.merged([0] * len(terms.counts_CF)), FREQUENT)
+    holders = dict(zip(terms.names, terms.texts_F))
+    rows = [[term.name, term.count, percent(holders[term.name] / texts)] for term in found]
+    return table(["term", "count", "texts with it, %"], rows)
+
+
+def terms_table(terms: Terms, labels: Sequence[str]) -> str:
+    """One line a label: its frequent and its typical terms."""
+    rows = [
+        [
+            label,
+            listed(often, lambda t: f"{t.count:,}"),
+            listed(typical, lambda t: f"{t.score:.1f}"),
+        ]
+        for label, often, typical in zip(
+            labels, most_frequent(terms, LISTED), most_typical(terms, LISTED)
+        )
+    ]
+    return table(["label", "most frequent (count)", "most typical (z)"], rows)
+
+
+def listed(terms: Sequence[Term], value: Callable[[Term], str]) -> str:
+    """Terms in one cell."""
+    names = (markdown(term.name, in_table=True) for term in terms)
+    return Markup(", ".join(f"{name} ({value(term)})" for name, term in zip(names, terms)))
+
+
+def tokens_part(
+    counts: Sequence[TokenCounts], heldout: Sequence[TokenCounts], max_length: int, gallery: Gallery
+) -> list[str]:
+    """What each tokenizer makes of the same texts."""
+    header = ["tokenizer", "kind", "entries", "mean", "median", "95 %", "longest"]
+    header += [f"beyond {max_length}, %", "tokens a word", "tokens a word, dev", "unknown, %"]
+    rows = []
+    for own, dev in zip(counts, heldout):
+        found = summarize(own.lengths)
+        median, _, high, _ = found.quantiles
+        sizes = [f"{found.mean:.1f}", median, high, found.longest, beyond(own, max_length)]
+        fertility = [f"{own.tokens_per_word:.3f}", f"{dev.tokens_per_word:.3f}"]
+        unknown = f"{100 * own.unknown:.3f}"
+        rows.append([own.name, own.kind, own.entries, *sizes, *fertility, unknown])
+    lengths = {own.name: own.lengths for own in counts}
+    return [
+        "## Tokens per example",
+        "Of cleaned training texts, special tokens included in lengths.",
+        table(header, rows),
+        gallery.add("tokens", "tokens by tokenizer", plots.plot_tokens, lengths, max_length),
+        QUANTILES,
+    ]
+
+
+def beyond(counts: TokenCounts, max_length: int) -> str:
+    """Share of examples that the model must cut, in percent."""
+    return f"{100 * (counts.lengths > max_length).mean():.2f}"
+
+
+def cleaning_part(data: TaskData, counted: Sequence[CleaningStep]) -> list[str]:
+    """What each step takes away: the task's own steps, and those of the word counts."""
+    train = raw_texts(data.splits.train)
+    own, _ = clean_by_steps(train, steps_of(data.config.preprocess))
+    parts = ["## Cleaning", "Words of the training texts after each step."]
+    for title, steps in (("The task's steps:", own), ("For the word counts:", counted)):
+        rows = [
+            [s.name, s.words, f"{s.words / len(train):.2f}", percent(s.changed / len(train))]
+            for s in steps
+        ]
+        header = ["step", "words", "words a text", "texts changed, %"]
+        parts += [title, table(header, rows)] if len(steps) > 1 else []
+    return parts
+
+
+def examples_part(data: TaskData) -> list[str]:
+    """The first training texts of every label, as they are in the file."""
+    parts = ["## Examples"]
+    for place, label in enumerate(data.splits.labels):
+        chosen = [example for example in data.splits.train if example.target == place][:SHOWN]
+        texts = [e.raw if e.pair is None else f"{e.raw} / {e.pair}" for e in chosen]
+        parts += [f"**{markdown(label)}**", bullets(short(text, EXAMPLE) for text in texts)]
+    return parts

@@ -1,0 +1,201 @@
+"""A fine-tuned model on disk: weights, tokenizer, and what is needed to use them again.
+
+model.safetensors   fp32 weights of encoder and head
+finetuned.json      task, labels, head, shape, settings, scores
+tokenizer/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from configs.errors import InputError
+from configs.finetune_schema import HeadConfig
+from configs.loader import from_container
+from configs.schema import ModelConfig
+from configs.system.files import written_aside
+from configs.system.json_files import read_json
+from configs.system.safe_text import json_text
+from configs.system.secrets import as_stored
+from configs.task_schema import TaskConfig
+from finetune.batches import evaluation_batches
+from finetune.example import Feature
+from finetune.losses import TaskLoss
+from finetune.model import TaskModel
+from finetune.runner import batch_logits
+from finetune.tasks.base import Task
+from finetune.tasks.kinds import make_task
+from pretrain.run.pretrained import WORDS, Pretrained, load_pretrained
+from pretrain.run.tensors import check_tensors, read_tensors, shapes_of, write_tensors
+from tokenizer.base import Tokenizer
+from tokenizer.load import load_tokenizer
+
+CARD = "finetuned.json"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a fine-tuned model is, beside its weights."""
+
+    task: TaskConfig
+    model: ModelConfig
+    head: HeadConfig
+    labels: tuple[str, ...]
+    max_length: int
+    settings: dict[str, Any]
+    """the task's, chosen on dev"""
+    scores: dict[str, Any]
+    """of the trial it is from: name, dev, test"""
+
+    def check(self) -> None:
+        """Raise `ValueError` for a value that no fine-tuning writes."""
+        needs_labels = self.task.kind in ("classification", "tagging")
+        names = all(isinstance(label, str) for label in self.labels)
+        longest = self.model.max_positions
+        sound = {
+            "labels": names and len(set(self.labels)) >= (2 if needs_labels else 0),
+            "max_length": type(self.max_length) is int and 8 <= self.max_length <= longest,
+            "settings": isinstance(self.settings, dict),
+            "scores": isinstance(self.scores, dict),
+        }
+        for name, is_sound in sound.items():
+            if not is_sound:
+                raise ValueError(f"{name}={getattr(self, name)!r}")
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """A model that answers."""
+
+    card: Card
+    tokenizer: Tokenizer
+    model: TaskModel
+
+    @property
+    def task(self) -> Task:
+        return make_task(self.card.task, self.card.max_length, self.card.labels)
+
+    def features(self, examples: Sequence[Any]) -> list[Feature]:
+        """What the model sees of examples."""
+        return self.task.features(examples, self.tokenizer, self.card.model.segment_types)
+
+    def answers(
+        self, examples: Sequence[Any], features: Sequence[Feature], sequences: int = 32
+    ) -> list[Any]:
+        """The task's answers for examples without targets, `sequences` at a time."""
+        task, model = self.task, self.model.eval()
+        device = next(model.parameters()).device
+        logits: dict[int, np.ndarray] = {}
+        for batch in evaluation_batches(features, sequences):
+            logits.update(batch_logits(model, model.kind, features, batch, device))
+        ordered = [logits[number] for number in range(len(features))]
+        return task.answers(examples, features, ordered, self.card.settings)
+
+
+def save_finetuned(
+    folder: Path, card: Card, tokenizer: Tokenizer, weights: dict[str, Tensor]
+) -> None:
+    """Write `folder`, or replace it, at once."""
+    with written_aside(folder) as aside:
+        write_tensors(aside / "model.safetensors", weights)
+        (aside / CARD).write_text(json_text(as_stored(asdict(card))), "utf-8")
+        tokenizer.save(aside / "tokenizer")
+
+
+def find_finetuned(path: Path) -> Path | None:
+    """The folder of the model in `path`: a fine-tuning run, or the folder itself."""
+    path = path.expanduser()
+    folders = (path, path / "checkpoints" / "best")
+    return next((folder for folder in folders if (folder / CARD).is_file()), None)
+
+
+def load_finetuned(path: Path, device: torch.device | str = "cpu") -> Finetuned:
+    """The model in `path`, a fine-tuning run or the folder in it, on `device`.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    folder = find_finetuned(path)
+    if folder is None:
+        raise InputError(
+            f"--model {path}: no fine-tuned model ({CARD} is missing): name the run folder of a "
+            "finished launch/finetune.py"
+        )
+    path = folder / "model.safetensors"
+    try:
+        card = read_card(folder / CARD)
+    except Exception as error:
+        raise InputError(f"{folder} is damaged ({error}): make or copy it anew") from error
+    weights, tokenizer = read_tensors(path), load_tokenizer(folder / "tokenizer")
+    rows = len(weights.get(WORDS, ()))
+    if rows < tokenizer.vocabulary_size:
+        raise InputError(
+            f"{path}: {rows:,} embeddings for the {tokenizer.vocabulary_size:,} entries of its "
+            "tokenizer: they do not belong together"
+        )
+    with torch.device("meta"):
+        expected = make_task_model(card, tokenizer, vocabulary_size=rows)
+    check_tensors(path, weights, shapes_of(expected))
+    # Answers are computed in fp32 wherever they are asked for, which "flash" alone cannot.
+    anywhere = replace(card, model=replace(card.model, attention="auto"))
+    model = make_task_model(anywhere, tokenizer, vocabulary_size=rows)
+    model.load_state_dict(weights)
+    return Finetuned(card, tokenizer, model.to(device).eval())
+
+
+def load_encoder(name: str) -> Pretrained:
+    """The encoder called `name`: a fine-tuning run's, without its head, or a pretrained one.
+
+    Going on from a related task's model helps small tasks (Phang et al., 2018; RoBERTa, section
+    5.1, starts RTE, MRPC and STS-B from MNLI).
+    """
+    folder = find_finetuned(Path(name))
+    if folder is None:
+        return load_pretrained(name)
+    found = load_finetuned(folder)
+    weights = found.model.state_dict()
+    own = {name: w for name, w in weights.items() if name.startswith("encoder.")}
+    return Pretrained(found.card.model, found.tokenizer, own)
+
+
+def read_card(path: Path) -> Card:
+    """The card in a file; raises what its damage leads to."""
+    raw = read_json(path, infinite=True)  # a score may be no number
+    # Cards that name no list of stop words are of the time when there was only this one.
+    raw["task"].setdefault("preprocess", {}).setdefault("stop_words", "scikit-learn")
+    for name, schema in (("task", TaskConfig), ("model", ModelConfig), ("head", HeadConfig)):
+        raw[name] = from_container(schema, raw[name])
+    if not isinstance(raw["labels"], list):
+        raise ValueError(f"labels={raw['labels']!r}")
+    card = Card(**raw | {"labels": tuple(raw["labels"])})
+    card.check()
+    return card
+
+
+def make_task_model(
+    card: Card,
+    tokenizer: Tokenizer,
+    class_weights: torch.Tensor | None = None,
+    vocabulary_size: int | None = None,
+    activation_checkpointing: bool = False,
+) -> TaskModel:
+    """The model of a card, its weights not yet set."""
+    kind = card.task.kind
+    outputs = make_task(card.task, card.max_length, card.labels).outputs
+    return TaskModel(
+        card.model,
+        vocabulary_size or tokenizer.vocabulary_size,
+        tokenizer.special.pad,
+        kind,
+        outputs,
+        card.head,
+        TaskLoss(kind, card.head, class_weights),
+        activation_checkpointing,
+    )

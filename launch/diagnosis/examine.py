@@ -1,0 +1,290 @@
+"""Everything that doctor finds out about a configuration, as values that report.py prints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+
+import torch
+
+from configs.errors import InputError
+from configs.schema import PretrainConfig
+from launch.diagnosis.dry_run import (
+    bytes_to_hash,
+    check_shares,
+    deal,
+    find_corpus,
+    pretended_ranks,
+    try_step,
+)
+from launch.diagnosis.environment import Row, check_environment
+from launch.diagnosis.gpus import DEFAULT_MFU, Target, find_gpu, this_machine
+from launch.diagnosis.memory import Memory, MemoryModel, largest_fit
+from launch.diagnosis.projection import Data, Projection, disk_bytes, duration_of, project
+from pretrain.data.manifest import read_manifest
+from pretrain.data.prepare import Corpus, prepare
+from pretrain.data.verification import Verification
+from pretrain.engine.machine import Peak, Remembered, threads
+from pretrain.engine.precision import choose_precision
+from pretrain.ranks.collectives import Ring
+from pretrain.ranks.world import World, cores
+from tokenizer.load import load_tokenizer
+
+USABLE = 0.92
+"""share of a device's memory that is planned with: allocators lose some to fragments"""
+CPU_MFU = 0.6
+"""of the measured peak, as README's table has it for the small model on a CPU"""
+LARGEST_TO_HASH = 2 * 10**9
+"""bytes of source files that are read to find their store; more would take minutes"""
+LARGE_SHARE = 0.3
+"""of a step, spent on the all-reduce, that is worth a word"""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What there is to report."""
+
+    config: PretrainConfig
+    target: Target
+    parameters: int
+    parts: dict[int, dict[str, float]]
+    """bytes by ZeRO stage and part, each at its largest"""
+    peaks: dict[int, Memory]
+    """by ZeRO stage"""
+    projections: list[Projection]
+    """of each phase"""
+    steps: float | None
+    hours: float | None
+    """None where a corpus that is not there would tell"""
+    disk: int
+    rows: list[Row]
+
+    @property
+    def works(self) -> bool:
+        """Whether nothing speaks against starting."""
+        return all(row.state != "fail" for row in self.rows)
+
+    @property
+    def last(self) -> Projection:
+        """The steps of the last phase."""
+        return self.projections[-1]
+
+
+def target_gpus(
+    config: PretrainConfig, kind: str, ranks: int, per_node: int, ring: Ring | None, mfu: float
+) -> Target:
+    """GPUs of the table, on nodes of `per_node`."""
+    device, choice = find_gpu(kind), config.engine.precision
+    precision = "bf16" if choice == "auto" else choice
+    cost = ring or device.ring(ranks, per_node)
+    return Target(device, ranks, per_node, precision, cost, bool(ring), mfu or DEFAULT_MFU)
+
+
+def target_here(config: PretrainConfig, ring: Ring | None, mfu: float) -> Target:
+    """All GPUs of this machine, or one rank on its processor; their peak is measured."""
+    on_gpu = torch.cuda.is_available()
+    ranks = torch.cuda.device_count() if on_gpu else 1
+    here = torch.device("cuda" if on_gpu else "cpu")
+    cache = config.data.cache
+    with threads(cores()):  # as a run takes them, whatever this process was given
+        precision = choose_precision(config.engine.precision, World(0, 1, here), cache).name
+        peak = Peak(here, precision, Remembered(here, cache)).flops
+        device = this_machine(peak, ranks)
+    cost = ring or device.ring(ranks, ranks)
+    default = DEFAULT_MFU if on_gpu else CPU_MFU
+    return Target(device, ranks, ranks, precision, cost, bool(ring), mfu or default)
+
+
+def examine(config: PretrainConfig, target: Target, makes_corpus: bool = False) -> Findings:
+    """Look at everything; what cannot work becomes a row with the state `fail`.
+
+    Args:
+        makes_corpus: prepare the corpus where it is missing, which may take long.
+    """
+    corpus, rows = look_for_corpus(config, makes_corpus)
+    config, memory, chosen = plan_memory(config, target, corpus)
+    data, steps, dealt = try_data(config, target, corpus)
+    legs = [memory.with_config(leg.config) for leg in data.legs]
+    largest = max(legs, key=lambda leg: leg.peak(target.ranks, config.engine.zero_stage).total)
+    projections = [project(leg, memory, target) for leg in data.legs]
+    steps, hours = duration_of(projections, steps, config.schedule.max_minutes)
+    disk = disk_bytes(config, memory.parameters, data, steps)
+    rows += [*chosen, *dealt, step_row(config, target), memory_row(largest, target)]
+    rows += [row for p, leg in zip(projections, data.legs) for row in advice(leg.config, target, p)]
+    if hours is None:
+        text = "schedule.max_epochs has no length without a corpus: hours are unknown"
+        rows.append(Row("schedule", "warn", text))
+    stages = (0,) if config.optimizer.name == "lamb" else (0, 1, 2)
+    return Findings(
+        config,
+        target,
+        memory.parameters,
+        {stage: largest.largest_parts(target.ranks, stage) for stage in stages},
+        {stage: largest.peak(target.ranks, stage) for stage in stages},
+        projections,
+        steps,
+        hours,
+        disk,
+        [*check_environment(Path(config.run_dir), disk), *dict.fromkeys(rows)],
+    )
+
+
+def plan_memory(
+    config: PretrainConfig, target: Target, corpus: Corpus | None = None
+) -> tuple[PretrainConfig, MemoryModel, list[Row]]:
+    """What a rank holds, and the configuration with a micro-batch that fits, as `with_micro_batch`.
+
+    Without a corpus the vocabulary is as large as it is asked to be.
+    """
+    memory = MemoryModel(
+        config,
+        corpus.tokenizer.vocabulary_size if corpus else vocabulary_size(config),
+        target.device.kind,
+        target.precision,
+        target.device.framework,
+        corpus.tokenizer.special.pad if corpus else 1,
+    )
+    return with_micro_batch(config, memory, target)
+
+
+def with_micro_batch(
+    config: PretrainConfig, memory: MemoryModel, target: Target
+) -> tuple[PretrainConfig, MemoryModel, list[Row]]:
+    """The same with a number in place of `batch.micro_sequences=auto`, and a row that says so."""
+    if config.batch.micro_sequences != "auto":
+        return config, memory, []
+    most = max(1, config.batch.sequences // target.ranks)
+    model = memory.with_micro_sequences(1 << (most.bit_length() - 1))
+    limit, stage = USABLE * target.device.memory, config.engine.zero_stage
+    number = largest_fit(model, target.ranks, stage, limit) or 1
+    model = model.with_micro_sequences(number)
+    text = f"batch.micro_sequences=auto: {number} should fit"
+    return model.config, model, [Row("micro-batch", "ok", text)]
+
+
+def look_for_corpus(config: PretrainConfig, makes: bool) -> tuple[Corpus | None, list[Row]]:
+    """The corpus, if it is there or may be made, and what to say of it."""
+    try:
+        size = 0 if makes else bytes_to_hash(config)
+        if size > LARGEST_TO_HASH:
+            return None, [Row("corpus", "warn", not_looked_for(size))]
+        corpus = prepare(config) if makes else find_corpus(config)
+        verified = verified_text(corpus, config) if corpus else ""
+    except InputError as error:
+        return None, [Row("corpus", "fail", str(error))]
+    if corpus is None:
+        cure = "python launch/prepare.py makes it, or doctor.py --prepare"
+        return None, [Row("corpus", "warn", f"not there yet, lengths are assumed full: {cure}")]
+    text = f"{corpus.train.token_count:,} training tokens in {corpus.folder}; {verified}"
+    return corpus, [Row("corpus", "ok", text)]
+
+
+def verified_text(corpus: Corpus, config: PretrainConfig) -> str:
+    """How much of the store is known to be what was written, in words.
+
+    Raises:
+        InputError: a part of it is not.
+    """
+    verification = Verification(corpus.folder, config.data, keeps=False)
+    verification.begin()
+    facts = verification.facts()
+    if not verification.works:
+        return f"not verified (data.verify={verification.mode})"
+    if not facts["left_to_the_background"]:
+        return "verified"
+    done = facts["bytes"] - facts["left_to_the_background"]
+    return f"{done / 1e9:,.1f} of {facts['bytes'] / 1e9:,.1f} GB verified, the rest while it trains"
+
+
+def not_looked_for(size: int) -> str:
+    """What is said where `size` bytes of sources would have to be read to know the store's name."""
+    cure = "name its store as data.store, or give --prepare"
+    return (
+        f"not looked for, as {size / 1e9:,.0f} GB of sources are not hashed yet; lengths are "
+        f"assumed full: {cure}"
+    )
+
+
+def vocabulary_size(config: PretrainConfig) -> int:
+    """Of the finished tokenizer that is named, or what a new one is trained to.
+
+    Raises:
+        InputError: no tokenizer or store where one is named.
+    """
+    if config.data.store:
+        read_manifest(Path(config.data.store))
+        return load_tokenizer(Path(config.data.store) / "tokenizer").vocabulary_size
+    if config.tokenizer.path:
+        path = Path(config.tokenizer.path)
+        return load_tokenizer(path, lowercase=config.tokenizer.lowercase).vocabulary_size
+    return config.tokenizer.vocabulary_size
+
+
+def try_data(
+    config: PretrainConfig, target: Target, corpus: Corpus | None
+) -> tuple[Data, int | None, list[Row]]:
+    """What the data tells, the steps of the run, and what speaks against dealing it."""
+    data, steps = Data.without_corpus(config), None
+    try:
+        if corpus:
+            data = deal(config, corpus, target.ranks)
+        else:
+            check_shares(data, target.ranks)
+        steps = data.total_steps(config)
+    except InputError as error:
+        return data, steps, [Row("batches", "fail", str(error))]
+    return data, steps, [Row("batches", "ok", "a step holds enough samples for all ranks")]
+
+
+def step_row(config: PretrainConfig, target: Target) -> Row:
+    """Whether an optimizer step can be taken."""
+    try:
+        with pretended_ranks(target.ranks) as world:
+            try_step(config, world, target.precision)
+    except InputError as error:
+        return Row("step", "fail", str(error))
+    except Exception as error:  # whatever DeepSpeed has against the configuration
+        return Row("step", "fail", f"{type(error).__name__}: {' '.join(str(error).split())}")
+    return Row("step", "ok", f"one taken as rank 0 of {target.ranks}, in one narrow layer")
+
+
+def memory_row(memory: MemoryModel, target: Target) -> Row:
+    """Whether it fits, and if not, what would."""
+    stage, limit = memory.config.engine.zero_stage, target.device.memory
+    peak = memory.peak(target.ranks, stage).total
+    text = f"{peak / 1e9:,.1f} of {limit / 1e9:,.0f} GB per rank"
+    if peak <= USABLE * limit:
+        return Row("memory", "ok", f"fits: {text}")
+    cure = cure_of_memory(memory, target, USABLE * limit)
+    state = "fail" if peak > limit else "warn"
+    return Row("memory", state, f"{'does NOT fit' if state == 'fail' else 'tight'}: {text}: {cure}")
+
+
+def cure_of_memory(memory: MemoryModel, target: Target, limit: float) -> str:
+    """The smallest change that makes a rank fit into `limit` bytes."""
+    engine = memory.config.engine
+    stages = [engine.zero_stage] + [2] * (memory.config.optimizer.name != "lamb")
+    for stage, recomputes in product(stages, (engine.activation_checkpointing, True)):
+        choice = replace(engine, zero_stage=stage, activation_checkpointing=recomputes)
+        other = memory.with_config(replace(memory.config, engine=choice))
+        if number := largest_fit(other, target.ranks, stage, limit):
+            words = [f"engine.zero_stage={stage}"] * (stage != engine.zero_stage)
+            words += ["engine.activation_checkpointing=true"] * (choice != engine and recomputes)
+            return " ".join(["set", *words, f"batch.micro_sequences={number}"])
+    return "choose a smaller model or a larger device"
+
+
+def advice(config: PretrainConfig, target: Target, found: Projection) -> list[Row]:
+    """What works, but wastes."""
+    rows, batch = [], config.batch
+    held = batch.sequences / batch.micro_batches(target.ranks)
+    if held < 0.75 * batch.micro_sequences:
+        text = f"micro-batches hold {held:.1f} of batch.micro_sequences={batch.micro_sequences}"
+        cure = "the ranks are many for the batch: raise batch.sequences or use fewer"
+        rows.append(Row("micro-batches", "warn", f"{text}: {cure}"))
+    share = found.allreduce_share
+    if share > LARGE_SHARE:
+        cure = "more batch.sequences, collective.overlap=true with engine.zero_stage=1, fewer ranks"
+        rows.append(Row("all-reduce", "warn", f"{share:.0%} of the step; what helps: {cure}"))
+    return rows

@@ -1,0 +1,270 @@
+"""How much memory a rank needs, by part: computed from the model's formula, not measured.
+
+Autograd keeps, for the backward pass, the inputs of matrix products, of GELU and of LayerNorm, the
+probabilities of attention, and a byte per element for each dropout mask. Under autocast inputs of
+matrix products are 16-bit copies, as are the weights; LayerNorm and the residual stream stay fp32.
+
+Axes: T tokens, B sequences, L longest sequence, P = B x L padded tokens, D hidden size, F
+feed-forward size, H heads, M predicted tokens, V vocabulary, N ranks.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass, replace
+
+import torch
+
+from configs.schema import PretrainConfig
+from pretrain.model.attention import choose_backend
+from pretrain.model.loss import words_at_a_time
+from pretrain.model.pretraining import PretrainingModel
+from pretrain.ranks.collectives import COMPRESSED_BYTES, bucket_elements
+
+NUMBER_BYTES = {"fp32": 4, "bf16": 2}
+
+
+@dataclass(frozen=True)
+class MicroBatchSize:
+    """The axes of the largest micro-batch."""
+
+    tokens: int
+    sequences: int
+    longest: int
+    predicted: int
+
+    @classmethod
+    def of(cls, config: PretrainConfig, ranks: int) -> MicroBatchSize:
+        """What `batch` comes to: a step's tokens, equally shared by its micro-batches."""
+        tokens = config.batch.sequences * config.max_length
+        share = -(-tokens // config.batch.micro_batches(ranks))
+        sequences = max(1, round(share / config.max_length))
+        longest = min(share, config.max_length)
+        return cls(share, sequences, longest, round(share * config.masking.probability))
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of a rank, by part, at the moment when it needs most."""
+
+    moment: str
+    parts: dict[str, float]
+
+    @property
+    def total(self) -> float:
+        return sum(self.parts.values())
+
+
+class MemoryModel:
+    """What a configuration needs on one rank of a given device.
+
+    Args:
+        device: `cpu` or `cuda`.
+        precision: `fp32` or `bf16`.
+        framework: bytes that the process itself takes.
+        pad_id: RoBERTa's position table is longer by this and one.
+    """
+
+    def __init__(
+        self,
+        config: PretrainConfig,
+        vocabulary_size: int,
+        device: str,
+        precision: str,
+        framework: float = 0.0,
+        pad_id: int = 1,
+    ) -> None:
+        self.config, self.vocabulary_size = config, vocabulary_size
+        self.device, self.framework = device, framework
+        self.number = NUMBER_BYTES[precision]
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        shape = config.model
+        self.backend = choose_backend(
+            shape.attention,
+            torch.device(device),
+            dtype,
+            shape.max_positions,
+            shape.attention_dropout,
+        )
+        with torch.device("meta"):
+            self.model = PretrainingModel(
+                shape, vocabulary_size, pad_id, config.next_sentence_prediction
+            )
+        self.sizes = [parameter.numel() for parameter in self.model.parameters()]
+        self.parameters = sum(self.sizes)
+
+    # -- what the forward pass leaves for the backward pass ---------------------------------------
+
+    def layer(self, size: MicroBatchSize, is_last: bool = False) -> float:
+        """Saved tensors of one layer; the last one goes on from attention with few tokens."""
+        shape, t, b = self.config.model, size.tokens, self.number
+        width, inner = shape.hidden_size, shape.feed_forward_size
+        n = self.needed(size) if is_last else t
+        masks = 2 * n * width if shape.dropout else 0
+        products = b * t * width + b * n * (2 * width + 2 * inner)
+        norms = 2 * 4 * n * (width + 2)
+        choice = 8 * n + (b * t * width if self.backend == "flash" else 0) if is_last else 0
+        return products + norms + masks + choice + self.attention(size)
+
+    def needed(self, size: MicroBatchSize) -> int:
+        """Tokens that a head reads."""
+        return size.predicted + (size.sequences if self.config.next_sentence_prediction else 0)
+
+    def attention(self, size: MicroBatchSize) -> float:
+        """Saved tensors of one layer's attention, its output left out: a product's input."""
+        shape, b = self.config.model, self.number
+        width, heads, rate = shape.hidden_size, shape.heads, shape.attention_dropout
+        padded = size.sequences * size.longest
+        if self.backend == "flash":
+            return 3 * b * size.tokens * width + 4 * size.tokens * heads
+        if self.backend == "sdpa":
+            return 4 * b * padded * width + 4 * padded * heads
+        scores = padded * size.longest * heads
+        return 3 * b * padded * width + scores * (2 * b + 1 if rate else b)
+
+    def embeddings(self, size: MicroBatchSize) -> float:
+        """Saved tensors of the embeddings: LayerNorm's input, its mask, indices."""
+        shape, t = self.config.model, size.tokens
+        mask = t * shape.hidden_size if shape.dropout else 0
+        return 4 * t * (shape.hidden_size + 2) + mask + 2 * 8 * t
+
+    def encoder(self, size: MicroBatchSize) -> float:
+        """Saved tensors of embeddings and layers, all of them."""
+        full = self.config.model.layers - 1
+        layers = full * self.layer(size) + self.layer(size, is_last=True)
+        return self.embeddings(size) + layers + self.slots(size)
+
+    def slots(self, size: MicroBatchSize) -> float:
+        """Where each token's heads lie in the padded layout: made once for all layers."""
+        return 0.0 if self.backend == "flash" else 4 * 8 * size.tokens * self.config.model.heads
+
+    def heads(self, size: MicroBatchSize) -> float:
+        """Saved tensors of the heads, the logits of predicted tokens among them."""
+        width, b = self.config.model.hidden_size, self.number
+        normed = 4 if self.device == "cuda" else b
+        mlm = size.predicted * ((3 * b + (normed if normed != b else 0)) * width + 8)
+        pair = 2 * b * size.sequences * width if self.config.next_sentence_prediction else 0
+        # The last product's input is LayerNorm's output, which autocast copies.
+        return mlm + b * size.predicted * (width + self.vocabulary_size) + pair
+
+    def weight_copies(self, layers: int | None = None) -> float:
+        """16-bit copies of the weights that autocast multiplies by; 0 in fp32.
+
+        Args:
+            layers: of how many layers, without the heads; None: of the whole model.
+        """
+        if self.number == 4:
+            return 0.0
+        shape = self.config.model
+        width, inner = shape.hidden_size, shape.feed_forward_size
+        per_layer = 4 * width * width + 2 * width * inner
+        if layers is not None:
+            return 2 * layers * per_layer
+        heads = width * width + width * self.vocabulary_size
+        if self.config.next_sentence_prediction:
+            heads += width * width + 2 * width
+        return 2 * (shape.layers * per_layer + heads)
+
+    # -- what a rank holds ------------------------------------------------------------------------
+
+    def held(self, ranks: int, zero_stage: int) -> dict[str, float]:
+        """What stays from step to step."""
+        weights, share = 4.0 * self.parameters, 1 / ranks if zero_stage else 1.0
+        parts = {"weights": weights, "optimizer moments": 2 * weights * share}
+        if zero_stage:
+            parts["fp32 weights to update"] = weights * share
+        return {**parts, "framework": self.framework}
+
+    def gradients(self, ranks: int, zero_stage: int) -> float:
+        """Gradients when all are there."""
+        weights = 4.0 * self.parameters
+        return weights * {0: 1.0, 1: 1 + 1 / ranks, 2: 1 / ranks}[zero_stage]
+
+    def buckets(self, zero_stage: int) -> float:
+        """Copies in which gradients travel."""
+        collective = self.config.collective
+        limit, largest = bucket_elements(collective), max(self.sizes)
+        if zero_stage:
+            # A bucket is flattened once more to travel; if all fits one, that is at the very end.
+            flat = limit if limit < self.parameters else 0
+            return 4.0 * (limit * (2 if collective.overlap else 1) + flat)
+        travelling = COMPRESSED_BYTES[collective.compression]
+        flat = min(self.parameters, limit + largest)
+        return flat * (4.0 + (travelling if travelling < 4 else 0))
+
+    def moments(self, ranks: int, zero_stage: int) -> list[Memory]:
+        """What a rank holds when the forward pass ends, when layers are recomputed, and when
+        gradients are reduced and weights updated."""
+        size = MicroBatchSize.of(self.config, ranks)
+        accumulates = self.config.batch.micro_batches(ranks) > ranks
+        held = self.held(ranks, zero_stage)
+        kept = {"gradients": self.gradients(ranks, zero_stage) if accumulates else 0.0}
+        if zero_stage == 2 and accumulates:
+            # Stage 1 makes its buckets with the last micro-batch's gradients only.
+            kept["reduce buckets"] = self.buckets(zero_stage)
+        checkpointing = self.config.engine.activation_checkpointing
+        stream = 4 * size.tokens * self.config.model.hidden_size
+        inputs = self.embeddings(size) + stream * self.config.model.layers + self.slots(size)
+        forward = {
+            "activations": inputs if checkpointing else self.encoder(size),
+            "bf16 copies of weights": self.weight_copies(),
+            "logits and heads": self.heads(size) + stream * self.needed(size) / size.tokens,
+            "loss in fp32": self.loss_chunk(size),
+        }
+        found = [Memory("the forward pass ends", {**held, **kept, **forward})]
+        if checkpointing:
+            layer = self.layer(size) + 2 * self.number * size.tokens * (
+                self.config.model.feed_forward_size
+            )
+            again = {
+                # The last layer, done by now, was the small one.
+                "activations": inputs - stream + layer,
+                "bf16 copies of weights": self.weight_copies(1),
+                "gradients": self.gradients(ranks, zero_stage),
+            }
+            found.append(Memory("a layer is recomputed", {**held, **again}))
+        update = {
+            "gradients": self.gradients(ranks, zero_stage),
+            "reduce buckets": self.buckets(zero_stage) if ranks > 1 or zero_stage else 0.0,
+        }
+        if self.config.optimizer.name == "lamb":
+            update["LAMB's directions"] = 2 * 4.0 * self.parameters
+        return [*found, Memory("weights are updated", {**held, **update})]
+
+    def loss_chunk(self, size: MicroBatchSize) -> float:
+        """Logits and their exponentials in fp32, of as many words as the loss takes at a time."""
+        words = min(words_at_a_time(self.device, size.predicted), self.vocabulary_size)
+        return (self.number + 4.0) * size.predicted * words
+
+    def peak(self, ranks: int, zero_stage: int) -> Memory:
+        """The moment that needs most."""
+        return max(self.moments(ranks, zero_stage), key=lambda memory: memory.total)
+
+    def largest_parts(self, ranks: int, zero_stage: int) -> dict[str, float]:
+        """Each part at the moment when it is largest: not all of them are there at once."""
+        parts: dict[str, float] = {}
+        for memory in self.moments(ranks, zero_stage):
+            for name, size in memory.parts.items():
+                parts[name] = max(size, parts.get(name, 0.0))
+        return parts
+
+    def with_config(self, config: PretrainConfig) -> MemoryModel:
+        """The same model with other choices of batch and engine."""
+        other = copy(self)
+        other.config = config
+        return other
+
+    def with_micro_sequences(self, number: int) -> MemoryModel:
+        """The same with another micro-batch."""
+        batch = replace(self.config.batch, micro_sequences=number)
+        return self.with_config(replace(self.config, batch=batch))
+
+
+def largest_fit(model: MemoryModel, ranks: int, zero_stage: int, memory: float) -> int | None:
+    """The largest power of two for `batch.micro_sequences` whose peak is within `memory` bytes."""
+    number = 1 << max(0, model.config.batch.micro_sequences.bit_length() - 1)
+    while number >= 1:
+        if model.with_micro_sequences(number).peak(ranks, zero_stage).total <= memory:
+            return number
+        number //= 2
+    return None

@@ -1,0 +1,177 @@
+"""How fast a configuration will train on given ranks, and what it will cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from configs.schema import PhaseConfig, PretrainConfig
+from launch.diagnosis.gpus import Target
+from launch.diagnosis.memory import MemoryModel
+from pretrain.data.phases import batch_of, phases_of
+from pretrain.model.flops import flops_per_step
+from pretrain.optim.schedule import Plan, Stretch
+from pretrain.ranks.collectives import Traffic
+
+BACKWARD_SHARE = 2 / 3
+"""of a micro-batch's arithmetic: what a reduction can overlap with"""
+WEIGHTS_AND_MOMENTS = 3 * 4
+"""bytes of a checkpoint per parameter, all in fp32"""
+
+
+@dataclass(frozen=True)
+class Leg:
+    """A part of the run in which all steps are alike: a phase."""
+
+    config: PretrainConfig
+    """with the phase's batch and length, and no phases"""
+    stretch: Stretch
+    mean_length: float | None = None
+    """tokens of a sample; None: not known, all full"""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What the corpus tells, or the phases alone where there is none yet."""
+
+    legs: list[Leg]
+    store_bytes: int | None = None
+    """None: there is no corpus"""
+
+    @classmethod
+    def without_corpus(cls, config: PretrainConfig) -> Data:
+        """As if all samples were full, and an epoch a step."""
+        legs, first, tokens = [], 0, 0
+        for number, phase in enumerate(phases_of(config)):
+            leg = leg_config(config, phase)
+            if number:
+                before = legs[-1].stretch
+                length = (phase.from_tokens or 0) - tokens
+                steps = phase.from_steps or first + round(length / before.tokens_per_epoch)
+                tokens += (steps - first) * before.tokens_per_epoch
+                first = steps
+            step = leg.batch.sequences * leg.max_length
+            legs.append(Leg(leg, Stretch(first, 1, step, phase)))
+        return cls(legs)
+
+    @property
+    def stretches(self) -> list[Stretch]:
+        return [leg.stretch for leg in self.legs]
+
+    def total_steps(self, config: PretrainConfig) -> int | None:
+        """Optimizer steps of the run; None where the clock or a corpus that is not there decides.
+
+        Raises:
+            InputError: warm-up or phases do not fit into the run.
+        """
+        if config.schedule.max_epochs is not None and self.store_bytes is None:
+            return None
+        return Plan.make(config.schedule, self.stretches).total_steps
+
+
+def leg_config(config: PretrainConfig, phase: PhaseConfig) -> PretrainConfig:
+    """The configuration as it is in one phase."""
+    length = phase.max_length or config.max_length
+    return replace(config, batch=batch_of(config, phase), max_length=length, phases=[])
+
+
+@dataclass(frozen=True)
+class Projection:
+    """The steps of one phase as they will be."""
+
+    first_step: int
+    sequences: int
+    max_length: int
+    micro_batches_per_rank: int
+    flops: float
+    compute_seconds: float
+    allreduce_seconds: float
+    exposed_seconds: float
+    """of the all-reduce: what no computation hides"""
+    megabytes_sent: float
+    """per rank"""
+
+    @property
+    def tokens(self) -> int:
+        return self.sequences * self.max_length
+
+    @property
+    def seconds(self) -> float:
+        return self.compute_seconds + self.exposed_seconds
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self.tokens / self.seconds
+
+    @property
+    def allreduce_share(self) -> float:
+        """Share of the step in which ranks do nothing but communicate."""
+        return self.exposed_seconds / self.seconds
+
+
+def project(leg: Leg, memory: MemoryModel, target: Target) -> Projection:
+    """A step of `leg` on the target's ranks."""
+    config, ranks = leg.config, target.ranks
+    micro_batches = config.batch.micro_batches(ranks) // ranks
+    flops = step_flops(config, memory.vocabulary_size, leg.mean_length)
+    compute = flops / (ranks * target.device.peak * target.mfu)
+    stage = config.engine.zero_stage
+    traffic = Traffic.of(memory.sizes, config.collective, stage, micro_batches)
+    reducing, gathering = traffic.seconds(target.ring, ranks)
+    hidden = BACKWARD_SHARE * compute if config.collective.overlap else 0.0
+    if stage == 1:  # reduces with the last micro-batch only
+        hidden /= micro_batches
+    return Projection(
+        leg.stretch.first_step,
+        config.batch.sequences,
+        config.max_length,
+        micro_batches,
+        flops,
+        compute,
+        reducing + gathering,
+        max(0.0, reducing - hidden) + gathering,
+        traffic.bytes_sent(ranks) / 1e6,
+    )
+
+
+def duration_of(
+    projections: list[Projection], total_steps: int | None, minutes: float | None
+) -> tuple[float | None, float | None]:
+    """(steps, hours) of the run; None where neither steps nor `minutes` are known."""
+    if total_steps is None and minutes is None:
+        return None, None
+    left = float("inf") if minutes is None else 60 * minutes
+    steps = seconds = 0.0
+    ends = [p.first_step for p in projections[1:]] + [total_steps or float("inf")]
+    for projection, end in zip(projections, ends):
+        taken = min(end - projection.first_step, (left - seconds) / projection.seconds)
+        steps, seconds = steps + taken, seconds + taken * projection.seconds
+    return steps, seconds / 3600
+
+
+def step_flops(config: PretrainConfig, vocabulary_size: int, mean_length: float | None) -> float:
+    """Useful FLOPs of a step whose samples have `mean_length` tokens (None: all are full)."""
+    length = round(mean_length or config.max_length)
+    sequences = config.batch.sequences * config.max_length / length
+    # Per sequence, so that a large batch needs no large array.
+    predicted = length * config.masking.probability
+    one = flops_per_step(
+        config.model, vocabulary_size, np.array([length]), 0, config.next_sentence_prediction
+    )
+    head = flops_per_step(config.model, vocabulary_size, np.array([], np.int64), 1)
+    return sequences * (one + head * predicted)
+
+
+def checkpoint_bytes(parameters: int) -> int:
+    """One checkpoint: weights and both moments."""
+    return WEIGHTS_AND_MOMENTS * parameters
+
+
+def disk_bytes(
+    config: PretrainConfig, parameters: int, data: Data, steps: float | None = None
+) -> int:
+    """What the run needs: checkpoints, one more while it is written, the export, the store."""
+    spacing = config.checkpoint.keep_every_steps
+    kept = config.checkpoint.keep + 1 + (int(steps / spacing) if spacing and steps else 0)
+    return kept * checkpoint_bytes(parameters) + 4 * parameters + (data.store_bytes or 0)

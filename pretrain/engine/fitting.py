@@ -1,0 +1,108 @@
+"""How large a micro-batch a rank can hold, found by trying (`batch.micro_sequences=auto`).
+
+The answer changes no result, only how many micro-batches a step is cut into (law 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from configs.schema import PretrainConfig
+from pretrain.batch import MicroBatch
+from pretrain.engine.assemble import make_model
+from pretrain.engine.memory import forget_peak, memory_limit, peak_bytes
+from pretrain.engine.precision import choose_precision
+from pretrain.model.pretraining import PretrainingModel
+from pretrain.ranks.world import World
+from pretrain.run.checkpoint import read_state
+from tokenizer.base import Tokenizer
+
+SHARE = 0.85
+"""of the memory that may be used: allocators leave gaps, collectives need buffers"""
+
+
+def with_micro_batch(
+    config: PretrainConfig, world: World, tokenizer: Tokenizer, found: Path | None
+) -> PretrainConfig:
+    """The configuration with a number in place of `auto`, the same on all ranks.
+
+    A run that goes on from the checkpoint `found` on as many ranks keeps its number: another would
+    add up in another order.
+    """
+    if config.batch.micro_sequences != "auto":
+        return config
+    before = read_state(found, {}) if found else None
+    if before and before.micro_sequences and before.world_size == world.size:
+        batch = replace(config.batch, micro_sequences=before.micro_sequences)
+        return replace(config, batch=batch)
+    enough = -(-config.batch.sequences // world.size)
+    model = make_model(config, tokenizer).to(world.device)
+    precision = choose_precision(
+        config.engine.precision, world, config.data.cache, before and before.precision
+    )
+
+    def attempt(sequences: int) -> None:
+        batch = full_batch(sequences, config, tokenizer.vocabulary_size).to(world.device)
+        with torch.autocast(world.device.type, torch.bfloat16, enabled=precision.name == "bf16"):
+            sums = model(batch)
+        (sums.mlm_loss_sum + sums.nsp_loss_sum).backward()
+        model.zero_grad()
+
+    budget = SHARE * memory_limit(world.device) - moments_bytes(model, config, world.size)
+    forget_peak(world.device)
+    agreed = min(world.gather(largest(attempt, enough, budget, lambda: peak_bytes(world.device))))
+    if world.is_main:
+        print(f"batch.micro_sequences=auto: a rank holds {agreed} x {config.max_length} tokens")
+    return replace(config, batch=replace(config.batch, micro_sequences=agreed))
+
+
+def largest(
+    attempt: Callable[[int], None], enough: int, budget: float, peak: Callable[[], int]
+) -> int:
+    """The largest power of two of sequences, or `enough`, whose step stays within `budget` bytes.
+
+    What the next one needs is foretold from the growth so far, so that a host is never driven into
+    swapping; a device may say no.
+    """
+    found, before, sequences = 1, None, 1
+    while True:
+        try:
+            attempt(sequences)
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            return found
+        found, used = sequences, peak()
+        growth = 0 if before is None else 2 * (used - before)
+        if sequences >= enough or used + growth > budget:
+            return found
+        before, sequences = used, min(2 * sequences, enough)
+
+
+def full_batch(sequences: int, config: PretrainConfig, vocabulary_size: int) -> MicroBatch:
+    """The most that a micro-batch can be: all sequences of full length."""
+    length = config.max_length
+    tokens = sequences * length
+    predicted = max(1, int(tokens * config.masking.probability))
+    pair = 0 if config.next_sentence_prediction else -100
+    return MicroBatch(
+        tokens_T=torch.randint(vocabulary_size, (tokens,)),
+        positions_T=torch.arange(length).repeat(sequences),
+        segments_T=torch.zeros(tokens, dtype=torch.int64),
+        boundaries=torch.arange(0, tokens + 1, length, dtype=torch.int32),
+        longest=length,
+        predicted_M=torch.arange(predicted),
+        labels_M=torch.randint(vocabulary_size, (predicted,)),
+        next_sentence_B=torch.full((sequences,), pair),
+        sample_ids=tuple(range(sequences)),
+        dropout_keys=tuple(range(sequences)),
+    )
+
+
+def moments_bytes(model: PretrainingModel, config: PretrainConfig, ranks: int) -> float:
+    """What the optimizer will hold beside weights and gradients: two moments in fp32."""
+    parameters = sum(p.numel() for p in model.parameters())
+    return 8.0 * parameters / (ranks if config.engine.zero_stage else 1)

@@ -1,0 +1,1 @@
+"""The run folder: checkpoints, status, logs, curves, and models that leave it."""

@@ -1,0 +1,291 @@
+"""Checkpoints that are whole or not there, and that any number of ranks can read.
+
+    checkpoints/step-00000500/
+        model.safetensors       fp32 weights
+        optimizer.safetensors   moments of every parameter, under its name, unpartitioned
+        state.json              step, elapsed minutes, fingerprints
+        manifest.json           sha256 of the three
+        complete                sha256 of the manifest
+
+A folder is written aside, hashed, marked complete, flushed and renamed. Loading verifies the
+hashes, falls back to the checkpoint before, and executes no code. No randomness is stored: it is a
+function of the step.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from configs.errors import InputError, RunError
+from configs.schema import CheckpointConfig
+from configs.system.aside import remove
+from configs.system.files import sha256_file, written_aside
+from configs.system.json_files import read_json
+from configs.system.notes import note, note_once
+from pretrain.engine.engine import MOMENTS, Engine
+from pretrain.ranks.agreement import by_all, heard
+from pretrain.ranks.checksums import find_drift, require_same
+from pretrain.run.tensors import check_tensors, read_tensors, write_tensors
+
+Tensors = dict[str, Tensor]
+FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything a resume needs beside the tensors."""
+
+    step: int
+    """optimizer steps done, skipped ones included"""
+    skipped_steps: int = 0
+    """those whose gradient was not finite: they changed nothing"""
+    elapsed_minutes: float = 0.0
+    """training time so far, all starts together"""
+    tokens: float = 0.0
+    """real ones that were learnt from so far"""
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    """what must not change between save and load: see `describe.fingerprints`"""
+    precision: str | None = None
+    """what `engine.precision` was resolved to"""
+    store: str | None = None
+    """folder of the token store"""
+    world_size: int | None = None
+    """ranks that saved it"""
+    micro_sequences: int | None = None
+    """what `batch.micro_sequences` was resolved to"""
+
+    def check(self) -> None:
+        """Raise `ValueError` for a value that no run writes."""
+        steps = (self.step, self.skipped_steps)
+        sound = {
+            "step": type(self.step) is int and self.step >= 0,
+            "skipped_steps": all(type(n) is int for n in steps) and 0 <= steps[1] <= steps[0],
+            "elapsed_minutes": _is_amount(self.elapsed_minutes),
+            "tokens": _is_amount(self.tokens),
+            "fingerprints": isinstance(self.fingerprints, dict),
+            "precision": self.precision in (None, "fp32", "bf16"),
+            "world_size": self.world_size is None or type(self.world_size) is int,
+            "micro_sequences": self.micro_sequences is None or type(self.micro_sequences) is int,
+        }
+        for name, is_sound in sound.items():
+            if not is_sound:
+                raise ValueError(f"{name}={getattr(self, name)!r}")
+
+
+def _is_amount(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= value < float("inf")
+
+
+class Writer:
+    """Saves a run's checkpoints into `folder`, one at a time."""
+
+    def __init__(self, folder: Path, config: CheckpointConfig) -> None:
+        self.folder, self.config = folder, config
+        self._pool = ThreadPoolExecutor(1, "checkpoint") if config.asynchronous else None
+        self._pending: Future | None = None
+
+    def save(self, engine: Engine, state: State) -> None:
+        """Write one checkpoint and drop those that need not stay, or begin to.
+
+        Called by every rank, since ZeRO's partitions are gathered; rank 0 writes.
+
+        Raises:
+            InputError: the disk is full; of this save, or of one before that ran in the thread.
+            RunError: ranks no longer hold the same weights; nothing is written.
+        """
+        self.wait()
+        require_same_weights(engine, state.step, self.folder)
+        weights, moments = gather(engine, copy=self._pool is not None)
+        if engine.world.is_main and self._pool:
+            self._pending = self._pool.submit(self._write, weights, moments, state)
+        elif engine.world.is_main:
+            self._write(weights, moments, state)
+        engine.world.barrier()
+
+    def wait(self) -> None:
+        """Return once the last checkpoint is whole; raises what kept it from that."""
+        pending, self._pending = self._pending, None
+        if pending:
+            pending.result()
+
+    def _write(self, weights: Tensors, moments: Tensors, state: State) -> None:
+        with written_aside(self.folder / f"step-{state.step:08d}") as aside:
+            write_tensors(aside / "model.safetensors", weights)
+            write_tensors(aside / "optimizer.safetensors", moments)
+            (aside / "state.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
+            hashes = {name: sha256_file(aside / name) for name in FILES}
+            (aside / "manifest.json").write_text(json.dumps(hashes), encoding="utf-8")
+            mark = sha256_file(aside / "manifest.json")
+            (aside / "complete").write_text(f"{mark}\n", encoding="utf-8")
+        self.prune(state.step)
+
+    def prune(self, step: int) -> None:
+        """Drop what need not stay, as the newest checkpoint is that of `step`."""
+        prune(self.folder, step, self.config.keep, self.config.keep_every_steps)
+
+
+def require_same_weights(engine: Engine, step: int, folder: Path) -> None:
+    """Raise `RunError` on all ranks where one holds other weights: whose would be saved?
+
+    Whatever the ZeRO stage, every rank computes with all weights. Moments that went wrong show in
+    the weights of the next step.
+    """
+    drift = find_drift(engine.world, dict(engine.model.named_parameters()))
+    if drift:
+        saved = list_checkpoints(folder)
+        again = f"goes on from {saved[-1]}" if saved else "begins anew"
+        raise by_all(
+            RunError(
+                f"at step {step} ranks no longer hold the same weights: {drift}: memory or "
+                f"arithmetic of a node failed; this step was not saved, the same command {again}"
+            )
+        )
+
+
+def prune(folder: Path, step: int, keep: int, keep_every: int | None = None) -> None:
+    """Drop what is older than the last `keep`, later than `step`, or torn by a kill.
+
+    Those of every `keep_every`-th step stay. Later ones exist where a run went on from an earlier
+    checkpoint: their future is abandoned.
+    """
+    newest = folder / f"step-{step:08d}"
+    saved = list_checkpoints(folder)
+    past = [path for path in saved if path <= newest]
+    old = [path for path in past[:-keep] if not keep_every or step_of(path) % keep_every]
+    stale = [path for path in saved if path > newest] + old + list(folder.glob(".step-*"))
+    for path in stale:
+        _drop(path)
+
+
+def _drop(path: Path) -> None:
+    """Remove a checkpoint, or tell once that it cannot be: by no means the end of the run.
+
+    It is hidden first: half of one, or one whose files another machine still reads, is none.
+    """
+    hidden = path if path.name.startswith(".") else path.with_name(f".{path.name}.old")
+    with suppress(OSError):
+        path.rename(hidden)
+        path = hidden
+    if stayed := remove(path):
+        note_once(f"{stayed}: it stays")
+
+
+def step_of(path: Path) -> int:
+    """The step that a checkpoint's folder is named by."""
+    return int(path.name.removeprefix("step-"))
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Finished checkpoints, oldest first."""
+    if not folder.is_dir():
+        return []
+    return sorted(p for p in folder.iterdir() if re.fullmatch(r"step-\d{8}", p.name))
+
+
+def find_last(folder: Path) -> Path | None:
+    """The newest checkpoint that is whole; damaged ones are named on standard error.
+
+    Returns None where there is none at all.
+
+    Raises:
+        InputError: there are checkpoints, and all of them are damaged.
+    """
+    saved = list_checkpoints(folder)
+    for path in reversed(saved):
+        damage = find_damage(path)
+        if damage is None:
+            return path
+        note(f"checkpoint {path} is damaged ({damage}): trying the one before")
+    if saved:
+        raise InputError(f"{folder}: every checkpoint is damaged: restore one or remove them all")
+    return None
+
+
+def find_damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint, or None."""
+    try:
+        if (path / "complete").read_bytes() != f"{sha256_file(path / 'manifest.json')}\n".encode():
+            return "content of manifest.json or complete has changed"
+        hashes = read_json(path / "manifest.json")
+        broken = [name for name in FILES if sha256_file(path / name) != hashes[name]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return f"content of {broken[0]} has changed" if broken else None
+
+
+def read_state(path: Path, fingerprints: dict[str, str], allowed: Collection[str] = ()) -> State:
+    """The state of a checkpoint, which must carry the same fingerprints as this run.
+
+    Args:
+        allowed: names of fingerprints that may differ.
+    Raises:
+        InputError: naming the first other fingerprint that differs.
+    """
+    content = read_json(path / "state.json", "restore it or remove the checkpoint")
+    try:
+        state = State(**content)
+        state.check()
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}/state.json: written by another version ({error})") from error
+    for name, value in fingerprints.items():
+        saved = state.fingerprints.get(name)
+        if saved != value and name not in allowed:
+            other = f" (or go on with data.store={state.store})" if name == "corpus" else ""
+            raise InputError(
+                f"{path} was made with {name}={saved}, the configuration makes {value}: restore "
+                f"that{other}, start anew in another run_dir, or say "
+                f"checkpoint.allow_changes=[{name}]"
+            )
+    return state
+
+
+def restore(path: Path, engine: Engine, state: State) -> None:
+    """Put a checkpoint's weights and moments into the engine, whatever its ranks and ZeRO stage.
+
+    Raises:
+        InputError: on all ranks: one has read a file that is damaged, or other tensors than others.
+    """
+    shapes = {name: parameter.shape for name, parameter in engine.model.named_parameters()}
+    of_moments = {f"{name}.{moment}": shape for name, shape in shapes.items() for moment in MOMENTS}
+    with heard(engine.world):
+        weights, moments = (read_tensors(path / name) for name in FILES[:2])
+        check_tensors(path / FILES[0], weights, shapes)
+        check_tensors(path / FILES[1], moments, of_moments)
+    require_same(engine.world, weights | moments, str(path))
+    scatter(engine, weights, moments, state.step - state.skipped_steps)
+
+
+def gather(engine: Engine, copy: bool = False) -> tuple[Tensors, Tensors]:
+    """(weights, moments) of all parameters in full, fp32 on rank 0's CPU; empty on other ranks.
+
+    Without `copy` they may be the engine's own, to be read before its next step.
+    """
+    weights, moments = {}, {}
+
+    def keep(place: Tensors, name: str, tensor: Tensor) -> None:
+        if engine.world.is_main:
+            place[name] = tensor.detach().to("cpu", torch.float32, copy=copy).contiguous()
+
+    for name, parameter in engine.model.named_parameters():
+        keep(weights, name, engine.full_weight(parameter))
+        for moment in MOMENTS:
+            keep(moments, f"{name}.{moment}", engine.full_moment(parameter, moment))
+    return weights, moments
+
+
+def scatter(engine: Engine, weights: Tensors, moments: Tensors, step: int) -> None:
+    """The reverse of `gather`; `step` is the number of updates the moments have seen."""
+    engine.set_step(step)
+    for name, parameter in engine.model.named_parameters():
+        engine.set_weight(parameter, weights[name])
+        for moment in MOMENTS:
+            engine.set_moment(parameter, moment, moments[f"{name}.{moment}"])

@@ -1,0 +1,95 @@
+"""A trained encoder as a Hugging Face folder or as ONNX graphs, with its tokenizer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from configs.errors import InputError
+from configs.loader import load_run_config
+from configs.schema import PretrainConfig
+from configs.system.files import written_aside
+from pretrain.engine.assemble import make_model
+from pretrain.model.convert import huggingface_config, to_huggingface
+from pretrain.model.pretraining import PretrainingModel
+from pretrain.run import checkpoint
+from pretrain.run.onnx import PaddedEncoder, PaddedMLM, write_onnx
+from pretrain.run.tensors import check_tensors, read_tensors, shapes_of, write_tensors
+from tokenizer.base import Tokenizer
+from tokenizer.load import load_tokenizer
+
+
+def export_model(
+    folder: Path, model: PretrainingModel, config: PretrainConfig, tokenizer: Tokenizer
+) -> None:
+    """Write `folder` so that transformers' Auto classes load it without custom code.
+
+    The class is BertForPreTraining (with NSP), BertForMaskedLM or RobertaForMaskedLM.
+    """
+    with written_aside(folder) as aside:
+        weights = {name: w.cpu().contiguous() for name, w in to_huggingface(model).items()}
+        write_tensors(aside / "model.safetensors", weights)
+        write_config(aside, config, tokenizer)
+
+
+def write_config(folder: Path, config: PretrainConfig, tokenizer: Tokenizer) -> None:
+    """config.json and the tokenizer's files."""
+    huggingface = huggingface_config(
+        config.model,
+        tokenizer.vocabulary_size,
+        tokenizer.special,
+        config.next_sentence_prediction,
+    )
+    (folder / "config.json").write_text(json.dumps(huggingface, indent=2), encoding="utf-8")
+    tokenizer.export_huggingface(
+        folder, max_length=config.model.max_positions, segment_types=config.model.segment_types
+    )
+
+
+def check_output(folder: Path) -> None:
+    """Raise `InputError` where an export to `folder` would replace anything but an export."""
+    weights = ("model.safetensors", "encoder.onnx")
+    is_export = (folder / "config.json").is_file() and any(
+        (folder / name).is_file() for name in weights
+    )
+    is_free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if not (is_free or is_export):
+        raise InputError(f"--output {folder} holds something else: name a new folder")
+
+
+def export_run(run_dir: Path, folder: Path) -> Path:
+    """Export the newest whole checkpoint of a run; returns its path.
+
+    Raises:
+        InputError: `run_dir` is no run folder, or holds no whole checkpoint.
+    """
+    found, model, config, tokenizer = open_run(run_dir)
+    export_model(folder, model, config, tokenizer)
+    return found
+
+
+def export_run_onnx(run_dir: Path, folder: Path) -> Path:
+    """The same as encoder.onnx and mlm.onnx, with the tokenizer's files."""
+    found, model, config, tokenizer = open_run(run_dir)
+    with written_aside(folder) as aside:
+        encoder = PaddedEncoder(model.encoder)
+        write_onnx(aside / "encoder.onnx", encoder, ("last_hidden_state",), per_token=True)
+        write_onnx(aside / "mlm.onnx", PaddedMLM(model), ("logits",), per_token=True)
+        write_config(aside, config, tokenizer)
+    return found
+
+
+def open_run(run_dir: Path) -> tuple[Path, PretrainingModel, PretrainConfig, Tokenizer]:
+    """(newest whole checkpoint, its model, the run's configuration and tokenizer)."""
+    if not (run_dir / "config.yaml").is_file():
+        raise InputError(f"--model {run_dir}: no run folder (config.yaml is missing)")
+    found = checkpoint.find_last(run_dir / "checkpoints")
+    if found is None:
+        raise InputError(f"--model {run_dir}: no whole checkpoint to export yet")
+    config = load_run_config(PretrainConfig, run_dir)
+    tokenizer = load_tokenizer(run_dir / "tokenizer")
+    model = make_model(config, tokenizer)
+    weights = read_tensors(found / "model.safetensors")
+    check_tensors(found / "model.safetensors", weights, shapes_of(model))
+    model.load_state_dict(weights)
+    return found, model, config, tokenizer

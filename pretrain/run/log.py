@@ -1,0 +1,141 @@
+"""What a person watches and a program reads: console, metrics.jsonl, TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+
+from configs.system.files import append_text, make_folder, write_text
+from configs.system.notes import note, optional, say
+from configs.system.run_lock import require_ours
+from configs.system.safe_text import visible
+from configs.system.secrets import hide
+from pretrain.run.events import Events
+
+FLUSH_SECONDS = 10
+"""between two moments at which TensorBoard sees what is new"""
+
+
+class RunLog:
+    """The log of one run, kept by rank 0; on other ranks every call does nothing."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        is_main: bool,
+        resumed_step: int = 0,
+        tensorboard: Path | None = None,
+    ) -> None:
+        """`tensorboard` is where its events go; None: into `run_dir`."""
+        self.path = run_dir / "metrics.jsonl"
+        self.is_main = is_main
+        self._events: Events | None = None
+        self._flushed = -math.inf
+        if is_main:
+            make_folder(run_dir)
+            drop_records_after(self.path, resumed_step)
+            with optional("TensorBoard's file"):
+                purged = resumed_step + 1 if resumed_step else 0  # 0: all that a kill left
+                self._events = Events(tensorboard or run_dir / "tensorboard", purged)
+
+    def record(self, kind: str, step: int, values: dict[str, float]) -> None:
+        """One line of metrics.jsonl, and a scalar `kind/name` for each value.
+
+        Raises:
+            DiskError: the line cannot be written; none of it is. TensorBoard's file is given up.
+        """
+        if not self.is_main:
+            return
+        require_ours(self.path)
+        line = {"kind": kind, "step": step, "time": round(time.time(), 3), **values}
+        append_text(self.path, json.dumps(line) + "\n")
+        events, self._events = self._events, None
+        if events:
+            with optional("TensorBoard's further events"):
+                self._draw(events, kind, step, values)
+                self._events = events
+
+    def say(self, text: str) -> None:
+        """A line for the person at the terminal."""
+        if self.is_main:
+            say(text)
+
+    def flush(self) -> None:
+        """Let what was recorded outlive this process, before a checkpoint says that it is done."""
+        if self._events:
+            with optional("TensorBoard's latest events"):
+                self._events.flush()
+
+    def close(self) -> None:
+        """End TensorBoard's file; metrics.jsonl is closed after each line."""
+        events, self._events = self._events, None
+        if events:
+            with optional("TensorBoard's last events"):
+                events.close()
+
+    def _draw(self, events: Events, kind: str, step: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            events.add_scalar(f"{kind}/{name}", value, step)
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self._flushed = time.monotonic()
+            events.flush()
+
+
+def read_metrics(path: Path) -> list[dict]:
+    """The records of a metrics.jsonl; what a crash or a power cut tore is left out and counted."""
+    return _read_lines(path)[0]
+
+
+def drop_records_after(path: Path, step: int) -> None:
+    """Forget what a run wrote after the checkpoint it goes on from, and torn lines."""
+    records, torn = _read_lines(path)
+    kept = [record for record in records if record["step"] <= step] if step else []
+    if torn or len(kept) < len(records):
+        write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
+
+
+def _read_lines(path: Path) -> tuple[list[dict], int]:
+    """(records, number of lines that are none: told)."""
+    if not path.is_file():
+        return [], 0
+    lines = path.read_bytes().split(b"\n")
+    records = [record for line in lines if (record := _record(line))]
+    torn = sum(map(bool, lines)) - len(records)
+    if torn:
+        note(f"{path}: torn lines, or none of a run's: {torn:,} left out")
+    return records, torn
+
+
+def _record(line: bytes) -> dict | None:
+    """The record in a line, if it is one that `RunLog.record` writes."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    known = isinstance(record, dict) and isinstance(record.get("kind"), str)
+    return record if known and type(record.get("step")) is int else None
+
+
+def write_hparams(folder: Path, settings: dict[str, object], metrics: dict[str, float]) -> None:
+    """One entry of TensorBoard's HParams page, in a new folder of its own."""
+    from torch.utils.tensorboard.summary import hparams
+
+    plain = {
+        k: v if isinstance(v, (bool, int, float)) else visible(hide(str(v)))
+        for k, v in settings.items()
+    }
+    events = Events(folder)
+    for summary in hparams(plain, metrics):
+        events.add_summary(summary)
+    for name, value in metrics.items():
+        events.add_scalar(name, value)
+    events.close()
+
+
+def duration(seconds: float) -> str:
+    """1:05 or 2:03:10."""
+    minutes, second = divmod(int(seconds + 0.5), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

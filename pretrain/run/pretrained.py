@@ -1,0 +1,220 @@
+"""Encoders to go on with: a run of ours, a Hugging Face folder, or a name on its hub.
+
+No code is executed: weights are safetensors, or a .bin that torch unpickles in its weights-only
+mode.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from configs.errors import InputError
+from configs.loader import load_run_config
+from configs.schema import ModelConfig, PretrainConfig
+from configs.system.files import find_file
+from configs.system.json_files import read_json
+from configs.system.notes import note
+from pretrain.engine.assemble import make_model
+from pretrain.model.convert import check_architecture, from_huggingface, layers_in, left_out
+from pretrain.model.pretraining import PretrainingModel
+from pretrain.model.published_config import (
+    check_vocabulary,
+    model_config,
+    padding_id,
+    ties_embeddings,
+    unknown_fields,
+)
+from pretrain.run import checkpoint
+from pretrain.run.published_weights import WEIGHTS, read_weights
+from pretrain.run.tensors import check_tensors, read_tensors, shapes_of
+from tokenizer.base import Tokenizer
+from tokenizer.load import load_framed, load_tokenizer
+
+HUB_FILES = ["*.json", "*.txt", "*.model", *WEIGHTS, "model-*.safetensors", "pytorch_model-*.bin"]
+WORDS = "encoder.embeddings.word.weight"
+SHOWN = 5
+"""names in a note"""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """An encoder with its tokenizer."""
+
+    model: ModelConfig
+    tokenizer: Tokenizer
+    weights: dict[str, Tensor]
+    """float32 under our names: encoder.*, and where it has them mlm_head.*, nsp_head.*"""
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Rows of the embedding table: the tokenizer's entries, or more where it was padded."""
+        return len(self.weights[WORDS])
+
+
+def load_pretrained(name: str) -> Pretrained:
+    """The encoder called `name`.
+
+    Args:
+        name: a folder of ours (with config.yaml), of Hugging Face's (with config.json), or
+            `owner/name`, `owner/name@revision` on the hub.
+    Raises:
+        InputError: nothing there, damage, another architecture, weights that execute code, or a
+            tokenizer that does not fit.
+    """
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        folder = fetch(name)
+    if find_file(folder, "config.yaml"):
+        pretrained = _read_run(folder)
+    elif find_file(folder, "config.json"):
+        pretrained = _read_huggingface(folder)
+    else:
+        raise InputError(
+            f"model={name}: neither a run folder (config.yaml) nor a Hugging Face folder "
+            "(config.json): check the path"
+        )
+    _check_tokenizer(folder, pretrained)
+    return pretrained
+
+
+def load_initial(model: PretrainingModel, name: str, tokenizer: Tokenizer) -> None:
+    """Give a model the weights called `name`, heads too where there are any.
+
+    Raises:
+        InputError: they are of another shape, or belong to another tokenizer.
+    """
+    found = load_pretrained(name)
+    if found.tokenizer.fingerprint != tokenizer.fingerprint:
+        raise InputError(
+            f"initial_model={name} was made with another tokenizer than this run's: set "
+            "tokenizer.path to its own"
+        )
+    own = model.state_dict()
+    size = tokenizer.vocabulary_size
+    weights = {
+        key: w[:size] if len(w) == found.vocabulary_size else w for key, w in found.weights.items()
+    }
+    weights = {key: w for key, w in weights.items() if key in own}
+    for key in own:
+        fits = key in weights and weights[key].shape == own[key].shape
+        if not fits and (key in weights or key.startswith("encoder.")):
+            raise InputError(
+                f"initial_model={name} has another shape than `model` at {key}: copy the fields of "
+                f"`model` from it: {found.model}"
+            )
+    model.load_state_dict(weights, strict=False)
+
+
+def fetch(name: str) -> Path:
+    """The folder of a hub model, downloaded or found in the hub's own cache."""
+    if name.count("/") > 1 or name.startswith((".", "~", "/")):
+        raise InputError(f"model={name}: no such folder: check the path")
+    from huggingface_hub import snapshot_download
+
+    repository, _, revision = name.partition("@")
+    try:
+        return Path(
+            snapshot_download(repository, revision=revision or None, allow_patterns=HUB_FILES)
+        )
+    except Exception as error:  # the library and its network stack each raise their own family
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"model={name}: no such folder here, and not to be had from the hub ({reason}): check "
+            "the name and the network"
+        ) from error
+
+
+def _read_run(folder: Path) -> Pretrained:
+    found = checkpoint.find_last(folder / "checkpoints")
+    if found is None:
+        raise InputError(f"model={folder}: no whole checkpoint yet: let its run finish first")
+    config = load_run_config(PretrainConfig, folder)
+    tokenizer = load_tokenizer(folder / "tokenizer")
+    state = checkpoint.read_state(found, {})
+    if state.fingerprints.get("tokenizer") != tokenizer.fingerprint:
+        raise InputError(
+            f"{folder / 'tokenizer'} is not the tokenizer that {found} was trained with: restore it"
+        )
+    weights = read_tensors(found / "model.safetensors")
+    with torch.device("meta"):
+        expected = make_model(config, tokenizer)
+    check_tensors(found / "model.safetensors", weights, shapes_of(expected))
+    return Pretrained(config.model, tokenizer, weights)
+
+
+def _read_huggingface(folder: Path) -> Pretrained:
+    path = folder / "config.json"
+    content = read_json(path, "fetch it anew")
+    with named(path):
+        config, tied = model_config(content), ties_embeddings(content)
+    raw = read_weights(folder)
+    with named(folder):
+        check_architecture(raw, config.architecture)
+        weights, rest = from_huggingface(raw, tied), left_out(raw)
+    with named(path):
+        check_vocabulary(content, len(weights[WORDS]))
+    tell_left_out(folder, unknown_fields(content), rest)
+    tokenizer = load_framed(folder, content["model_type"])
+    if config.architecture == "roberta" and padding_id(content) != tokenizer.special.pad:
+        raise InputError(
+            f"{folder}: config.json has pad_token_id={padding_id(content)}, the tokenizer "
+            f"{tokenizer.special.pad}, and positions are counted from it: correct one of them"
+        )
+    _check_shapes(folder, config, weights, tokenizer.special.pad)
+    return Pretrained(config, tokenizer, {name: w.float() for name, w in weights.items()})
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Put the path in front of what is wrong with it."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def tell_left_out(folder: Path, fields: list[str], weights: list[str]) -> None:
+    """A note of what nothing here reads, from the rank that speaks for all."""
+    for what, names in (("fields of config.json", fields), ("weights", weights)):
+        if names and os.environ.get("RANK", "0") == "0":
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            shown = ", ".join(names[:SHOWN])
+            note(f"{folder}: {what} not used: {shown}{more}")
+
+
+def _check_shapes(folder: Path, config: ModelConfig, found: dict[str, Tensor], pad: int) -> None:
+    """Raise `InputError` where weights are missing or not as config.json says."""
+    layers = layers_in(found)
+    if config.layers != layers:
+        raise InputError(
+            f"{folder}: config.json has num_hidden_layers={config.layers}, the weights {layers} "
+            "whole layers: they do not belong together, or one of them is torn"
+        )
+    with torch.device("meta"):
+        expected: nn.Module = PretrainingModel(config, len(found[WORDS]), pad, True)
+    for name, tensor in expected.state_dict().items():
+        if name not in found and not name.startswith("encoder."):
+            continue
+        if name not in found or found[name].shape != tensor.shape:
+            shape = f"of shape {tuple(found[name].shape)}" if name in found else "missing"
+            raise InputError(
+                f"{folder}: {name} is {shape} where config.json asks for {tuple(tensor.shape)}: "
+                "fetch the folder anew"
+            )
+
+
+def _check_tokenizer(folder: Path, pretrained: Pretrained) -> None:
+    """Raise `InputError` where the tokenizer has ids that the encoder has no embedding for."""
+    entries, rows = pretrained.tokenizer.vocabulary_size, pretrained.vocabulary_size
+    if entries > rows:
+        raise InputError(
+            f"{folder}: the tokenizer has {entries:,} entries, the encoder {rows:,} embeddings: "
+            "they do not belong together"
+        )

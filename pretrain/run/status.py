@@ -1,0 +1,128 @@
+"""Keeps the status of a run true, whatever happens to it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from configs.errors import DiskError, RunError
+from configs.system.files import disk_trouble, write_text
+from configs.system.run_status import read_status, settle_status, write_status
+from pretrain.ranks.leaving import LEAVING
+from pretrain.ranks.preemption import Preempted
+from pretrain.ranks.world import World
+
+REQUEUE = "REQUEUE"
+"""file in the run folder that asks the job script to queue the run again: `<step> <reason>`"""
+
+LOST = re.compile("connection (closed|reset|refused)|broken pipe|remote process", re.IGNORECASE)
+"""what gloo and NCCL say where another rank has gone"""
+
+SAFE = "; with room, the same command goes on"
+"""the end of a line that says what is safe"""
+
+
+@contextmanager
+def kept_status(run_dir: Path, world: World) -> Iterator[None]:
+    """`running` inside; afterwards what became of the run.
+
+    The rank that fails first tells why: the others only see that it has gone.
+
+    Raises:
+        RunError: memory ran out.
+        DiskError: the disk is full or broken; says what is safe.
+    """
+    if world.is_main:
+        (run_dir / REQUEUE).unlink(missing_ok=True)
+        write_status(run_dir, "running")
+    world.barrier()
+    try:
+        with memory_explained(run_dir, world), loss_explained(run_dir):
+            yield
+    except Preempted as left:
+        if world.is_main:
+            settle_status(run_dir, "preempted")
+            write_text(run_dir / REQUEUE, f"{left.step} {left.reason}\n")
+        world.barrier()
+        raise
+    except BaseException as error:
+        if LEAVING.is_asked and LEAVING.interrupted is None:
+            raise  # and says so itself: before the first step
+        if read_status(run_dir) == "running":
+            word = word_for(KeyboardInterrupt() if LEAVING.interrupted else error)
+            settle_status(run_dir, word)
+        raise
+    world.barrier()
+    if world.is_main:
+        write_status(run_dir, "completed")
+
+
+def word_for(error: BaseException) -> str:
+    """The status that an error leaves.
+
+    In a job on a cluster, a broken connection mostly is a lost node: the job is queued again,
+    though its script may have died with the node. A script that lives, and finds all nodes there,
+    makes it `failed`.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    in_job = "MASKLAB_EXIT_CODE" in os.environ
+    ours = isinstance(error, RunError) or not isinstance(error, RuntimeError)
+    return "preempted" if in_job and not ours and LOST.search(str(error)) else "failed"
+
+
+@contextmanager
+def memory_explained(run_dir: Path, world: World) -> Iterator[None]:
+    """Turn a lack of memory into one line and the status `out-of-memory`.
+
+    Raises:
+        RunError: memory ran out.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        settle_status(run_dir, "out-of-memory")
+        raise RunError(
+            f"rank {world.rank} ran out of memory: lower batch.micro_sequences, or set "
+            "engine.activation_checkpointing=true"
+        ) from error
+
+
+@contextmanager
+def loss_explained(run_dir: Path) -> Iterator[None]:
+    """Say, where the disk is full or broken, what of the run is safe.
+
+    Raises:
+        DiskError: it is.
+    """
+    try:
+        yield
+    except Exception as error:
+        trouble = disk_trouble(error)
+        if trouble is None or SAFE in str(error):
+            raise
+        told = str(error) if isinstance(error, DiskError) else f"{run_dir}: {trouble}"
+        raise DiskError(f"{told}; {_safe(run_dir)}{SAFE}") from error
+
+
+def _safe(run_dir: Path) -> str:
+    """What a run has finished."""
+    saved = sorted(run_dir.glob("checkpoints/step-????????"))
+    trials = len(list(run_dir.glob("trials/*/result.json")))
+    found = [str(saved[-1])] if saved else []
+    found += [f"{trials} finished trials"] if trials else []
+    return f"safe: {' and '.join(found)}" if found else "nothing was trained yet"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on the device or on the host."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

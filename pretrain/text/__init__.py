@@ -1,0 +1,1 @@
+"""Documents out of files, installed packages and data sets: text as it is written."""

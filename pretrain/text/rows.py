@@ -1,0 +1,346 @@
+"""The texts of one column out of JSON, CSV and Parquet: as they are written, or not at all.
+
+A text is a string. A number, a date, a list in its place is refused, since what a reader would make
+of it (`007` to 7, NA to nothing) is not what the file says; null is no text, and given as "".
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from io import TextIOWrapper
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pretrain.text.compression import compression_of, open_unpacked
+from pretrain.text.encoding import SAMPLE
+from pretrain.text.lines import (
+    Fault,
+    at_returns,
+    check_characters,
+    encoding_cure,
+    list_names,
+    too_long,
+    utf8_length,
+)
+
+if TYPE_CHECKING:
+    import pyarrow
+
+MISSING_SHARE = 0.01
+"""of rows without the column; more are refused"""
+READ = 1 << 20
+"""characters of JSON, at least"""
+BATCH_BYTES = 8_000_000
+"""of a Parquet column, about"""
+KINDS = {dict: "an object", list: "a list", bool: "a truth value", bytes: "bytes"}
+
+
+class _Number(str):
+    """A number as it is written."""
+
+
+class _Repeated(dict):
+    """An object with two values of one name."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else _Repeated(pairs)
+
+
+DECODER = json.JSONDecoder(
+    parse_int=_Number, parse_float=_Number, parse_constant=_Number, object_pairs_hook=_object
+)
+
+
+class Column:
+    """Takes the texts of one column out of rows, and tells what is wrong with one."""
+
+    def __init__(self, name: str, most: int, encoding: str = "utf-8") -> None:
+        """`most`: UTF-8 bytes of the longest text; `encoding`: that of values that are bytes."""
+        self.name, self.most, self.encoding = name, most, encoding
+
+    def text(self, value: Any) -> str:
+        """A value as text, "" for null; raises `Fault`."""
+        if value is None:
+            return ""
+        if isinstance(value, bytes):
+            value = self._decoded(value)
+        if type(value) is not str:
+            raise Fault(f"column '{self.name}' holds {_kind(value)}, not text: {COLUMN_CURE}")
+        if "\0" in value:
+            raise Fault("a NUL character, which no text holds: repair or remove it")
+        try:
+            size = utf8_length(value) if value.isascii() else len(value.encode())
+        except UnicodeEncodeError as error:
+            raise Fault(
+                "half of a surrogate pair (an escape such as \\ud83d alone): repair or remove it"
+            ) from error
+        if size > self.most:
+            raise Fault(too_long("a text", self.most))
+        return value
+
+    def _decoded(self, value: bytes) -> str:
+        try:
+            return value.decode(self.encoding)
+        except UnicodeDecodeError as error:
+            raise Fault(
+                f"column '{self.name}' holds bytes that are not {self.encoding.upper()} (byte "
+                f"{error.start + 1}): {encoding_cure(value[:SAMPLE])}"
+            ) from error
+
+    def check_names(self, names: list[str]) -> None:
+        """Raise `Fault` where the column is missing or stands twice."""
+        if self.name not in names:
+            raise Fault(self.missing(names))
+        if names.count(self.name) > 1:
+            raise Fault(f"{names.count(self.name)} columns are called '{self.name}': rename one")
+
+    def missing(self, names: list[str]) -> str:
+        """What is said where the column is none of `names`."""
+        return f"no column '{self.name}': set data.sources.N.column to one of {list_names(names)}"
+
+
+COLUMN_CURE = "choose another by data.sources.N.column, or write it as text"
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, _Number):
+        return f"a number ({value[:40]})"
+    return KINDS.get(type(value), f"a {type(value).__name__}")
+
+
+# -- JSON ------------------------------------------------------------------------------------------
+
+
+def json_line_texts(lines: Iterator[str], column: Column) -> Iterator[str]:
+    """The texts of JSON lines; blank lines are passed over.
+
+    Raises:
+        Fault: a line is no JSON or no object, or the column is missing in too many.
+    """
+    rows = ((n, _parse(line, n)) for n, line in enumerate(lines, start=1) if line.strip())
+    return _object_texts(rows, column)
+
+
+def json_texts(text: TextIOWrapper, column: Column) -> Iterator[str]:
+    """The texts of JSON objects that follow one another or make one list; raises as above."""
+    return _object_texts(_json_items(text, column.most), column)
+
+
+def _object_texts(rows: Iterator[tuple[int, Any]], column: Column) -> Iterator[str]:
+    """The texts of objects, each of which comes with its line."""
+    count = lacking = 0
+    first: tuple[int, list[str]] = (0, [])
+    for line, row in rows:
+        count += 1
+        if not isinstance(row, dict):
+            form = 'write each document as {"text": "..."}'
+            raise Fault(f"{_kind(row) if row is not None else 'null'}, not an object: {form}", line)
+        if isinstance(row, _Repeated):
+            raise Fault("an object with two values of one name: rename one", line)
+        if column.name not in row:
+            lacking += 1
+            first = first if first[0] else (line, list(row))
+        try:
+            yield column.text(row.get(column.name))
+        except Fault as fault:
+            raise Fault(fault.problem, line) from fault
+    if lacking > MISSING_SHARE * count:
+        share = f" in {lacking:,} of {count:,} rows" if lacking < count else ""
+        raise Fault(column.missing(first[1]) + share, first[0])
+
+
+def _parse(line: str, number: int) -> Any:
+    plain = line.removeprefix("\ufeff")  # files that were joined have one before each part
+    try:
+        return DECODER.decode(plain.rstrip("\r\n"))
+    except (ValueError, RecursionError) as error:
+        raise Fault(_broken(error), number) from error
+
+
+def _broken(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"broken JSON ({error.msg}, column {error.colno}): repair or remove it"
+    return "JSON that is nested too deeply: repair or remove it"
+
+
+GAP = re.compile(r"[\s,]*")
+
+
+def _json_items(text: TextIOWrapper, most: int) -> Iterator[tuple[int, Any]]:
+    """The values of JSON that is written over any number of lines, each with its line."""
+    buffer, place, line, is_list, ended = "", 0, 1, None, False
+    while True:
+        start = GAP.match(buffer, place).end()
+        if is_list is None and start < len(buffer):
+            is_list = buffer[start] == "["
+            start = GAP.match(buffer, start + is_list).end()
+        line, place = line + buffer.count("\n", place, start), start
+        if is_list and buffer[place : place + 1] == "]":
+            if buffer[place + 1 :].strip() or text.read(READ).strip():
+                raise Fault("something follows the list that is the file: remove it", line)
+            return
+        problem: Exception | None = None
+        try:
+            # A value that ends where the buffer does might go on.
+            value, end = DECODER.raw_decode(buffer, place)
+            complete = end < len(buffer) or ended
+        except (ValueError, RecursionError) as error:
+            complete, problem = False, error
+        if complete:
+            yield line, value
+            line, place = line + buffer.count("\n", place, end), end
+        elif ended:
+            if place < len(buffer) or is_list:
+                raise _broken_item(problem, buffer, place, line)
+            return
+        elif isinstance(problem, RecursionError):
+            raise Fault(_broken(problem), line)
+        elif len(buffer) - place > most:
+            if _is_open(problem, buffer):
+                raise Fault(too_long("a row", most), line)
+            raise _broken_item(problem, buffer, place, line)
+        else:
+            piece = text.read(max(READ, len(buffer) - place))
+            check_characters(piece, text, line + buffer.count("\n", place))
+            buffer, place, ended = buffer[place:] + piece, 0, not piece
+
+
+def _is_open(problem: Exception | None, buffer: str) -> bool:
+    """Whether JSON might be whole if more of it were read."""
+    reached = getattr(problem, "pos", len(buffer)) >= len(buffer) - len("false")
+    return reached or str(problem).startswith("Unterminated")
+
+
+def _broken_item(problem: Exception, buffer: str, place: int, line: int) -> Fault:
+    if place == len(buffer):
+        return Fault("the list has no end, so the file is cut off: fetch it anew", line)
+    at = getattr(problem, "pos", place)
+    what = f"broken JSON ({getattr(problem, 'msg', problem)}): repair or remove it"
+    return Fault(what, line + buffer.count("\n", place, at))
+
+
+# -- CSV -------------------------------------------------------------------------------------------
+
+
+def csv_texts(lines: Iterator[str], column: Column, tabs: bool) -> Iterator[str]:
+    """The texts of a table with a header line.
+
+    Args:
+        tabs: cells stand between tabs, and a quote is a character like any other, as in the field's
+            .tsv files (GLUE, NSMC); else between commas, and quoted where they hold one.
+    Raises:
+        Fault: a row has more or fewer cells than the header, or broken quotes.
+    """
+    options = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {}
+    csv.field_size_limit(column.most)
+    # Lenient reading would take all that follows a quote left open for one cell.
+    reader = csv.reader(at_returns(lines), strict=True, **options)
+    try:
+        header = next(reader, None)
+        if header is None:
+            return
+        column.check_names(header)
+        place = header.index(column.name)
+        for row in filter(None, reader):
+            if len(row) != len(header):
+                raise Fault(
+                    f"{len(row)} cells where the header has {len(header)}: repair or remove the row"
+                )
+            yield column.text(row[place])
+    except csv.Error as error:
+        what = str(error)
+        long = too_long("a cell, or a quote left open,", column.most)
+        cure = "quote whole cells, and double a quote inside one"
+        problem = long if "larger than" in what else f"broken quotes ({what}): {cure}"
+        if "new-line" in what:
+            problem = "a carriage return alone: replace it, or quote its cell in a .csv file"
+        raise Fault(problem, reader.line_num) from error
+    except Fault as fault:
+        raise Fault(fault.problem, fault.line or reader.line_num) from fault
+
+
+# -- Parquet ---------------------------------------------------------------------------------------
+
+
+def parquet_texts(path: Path, column: Column) -> Iterator[str]:
+    """The texts of a Parquet file's column of strings or bytes.
+
+    Raises:
+        Fault: the column is missing or of another type, or bytes are not in the encoding.
+    """
+    import pyarrow.parquet as parquet
+
+    if compression_of(path):
+        with tempfile.TemporaryFile() as plain, open_unpacked(path) as packed:
+            shutil.copyfileobj(packed, plain)
+            yield from _parquet_texts(parquet.ParquetFile(plain), column)
+    else:
+        with parquet.ParquetFile(path) as file:
+            yield from _parquet_texts(file, column)
+
+
+def _parquet_texts(file: pyarrow.parquet.ParquetFile, column: Column) -> Iterator[str]:
+    schema = file.schema_arrow
+    column.check_names(schema.names)
+    check_type(schema.field(column.name).type, column.name)
+    read = 0
+    for batch in file.iter_batches(_batch_rows(file, column.name), columns=[column.name]):
+        values = batch.column(0)
+        long = _first_beyond(values, column.most)
+        for number, value in enumerate(values, start=read + 1):
+            if number - read - 1 == long:  # before it becomes a string, and takes as much again
+                raise Fault(too_long("a text", column.most), row=number)
+            try:
+                yield column.text(value.as_py())
+            except UnicodeDecodeError as error:
+                what = f"text that is not UTF-8 ({error.reason}): repair it"
+                raise Fault(what, row=number) from error
+            except Fault as fault:
+                raise Fault(fault.problem, row=number) from fault
+        read += len(values)
+
+
+def _first_beyond(values: pyarrow.Array, most: int) -> int | None:
+    """The place of the first value of more than `most` bytes."""
+    import pyarrow
+    from pyarrow import compute
+
+    if not isinstance(values, (pyarrow.StringArray, pyarrow.BinaryArray)):
+        return None  # of the rarer types each value is measured when it is a string
+    found = compute.index(compute.greater(compute.binary_length(values), most), True).as_py()
+    return None if found < 0 else found
+
+
+def check_type(kind: pyarrow.DataType, name: str) -> None:
+    """Raise `Fault` for a column that holds neither text nor bytes."""
+    import pyarrow
+
+    while isinstance(kind, (pyarrow.DictionaryType, pyarrow.RunEndEncodedType)):
+        kind = kind.value_type
+    of_text = (
+        "string",
+        "large_string",
+        "string_view",
+        "binary",
+        "large_binary",
+        "binary_view",
+        "null",
+    )
+    if str(kind) not in of_text and not str(kind).startswith("fixed_size_binary"):
+        raise Fault(f"column '{name}' holds {kind}, not text: {COLUMN_CURE}")
+
+
+def _batch_rows(file: pyarrow.parquet.ParquetFile, name: str) -> int:
+    """Rows that hold about `BATCH_BYTES` of the column, by the file's own counts."""
+    meta = file.metadata
+    place = next(i for i in range(meta.num_columns) if meta.schema.column(i).path == name)
+    groups = [meta.row_group(number) for number in range(meta.num_row_groups)]
+    size = sum(group.column(place).total_uncompressed_size for group in groups)
+    return max(1, min(4096, BATCH_BYTES * max(1, meta.num_rows) // max(1, size)))

@@ -1,0 +1,59 @@
+"""--submit slurm: what can be started becomes an array, by a stand-in for sbatch."""
+
+from __future__ import annotations
+
+import pytest
+
+from configs.errors import InputError
+from configs.loader import load_config
+from configs.schema import PretrainConfig
+from launch.ablation.slurm_array import submit
+from tests.unit.launch.ablation.runs import find, finish, make_grid
+from tests.unit.launch.slurm.fakes import install
+
+
+@pytest.fixture
+def grid(tmp_path, monkeypatch):
+    """A grid with a task, where sbatch answers 101 and the queue holds $QUEUED."""
+    path = install(tmp_path / "bin", sbatch="echo 101", squeue='echo "$QUEUED"')
+    monkeypatch.setenv("PATH", path)
+    monkeypatch.setenv("QUEUED", "")
+    monkeypatch.chdir(tmp_path)
+    return make_grid(tmp_path, tasks=[{"config": "finetune/sst2.yaml"}])
+
+
+def commands(tmp_path) -> list[str]:
+    return (tmp_path / "runs" / "grid-tiny.grid" / "commands").read_text().splitlines()
+
+
+def test_what_can_be_started_is_queued_as_an_array(grid, tmp_path):
+    finish(find(grid, "static"))
+    submit(grid, "default", None)
+    lines = commands(tmp_path)
+    kinds = [line.split("\0")[1] for line in lines]
+    assert kinds == ["launch/finetune.py", *["launch/pretrain.py"] * 3]
+    cell = find(grid, "dynamic", 1)
+    assert cell.status == "pending" and (cell.run_dir / "job.id").read_text() == "101_4\n"
+    assert load_config(PretrainConfig, str(cell.run_dir / "job.yaml")) == cell.config
+
+
+def test_what_waits_in_the_queue_is_not_queued_again(grid, tmp_path, monkeypatch):
+    submit(grid, "default", None)
+    monkeypatch.setenv("QUEUED", "101_1")
+    with pytest.raises(InputError, match="no cell can be queued now"):
+        submit(grid, "default", None)
+
+
+def test_only_failed_queues_what_was_started(grid, tmp_path):
+    broken = find(grid, "dynamic")
+    finish(broken)
+    (broken.run_dir / "status").write_text("failed\n")
+    submit(grid, "default", "failed")
+    assert len(commands(tmp_path)) == 1 and "dynamic/seed0" in commands(tmp_path)[0]
+
+
+def test_without_slurm(grid, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(InputError, match="no sbatch"):
+        submit(grid, "default", None)
+    assert not grid.folder.exists()

@@ -1,0 +1,169 @@
+"""Findings: what fits, what would, what fails and what is only worth a word."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from configs.errors import InputError
+from configs.loader import load_config
+from configs.schema import PretrainConfig
+from launch.diagnosis.dry_run import check_shares, deal, find_corpus, shrunken
+from launch.diagnosis.examine import (
+    advice,
+    look_for_corpus,
+    memory_row,
+    target_gpus,
+    with_micro_batch,
+)
+from launch.diagnosis.memory import MemoryModel
+from launch.diagnosis.projection import Data, project
+from pretrain.data.prepare import prepare, prepare_store
+from tests.distributed.ranks import on_ranks
+
+
+def base(*overrides: str) -> PretrainConfig:
+    return load_config(PretrainConfig, "roberta_base", list(overrides))
+
+
+def model_of(config: PretrainConfig) -> MemoryModel:
+    return MemoryModel(config, 50265, "cuda", "bf16", framework=1.5e9)
+
+
+def memory_of(config: PretrainConfig, kind: str):
+    return memory_row(model_of(config), target_gpus(config, kind, 64, 8, None, None))
+
+
+def test_what_fits_is_ok():
+    row = memory_of(base(), "h100")
+    assert row.state == "ok" and row.text.startswith("fits: ")
+
+
+@pytest.mark.parametrize(
+    ("layers", "cure"),
+    [
+        (12, "set batch.micro_sequences=64"),
+        (140, "set engine.activation_checkpointing=true batch.micro_sequences=4"),
+        (155, "set engine.zero_stage=2 batch.micro_sequences=4"),
+        (600, "choose a smaller model or a larger device"),
+    ],
+)
+def test_what_does_not_fit_says_what_would(layers, cure):
+    overrides = ["batch.micro_sequences=128", f"model.layers={layers}"]
+    row = memory_of(base(*overrides), "l4")
+    assert row.state == "fail" and "does NOT fit" in row.text
+    assert row.text.endswith(cure)
+    if cure.startswith("set"):
+        assert memory_of(base(*overrides, *cure.split()[1:]), "l4").state == "ok"
+
+
+def test_zero_stages_split_what_they_promise():
+    memory, weights = model_of(base()), 4.0 * model_of(base()).parameters
+    parts = {stage: memory.largest_parts(64, stage) for stage in (0, 1, 2)}
+    assert parts[0]["optimizer moments"] == 2 * weights
+    assert parts[1]["optimizer moments"] == parts[2]["optimizer moments"] == 2 * weights / 64
+    assert parts[0]["gradients"] == weights and parts[2]["gradients"] == weights / 64
+    assert memory.peak(64, 2).total < memory.peak(64, 0).total
+
+
+def test_bad_use_of_ranks_is_worth_a_word():
+    config = base("batch.sequences=64")
+    target = target_gpus(config, "l4", 64, 8, None, 0.5)
+    (leg,) = Data.without_corpus(config).legs
+    found = project(leg, model_of(config), target)
+    assert {row.name for row in advice(config, target, found)} == {"micro-batches", "all-reduce"}
+
+
+def test_an_automatic_micro_batch_is_estimated():
+    config = base("batch.micro_sequences=auto")
+    target = target_gpus(config, "l4", 64, 8, None, None)
+    chosen, memory, (row,) = with_micro_batch(config, model_of(config), target)
+    assert chosen.batch.micro_sequences == 64 and row.state == "ok"
+    assert memory_row(memory, target).state == "ok"
+
+
+def test_too_few_sequences_for_the_ranks_are_found_without_a_corpus():
+    check_shares(Data.without_corpus(base()), 64)
+    with pytest.raises(InputError, match=r"set batch\.sequences=64"):
+        check_shares(Data.without_corpus(base("batch.sequences=48")), 64)
+    short = base("schedule.max_steps=100")
+    with pytest.raises(InputError, match=r"schedule\.warmup_steps=24000"):
+        Data.without_corpus(short).total_steps(short)
+
+
+def test_a_corpus_is_found_but_never_made(tiny, tmp_path):
+    empty = load_config(PretrainConfig, str(tiny), [f"data.cache={tmp_path}"])
+    assert find_corpus(empty) is None and not any(tmp_path.iterdir())
+    config = load_config(PretrainConfig, str(tiny))
+    made = prepare(config)
+    found = find_corpus(config)
+    assert found.folder == made.folder
+    other = replace(config.tokenizer, vocabulary_size=513)
+    assert find_corpus(replace(config, tokenizer=other)) is None
+    data = deal(config, found, ranks=4)
+    (leg,) = data.legs
+    assert leg.stretch.tokens_per_epoch > 1000 and 0 < leg.mean_length <= config.max_length
+    with pytest.raises(InputError, match="too few for 64 micro-batches"):
+        deal(config, found, ranks=64)
+
+
+def test_a_damaged_store_is_told(tiny, tmp_path):
+    made = prepare_store(load_config(PretrainConfig, str(tiny)))
+    store = Path(shutil.copytree(made, tmp_path / "store"))
+    config = load_config(PretrainConfig, str(tiny), [f"data.store={store}"])
+    corpus, (row,) = look_for_corpus(config, makes=False)
+    assert corpus and row.state == "ok" and row.text.endswith("; verified")
+    (tokens,) = store.glob("*/train/*.tokens")
+    tokens.write_bytes(tokens.read_bytes()[::-1])
+    corpus, (row,) = look_for_corpus(config, makes=False)
+    assert corpus is None and row.state == "fail" and str(tokens) in row.text
+
+
+VARIANTS = [
+    [],
+    ["engine.zero_stage=1", "collective.overlap=true"],
+    ["engine.zero_stage=2", "collective.compression=bf16"],
+    ["optimizer.name=lamb", "batch.micro_sequences=16"],
+]
+
+
+def take_steps(variants: list[list[str]]) -> list[str]:
+    """What became of a step of each variant as rank 0 of 64."""
+    import os
+
+    from launch.diagnosis.dry_run import pretended_ranks, try_step
+
+    before, found = dict(os.environ), []
+    with pretended_ranks(64) as world:
+        for overrides in variants:
+            try:
+                try_step(base(*overrides), world, "bf16")
+                found.append("taken")
+            except InputError as error:
+                found.append(str(error))
+    assert dict(os.environ) == before, "the environment is left as it was"
+    return found
+
+
+def test_a_step_is_taken_as_one_of_many_ranks():
+    broken = ["engine.zero_stage=1", "collective.compression=fp16"]
+    (found,) = on_ranks(take_steps, 1, [*VARIANTS, broken])
+    assert found[:-1] == ["taken"] * len(VARIANTS)
+    assert "collective.compression=fp16 has no effect" in found[-1]
+
+
+def test_a_shrunken_configuration_keeps_its_choices():
+    config = base("engine.zero_stage=2")
+    small = shrunken(config)
+    assert small.model.layers == 1 and small.model.heads == config.model.heads
+    for name in ("engine", "optimizer", "batch", "collective", "input_format"):
+        assert getattr(small, name) == getattr(config, name)
+
+
+@pytest.mark.parametrize("name", ["roberta_base", "large_batch/lamb_64k_32k", "large_batch/warmup"])
+def test_configurations_with_phases_shrink_as_others_do(name):
+    small = shrunken(load_config(PretrainConfig, name))
+    assert (small.max_length, small.model.layers, small.phases) == (8, 1, [])

@@ -1,0 +1,117 @@
+"""The predicted bytes against those that autograd and the allocator really hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from configs.loader import load_config
+from configs.schema import PretrainConfig
+from launch.diagnosis.memory import MemoryModel, MicroBatchSize
+from pretrain.model.pretraining import PretrainingModel, initialise
+from tests.unit.pretrain.model.examples import VOCABULARY, random_batch
+
+LENGTHS = (48, 30, 64, 57)
+SHAPE = [
+    "model={layers: 3, hidden_size: 64, heads: 4, feed_forward_size: 256, max_positions: 64}",
+    "max_length=64",
+    "batch={sequences: 4, micro_sequences: 4}",
+]
+
+
+def configuration(*overrides: str) -> PretrainConfig:
+    return load_config(PretrainConfig, "roberta_small", [*SHAPE, *overrides])
+
+
+def built(config: PretrainConfig) -> PretrainingModel:
+    model = PretrainingModel(
+        config.model,
+        VOCABULARY,
+        3,
+        config.next_sentence_prediction,
+        config.engine.activation_checkpointing,
+    )
+    initialise(model, config.model, 0)
+    return model
+
+
+def axes(batch) -> MicroBatchSize:
+    return MicroBatchSize(
+        len(batch.tokens_T), len(batch.boundaries) - 1, batch.longest, len(batch.labels_M)
+    )
+
+
+def saved_bytes(model: PretrainingModel, batch, bf16: bool) -> int:
+    """Bytes of all storages that autograd keeps, the parameters' and the batch's left out."""
+    known = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    fields = vars(batch).values()
+    known |= {t.untyped_storage().data_ptr() for t in fields if isinstance(t, torch.Tensor)}
+    kept, sizes = [], {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor)  # or its place could be given to another
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+    with hooks, torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        model(batch)
+    return sum(sizes.values())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("rate", [0.0, 0.1])
+@pytest.mark.parametrize("lengths", [LENGTHS, (64,) * 4], ids=["ragged", "equal"])
+@pytest.mark.parametrize("pairs", [False, True])
+def test_saved_tensors_are_predicted(precision, rate, lengths, pairs):
+    overrides = [f"model.dropout={rate}", f"model.attention_dropout={rate}"]
+    if pairs:
+        overrides += ["model.architecture=bert", "model.segment_types=2"]
+        overrides += ["input_format=segment-pair", "next_sentence_prediction=true"]
+    config = configuration(*overrides)
+    batch, memory = random_batch(lengths, 0.15), MemoryModel(config, VOCABULARY, "cpu", precision)
+    size = axes(batch)
+    predicted = memory.encoder(size) + memory.heads(size) + memory.weight_copies()
+    measured = saved_bytes(built(config), batch, precision == "bf16")
+    assert predicted == pytest.approx(measured, rel=0.03)
+
+
+def peak_bytes(function) -> int:
+    """The most that torch's CPU allocator held at a time during `function`, above the start."""
+    with torch.profiler.profile(profile_memory=True) as profile:
+        function()
+    held = peak = 0
+    for event in profile.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            peak = max(peak, held)
+    return peak
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_the_allocators_peak_is_predicted(precision, checkpointing):
+    """Forward and backward passes with gradients in place, as with accumulation."""
+    config = configuration(
+        "model.layers=6", f"engine.activation_checkpointing={str(checkpointing).lower()}"
+    )
+    batch, memory = random_batch((64,) * 16, 0.15), MemoryModel(config, 97, "cpu", precision)
+    model = built(config)
+
+    def step() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            sums = model(batch)
+        sums.mlm_loss_sum.backward()
+
+    step()
+    measured = peak_bytes(step)
+    model_of = memory.with_micro_sequences(4)
+    model_of.config = replace(config, batch=replace(config.batch, sequences=16, micro_sequences=16))
+    moments = model_of.moments(ranks=1, zero_stage=0)[:2]
+    names = ("activations", "bf16 copies of weights", "logits and heads", "loss in fp32")
+    predicted = max(sum(m.parts.get(name, 0) for name in names) for m in moments)
+    assert predicted == pytest.approx(measured, rel=0.1)

@@ -1,0 +1,61 @@
+"""The largest micro-batch that fits is found without going beyond it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from configs.schema import PretrainConfig
+from pretrain.engine.fitting import full_batch, largest
+
+
+class Memory:
+    """A device on which a sequence takes `each` bytes; beyond `size` it says no."""
+
+    def __init__(self, each: int, size: float = float("inf"), base: int = 0) -> None:
+        self.each, self.size, self.used, self.tried = each, size, base, []
+        self.base = base
+
+    def attempt(self, sequences: int) -> None:
+        self.tried.append(sequences)
+        needed = self.base + self.each * sequences
+        if needed > self.size:
+            raise torch.OutOfMemoryError("no room")
+        self.used = max(self.used, needed)
+
+    def find(self, enough: int, budget: float) -> int:
+        return largest(self.attempt, enough, budget, lambda: self.used)
+
+
+@pytest.mark.parametrize(
+    ("budget", "found"), [(99, 8), (160, 16), (159, 8), (20, 2), (5, 1), (10**9, 48)]
+)
+def test_growth_is_foretold(budget, found):
+    memory = Memory(each=10)
+    assert memory.find(enough=48, budget=budget) == found
+    assert max(memory.tried) == found, "nothing was tried that would not fit"
+
+
+def test_what_is_there_anyway_does_not_grow():
+    assert Memory(each=10, base=1000).find(enough=64, budget=1320) == 32
+
+
+def test_a_device_may_say_no():
+    memory = Memory(each=10, size=45)
+    assert memory.find(enough=64, budget=10**9) == 4
+    assert memory.tried == [1, 2, 4, 8]
+
+
+def test_no_more_than_a_step_needs():
+    memory = Memory(each=1)
+    assert memory.find(enough=5, budget=10**9) == 5
+    assert memory.tried == [1, 2, 4, 5]
+
+
+def test_a_full_batch_is_the_most_that_can_come():
+    config = PretrainConfig(max_length=32)
+    batch = full_batch(3, config, vocabulary_size=50)
+    assert len(batch.tokens_T) == 96 and batch.longest == 32
+    assert batch.boundaries.tolist() == [0, 32, 64, 96]
+    assert len(batch.labels_M) == int(96 * config.masking.probability)
+    assert batch.tokens_T.max() < 50

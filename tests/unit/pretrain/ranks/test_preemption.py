@@ -1,0 +1,45 @@
+"""Who is asked to leave says so, and lives."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from pretrain.ranks.preemption import SIGNALS, Notice
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_is_noted_and_the_handler_given_back(number, capfd):
+    before = signal.getsignal(number)
+    with Notice().listening() as notice:
+        assert not notice.is_given()
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)
+        assert notice.is_given() and notice.reason == signal.Signals(number).name
+    assert signal.getsignal(number) is before
+    assert capfd.readouterr().err.count("leaving after this step") == 1
+
+
+def test_the_first_reason_stays():
+    with Notice().listening() as notice:
+        os.kill(os.getpid(), signal.SIGUSR2)
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert notice.reason == "SIGUSR2"
+
+
+def test_time_is_over_after_its_minutes(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    notice = Notice(minutes=2)
+    clock[0] = 219.9
+    assert not notice.is_given()
+    clock[0] = 220.0
+    assert notice.is_given() and notice.reason == "safety.stop_after_minutes=2 are over"
+
+
+def test_without_a_limit_time_is_never_over(monkeypatch):
+    notice = Notice()
+    monkeypatch.setattr("time.monotonic", lambda: 1e12)
+    assert not notice.is_given()
