@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pretrain.model.tied_embeddings import TiedGradient
+from pretrain.model.tied_embeddings import TiedGradient, add_rows
 
 IGNORED = -100
 WORDS_CPU, ELEMENTS_CUDA = 1024, 2**26
@@ -76,9 +76,8 @@ class DecodedCrossEntropy(torch.autograd.Function):
             hidden_gradient.addcmul_(part_MC @ cast_CD, scale_M1)
             _product_into(word_CD, part_MC.t(), (hidden_MD * scale_M1).to(part_MC))
             bias_C.copy_(part_MC.t() @ scale_M1.squeeze(1).to(part_MC))
-        # Unlike index_add_, this repeats its sums in the same order on CUDA as well.
-        word_VD.index_put_((labels_M,), (error_M1 * hidden_MD).to(word_VD), accumulate=True)
-        bias_V.index_put_((labels_M,), error_M1.squeeze(1).to(bias_V), accumulate=True)
+        add_rows(word_VD, labels_M, (error_M1 * hidden_MD).to(word_VD))
+        add_rows(bias_V, labels_M, error_M1.squeeze(1).to(bias_V))
         if ctx.needs_input_grad[1]:
             ctx.tied.leave(word_VD)
         return hidden_gradient.to(hidden_MD), None, bias_V, None, None

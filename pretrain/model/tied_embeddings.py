@@ -48,6 +48,17 @@ class LookUp(torch.autograd.Function):
     def backward(ctx, gradient_TD: Tensor) -> tuple[Tensor, None, None]:
         word_VD, tokens_T = ctx.saved_tensors
         gradient_VD = ctx.tied.collect(word_VD)
-        # Unlike index_add_, this repeats its sums in the same order on CUDA as well.
-        gradient_VD.index_put_((tokens_T,), gradient_TD, accumulate=True)
+        add_rows(gradient_VD, tokens_T, gradient_TD)
         return gradient_VD, None, None
+
+
+def add_rows(target: Tensor, rows_N: Tensor, values: Tensor) -> None:
+    """Add each of the N values to a row of the target, in the same order every time.
+
+    Both operations of torch can do it, and each on one kind of device only: on several CPU threads
+    `index_put_` adds in the order of their arrival, as `index_add_` does on CUDA.
+    """
+    if target.device.type == "cpu":
+        target.index_add_(0, rows_N, values)
+    else:
+        target.index_put_((rows_N,), values, accumulate=True)
