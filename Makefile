@@ -4,10 +4,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: pretrain test test-slow clean
+.PHONY: pretrain check test test-slow clean
 
 pretrain: $(VENV)/.core
 	deepspeed launch/pretrain.py --config roberta_small.yaml
+
+# Seconds when little has changed, a minute from nothing: before every commit.
+check: $(VENV)/.dev
+	ruff check
+	ruff format --check
+	mypy
 
 test: $(VENV)/.dev
 	python -m pytest -m "not slow" -n 2 --dist loadfile $(PYTEST_ARGS)
