@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +30,8 @@ from pretrain.ranks.process import give_memory_back
 from pretrain.ranks.world import World
 from pretrain.run.describe import collective_summary
 from pretrain.run.log import RunLog, duration
+
+logger = logging.getLogger(__name__)
 
 SUMS = ("loss", "tokens")
 """what a window adds up: this rank's part"""
@@ -114,7 +117,7 @@ class Runner:
         """
         if self.world.size > 1:
             traffic = collective_summary(self.config, self.engine, self.world)
-            self.log.say(f"{self.trial.name}  traffic: {traffic}")
+            logger.info(f"{self.trial.name}  traffic: {traffic}")
         evaluate_at = self._evaluation_steps()
         window = Window(self.world.device, len(SUMS))
         self.engine.train()
@@ -182,7 +185,7 @@ class Runner:
         reading = window.read()
         self.skipped.add(reading.skipped, step)
         if reading.skipped:
-            self.log.say(f"{self.trial.name}  skipped steps {list(reading.skipped)}: not finite")
+            logger.info(f"{self.trial.name}  skipped steps {list(reading.skipped)}: not finite")
         if reading.taken:
             self._report(step, window, reading)
         give_memory_back()
@@ -201,7 +204,7 @@ class Runner:
         minutes = (time.monotonic() - self.started) / 60
         progress, left = self.plan.progress(step, minutes), self.plan.minutes_left(step, minutes)
         total = f"/{self.plan.total_steps}" if self.plan.total_steps else ""
-        self.log.say(
+        logger.info(
             f"{self.trial.name}  step {step:>5}{total}  {progress:4.0%}  loss {values['loss']:6.4f}"
             f"  lr {window.learning_rate:.1e}  norm {values['gradient_norm']:5.2f}"
             f"  {values['tokens_per_second']:>7,.0f} tokens/s  left {duration(60 * left)}"
@@ -228,7 +231,7 @@ class Runner:
         self.log.record("dev", step, scores)
         shown = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
         mark = "  best so far" if is_better else ""
-        self.log.say(f"{self.trial.name}  epoch {epoch:.2f}  dev: {shown}{mark}")
+        logger.info(f"{self.trial.name}  epoch {epoch:.2f}  dev: {shown}{mark}")
         patience = self.config.patience
         return patience is not None and self.best.age >= patience
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import logging
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -19,7 +20,7 @@ from configs.schema import ModelConfig
 from configs.system.aside import clear_leftovers
 from configs.system.files import write_text, written_file
 from configs.system.json_files import REMAKE, read_json
-from configs.system.notes import note_once, say
+from configs.system.notes import warn_once
 from configs.system.run_status import recorded_precision
 from configs.system.safe_text import visible
 from configs.system.version import FINETUNING
@@ -52,6 +53,8 @@ from pretrain.run.log import RunLog, duration
 from pretrain.run.owner import owned
 from pretrain.run.pretrained import Pretrained
 from pretrain.run.status import kept_status
+
+logger = logging.getLogger(__name__)
 
 
 def finetune(config: FinetuneConfig, world: World) -> Path:
@@ -91,7 +94,7 @@ def run_trials(config: FinetuneConfig, agreement: Agreement) -> Path:
         if world.is_main:
             decided = hashes | precision.facts | {"agreed": agreement.record}
             describe.write_environment(run_dir, config, world, decided)
-            say(opening(config, trials, framed, pretrained, precision))
+            logger.info(opening(config, trials, framed, pretrained, precision))
         started = time.monotonic()
         with notice.listening(world):
             for number, trial in enumerate(trials):
@@ -101,11 +104,13 @@ def run_trials(config: FinetuneConfig, agreement: Agreement) -> Path:
                         run_trial(trial, task, framed, pretrained, identity, *surroundings)
                     say_left(world, number + 1, len(trials), time.monotonic() - started)
         if world.is_main:
-            say(write_report(run_dir, config, task, framed.examples, [t.name for t in trials]))
+            logger.info(
+                write_report(run_dir, config, task, framed.examples, [t.name for t in trials])
+            )
             for path in write_submissions(run_dir, config.task, examples):
-                say(f"answers for GLUE's server: {visible(path)}")
+                logger.info(f"answers for GLUE's server: {visible(path)}")
             shown = visible(run_dir)
-            say(f"done: report {shown}/report.md, model {shown}/checkpoints/best")
+            logger.info(f"done: report {shown}/report.md, model {shown}/checkpoints/best")
     return run_dir
 
 
@@ -152,7 +157,7 @@ def say_left(world: World, done: int, trials: int, seconds: float) -> None:
     """How long the trials that are left will take."""
     if world.is_main and done < trials:
         left = duration(seconds / done * (trials - done))
-        say(f"trial {done} of {trials} is done; about {left} left")
+        logger.info(f"trial {done} of {trials} is done; about {left} left")
 
 
 def prepare(config: FinetuneConfig) -> tuple[Task, Any, Pretrained]:
@@ -326,7 +331,7 @@ def find_fingerprint(run_dir: Path, trial: Trial) -> str | None:
     try:
         return str(read_json(path, infinite=True).get("fingerprint"))
     except InputError as error:
-        note_once(f"{str(error).removesuffix(REMAKE)}its trial is run anew")
+        warn_once(f"{str(error).removesuffix(REMAKE)}its trial is run anew")
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,12 +18,13 @@ from configs.ablation_schema import AblationConfig
 from configs.checks import require
 from configs.errors import InputError, RunError
 from configs.loader import flat
-from configs.system.notes import note
 from configs.system.run_lock import take
 from configs.system.safe_text import Spreadsheet, visible
 from launch.ablation.cells import Grid
 from launch.ablation.precision import with_one_precision
 from launch.command import config_parser, read_config, run
+
+logger = logging.getLogger("launch.ablate")
 
 PURPOSE = (
     "Train every cell of an ablation that is not completed, fine-tune its encoders, and print the "
@@ -61,7 +63,7 @@ def main() -> None:
     finally:
         table.release()
     if safe and safe.note:
-        note(f"table.csv: {safe.note}")
+        logger.warning(f"table.csv: {safe.note}")
     for reason in failed.values():
         print(f"failed  {visible(reason)}")
     if failed:

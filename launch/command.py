@@ -23,6 +23,7 @@ from configs.system.files import disk_explained, disk_trouble
 from configs.system.open_files import allow_open_files, lack_of_open_files
 from configs.system.safe_text import VisibleStream, visible
 from configs.system.secrets import hide
+from launch.console import show_logs
 from pretrain.ranks.leaving import LEAVING, Leave
 from pretrain.ranks.preemption import Preempted
 from pretrain.ranks.process import let_waiting_threads_sleep
@@ -109,6 +110,7 @@ def run(main: Callable[[], None]) -> None:
     allow_open_files()
     LEAVING.hand_over()
     _show_safely()
+    show_logs()
     try:
         main()
         with disk_explained("standard output"):

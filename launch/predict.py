@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from finetune.predict import Row
     from pretrain.text.encoding import Encoding
 
+logger = logging.getLogger("launch.predict")
+
 Change = Callable[[object], object]
 """of a cell before it is written"""
 LINE_FILES = ("", ".txt")
@@ -36,7 +39,6 @@ def main() -> None:
     """Load the model once, then answer block by block, to standard output or into a file."""
     arguments = parse()
 
-    from configs.system.notes import note
     from configs.system.safe_text import Spreadsheet
     from finetune.model_folder import load_finetuned
     from finetune.predict import choose_device, first_and_rest, predict
@@ -58,7 +60,7 @@ def main() -> None:
     else:
         write_file(arguments.output, names, lines, safe)
     for line in filter(None, [*encoding.notes, safe and safe.note]):
-        note(line)
+        logger.warning(line)
 
 
 def parse() -> argparse.Namespace:
@@ -104,13 +106,14 @@ def parse() -> argparse.Namespace:
 def read(arguments: argparse.Namespace, model: Finetuned, encoding: Encoding) -> Iterator[Row]:
     """The rows of the input; `InputError` for one that is not there."""
     from configs.errors import InputError
+    from configs.system.notes import PROGRESS
     from finetune.data.tables import suffix_of
     from finetune.predict import read_line_file, read_lines, read_rows
 
     path = Path(arguments.input)
     if arguments.input == "-":
         if sys.stdin.isatty():
-            print("one text a line, please; Ctrl-D ends", file=sys.stderr, flush=True)
+            logger.log(PROGRESS, "one text a line, please; Ctrl-D ends")
         decoder = encoding.decoder("standard input", "line", encoding.repairs)
         return read_lines(sys.stdin.buffer, decoder)
     if not path.is_file():

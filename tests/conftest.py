@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from launch.console import hide_logs, show_logs
 from pretrain.ranks.local import free_port
 from pretrain.ranks.process import let_waiting_threads_sleep
 from tests.finetuning import write_task
@@ -39,6 +40,14 @@ evaluation: {{every_steps: 4, sequences: 64}}
 checkpoint: {{every_steps: 2}}
 log_every_steps: 1
 """
+
+
+@pytest.fixture
+def console(capsys: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[str]]:
+    """What a person at the terminal sees of a function, the packages' logs among it."""
+    show_logs()
+    yield capsys
+    hide_logs()
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ from typing import Any
 from configs.errors import InputError
 from configs.system.files import check_regular, find_file
 from configs.system.json_files import read_json, shown
-from configs.system.notes import note
 from tokenizer.backend_file import BackendFile, read_backend
 from tokenizer.base import MANIFEST, Framing, Tokenizer
 from tokenizer.byte_bpe import ByteBpe, read_bpe_files
@@ -18,6 +18,8 @@ from tokenizer.framing import Sources, framing_of
 from tokenizer.published import CONFIG, SWITCHES, Settings, read_settings
 from tokenizer.unigram import SentencePiece, read_sentencepiece
 from tokenizer.wordpiece import WordPiece, lacks_capitals, read_pieces
+
+logger = logging.getLogger(__name__)
 
 WORDPIECE_FILE = "vocab.txt"
 BPE_FILES = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
@@ -217,7 +219,7 @@ def _byte_bpe(path: Path, settings: Settings, backend: BackendFile | None) -> To
             "place, which is not computed here: choose a tokenizer with all bytes"
         )
     if lacking:
-        note(f"{path}: no piece for {len(lacking)} of the 256 bytes, which texts lose")
+        logger.warning(f"{path}: no piece for {len(lacking)} of the 256 bytes, which texts lose")
     return tokenizer
 
 

@@ -6,6 +6,7 @@ of the lists is told of.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from typing import Any
 from configs.errors import InputError
 from configs.system.files import find_file
 from configs.system.json_files import read_json, shown
-from configs.system.notes import note
 from tokenizer.base import SPECIAL_NAMES
+
+logger = logging.getLogger(__name__)
 
 CONFIG = "tokenizer_config.json"
 SPECIAL_MAP = "special_tokens_map.json"
@@ -165,7 +167,7 @@ class Settings:
         known = {*ONE_VALUE, *HARMLESS.split(), *SWITCHES[kind], *roles}
         rest = sorted(self.content.keys() - known)
         if rest and os.environ.get("RANK", "0") == "0":
-            note(f"{self.path}: fields not used: {', '.join(rest)}")
+            logger.warning(f"{self.path}: fields not used: {', '.join(rest)}")
 
     def extended(self, pieces: list[str], path: Path) -> list[str]:
         """A vocabulary with the tokens that were added to it, and with all that are named.

@@ -1,30 +1,33 @@
-"""Remarks in one line, and what may fail without ending a run."""
+"""What the packages log, and what may fail without ending a run.
+
+Each module logs to `logging.getLogger(__name__)`, and whoever imports it hears nothing unasked.
+INFO is the course of a run, `PROGRESS` what a process does or waits for meanwhile, WARNING a remark
+on what was read or could not be done. `launch/console.py` shows them to people.
+"""
 
 from __future__ import annotations
 
-import os
-import sys
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 
 from configs.errors import RunError
-from configs.system.safe_text import visible
 
+PROGRESS = logging.INFO + 5
+"""the level of what goes to standard error although it is no remark"""
+EVERY_RANK = {"of_every_rank": True}
+"""`extra` of an INFO that is of its rank alone; of others, people see rank 0's"""
 LONGEST = 400
 """characters of a reason"""
 
-
-def note(text: str) -> None:
-    """One line on standard error, which itself may lie on a full disk."""
-    with suppress(OSError, ValueError):
-        print(f"note: {visible(' '.join(text.split()))}", file=sys.stderr, flush=True)
+logger = logging.getLogger(__name__)
 
 
 @cache
-def note_once(text: str) -> None:
-    """The same, once in a process."""
-    note(text)
+def warn_once(text: str) -> None:
+    """A warning, once in a process."""
+    logger.warning(text)
 
 
 @contextmanager
@@ -39,13 +42,4 @@ def optional(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:LONGEST] or type(error).__name__
-        note(f"{what} could not be made ({reason}); everything else goes on")
-
-
-def say(text: str) -> None:
-    """A line on standard output; once it cannot be written, none further is."""
-    try:
-        print(text, flush=True)
-    except OSError as error:
-        note(f"standard output cannot be written ({error.strerror}); everything else goes on")
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        logger.warning(f"{what} could not be made ({reason}); everything else goes on")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import logging
 import os
 import threading
 import time
@@ -22,6 +23,8 @@ from pathlib import Path
 
 from configs.errors import InputError, RunError
 from configs.system.lock_holder import Holder
+
+logger = logging.getLogger(__name__)
 
 LOCK = "lock"
 INHERITED = "MASKLAB_LOCK"
@@ -117,7 +120,7 @@ def take_file(file: Path, what: str, patience: float = 0.0, made: tuple[Path, ..
             )
         if patience > SHORT_PATIENCE and not is_announced:
             is_announced = True
-            print(f"{what}: waiting up to {patience:.0f} s for its lock ({holder})", flush=True)
+            logger.info(f"{what}: waiting up to {patience:.0f} s for its lock ({holder})")
         time.sleep(POLL_SECONDS)
 
 
@@ -236,7 +239,7 @@ def _is_free_by_its_word(file: Path) -> bool:
         return True
     death = holder.death(file)
     if death and not holder.ended:
-        print(f"{file}: left behind by {holder}, {death}: taking it over", flush=True)
+        logger.info(f"{file}: left behind by {holder}, {death}: taking it over")
     return bool(death)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 from configs.errors import DiskError, InputError, RunError
 from configs.system.files import make_folder, overwrite, write_text
 from configs.system.json_files import read_json
-from configs.system.notes import note
+
+logger = logging.getLogger(__name__)
 
 WORDS = (
     *("pending", "running", "completed", "preempted", "interrupted", "out-of-memory"),
@@ -42,7 +44,7 @@ def settle_status(run_dir: Path, status: str) -> None:
     try:
         write_status(run_dir, status)
     except (InputError, RunError, OSError) as error:
-        note(f"the status '{status}' could not be written: {error}")
+        logger.warning(f"the status '{status}' could not be written: {error}")
 
 
 def read_status(run_dir: Path) -> str | None:

@@ -6,8 +6,8 @@ speak: one of them always waits, whichever rank is missing.
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+from configs.system.notes import PROGRESS
+
+logger = logging.getLogger(__name__)
 
 FIRST_SECONDS, NEXT_SECONDS = 5.0, 60.0
 LOCKS = Path("/proc/locks")
@@ -82,8 +86,5 @@ def _speak(what: str, why: Callable[[], str], over: threading.Event) -> None:
         reason, pause = why(), NEXT_SECONDS
         seconds = time.monotonic() - started
         time_ = f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-        print(
-            f"waiting for {what}: {time_} so far{f' ({reason})' if reason else ''}",
-            file=sys.stderr,
-            flush=True,
-        )
+        because = f" ({reason})" if reason else ""
+        logger.log(PROGRESS, f"waiting for {what}: {time_} so far{because}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from configs.errors import InputError
 from configs.finetune_schema import PLACES, FinetuneConfig
 from configs.system.files import write_text
+from configs.system.notes import EVERY_RANK
 from configs.system.safe_text import visible
 from configs.system.secrets import hide
 from configs.system.version import FINETUNING
@@ -24,6 +26,8 @@ from pretrain.run.facts import LEARNING, start_facts
 from pretrain.run.log import duration
 from pretrain.run.owner import owned
 from pretrain.run.status import kept_status
+
+logger = logging.getLogger(__name__)
 
 ALL = "classical"
 
@@ -62,15 +66,15 @@ def compare_rivals(names: list[str], config: FinetuneConfig, world: World) -> Pa
             describe.write_environment(output, config, world, {"agreed": agreement.record})
             splits = tasks[0][-1]
             sizes = f"{len(splits.train):,} training and {len(splits.dev):,} dev examples"
-            print(f"{sizes} -> {visible(output)}")
+            logger.info(f"{sizes} -> {visible(output)}")
             for note in splits.notes:
-                print(f"note  {visible(note)}")
+                logger.info(f"note  {visible(note)}")
         run_rivals(names, tasks, world)
         world.barrier()
         if world.is_main:
             text = comparison([folder / name for folder, *_ in tasks for name in names])
             write_text(output / "table.md", hide(text))
-            print(f"\n{text}\ndone: {visible(output)}/table.md")
+            logger.info(f"\n{text}\ndone: {visible(output)}/table.md")
     return output
 
 
@@ -83,11 +87,11 @@ def run_rivals(
         if number % world.size == world.rank:
             scores = run_rival(name, own, splits, folder)
             accuracy, macro_f1 = (summary(scores.values(x)) for x in ("accuracy", "macro_f1"))
-            print(
+            logger.info(
                 f"{number:>2}/{len(work)}  {visible(own.task.name):<10} {name:<24} "
                 f"accuracy {accuracy}  "
                 f"macro-F1 {macro_f1}  {duration(time.monotonic() - started)} passed",
-                flush=True,
+                extra=EVERY_RANK,
             )
 
 

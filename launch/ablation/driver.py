@@ -8,6 +8,7 @@ and hold their locks, until they are done.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -27,6 +28,8 @@ from launch.ablation.comparability import Run, require_same_recipe
 from launch.ablation.scores import headline
 from launch.slurm.folders import write_config
 from pretrain.run.log import duration
+
+logger = logging.getLogger(__name__)
 
 LOG = "log.txt"
 POLL_SECONDS = 0.5
@@ -73,7 +76,7 @@ class Driver:
         for cell in cells:
             require_same_recipe(Run(cell))
         done = sum(cell.is_completed for cell in cells)
-        print(f"{visible(self.grid.folder)}: {len(cells)} cells, {done} completed", flush=True)
+        logger.info(f"{visible(self.grid.folder)}: {len(cells)} cells, {done} completed")
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             while self._turn():
@@ -141,15 +144,14 @@ class Driver:
         if not cell.is_completed:
             said = last_line(cell.run_dir / LOG)
             self.failed[cell.run_dir] = f"{cell.name}: {said} ({cell.run_dir / LOG})"
-            print(f"failed  {visible(self.failed[cell.run_dir])}", flush=True)
+            logger.info(f"failed  {visible(self.failed[cell.run_dir])}")
             return
         self.minutes.append(minutes)
         left = 60 * mean(self.minutes) * (len(cells) - done) / self.jobs
-        print(
+        logger.info(
             f"{done:>3}/{len(cells)}  {visible(cell.name):<40}  "
             f"{visible(headline(self.grid.config, cell)):<24}  "
             f"{minutes:.1f} min  left {duration(left)}",
-            flush=True,
         )
 
     def _leave(self) -> None:
@@ -158,7 +160,7 @@ class Driver:
         for child in working:
             child.process.terminate()
         if working:
-            print(f"waiting for {len(working)} runs to save and leave", flush=True)
+            logger.info(f"waiting for {len(working)} runs to save and leave")
         for child in working:
             child.process.wait()
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+
 from configs.system.run_status import recorded_precision
 from launch.ablation.cells import Cell, Grid
+
+logger = logging.getLogger(__name__)
 
 
 def with_one_precision(grid: Grid, jobs: int, measures: bool) -> Grid:
@@ -25,7 +29,7 @@ def with_one_precision(grid: Grid, jobs: int, measures: bool) -> Grid:
         found, reason = _measured(cells[0], jobs)
     if found is None:
         return grid
-    print(f"engine.precision=auto: {found} in every cell, {reason}", flush=True)
+    logger.info(f"engine.precision=auto: {found} in every cell, {reason}")
     return Grid(grid.config, found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import platform
 from dataclasses import asdict, dataclass, field
 
@@ -15,6 +16,8 @@ from launch.benchmarks.contest import CONTENDERS, OURS, Race, race
 from launch.benchmarks.setting import Setting
 from pretrain.engine.precision import choose_precision
 from pretrain.ranks.world import World, cores
+
+logger = logging.getLogger(__name__)
 
 SECONDS, MEGABYTES = 6.0, 4.0
 """of batches; of text to tokenise, three times and for both sides"""
@@ -52,7 +55,7 @@ class Results:
                 )
                 turns = (arguments.rounds, arguments.seconds, arguments.traces)
                 self.races.append(race(setting, names, *turns))
-                print(report.race_table(self.races[-1]), end="\n\n", flush=True)
+                logger.info(f"{report.race_table(self.races[-1])}\n")
 
     def add_data(self, arguments: argparse.Namespace) -> None:
         """The data path."""
@@ -66,7 +69,7 @@ class Results:
         """Steps beside a busy process; `all` leaves them out where a GPU takes the steps."""
         if self.device == "cpu":
             self.neighbour = neighbour.measure(tuple(arguments.overrides))
-            print(self.neighbour.table(), end="\n\n", flush=True)
+            logger.info(f"{self.neighbour.table()}\n")
         elif arguments.parts == ["neighbour"]:
             raise InputError("neighbour: this machine has a GPU, and steps on CPUs are measured")
 

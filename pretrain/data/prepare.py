@@ -6,16 +6,18 @@ that share the cache; whoever finds all pieces there joins them by writing the m
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from configs.errors import InputError
 from configs.schema import PretrainConfig, SourceConfig
 from configs.system.aside import clear_leftovers, remove
+from configs.system.notes import PROGRESS
 from configs.system.waiting import locked
 from pretrain.data.manifest import fingerprint, read_manifest, write_manifest
 from pretrain.data.pieces import Stretch, documents, no_text, stretches
@@ -26,7 +28,6 @@ from pretrain.data.plan import (
     text_identity,
     tokenizer_folder,
 )
-from pretrain.data.progress import say
 from pretrain.data.store import SPLITS, TokenStore, join_splits
 from pretrain.data.tokenise import (
     find_missing,
@@ -40,6 +41,8 @@ from pretrain.text.source import notes
 from tokenizer.base import Tokenizer
 from tokenizer.load import load_tokenizer
 from tokenizer.train import train_tokenizer
+
+logger = logging.getLogger(__name__)
 
 MOST_UNKNOWN = 0.01
 """share of unknown tokens; beyond it a person is told"""
@@ -82,7 +85,10 @@ def prepare_store(config: PretrainConfig) -> Path:
             row = stretches(config.data)
             numbers = _numbers(row)
             if here := len(numbers) - len(find_missing(plan.folder, numbers, plan.dtype)):
-                say(f"{plan.folder}: {here} of {len(numbers)} pieces are there, making the rest")
+                logger.log(
+                    PROGRESS,
+                    f"{plan.folder}: {here} of {len(numbers)} pieces are there, making the rest",
+                )
             _write(plan, row, numbers)
             _join(plan, row)
     return plan.folder
@@ -178,12 +184,14 @@ def _require_tokenizer(config: PretrainConfig, folder: Path) -> None:
     """Train the tokenizer on the training documents if it is not in `folder` yet."""
     with _lock(folder):
         if not folder.is_dir():
-            say(
+            logger.log(
+                PROGRESS,
                 f"training a {config.tokenizer.kind} tokenizer, "
-                f"{config.tokenizer.vocabulary_size:,} entries ..."
+                f"{config.tokenizer.vocabulary_size:,} entries ...",
             )
             texts = sentences(config, heldout=False)
-            train_tokenizer(config.tokenizer, texts, tell=say).save(folder)
+            tell = partial(logger.log, PROGRESS)
+            train_tokenizer(config.tokenizer, texts, tell).save(folder)
 
 
 def _write(plan: Plan, row: list[Stretch], numbers: range) -> None:
@@ -217,9 +225,10 @@ def _tell_unknown(plan: Plan) -> None:
     counts = TokenStore.open(plan.folder, "train").unigram_counts
     unk = plan.tokenizer.special.unk
     if counts[unk] > MOST_UNKNOWN * counts.sum():
-        say(
+        logger.log(
+            PROGRESS,
             f"{counts[unk] / counts.sum():.1%} of all tokens are {plan.tokenizer.pieces[unk]}: the "
-            "tokenizer does not fit this text (its language, its case, or too small a vocabulary)"
+            "tokenizer does not fit this text (its language, its case, or too small a vocabulary)",
         )
 
 
@@ -231,9 +240,10 @@ def _check_sources(config: PretrainConfig, row: list[Stretch], pieces: list[dict
         if not read:
             raise no_text(source)
         if empty:
-            say(
+            logger.log(
+                PROGRESS,
                 f"data.sources.{number}: left out {empty:,} of {read + empty:,} rows, which hold "
-                "no text (null or blank)"
+                "no text (null or blank)",
             )
 
 
@@ -253,7 +263,7 @@ def _check_splits(pieces: list[dict], config: PretrainConfig) -> None:
 def _tell_notes(sources: tuple[SourceConfig, ...]) -> None:
     """Once in a process, and by one of its ranks."""
     for line in notes(sources) if os.environ.get("RANK", "0") == "0" else ():
-        say(line)
+        logger.log(PROGRESS, line)
 
 
 def _numbers(row: list[Stretch]) -> range:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
-from contextlib import suppress
 
-from configs.system.safe_text import visible
+from configs.system.notes import PROGRESS
+
+logger = logging.getLogger(__name__)
 
 LOG_SECONDS = 30
 """between two lines where nobody watches them being replaced"""
-
-
-def say(text: str, end: str = "\n", begin: str = "") -> None:
-    """Progress goes to standard error: standard output is for results."""
-    with suppress(OSError):  # of a log on a full disk
-        print(f"{begin}{visible(text)}", end=end, file=sys.stderr, flush=True)
 
 
 class Progress:
@@ -36,8 +32,10 @@ class Progress:
         now = time.monotonic()
         if watched or now - self.told >= LOG_SECONDS:
             self.told = now
-            ends = ("", "\r") if watched else ("\n", "")
-            say(self.line(now) + "  " * watched, *ends)
+            if watched:
+                logger.log(PROGRESS, f"{self.line(now)}  ", extra={"begin": "\r", "end": ""})
+            else:
+                logger.log(PROGRESS, self.line(now))
 
     def end_piece(self) -> None:
         """The next piece begins."""
@@ -46,7 +44,8 @@ class Progress:
 
     def end(self) -> None:
         """Everything is done."""
-        say(self.line(time.monotonic()), begin="\r" * sys.stderr.isatty())
+        begin = "\r" if sys.stderr.isatty() else ""
+        logger.log(PROGRESS, self.line(time.monotonic()), extra={"begin": begin})
 
     def line(self, now: float) -> str:
         """The state in words, at the time `now` of the monotonic clock."""

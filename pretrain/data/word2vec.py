@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -19,11 +20,13 @@ from torch import Tensor
 from configs.errors import InputError
 from configs.schema import EmbeddingsConfig, PretrainConfig
 from configs.system.files import sha256_file, written_aside
+from configs.system.notes import PROGRESS
 from configs.system.waiting import locked
 from pretrain.data.prepare import Corpus
-from pretrain.data.progress import say
 from pretrain.data.store import TokenStore
 from pretrain.data.verification import verify
+
+logger = logging.getLogger(__name__)
 
 NEGATIVE_SAMPLES = 5
 FREQUENT = 1e-3
@@ -48,7 +51,7 @@ def word_vectors(config: PretrainConfig, corpus: Corpus) -> Tensor:
     with locked(folder.with_suffix(".lock"), f"another process to make {folder}"):
         if not (folder / HASH).is_file():
             verify(corpus.folder, config.data)
-            say(f"word2vec on {corpus.train.token_count:,} tokens ...")
+            logger.log(PROGRESS, f"word2vec on {corpus.train.token_count:,} tokens ...")
             vectors = train_word2vec(Sentences(corpus.train), width, config.embeddings, config.seed)
             table = np.zeros((size, width), np.float32)
             for token, vector in vectors.items():

@@ -5,6 +5,7 @@ The answer changes no result, only how many micro-batches a step is cut into (la
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from pretrain.model.pretraining import PretrainingModel
 from pretrain.ranks.world import World
 from pretrain.run.checkpoint import read_state
 from tokenizer.base import Tokenizer
+
+logger = logging.getLogger(__name__)
 
 SHARE = 0.85
 """of the memory that may be used: allocators leave gaps, collectives need buffers"""
@@ -56,7 +59,9 @@ def with_micro_batch(
     forget_peak(world.device)
     agreed = min(world.gather(largest(attempt, enough, budget, lambda: peak_bytes(world.device))))
     if world.is_main:
-        print(f"batch.micro_sequences=auto: a rank holds {agreed} x {config.max_length} tokens")
+        logger.info(
+            f"batch.micro_sequences=auto: a rank holds {agreed} x {config.max_length} tokens"
+        )
     return replace(config, batch=replace(config.batch, micro_sequences=agreed))
 
 

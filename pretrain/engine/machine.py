@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import platform
 from collections.abc import Iterator
@@ -23,9 +24,10 @@ from filelock import FileLock
 
 from configs.errors import InputError
 from configs.system.files import write_text
-from configs.system.notes import note
 from configs.system.waiting import acquire
 from pretrain.model.flops import DTYPES, matmul_peak
+
+logger = logging.getLogger(__name__)
 
 CACHE = "~/.cache/masklab"
 """where no configuration names a folder"""
@@ -72,7 +74,7 @@ class Remembered:
             lock = FileLock(self.path.with_suffix(".lock"))
             acquire(lock, "another process to measure this machine")
         except OSError as error:
-            note(f"{self.path.parent}: {error.strerror}: what is measured is not kept")
+            logger.warning(f"{self.path.parent}: {error.strerror}: what is measured is not kept")
             yield
             return
         try:
@@ -90,7 +92,7 @@ class Remembered:
                 raise ValueError("of another machine")
             return Known(**content)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            note(f"{self.path} is damaged or of another machine: measuring anew")
+            logger.warning(f"{self.path} is damaged or of another machine: measuring anew")
             return Known()
 
     def write(self, known: Known) -> None:
@@ -100,7 +102,7 @@ class Remembered:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_text(self.path, json.dumps(content, indent=1) + "\n")
         except (OSError, InputError) as error:
-            note(f"what was measured is not kept: {error}")
+            logger.warning(f"what was measured is not kept: {error}")
 
 
 class Peak:
@@ -140,8 +142,8 @@ class Peak:
             self.measure()
             self.flops = max(self.flops, rate)
             if self.memory:
-                print(
-                    f"note: the matmul peak, {before / 1e12:.2f} TFLOP/s, was measured under load: "
+                logger.warning(
+                    f"the matmul peak, {before / 1e12:.2f} TFLOP/s, was measured under load: "
                     f"it is {self.flops / 1e12:.2f} at least"
                 )
         return rate / self.flops

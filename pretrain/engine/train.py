@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from configs.errors import InputError
@@ -24,6 +25,8 @@ from pretrain.run import checkpoint, describe, export
 from pretrain.run.facts import checkpoint_facts, corpus_facts, start_facts
 from pretrain.run.owner import owned
 from pretrain.run.status import kept_status, loss_explained, memory_explained
+
+logger = logging.getLogger(__name__)
 
 
 def pretrain(config: PretrainConfig, world: World) -> Path:
@@ -61,7 +64,7 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
                 verification.close()
                 trainer.log.close()
     shown = visible(run_dir)
-    trainer.log.say(f"done: curves {shown}/plots/curves.png, model {shown}/export")
+    logger.info(f"done: curves {shown}/plots/curves.png, model {shown}/export")
     return run_dir
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 from functools import partial
@@ -41,6 +42,8 @@ from pretrain.run import checkpoint, describe
 from pretrain.run.log import RunLog, duration, read_metrics
 from pretrain.run.plots import plot_curves
 from pretrain.run.pretrained import load_initial
+
+logger = logging.getLogger(__name__)
 
 SUMS = ("loss", "correct", "nsp_loss", "nsp_correct", "tokens")
 """what a window adds up: this rank's part"""
@@ -110,7 +113,7 @@ class Trainer:
             RunError: on all ranks, where the data is damaged on one.
         """
         if self.world.is_main:
-            self.log.say(describe.decisions(self))
+            logger.info(describe.decisions(self))
         if self.state.step == 0:
             self._baseline()
         config, step, last = self.config, self.state.step, self.plan.total_steps
@@ -244,7 +247,7 @@ class Trainer:
             self.tokens += sums[-1]
             values = self._metrics(window, reading, sums)
             self.log.record("train", step, values)
-            self.log.say(self._console_line(step, values))
+            logger.info(self._console_line(step, values))
         if reading.skipped:
             self._explain_skipped(step, window, reading)
         self.skipped.add(reading.skipped, step)
@@ -273,7 +276,7 @@ class Trainer:
         total = self.skipped.total + len(reading.skipped)
         self.log.record("skipped", step, {"steps": len(reading.skipped), "total": total})
         folder, world = self.run_dir / "dumps", self.world
-        self.log.say(
+        logger.info(
             f"step {step:>6}  skipped {list(reading.skipped)}: loss or gradient not finite "
             f"({total} so far); what was seen is in {folder}"
         )
@@ -299,7 +302,7 @@ class Trainer:
         if self.world.is_main:
             loss = unigram_loss(self.corpus.train, heldout_batches(self.heldout_collate))
             self.log.record("baseline", 0, {"unigram_loss": loss})
-            self.log.say(f"held-out loss of the unigram distribution: {loss:.3f}")
+            logger.info(f"held-out loss of the unigram distribution: {loss:.3f}")
         # New weights know nothing: theirs is the logarithm of the vocabulary's size.
         if self.config.initial_model or self.config.embeddings.initial != "random":
             self._evaluate(0)
@@ -311,7 +314,7 @@ class Trainer:
         scores = evaluate(self.engine, self.heldout, self.corpus.heldout)
         self.log.record("heldout", step, scores)
         nsp = f"  nsp {scores['nsp_accuracy']:.1%}" if "nsp_accuracy" in scores else ""
-        self.log.say(
+        logger.info(
             f"step {step:>6}  held-out: loss {scores['mlm_loss']:.3f}  "
             f"perplexity {scores['perplexity']:,.1f}  accuracy {scores['mlm_accuracy']:.1%}  "
             f"bits per byte {scores['bits_per_byte']:.3f}{nsp}"

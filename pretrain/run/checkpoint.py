@@ -15,6 +15,7 @@ function of the step.
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,11 +31,13 @@ from configs.schema import CheckpointConfig
 from configs.system.aside import remove
 from configs.system.files import sha256_file, written_aside
 from configs.system.json_files import read_json
-from configs.system.notes import note, note_once
+from configs.system.notes import warn_once
 from pretrain.engine.engine import MOMENTS, Engine
 from pretrain.ranks.agreement import by_all, heard
 from pretrain.ranks.checksums import find_drift, require_same
 from pretrain.run.tensors import check_tensors, read_tensors, write_tensors
+
+logger = logging.getLogger(__name__)
 
 Tensors = dict[str, Tensor]
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
@@ -176,7 +179,7 @@ def _drop(path: Path) -> None:
         path.rename(hidden)
         path = hidden
     if stayed := remove(path):
-        note_once(f"{stayed}: it stays")
+        warn_once(f"{stayed}: it stays")
 
 
 def step_of(path: Path) -> int:
@@ -204,7 +207,7 @@ def find_last(folder: Path) -> Path | None:
         damage = find_damage(path)
         if damage is None:
             return path
-        note(f"checkpoint {path} is damaged ({damage}): trying the one before")
+        logger.warning(f"checkpoint {path} is damaged ({damage}): trying the one before")
     if saved:
         raise InputError(f"{folder}: every checkpoint is damaged: restore one or remove them all")
     return None

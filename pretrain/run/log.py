@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from pathlib import Path
 
 from configs.system.files import append_text, make_folder, write_text
-from configs.system.notes import note, optional, say
+from configs.system.notes import optional
 from configs.system.run_lock import require_ours
 from configs.system.safe_text import visible
 from configs.system.secrets import hide
 from pretrain.run.events import Events
+
+logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 10
 """between two moments at which TensorBoard sees what is new"""
@@ -57,11 +60,6 @@ class RunLog:
                 self._draw(events, kind, step, values)
                 self._events = events
 
-    def say(self, text: str) -> None:
-        """A line for the person at the terminal."""
-        if self.is_main:
-            say(text)
-
     def flush(self) -> None:
         """Let what was recorded outlive this process, before a checkpoint says that it is done."""
         if self._events:
@@ -104,7 +102,7 @@ def _read_lines(path: Path) -> tuple[list[dict], int]:
     records = [record for line in lines if (record := _record(line))]
     torn = sum(map(bool, lines)) - len(records)
     if torn:
-        note(f"{path}: torn lines, or none of a run's: {torn:,} left out")
+        logger.warning(f"{path}: torn lines, or none of a run's: {torn:,} left out")
     return records, torn
 
 

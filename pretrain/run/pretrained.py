@@ -6,6 +6,7 @@ mode.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,6 @@ from configs.loader import load_run_config
 from configs.schema import ModelConfig, PretrainConfig
 from configs.system.files import find_file
 from configs.system.json_files import read_json
-from configs.system.notes import note
 from pretrain.engine.assemble import make_model
 from pretrain.model.convert import check_architecture, from_huggingface, layers_in, left_out
 from pretrain.model.pretraining import PretrainingModel
@@ -36,6 +36,8 @@ from pretrain.run.published_weights import WEIGHTS, read_weights
 from pretrain.run.tensors import check_tensors, read_tensors, shapes_of
 from tokenizer.base import Tokenizer
 from tokenizer.load import load_framed, load_tokenizer
+
+logger = logging.getLogger(__name__)
 
 HUB_FILES = ["*.json", "*.txt", "*.model", *WEIGHTS, "model-*.safetensors", "pytorch_model-*.bin"]
 WORDS = "encoder.embeddings.word.weight"
@@ -186,7 +188,7 @@ def tell_left_out(folder: Path, fields: list[str], weights: list[str]) -> None:
         if names and os.environ.get("RANK", "0") == "0":
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             shown = ", ".join(names[:SHOWN])
-            note(f"{folder}: {what} not used: {shown}{more}")
+            logger.warning(f"{folder}: {what} not used: {shown}{more}")
 
 
 def _check_shapes(folder: Path, config: ModelConfig, found: dict[str, Tensor], pad: int) -> None:

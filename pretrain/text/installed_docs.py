@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import gc
 import hashlib
+import logging
 import platform
 import sysconfig
 import warnings
@@ -24,7 +25,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from configs.errors import InputError
-from pretrain.data.progress import say
+from configs.system.notes import PROGRESS
 from pretrain.text.distributions import (
     LIBRARY_MODULES,
     RecordedFile,
@@ -34,6 +35,8 @@ from pretrain.text.distributions import (
 )
 from pretrain.text.prose import paragraphs
 from pretrain.text.sentences import word_set
+
+logger = logging.getLogger(__name__)
 
 HARVESTER_VERSION = 2
 """raise it with every change to what is harvested: it makes other corpora of old ones"""
@@ -140,7 +143,9 @@ def _tell_losses(
     if count:
         notes.append(f"{changed}, of {', '.join(lost)}")
     if notes:
-        say(f"installed-docs: {'; '.join(notes)}: without their text it is another corpus")
+        logger.log(
+            PROGRESS, f"installed-docs: {'; '.join(notes)}: without their text it is another corpus"
+        )
 
 
 def _texts(files: list[RecordedFile], seen: set[bytes], lost: list[Path]) -> list[str]:

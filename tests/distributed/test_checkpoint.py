@@ -79,7 +79,7 @@ def test_other_ranks_and_stages_go_on_with_the_curve(tmp_path, stages):
     np.testing.assert_allclose(resumed, losses[HALF:], rtol=1e-4)
 
 
-def test_each_of_100_random_damages_is_found_and_the_one_before_is_used(tmp_path, capsys):
+def test_each_of_100_random_damages_is_found_and_the_one_before_is_used(tmp_path, console):
     from pretrain.run import checkpoint
 
     store, folder = str(write_random_store(tmp_path / "store")), tmp_path / "checkpoints"
@@ -94,7 +94,7 @@ def test_each_of_100_random_damages_is_found_and_the_one_before_is_used(tmp_path
         path.write_bytes(damaged(content, chance, cut=number // len(files) % 2 == 0))
         assert checkpoint.find_last(folder) == before, path.name
         path.write_bytes(content)
-    assert capsys.readouterr().err.count("is damaged") == 100
+    assert console.readouterr().err.count("is damaged") == 100
     assert checkpoint.find_last(folder) == newest
     for path in checkpoint.list_checkpoints(folder):
         (path / "manifest.json").unlink()

@@ -24,7 +24,7 @@ def test_doctor_reports_in_words_and_in_json(launch, tiny, tmp_path):
     assert found["cost"] == 2 * found["gpu_hours"]
 
 
-def test_doctor_says_what_cannot_work(monkeypatch, capsys, tiny, tmp_path):
+def test_doctor_says_what_cannot_work(monkeypatch, console, tiny, tmp_path):
     from launch.diagnosis import examine
 
     taken = examine.Row("step", "ok", "not here: a pretended group would stay with this process")
@@ -34,7 +34,7 @@ def test_doctor_says_what_cannot_work(monkeypatch, capsys, tiny, tmp_path):
     with pytest.raises(SystemExit) as exit_code:
         doctor.main()
     assert exit_code.value.code == 2
-    printed = capsys.readouterr().out
+    printed = console.readouterr().out
     assert "verdict: this cannot work: batches" in printed
     assert "too few for 64 micro-batches" in printed
 

@@ -30,7 +30,7 @@ def shares(rows: list[dict[str, str]]) -> list[float]:
 
 
 @pytest.fixture
-def run(tiny_finetuned, tmp_path, monkeypatch, capsys):
+def run(tiny_finetuned, tmp_path, monkeypatch, console):
     """`run(path, ...)` is the command's main in this process; gives what it printed."""
 
     def call(path: Path, *more: str) -> str:
@@ -38,7 +38,7 @@ def run(tiny_finetuned, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr("sys.argv", ["predict.py", *words])
         monkeypatch.chdir(tmp_path)
         predict.main()
-        return capsys.readouterr().out
+        return console.readouterr().out
 
     return call
 
@@ -96,13 +96,13 @@ def test_bad_bytes_leave_no_output(launch, tiny_finetuned, tmp_path, before, nam
 
 
 def test_every_row_has_a_line_and_notes_go_to_standard_error(
-    tiny_finetuned, tmp_path, monkeypatch, capsys
+    tiny_finetuned, tmp_path, monkeypatch, console
 ):
     table = write_csv(tmp_path / "new.csv", [("x1", "open"), ("x2", "")], ("id", "text"))
     words = ["--model", str(tiny_finetuned), "--input", str(table)]
     monkeypatch.setattr("sys.argv", ["predict.py", *words])
     predict.main()
-    out, errors = capsys.readouterr()
+    out, errors = console.readouterr()
     first, second = parse(out)
     assert (first["id"], first["text"]) == ("x1", "open") and first["prediction"] in LABELS
     assert second == dict.fromkeys(first, "") | {"id": "x2"}

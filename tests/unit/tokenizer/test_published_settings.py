@@ -245,10 +245,10 @@ def test_parts_of_tokenizer_json_that_are_not_computed(tmp_path, part, change):
     assert str(folder / "tokenizer.json") in refusal(write(folder, tokenizer=content))
 
 
-def test_unknown_fields_are_told(tmp_path, capsys):
+def test_unknown_fields_are_told(tmp_path, console):
     load_tokenizer(bert_folder(tmp_path, do_lower_case=False, flavour="mint"))
     note = f"note: {tmp_path / 'tokenizer_config.json'}: fields not used: flavour\n"
-    assert capsys.readouterr().err == note
+    assert console.readouterr().err == note
 
 
 # -- byte-level BPE --------------------------------------------------------------------------------
@@ -313,10 +313,10 @@ def test_parts_of_a_bpe_that_are_not_computed(tmp_path, bpe_files, part, change)
     assert str(folder / "tokenizer.json") in refusal(write(folder, tokenizer=content))
 
 
-def test_bytes_without_a_piece_are_told(tmp_path, bpe_files, capsys):
+def test_bytes_without_a_piece_are_told(tmp_path, bpe_files, console):
     words = {piece: number for number, piece in enumerate(["a", "b", "ab"])}
     load_tokenizer(write(tmp_path, words=words, merges="a b\n"))
-    assert "no piece for 254 of the 256 bytes, which texts lose" in capsys.readouterr().err
+    assert "no piece for 254 of the 256 bytes, which texts lose" in console.readouterr().err
 
 
 # -- SentencePiece ---------------------------------------------------------------------------------

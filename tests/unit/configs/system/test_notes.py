@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import errno
-import io
-import sys
+import logging
 
 import pytest
 
-from configs.system.notes import LONGEST, note, note_once, optional, say
+from configs.system.notes import LONGEST, optional, warn_once
 
 
-def test_a_report_that_fails_is_told_in_one_line(capsys):
+def test_a_report_that_fails_is_told_in_one_line(console):
     with optional("plots/curves.png"):
         raise ValueError("first line\n\x1b[31msecond")
-    assert capsys.readouterr().err == (
+    assert console.readouterr().err == (
         "note: plots/curves.png could not be made (first line \\x1b[31msecond); everything else "
         "goes on\n"
     )
@@ -22,7 +20,7 @@ def test_a_report_that_fails_is_told_in_one_line(capsys):
         raise ValueError("endless" * 1000)
     with optional("page.html"):
         raise ValueError
-    long, nameless = capsys.readouterr().err.splitlines()
+    long, nameless = console.readouterr().err.splitlines()
     assert len(long) < LONGEST + 100
     assert "(ValueError)" in nameless
 
@@ -33,23 +31,9 @@ def test_a_wish_to_leave_is_no_failure_of_a_report(end):
         raise end
 
 
-def test_once_is_once(capsys):
+def test_once_is_once(console):
     for _ in range(3):
-        note_once("it stays")
-    note("again")
-    note("again")
-    assert capsys.readouterr().err == "note: it stays\nnote: again\nnote: again\n"
-
-
-class Full(io.StringIO):
-    """A file on a full disk."""
-
-    def write(self, _text: str) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-
-def test_a_console_on_a_full_disk_ends_nothing(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "stdout", Full())
-    say("one")
-    say("two")
-    assert capsys.readouterr().err.count("standard output cannot be written") == 1
+        warn_once("it stays")
+    for _ in range(2):
+        logging.getLogger("configs").warning("again")
+    assert console.readouterr().err == "note: it stays\nnote: again\nnote: again\n"

@@ -125,14 +125,14 @@ def test_a_descriptor_of_something_else_is_no_lock(tmp_path, hold, monkeypatch):
             take(tmp_path / "run")
 
 
-def test_a_requeued_job_waits_for_its_predecessor_and_says_so(tmp_path, hold, monkeypatch, capsys):
+def test_a_requeued_job_waits_for_its_predecessor_and_says_so(tmp_path, hold, monkeypatch, console):
     assert run_lock.patience() == run_lock.SHORT_PATIENCE
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert run_lock.patience() == run_lock.LONG_PATIENCE
     first = hold(tmp_path)
     subprocess.Popen(["bash", "-c", f"sleep 0.5; kill -9 {first.pid}"])
     take(tmp_path, run_lock.patience()).release()
-    assert f"waiting up to 180 s for its lock (process {first.pid} on " in capsys.readouterr().out
+    assert f"waiting up to 180 s for its lock (process {first.pid} on " in console.readouterr().out
 
 
 def test_nothing_is_left_of_a_folder_in_which_nothing_came(tmp_path):
@@ -221,20 +221,20 @@ def test_without_locks_the_living_are_refused(tmp_path, without_locks):
     take(tmp_path).release()
 
 
-def test_without_locks_a_process_is_known_by_its_birth(tmp_path, without_locks, capsys):
+def test_without_locks_a_process_is_known_by_its_birth(tmp_path, without_locks, console):
     leave(tmp_path, born="1")
     take(tmp_path).release()
-    assert "that process is gone: taking it over" in capsys.readouterr().out
+    assert "that process is gone: taking it over" in console.readouterr().out
 
 
-def test_without_locks_a_heartbeat_tells_of_other_hosts(tmp_path, without_locks, capsys):
+def test_without_locks_a_heartbeat_tells_of_other_hosts(tmp_path, without_locks, console):
     leave(tmp_path, host="another", born="1")
     with pytest.raises(Taken, match="on another"):
         take(tmp_path)
     old = time.time() - 60 * SILENT_MINUTES - 60
     os.utime(tmp_path / "lock", (old, old))
     lock = take(tmp_path)
-    assert "silent for 6 minutes: taking it over" in capsys.readouterr().out
+    assert "silent for 6 minutes: taking it over" in console.readouterr().out
     os.utime(tmp_path / "lock", (old, old))
     time.sleep(0.2)
     assert (tmp_path / "lock").stat().st_mtime > old

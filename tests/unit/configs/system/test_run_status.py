@@ -25,12 +25,12 @@ def test_on_a_full_disk_the_word_changes_where_it_lies(disk):
     assert (disk.folder / "status").read_text() == "failed\n"
 
 
-def test_a_word_that_cannot_be_written_hides_nothing(disk, capsys):
+def test_a_word_that_cannot_be_written_hides_nothing(disk, console):
     disk.leave(0)
     with pytest.raises(DiskError, match="status: the disk is full"):
         write_status(disk.folder, "running")
     settle_status(disk.folder, "failed")
-    assert "the status 'failed' could not be written" in capsys.readouterr().err
+    assert "the status 'failed' could not be written" in console.readouterr().err
     assert read_status(disk.folder) is None
 
 

@@ -27,7 +27,7 @@ def soon(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
 
 
-def test_a_lock_names_its_holder_and_is_free_once_that_is_killed(tmp_path, capfd):
+def test_a_lock_names_its_holder_and_is_free_once_that_is_killed(tmp_path):
     path = tmp_path / "store.lock"
     words = [sys.executable, "-c", HOLD, str(path)]
     holder = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -36,6 +36,8 @@ def test_a_lock_names_its_holder_and_is_free_once_that_is_killed(tmp_path, capfd
 import sys
 from pathlib import Path
 from configs.system import waiting
+from launch.console import show_logs
+show_logs()
 waiting.FIRST_SECONDS = waiting.NEXT_SECONDS = 0.2
 with waiting.locked(Path({str(path)!r}), "the store"):
     print("got it")
@@ -52,19 +54,19 @@ with waiting.locked(Path({str(path)!r}), "the store"):
     assert lines[0].endswith(f" s so far ({path} is held by process {holder.pid})\n")
 
 
-def test_what_is_quick_says_nothing(tmp_path, capfd):
+def test_what_is_quick_says_nothing(tmp_path, console):
     with waiting.locked(tmp_path / "lock", "nobody"), waiting.announced("nothing"):
         pass
     time.sleep(0.5)
-    assert capfd.readouterr().err == ""
+    assert console.readouterr().err == ""
 
 
 @pytest.mark.parametrize(("rank", "speaks"), [("0", True), ("1", True), ("2", False)])
-def test_two_ranks_of_many_speak(monkeypatch, capfd, rank, speaks):
+def test_two_ranks_of_many_speak(monkeypatch, console, rank, speaks):
     monkeypatch.setenv("RANK", rank)
     with waiting.announced("rank 0", lambda: "it is late"):
         time.sleep(0.5)
-    assert (capfd.readouterr().err.count(" s so far (it is late)") > 0) is speaks
+    assert (console.readouterr().err.count(" s so far (it is late)") > 0) is speaks
 
 
 def test_a_holder_that_cannot_be_seen(tmp_path, monkeypatch):

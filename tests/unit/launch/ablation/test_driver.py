@@ -65,10 +65,10 @@ def grid(tmp_path):
     return make_grid(tmp_path)
 
 
-def test_every_cell_runs_once_and_a_second_driver_finds_nothing_to_do(grid, capsys):
+def test_every_cell_runs_once_and_a_second_driver_finds_nothing_to_do(grid, console):
     assert not drive(grid, jobs=2)
     assert starts(grid) == [1, 1, 1, 1]
-    assert "4/4" in capsys.readouterr().out
+    assert "4/4" in console.readouterr().out
     assert not drive(grid)
     assert starts(grid) == [1, 1, 1, 1]
 
@@ -94,7 +94,7 @@ def test_a_child_sees_its_share_alone(grid):
     assert os.sched_getaffinity(0) == before
 
 
-def test_a_failure_stops_what_waits_for_it_and_nothing_else(tmp_path, capsys):
+def test_a_failure_stops_what_waits_for_it_and_nothing_else(tmp_path, console):
     grid = make_grid(tmp_path, tasks=[{"config": "finetune/sst2.yaml"}])
     failed = drive(grid, failing="static/seed0")
     broken = find(grid, "static").run_dir
@@ -102,7 +102,7 @@ def test_a_failure_stops_what_waits_for_it_and_nothing_else(tmp_path, capsys):
     assert "static, seed 0" in failed[broken] and "log.txt" in failed[broken]
     assert len([cell for cell in grid.distinct() if cell.is_completed]) == 8 - 2
     assert not find(grid, "static", task="sst2").status
-    assert capsys.readouterr().out.count("failed  ") == 1
+    assert console.readouterr().out.count("failed  ") == 1
 
 
 def test_only_some_cells(grid):

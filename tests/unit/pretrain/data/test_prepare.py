@@ -176,12 +176,12 @@ def test_missing_shards_are_named(config, pieces):
         merge_shards(config, 4)
 
 
-def test_one_process_finishes_what_jobs_began(config, capsys):
+def test_one_process_finishes_what_jobs_began(config, console):
     prepare_shard(config, 1, 3)
     (folder,) = (p for p in Path(config.data.cache, "stores").iterdir() if p.is_dir())
     kept = {path: path.stat().st_ino for path in folder.rglob("*.tokens")}
     prepare(config)
-    assert "pieces are there, making the rest" in capsys.readouterr().err
+    assert "pieces are there, making the rest" in console.readouterr().err
     assert kept.items() <= {path: path.stat().st_ino for path in folder.rglob("*.tokens")}.items()
 
 
@@ -234,17 +234,17 @@ def test_shards_of_a_finished_store(config):
     assert read_manifest(folder)["format_version"] == 2
 
 
-def test_a_tokenizer_that_does_not_fit_is_told(config, tmp_path, capsys):
+def test_a_tokenizer_that_does_not_fit_is_told(config, tmp_path, console):
     (tmp_path / "b.txt").write_text("\n".join(f"가나 다라 {n} " * 9 for n in range(150)))
     prepare(config)
-    said = capsys.readouterr().err
+    said = console.readouterr().err
     assert "% of all tokens are [UNK]: the tokenizer does not fit this text" in said
     (tmp_path / "b.txt").write_text("\n".join(TEXTS[250:]))
     prepare(config)
-    assert "[UNK]" not in capsys.readouterr().err
+    assert "[UNK]" not in console.readouterr().err
 
 
-def test_what_is_left_out_is_told(config, tmp_path, capsys):
+def test_what_is_left_out_is_told(config, tmp_path, console):
     (tmp_path / "rows").mkdir()
     rows = [json.dumps({"text": text}) for text in [None, " ", "", *TEXTS[:97]]]
     (tmp_path / "rows" / "a.jsonl").write_text("\n".join(rows))
@@ -253,7 +253,7 @@ def test_what_is_left_out_is_told(config, tmp_path, capsys):
     source = SourceConfig("jsonl", str(tmp_path / "rows"))
     config = replace(config, data=replace(config.data, sources=[source]))
     store = prepare(config)
-    said = capsys.readouterr().err
+    said = console.readouterr().err
     assert (
         f"data.sources.0 ({source.path}): left out: 1 of other kinds (README.md); 1 hidden or an "
         "editor's (.b.jsonl)" in said

@@ -126,10 +126,10 @@ def test_a_torn_memory_is_none(folder, data, content):
     assert start(folder, data).remembered_bytes == 0
 
 
-def test_a_cache_that_takes_nothing_is_told(folder, data, capsys):
+def test_a_cache_that_takes_nothing_is_told(folder, data, console):
     Path(data.cache).write_text("no folder")
     assert start(folder, data).is_done
-    assert "which remembers what was verified, could not be made" in capsys.readouterr().err
+    assert "which remembers what was verified, could not be made" in console.readouterr().err
 
 
 def test_the_background_verifies_all(folder, data, background):

@@ -43,13 +43,13 @@ def test_a_peak_keeps_the_chosen_precision(measured, tmp_path):
     assert memory.read() == machine.Known("bf16", 3.0, "today", {"bf16": 5e9})
 
 
-def test_a_share_above_one_measures_the_peak_again(measured, tmp_path, capsys):
+def test_a_share_above_one_measures_the_peak_again(measured, tmp_path, console):
     left = measured(2e9, 8e9)
     peak = Peak(CPU, "fp32", Remembered(CPU, tmp_path))
     assert peak.share(1e9) == 0.5 and left == [8e9]
     assert peak.share(6e9) == 0.75 and not left
     assert peak.share(4e9) == 0.5
-    assert "peak, 0.00 TFLOP/s, was measured under load: it is 0.01" in capsys.readouterr().out
+    assert "peak, 0.00 TFLOP/s, was measured under load: it is 0.01" in console.readouterr().err
     assert Remembered(CPU, tmp_path).read().peaks == {"fp32": 8e9}
 
 

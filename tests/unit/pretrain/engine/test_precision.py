@@ -132,7 +132,7 @@ def test_another_machine_build_or_number_of_threads_chooses_anew(fake, tmp_path,
         {"precision": "fp32", "further": 1},
     ],
 )
-def test_a_damaged_or_foreign_file_is_made_anew_in_words(fake, tmp_path, capsys, content):
+def test_a_damaged_or_foreign_file_is_made_anew_in_words(fake, tmp_path, console, content):
     races = fake(4.0)
     choose_precision("auto", HERE, tmp_path)
     path = Remembered(HERE.device, tmp_path).path
@@ -141,17 +141,17 @@ def test_a_damaged_or_foreign_file_is_made_anew_in_words(fake, tmp_path, capsys,
         content = json.dumps({**json.loads(good), **content}).encode()
     path.write_bytes(content)
     assert choose_precision("auto", HERE, tmp_path).name == "bf16"
-    said = capsys.readouterr().err
+    said = console.readouterr().err
     assert f"note: {path} is damaged or of another machine: measuring anew" in said
     assert len(races) == 2
     assert choose_precision("auto", HERE, tmp_path).source.startswith("remembered")
 
 
-def test_a_folder_that_cannot_be_written_is_told(fake, tmp_path, capsys):
+def test_a_folder_that_cannot_be_written_is_told(fake, tmp_path, console):
     fake(4.0)
     (tmp_path / "file").write_text("")
     assert choose_precision("auto", HERE, tmp_path / "file").name == "bf16"
-    assert "is not kept" in capsys.readouterr().err
+    assert "is not kept" in console.readouterr().err
 
 
 def test_a_processor_without_bf16_is_not_asked(fake, tmp_path):

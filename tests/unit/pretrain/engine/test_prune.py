@@ -37,7 +37,7 @@ def test_the_folder_itself_may_be_a_link_to_another_disk(tmp_path):
     assert os.listdir(tmp_path / "scratch") == ["step-00000003"]
 
 
-def test_what_cannot_be_removed_is_told_once_and_is_no_checkpoint(tmp_path, monkeypatch, capsys):
+def test_what_cannot_be_removed_is_told_once_and_is_no_checkpoint(tmp_path, monkeypatch, console):
     make(tmp_path, 1, 2, 3)
 
     def busy(path: Path, onerror=None) -> None:
@@ -47,11 +47,11 @@ def test_what_cannot_be_removed_is_told_once_and_is_no_checkpoint(tmp_path, monk
     prune(tmp_path, step=3, keep=2)
     prune(tmp_path, step=3, keep=2)
     assert [path.name for path in list_checkpoints(tmp_path)] == ["step-00000002", "step-00000003"]
-    told = capsys.readouterr().err
+    told = console.readouterr().err
     assert told.count(".nfs01 could not be removed (busy): it stays") == 1
 
 
-def test_a_folder_whose_names_cannot_change_keeps_them_all(tmp_path, monkeypatch, capsys):
+def test_a_folder_whose_names_cannot_change_keeps_them_all(tmp_path, monkeypatch, console):
     make(tmp_path, 1, 2)
 
     def refuse(*_: object, **__: object) -> None:
@@ -61,4 +61,4 @@ def test_a_folder_whose_names_cannot_change_keeps_them_all(tmp_path, monkeypatch
         monkeypatch.setattr(os, name, refuse)
     prune(tmp_path, step=2, keep=1)
     assert len(list_checkpoints(tmp_path)) == 2
-    assert "Permission denied" in capsys.readouterr().err
+    assert "Permission denied" in console.readouterr().err

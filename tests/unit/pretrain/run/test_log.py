@@ -22,16 +22,16 @@ TORN = {
 
 
 @pytest.mark.parametrize("case", TORN)
-def test_torn_lines_are_counted_and_the_rest_is_read(tmp_path, capsys, case):
+def test_torn_lines_are_counted_and_the_rest_is_read(tmp_path, console, case):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b"\n".join(TORN[case]) + b"\n")
     assert len(read_metrics(path)) == 2
-    told = capsys.readouterr().err
+    told = console.readouterr().err
     assert told == f"note: {path}: torn lines, or none of a run's: 1 left out\n"
     drop_records_after(path, 3)
-    capsys.readouterr()
+    console.readouterr()
     assert len(read_metrics(path)) == 2
-    assert not capsys.readouterr().err
+    assert not console.readouterr().err
 
 
 @pytest.mark.parametrize("content", [b'{"kind": "tra', b"\0" * 512, b"\xff\xff"])
@@ -82,7 +82,7 @@ def test_a_kill_leaves_what_was_flushed_and_a_log_that_begins_anew_shows_each_st
     assert [record["step"] for record in read_metrics(tmp_path / "metrics.jsonl")] == [1]
 
 
-def test_a_full_disk_takes_tensorboard_alone_where_the_log_still_fits(tmp_path, disk, capsys):
+def test_a_full_disk_takes_tensorboard_alone_where_the_log_still_fits(tmp_path, disk, console):
     log = RunLog(tmp_path, True, tensorboard=disk.folder)
     disk.leave(0)
     for step in range(1, 2000):
@@ -91,6 +91,6 @@ def test_a_full_disk_takes_tensorboard_alone_where_the_log_still_fits(tmp_path, 
             log._flushed = -1e9
     log.close()
     assert len(read_metrics(tmp_path / "metrics.jsonl")) == 1999
-    told = capsys.readouterr().err
+    told = console.readouterr().err
     assert told.count("TensorBoard's further events could not be made") == 1
     assert told.count("\n") == 1

@@ -45,7 +45,7 @@ def test_a_dollar_is_drawn_as_a_dollar(tmp_path):
     assert not text.get_parse_math() and text.get_text() == "$x$"
 
 
-def test_the_plots_of_a_run_take_any_label(tmp_path, capsys):
+def test_the_plots_of_a_run_take_any_label(tmp_path, console):
     gallery, labels = Gallery(tmp_path), list(NAMES)
     matrix = np.eye(len(labels), dtype=int)
     bins = [Bin(0.5, 0.25, 3)]
@@ -60,7 +60,7 @@ def test_the_plots_of_a_run_take_any_label(tmp_path, capsys):
     records = [{"kind": "train", "step": 1, "mlm_loss": 2.0}, {"kind": "heldout", "step": 1}]
     plot_curves(records, tmp_path / "curves.png", "a_$b_$")
     assert picture(tmp_path / "curves.png")
-    assert capsys.readouterr().err == ""
+    assert console.readouterr().err == ""
 
 
 def test_thousands_of_classes_make_a_picture_of_an_ordinary_size(tmp_path):
@@ -69,7 +69,7 @@ def test_thousands_of_classes_make_a_picture_of_an_ordinary_size(tmp_path):
     assert (tmp_path / "it.png").stat().st_size < 2_000_000
 
 
-def test_a_picture_that_cannot_be_drawn_is_said_and_no_old_one_shown(tmp_path, capsys):
+def test_a_picture_that_cannot_be_drawn_is_said_and_no_old_one_shown(tmp_path, console):
     (tmp_path / "plots").mkdir()
     (tmp_path / "plots" / "it.png").write_bytes(b"of an earlier report")
 
@@ -78,7 +78,7 @@ def test_a_picture_that_cannot_be_drawn_is_said_and_no_old_one_shown(tmp_path, c
 
     assert "could not be drawn" in Gallery(tmp_path).add("it", "curves", draw)
     assert not (tmp_path / "plots" / "it.png").exists()
-    assert "it.png could not be made (no)" in capsys.readouterr().err
+    assert "it.png could not be made (no)" in console.readouterr().err
 
 
 def test_figures_that_are_no_numbers(tmp_path):

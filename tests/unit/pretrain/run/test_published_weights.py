@@ -162,11 +162,11 @@ def test_an_untied_encoder_alone_is_read(bert):
     assert load_pretrained(str(bert)).model.layers == 2
 
 
-def test_what_is_left_out_is_told(bert, capsys):
+def test_what_is_left_out_is_told(bert, console):
     change_config(bert, author="somebody")
     change_weights(bert, lambda weights: weights.update({"qa_outputs.weight": torch.zeros(2, 32)}))
     load_pretrained(str(bert))
-    note = capsys.readouterr().err.splitlines()
+    note = console.readouterr().err.splitlines()
     assert note == [
         f"note: {bert}: fields of config.json not used: author",
         f"note: {bert}: weights not used: qa_outputs.weight",

@@ -191,7 +191,7 @@ def test_what_others_put_into_the_standard_library_is_not_read(tmp_path: Path) -
 
 @pytest.mark.parametrize("kind", ["absent", "editable", "unrecorded"])
 def test_missing_distributions_are_told_in_one_note(
-    install, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str
+    install, monkeypatch: pytest.MonkeyPatch, console: pytest.CaptureFixture[str], kind: str
 ) -> None:
     install("thing", {"thing/a.md": TEXT})
     other = install("other", {"other/a.md": TEXT}, listed=kind != "absent")
@@ -204,14 +204,14 @@ def test_missing_distributions_are_told_in_one_note(
     name = "gone" if kind == "absent" else "other"
     assert installation()["missing"] == [name]
     assert sorted(installed_docs.harvest()) == ["python", "thing"]
-    assert capsys.readouterr().err.splitlines() == [
+    assert console.readouterr().err.splitlines() == [
         f"installed-docs: 1 of 2 distributions are missing: {name}: "
         "without their text it is another corpus"
     ]
 
 
 def test_changed_files_are_left_out_and_counted(
-    install, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    install, tmp_path: Path, console: pytest.CaptureFixture[str]
 ) -> None:
     install("thing", {f"thing/{n}.md": TEXT.replace("package", f"p{n}") for n in range(200)})
     before = texts_of("thing")
@@ -219,7 +219,7 @@ def test_changed_files_are_left_out_and_counted(
     installed_docs.harvest.cache_clear()
     assert texts_of("thing") == before[1:]
     told = "1 of 202 files are missing or were changed since they were installed, of thing"
-    assert told in capsys.readouterr().err
+    assert told in console.readouterr().err
 
 
 def test_many_changed_files_are_refused(install, tmp_path: Path) -> None:
