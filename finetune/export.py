@@ -19,6 +19,7 @@ from finetune.model_folder import Finetuned
 from pretrain.model.convert import huggingface_config, renamed
 from pretrain.run.onnx import PaddedEncoder, write_onnx
 from pretrain.run.tensors import write_tensors
+from tokenizer.huggingface import write_huggingface
 
 CLASSES = {
     "classification": "ForSequenceClassification",
@@ -94,9 +95,7 @@ def write_card(folder: Path, model: Finetuned, name: str) -> None:
         content["problem_type"] = "regression"
     text = json.dumps(content, indent=2, ensure_ascii=False)
     (folder / "config.json").write_text(text, encoding="utf-8")
-    tokenizer.export_huggingface(
-        folder, max_length=card.max_length, segment_types=card.model.segment_types
-    )
+    write_huggingface(tokenizer, folder, card.max_length, card.model.segment_types)
 
 
 class PaddedTask(nn.Module):

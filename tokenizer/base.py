@@ -110,21 +110,6 @@ class Tokenizer(ABC):
             self.write_model(aside)
             (aside / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
 
-    def export_huggingface(self, folder: Path, max_length: int, segment_types: int = 2) -> None:
-        """Write the files transformers' AutoTokenizer needs into `folder`, beside what is there.
-
-        Args:
-            folder: made if it is missing.
-            max_length: longest input in tokens, special tokens included.
-            segment_types: 2: the second text of a pair has token_type_ids 1; 1: all are 0.
-        """
-        from tokenizer.huggingface import write_huggingface
-
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.write_model(folder)
-        write_huggingface(folder, self, max_length, segment_types)
-
     @abstractmethod
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
         """The ids of each text, without special tokens; all cores share the work."""

@@ -5,21 +5,26 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tokenizers import AddedToken, processors
 
-if TYPE_CHECKING:
-    from tokenizer.base import Tokenizer
+from tokenizer.base import Tokenizer
 
 
 def write_huggingface(
-    folder: Path, tokenizer: Tokenizer, max_length: int, segment_types: int
+    tokenizer: Tokenizer, folder: Path, max_length: int, segment_types: int
 ) -> None:
-    """Write tokenizer.json, tokenizer_config.json and special_tokens_map.json into `folder`.
+    """Write the files transformers' AutoTokenizer needs into `folder`, beside what is there.
 
     One text becomes CLS text SEP, a pair what `tokenizer.framing` says.
+
+    Args:
+        folder: made if it is missing.
+        max_length: longest input in tokens, special tokens included.
+        segment_types: 2: the second text of a pair has token_type_ids 1; 1: all are 0.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.write_model(folder)
     names = {role: tokenizer.pieces[number] for role, number in asdict(tokenizer.special).items()}
     backend = tokenizer.new_backend()
     backend.add_special_tokens([_added_token(role, name) for role, name in names.items()])

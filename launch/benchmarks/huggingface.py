@@ -41,7 +41,7 @@ class HuggingFace(Contender):
 
         self.config = setting.config(folder)
         corpus = prepare(self.config)
-        write_huggingface(folder, corpus.tokenizer, setting.length, self.config.model.segment_types)
+        write_huggingface(corpus.tokenizer, folder, setting.length, self.config.model.segment_types)
         tokenizer = AutoTokenizer.from_pretrained(folder)
         packs = self.config.input_format == "full-sentences"
         self.collate = DataCollatorForLanguageModeling(

@@ -16,6 +16,7 @@ from pretrain.run import checkpoint
 from pretrain.run.onnx import PaddedEncoder, PaddedMLM, write_onnx
 from pretrain.run.tensors import check_tensors, read_tensors, shapes_of, write_tensors
 from tokenizer.base import Tokenizer
+from tokenizer.huggingface import write_huggingface
 from tokenizer.load import load_tokenizer
 
 
@@ -41,9 +42,7 @@ def write_config(folder: Path, config: PretrainConfig, tokenizer: Tokenizer) -> 
         config.next_sentence_prediction,
     )
     (folder / "config.json").write_text(json.dumps(huggingface, indent=2), encoding="utf-8")
-    tokenizer.export_huggingface(
-        folder, max_length=config.model.max_positions, segment_types=config.model.segment_types
-    )
+    write_huggingface(tokenizer, folder, config.model.max_positions, config.model.segment_types)
 
 
 def check_output(folder: Path) -> None:

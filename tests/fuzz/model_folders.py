@@ -23,6 +23,7 @@ from pretrain.model.pretraining import PretrainingModel
 from tests.fuzz.case import Case, Outcome
 from tests.fuzz.materials import Materials
 from tests.fuzz.mutations import damage_file, damage_header, junk, nothing, truncate
+from tokenizer.huggingface import write_huggingface
 from tokenizer.load import load_tokenizer
 from tokenizer.wordpiece import WordPiece
 
@@ -52,7 +53,7 @@ def make_roberta(folder: Path, materials: Materials) -> Path:
     """tokenizer.json alone, as newer versions of transformers save, beside random weights."""
     tokenizer = load_tokenizer(materials.run / "tokenizer")
     _make_model(folder, ROBERTA, tokenizer)
-    tokenizer.export_huggingface(folder, max_length=40, segment_types=1)
+    write_huggingface(tokenizer, folder, max_length=40, segment_types=1)
     for name in ("vocab.json", "merges.txt", "special_tokens_map.json"):
         (folder / name).unlink()
     return folder

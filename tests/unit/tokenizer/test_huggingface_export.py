@@ -9,6 +9,7 @@ import pytest
 
 from configs.schema import TokenizerConfig
 from tokenizer.base import Tokenizer
+from tokenizer.huggingface import write_huggingface
 from tokenizer.train import train_tokenizer
 
 transformers = pytest.importorskip("transformers")
@@ -17,7 +18,7 @@ KINDS = ("wordpiece", "byte-bpe", "sentencepiece")
 
 
 def exported(tokenizer: Tokenizer, folder: Path, segment_types: int = 2) -> object:
-    tokenizer.export_huggingface(folder, max_length=100_000, segment_types=segment_types)
+    write_huggingface(tokenizer, folder, 100_000, segment_types)
     return transformers.AutoTokenizer.from_pretrained(folder)
 
 

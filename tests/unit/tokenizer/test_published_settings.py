@@ -13,6 +13,7 @@ from configs.errors import InputError
 from tests.unit.tokenizer.conftest import fixture_file
 from tests.unit.tokenizer.unicode_page import LINES, letters, page
 from tokenizer.base import Tokenizer
+from tokenizer.huggingface import write_huggingface
 from tokenizer.load import load_tokenizer
 
 transformers = pytest.importorskip("transformers")
@@ -49,7 +50,7 @@ def assert_round_trip(tokenizer: Tokenizer, folder: Path) -> None:
     tokenizer.save(folder / "saved")
     again = load_tokenizer(folder / "saved")
     assert again.fingerprint == tokenizer.fingerprint
-    again.export_huggingface(folder / "export", max_length=10**6)
+    write_huggingface(again, folder / "export", max_length=10**6, segment_types=2)
     assert load_tokenizer(folder / "export").fingerprint == tokenizer.fingerprint
     assert_same_ids(tokenizer, transformers.AutoTokenizer.from_pretrained(folder / "export"))
 
@@ -371,7 +372,7 @@ def test_every_switch_of_kobert(tmp_path, spaces, accents, lower):
     assert tokenizer.encode_batch(PAGE) == [theirs.encode(text) for text in texts]
     tokenizer.save(tmp_path / "saved")
     assert load_tokenizer(tmp_path / "saved").fingerprint == tokenizer.fingerprint
-    tokenizer.export_huggingface(tmp_path / "export", max_length=10**6)
+    write_huggingface(tokenizer, tmp_path / "export", max_length=10**6, segment_types=2)
     assert load_tokenizer(tmp_path / "export").fingerprint == tokenizer.fingerprint
     exported = transformers.AutoTokenizer.from_pretrained(tmp_path / "export")
     found = exported(PAGE, add_special_tokens=False)["input_ids"]
@@ -397,7 +398,7 @@ def test_what_is_not_computed_of_a_sentencepiece_folder(tmp_path, change):
 
 
 def sentencepiece_export(folder: Path, trained: dict[str, Tokenizer]) -> Path:
-    trained["sentencepiece"].export_huggingface(folder, max_length=100)
+    write_huggingface(trained["sentencepiece"], folder, max_length=100, segment_types=2)
     return folder
 
 
