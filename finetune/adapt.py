@@ -21,7 +21,7 @@ from configs.schema import (
     TokenizerConfig,
 )
 from configs.system.files import write_text
-from finetune.example import ChoiceExample, SpanExample, TagExample, TextExample
+from finetune.data.example import ChoiceExample, SpanExample, TagExample, TextExample
 from pretrain.engine.precision import Precision
 from pretrain.engine.train import pretrain
 from pretrain.ranks.agreement import heard

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from finetune.batches import TaskBatch, TaskBatches, evaluation_batches
-from finetune.example import Feature, Splits, are_labelled
-from finetune.model import TaskModel
-from finetune.tasks.base import Task
+from finetune.data.example import Splits, are_labelled
+from finetune.model.task_batches import TaskBatches, evaluation_batches
+from finetune.model.task_model import TaskModel, batch_logits
+from finetune.tasks.feature import Feature
+from finetune.tasks.task import Task
 from finetune.trials import Trial
 from pretrain.engine.engine import Engine
 from pretrain.engine.log_window import Reading, Window
@@ -269,25 +270,6 @@ def predict_logits(engine: Engine, features: Sequence[Feature], sequences: int) 
     engine.train(True)
     merged = {number: rows for part in world.gather(own) for number, rows in part.items()}
     return [merged[number] for number in range(len(features))]
-
-
-@torch.no_grad()
-def batch_logits(
-    model: Any, kind: str, features: Sequence[Feature], batch: TaskBatch, device: torch.device
-) -> dict[int, np.ndarray]:
-    """The logits of each feature of a batch, by its index; shapes as `Task.answers` takes them."""
-    logits = model(batch.to(device)).logits.cpu()
-    per_token = kind in ("span", "tagging")
-    counts = [
-        features[number].tokens if per_token else len(features[number].ids)
-        for number in batch.features
-    ]
-    rows = (part.numpy() for part in logits.split(counts))
-    if kind == "choice":
-        rows = (part[:, 0] for part in rows)
-    elif not per_token:
-        rows = (part[0] for part in rows)
-    return dict(zip(batch.features, rows))
 
 
 def cpu_weights(model: TaskModel) -> dict[str, Tensor]:

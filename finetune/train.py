@@ -25,20 +25,20 @@ from configs.system.run_status import recorded_precision
 from configs.system.safe_text import visible
 from configs.system.version import FINETUNING
 from finetune.adapt import adapt
-from finetune.example import digest_examples
-from finetune.losses import balanced_weights
-from finetune.model_folder import (
+from finetune.data.example import digest_examples
+from finetune.data.submission import write_submissions
+from finetune.model.model_folder import (
     Card,
     find_finetuned,
     load_encoder,
     make_task_model,
     save_finetuned,
 )
+from finetune.model.task_losses import balanced_weights
 from finetune.report.results import write_report
 from finetune.runner import Framed, Result, Runner
-from finetune.submission import write_submissions
-from finetune.tasks.base import Task
 from finetune.tasks.kinds import make_task
+from finetune.tasks.task import Task
 from finetune.trials import Trial, make_trials
 from pretrain.engine.precision import Precision, choose_precision
 from pretrain.model.pretraining import initialise

@@ -37,9 +37,9 @@ def main() -> None:
         raise InputError(f"task.kind={config.task.kind}: the data report is for classification")
 
     from configs.system.safe_text import visible
+    from finetune.explore.data_report import overview, write_data_report
     from finetune.explore.fertility import open_tokenizers
-    from finetune.explore.files import read_task
-    from finetune.explore.report import overview, write_data_report
+    from finetune.explore.task_data import read_task
 
     tokenizers = open_tokenizers(arguments.tokenizer)
     data = read_task(config.task)

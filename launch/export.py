@@ -25,8 +25,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     from configs.system.safe_text import visible
-    from finetune.export import export_huggingface, export_onnx
-    from finetune.model_folder import find_finetuned, load_finetuned
+    from finetune.model.model_folder import find_finetuned, load_finetuned
+    from finetune.model.task_export import export_huggingface, export_onnx
     from pretrain.run.export import check_output, export_run, export_run_onnx
 
     is_onnx = arguments.format == "onnx"

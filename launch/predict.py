@@ -20,8 +20,8 @@ if not __package__:  # a script's own folder would hide the package of the same 
 from launch.command import run
 
 if TYPE_CHECKING:
-    from finetune.model_folder import Finetuned
-    from finetune.predict import Row
+    from finetune.model.model_folder import Finetuned
+    from finetune.model.prediction import Row
     from pretrain.text.encoding import Encoding
 
 logger = logging.getLogger("launch.predict")
@@ -40,8 +40,8 @@ def main() -> None:
     arguments = parse()
 
     from configs.system.safe_text import Spreadsheet
-    from finetune.model_folder import load_finetuned
-    from finetune.predict import choose_device, first_and_rest, predict
+    from finetune.model.model_folder import load_finetuned
+    from finetune.model.prediction import choose_device, first_and_rest, predict
     from pretrain.text.encoding import Encoding
 
     model = load_finetuned(arguments.model, choose_device(arguments.device))
@@ -108,7 +108,7 @@ def read(arguments: argparse.Namespace, model: Finetuned, encoding: Encoding) ->
     from configs.errors import InputError
     from configs.system.notes import PROGRESS
     from finetune.data.tables import suffix_of
-    from finetune.predict import read_line_file, read_lines, read_rows
+    from finetune.model.prediction import read_line_file, read_lines, read_rows
 
     path = Path(arguments.input)
     if arguments.input == "-":

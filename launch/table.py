@@ -24,7 +24,7 @@ def main() -> None:
 
     from configs.system.files import write_text
     from configs.system.secrets import hide
-    from finetune.report.table import comparison
+    from finetune.report.method_table import comparison
 
     text = comparison(arguments.runs)
     print(text)

@@ -15,10 +15,10 @@ from configs.system.safe_text import visible
 from configs.system.secrets import hide
 from configs.system.version import FINETUNING
 from finetune.baselines.rivals import RIVALS, run_rival
+from finetune.data.example import Splits, digest_examples
 from finetune.data.texts import read_text_splits
-from finetune.example import Splits, digest_examples
-from finetune.report.table import comparison
-from finetune.scores import summary
+from finetune.report.method_table import comparison
+from finetune.scoring.method_scores import summary
 from pretrain.ranks.agreement import Agreement, heard
 from pretrain.ranks.world import World
 from pretrain.run import describe

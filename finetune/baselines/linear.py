@@ -16,7 +16,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.svm import LinearSVC
 
-from finetune.baselines.losses import multiclass_hinge
+from finetune.baselines.hinge import multiclass_hinge
 
 FOLDS = 3
 STRENGTHS = (0.1, 0.3, 1.0, 3.0)

@@ -20,11 +20,11 @@ from finetune.baselines import linear
 from finetune.baselines.bigru import BiGRUClassifier
 from finetune.baselines.features import PlainTfIdf, TfidfTransformer, bag_of_words
 from finetune.baselines.ngram_lm import NgramClassifier
-from finetune.example import Splits, TextExample, are_labelled
-from finetune.metrics import classification_scores, confusion
-from finetune.report.markdown import table
-from finetune.scores import Scores, TrialScores, split_fingerprint
-from finetune.submission import write_submissions
+from finetune.data.example import Splits, TextExample, are_labelled
+from finetune.data.submission import write_submissions
+from finetune.report.markdown_tables import table
+from finetune.scoring.method_scores import Scores, TrialScores, split_fingerprint
+from finetune.scoring.metrics import classification_scores, confusion
 
 PAIR_MARK = " ||| "
 """between the two texts of a pair"""

@@ -13,9 +13,9 @@ from typing import Any
 
 from configs.errors import InputError
 from configs.system.json_files import shown
+from finetune.data.example import ChoiceExample
 from finetune.data.json_rows import load_json
 from finetune.data.tables import read_text, suffix_of
-from finetune.example import ChoiceExample
 from pretrain.text.encoding import Decoder, Encoding, lines_of
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from configs.errors import InputError
 from configs.task_schema import TaskConfig
-from finetune.example import are_labelled
+from finetune.data.example import are_labelled
 
 Item = TypeVar("Item")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import InputError
+from finetune.data.example import SpanExample
 from finetune.data.json_rows import load_json
 from finetune.data.tables import read_text
-from finetune.example import SpanExample
 from pretrain.text.encoding import Decoder, Encoding
 
 

@@ -12,6 +12,8 @@ import numpy as np
 
 from configs.errors import InputError
 from configs.task_schema import TaskConfig
+from finetune.data.duplicates import find_duplicates
+from finetune.data.example import Splits, TextExample, are_labelled
 from finetune.data.labels import (
     NUMBER,
     absent_notes,
@@ -23,6 +25,7 @@ from finetune.data.labels import (
 )
 from finetune.data.preprocess import Preprocessor
 from finetune.data.split import heldout_mask
+from finetune.data.submission import check_submissions
 from finetune.data.tables import (
     Table,
     counted,
@@ -31,9 +34,6 @@ from finetune.data.tables import (
     refuse_many,
     require_columns,
 )
-from finetune.example import Splits, TextExample, are_labelled
-from finetune.explore.duplicates import find_duplicates
-from finetune.submission import check_submissions
 
 REAL = re.compile(rf"{NUMBER.pattern}([eE][+-]?\d+)?", re.ASCII)
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)

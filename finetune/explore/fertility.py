@@ -10,7 +10,7 @@ import numpy as np
 
 from configs.errors import InputError
 from configs.schema import TokenizerConfig
-from finetune.example import TextExample
+from finetune.data.example import TextExample
 from finetune.explore.profile import count_words
 from tokenizer.base import Tokenizer
 from tokenizer.load import load_tokenizer

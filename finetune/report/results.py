@@ -20,13 +20,13 @@ from configs.system.json_files import read_json
 from configs.system.notes import optional
 from configs.system.safe_text import Markup, markdown
 from configs.system.secrets import hide
-from finetune.example import Splits, are_labelled
-from finetune.metrics import calibration, class_scores, confusion
+from finetune.data.example import Splits, are_labelled
 from finetune.report.gallery import Gallery
-from finetune.report.markdown import bullets, confusion_table, percent, table
-from finetune.report.plots import plot_calibration, plot_confusion, plot_trials
-from finetune.scores import Scores, TrialScores, split_fingerprint, summary
-from finetune.tasks.base import Task
+from finetune.report.markdown_tables import bullets, confusion_table, percent, table
+from finetune.report.result_plots import plot_calibration, plot_confusion, plot_trials
+from finetune.scoring.method_scores import Scores, TrialScores, split_fingerprint, summary
+from finetune.scoring.metrics import calibration, class_scores, confusion
+from finetune.tasks.task import Task
 from finetune.tasks.text import UNMERGED
 from pretrain.run.log import read_metrics
 

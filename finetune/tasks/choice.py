@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from configs.errors import InputError
+from finetune.data.example import ChoiceExample, Splits
 from finetune.data.race import read_race
 from finetune.data.split import answered_notes, heldout_mask, read_parts, require_labels
 from finetune.data.tables import encoding_of
-from finetune.example import ChoiceExample, Feature, Splits
-from finetune.tasks.base import Task
-from finetune.tasks.framing import frame
+from finetune.tasks.feature import Feature
+from finetune.tasks.task import Task
 from finetune.tasks.text import softmax
+from finetune.tasks.text_framing import frame
 from tokenizer.base import Tokenizer
 
 

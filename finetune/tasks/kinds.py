@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from configs.task_schema import TaskConfig
-from finetune.tasks.base import Task
 from finetune.tasks.choice import ChoiceTask
 from finetune.tasks.span import SpanTask
 from finetune.tasks.tagging import TaggingTask
+from finetune.tasks.task import Task
 from finetune.tasks.text import ClassificationTask, RegressionTask
 
 KINDS: dict[str, type[Task]] = {

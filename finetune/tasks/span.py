@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from configs.errors import InputError
+from finetune.data.example import SpanExample, Splits, are_labelled
 from finetune.data.split import answered_notes, heldout_groups, read_parts, require_labels
 from finetune.data.squad import read_squad
 from finetune.data.tables import encoding_of
-from finetune.example import Feature, SpanExample, Splits, are_labelled
-from finetune.metrics import SPAN_RULES, SpanRules, best_scores, span_scores
-from finetune.tasks.base import Task
-from finetune.tasks.framing import pair_head, pair_segments, window_starts
+from finetune.scoring.metrics import SPAN_RULES, SpanRules, best_scores, span_scores
+from finetune.tasks.feature import Feature
 from finetune.tasks.offsets import Located, Locator
+from finetune.tasks.task import Task
+from finetune.tasks.text_framing import pair_head, pair_segments, window_starts
 from tokenizer.base import Tokenizer
 
 LONGEST_QUESTION = 64

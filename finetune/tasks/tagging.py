@@ -11,13 +11,14 @@ import numpy as np
 
 from configs.errors import InputError
 from finetune.data.conll import Sentence, read_conll
+from finetune.data.example import Splits, TagExample
 from finetune.data.split import heldout_mask, read_parts
 from finetune.data.tables import encoding_of
-from finetune.example import Feature, Splits, TagExample
-from finetune.metrics import tagging_scores
-from finetune.tasks.base import Task
-from finetune.tasks.framing import window_starts
+from finetune.scoring.metrics import tagging_scores
+from finetune.tasks.feature import Feature
 from finetune.tasks.offsets import Located, Locator
+from finetune.tasks.task import Task
+from finetune.tasks.text_framing import window_starts
 from pretrain.model.loss import IGNORED
 from tokenizer.base import Tokenizer
 

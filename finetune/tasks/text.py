@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from configs.errors import InputError
+from finetune.data.example import Splits, TextExample
 from finetune.data.texts import read_text_splits
-from finetune.example import Feature, Splits, TextExample
-from finetune.metrics import classification_scores, regression_scores
-from finetune.tasks.base import Task
-from finetune.tasks.framing import frame
+from finetune.scoring.metrics import classification_scores, regression_scores
+from finetune.tasks.feature import Feature
+from finetune.tasks.task import Task
+from finetune.tasks.text_framing import frame
 from tokenizer.base import Tokenizer
 
 UNMERGED = "unmerged_"

@@ -6,8 +6,8 @@ from collections import defaultdict
 from pathlib import Path
 
 from configs.system.run_status import read_environment
-from finetune.report.table import check_same_split
-from finetune.scores import Scores, read_scores
+from finetune.report.method_table import check_same_split
+from finetune.scoring.method_scores import Scores, read_scores
 from launch.ablation.cells import Cell, Grid
 from launch.ablation.comparability import Run, marks, require_comparable
 from launch.ablation.estimate import minutes_of

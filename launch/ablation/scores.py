@@ -13,7 +13,7 @@ from configs.ablation_schema import AblationConfig
 from configs.loader import load_run_config
 from configs.schema import PretrainConfig
 from configs.system.run_status import read_environment
-from finetune.scores import read_scores
+from finetune.scoring.method_scores import read_scores
 from launch.ablation.cells import Cell, last_record
 from launch.ablation.study import Metric
 

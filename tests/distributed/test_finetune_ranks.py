@@ -38,9 +38,9 @@ def tune_one(world, folder: Path, overrides: list[str]) -> tuple[list[float], di
     from configs.finetune_schema import FinetuneConfig
     from configs.loader import load_config
     from configs.schema import ModelConfig
-    from finetune.example import Splits
-    from finetune.losses import TaskLoss, balanced_weights
-    from finetune.model import TaskModel
+    from finetune.data.example import Splits
+    from finetune.model.task_losses import TaskLoss, balanced_weights
+    from finetune.model.task_model import TaskModel
     from finetune.runner import Framed, Runner
     from finetune.tasks.kinds import make_task
     from finetune.trials import make_trials
@@ -70,7 +70,8 @@ def tune_one(world, folder: Path, overrides: list[str]) -> tuple[list[float], di
 
 def random_examples(seed: int, number: int):
     """Texts of random tokens, labelled by the size of their tokens, with their features."""
-    from finetune.example import Feature, TextExample
+    from finetune.data.example import TextExample
+    from finetune.tasks.feature import Feature
 
     rng = np.random.default_rng(seed)
     examples, features = [], []

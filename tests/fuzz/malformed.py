@@ -73,7 +73,12 @@ def load_scripts() -> None:
     """Import all that the scripts import, before anything starts a thread."""
     for name in (*(f"launch.{script}" for script in SCRIPTS), "pretrain.data.report"):
         importlib.import_module(name)
-    for name in ("pretrain.engine.train", "finetune.train", "finetune.predict", "finetune.export"):
+    for name in (
+        "pretrain.engine.train",
+        "finetune.train",
+        "finetune.model.prediction",
+        "finetune.model.task_export",
+    ):
         importlib.import_module(name)
     importlib.import_module("finetune.baselines.compare")
     importlib.import_module("torch").set_num_threads(1)  # see `workers`

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,18 +12,32 @@ import pytest
 from tests.conftest import ROOT
 
 LAYERS = ("configs", "tokenizer", "pretrain", "finetune", "launch")
+FOLDERS = {
+    "finetune": ("scoring", "data", "tasks", "model", "report", "baselines", "explore", ""),
+}
+"""folders of a package, each of which imports only from those before it; "": its own files"""
+CIRCLES_LEFT = (
+    ["pretrain.engine.trainer", "pretrain.run.describe"],
+    ["pretrain.ranks.leaving", "pretrain.ranks.world"],
+    ["tokenizer.base", "tokenizer.huggingface"],
+)
+"""files that still import each other; none may be added"""
 DOORS = {
     "deepspeed": {"pretrain/engine/engine.py"},
     "tokenizers": {"tokenizer"},
     "gensim": {"pretrain/data/word2vec.py"},
-    "sklearn": {"finetune/metrics.py", "finetune/data/preprocess.py", "finetune/baselines/"},
+    "sklearn": {
+        "finetune/scoring/metrics.py",
+        "finetune/data/preprocess.py",
+        "finetune/baselines/",
+    },
     "scipy": {
-        "finetune/metrics.py",
+        "finetune/scoring/metrics.py",
         "finetune/baselines/",
         "launch/ablation/report/statistics.py",
     },
     "jinja2": {"launch/ablation/report/page.py"},
-    "seqeval": {"finetune/metrics.py"},
+    "seqeval": {"finetune/scoring/metrics.py"},
     "emoji": {"finetune/data/preprocess.py"},
     "onnxruntime": {"pretrain/run/onnx.py"},
     "huggingface_hub": {"pretrain/run/pretrained.py"},
@@ -40,6 +55,29 @@ def sources() -> list[Path]:
     return [path for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]
 
 
+def module_name(path: Path) -> str:
+    """`finetune.data.split` for finetune/data/split.py; a package's name for its __init__.py."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def import_graph() -> dict[str, set[str]]:
+    """Of each of our modules those that it imports, wherever in it, also for type checking."""
+    known = {module_name(path): path for path in sources()}
+    graph: dict[str, set[str]] = {}
+    for name, path in known.items():
+        wanted: set[str] = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                wanted.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                inside = {f"{node.module}.{alias.name}" for alias in node.names}
+                wanted |= inside & known.keys() or {node.module}
+        graph[name] = wanted & known.keys() - {name}
+    return graph
+
+
 def imports(path: Path) -> Iterator[str]:
     """Top-level names of everything a file imports, wherever in it."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -54,6 +92,60 @@ def test_imports_go_one_way(path):
     own = LAYERS.index(path.relative_to(ROOT).parts[0])
     above = {name for name in imports(path) if name in LAYERS[own + 1 :]}
     assert not above, f"{path.name} imports {above}"
+
+
+@pytest.mark.parametrize("package", FOLDERS)
+def test_folders_of_a_package_import_one_way(package):
+    folders = sorted({folder_of(name) for name in import_graph() if name.startswith(f"{package}.")})
+    assert folders == sorted(FOLDERS[package]), "give every folder its place in FOLDERS"
+    place = {folder: number for number, folder in enumerate(FOLDERS[package])}
+    back = [
+        f"{name} imports {other}"
+        for name, others in import_graph().items()
+        for other in others
+        if name.startswith(f"{package}.")
+        and other.startswith(f"{package}.")
+        and place[folder_of(name)] < place[folder_of(other)]
+    ]
+    assert not back
+
+
+def folder_of(module: str) -> str:
+    """`data` for finetune.data.split, or for finetune.data itself; "" for finetune.train."""
+    path = ROOT.joinpath(*module.split("."))
+    own = path if path.is_dir() else path.parent
+    return "/".join(own.relative_to(ROOT).parts[1:])
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    assert not [circle for circle in circles(import_graph()) if circle not in CIRCLES_LEFT]
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules that import each other, each once."""
+    reached = {name: reachable(name, graph) for name in graph}
+    groups = {
+        frozenset(other for other in others if name in reached[other])
+        for name, others in reached.items()
+        if name in others
+    }
+    return sorted(map(sorted, groups))
+
+
+def test_circles_are_seen():
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}, "e": {"f"}, "f": {"g"}, "g": {"e"}}
+    assert circles(graph) == [["b", "c"], ["e", "f", "g"]]
+
+
+def reachable(start: str, graph: dict[str, set[str]]) -> set[str]:
+    """All modules on the ways from one, itself only where a way leads back."""
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        new = graph[waiting.pop()] - found
+        found |= new
+        waiting.extend(new)
+    return found
 
 
 @pytest.mark.parametrize("library", DOORS)

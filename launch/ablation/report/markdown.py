@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from configs.system.safe_text import Markup, markdown
-from finetune.report.markdown import bullets, table
+from finetune.report.markdown_tables import bullets, table
 from launch.ablation.report import phrasing
 from launch.ablation.report.statistics import RULE
 from launch.ablation.report.table import Cell, Table

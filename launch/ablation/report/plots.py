@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from configs.system.notes import optional
-from finetune.report.markdown import short
+from finetune.report.markdown_tables import short
 from launch.ablation.report.curves import Band, Curve, band, read_curve
 from launch.ablation.report.measures import refusal
 from launch.ablation.report.table import Table, TableRow

@@ -12,11 +12,11 @@ import torch
 from configs.errors import InputError
 from configs.finetune_schema import HeadConfig
 from configs.task_schema import TaskConfig
-from finetune.example import ChoiceExample, SpanExample, TextExample
-from finetune.export import export_huggingface
-from finetune.model_folder import Card, load_finetuned, make_task_model, save_finetuned
-from finetune.tasks.framing import frame
+from finetune.data.example import ChoiceExample, SpanExample, TextExample
+from finetune.model.model_folder import Card, load_finetuned, make_task_model, save_finetuned
+from finetune.model.task_export import export_huggingface
 from finetune.tasks.kinds import make_task
+from finetune.tasks.text_framing import frame
 from pretrain.run.pretrained import Pretrained, load_pretrained
 from tests.unit.pretrain.run.test_pretrained import PIECES, random_huggingface
 from tokenizer.base import Framing

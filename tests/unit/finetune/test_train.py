@@ -11,7 +11,7 @@ import torch
 from configs.errors import RunError
 from configs.finetune_schema import AdaptConfig, FinetuneConfig
 from configs.schema import EngineConfig
-from finetune.example import Splits, TextExample
+from finetune.data.example import Splits, TextExample
 from finetune.train import (
     digest,
     digest_examples,

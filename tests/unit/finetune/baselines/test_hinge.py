@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from finetune.baselines.losses import binary_hinge, multiclass_hinge
+from finetune.baselines.hinge import binary_hinge, multiclass_hinge
 
 SCORES = torch.tensor([[3.2, 5.1, -1.7], [1.3, 4.9, 2.0], [2.2, 2.5, -3.1]])
 CLASSES = torch.tensor([0, 1, 2])

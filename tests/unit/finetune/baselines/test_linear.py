@@ -13,7 +13,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.svm import LinearSVC
 
 from finetune.baselines import linear
-from finetune.baselines.losses import binary_hinge
+from finetune.baselines.hinge import binary_hinge
 
 CLASSES, WIDTH = 3, 4
 

@@ -19,10 +19,10 @@ from configs.loader import load_config
 from finetune.baselines import rivals
 from finetune.baselines.compare import find_rivals
 from finetune.baselines.rivals import RIVALS, joined_texts, run_rival
+from finetune.data.example import Splits, TextExample
 from finetune.data.texts import read_text_splits
-from finetune.example import Splits, TextExample
-from finetune.report.table import comparison
-from finetune.scores import read_scores, split_fingerprint
+from finetune.report.method_table import comparison
+from finetune.scoring.method_scores import read_scores, split_fingerprint
 from launch.finetune import main
 from pretrain.ranks import world
 from tests.conftest import Command

@@ -14,7 +14,7 @@ import pytest
 from configs.errors import InputError
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import load_config
-from finetune.example import Splits
+from finetune.data.example import Splits
 from finetune.tasks.kinds import make_task
 from tests.conftest import DATA
 from tests.published import GLUE, ROWS, TESTED, overrides, rows, text, write, write_glue

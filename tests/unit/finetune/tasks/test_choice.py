@@ -9,7 +9,7 @@ import pytest
 
 from configs.errors import InputError
 from configs.task_schema import TaskConfig
-from finetune.example import ChoiceExample
+from finetune.data.example import ChoiceExample
 from finetune.tasks.choice import ChoiceTask
 
 EXAMPLE = ChoiceExample(

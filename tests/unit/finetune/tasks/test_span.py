@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from configs.errors import InputError
 from configs.task_schema import TaskConfig
+from finetune.data.example import SpanExample
 from finetune.data.squad import read_squad
-from finetune.example import SpanExample
-from finetune.metrics import best_scores, normal_answer, span_scores
+from finetune.scoring.metrics import best_scores, normal_answer, span_scores
 from finetune.tasks.span import THRESHOLD, SpanAnswer, SpanTask, Window, best_span
 from tests.conftest import DATA
 

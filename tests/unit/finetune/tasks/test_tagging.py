@@ -9,7 +9,7 @@ import pytest
 
 from configs.errors import InputError
 from configs.task_schema import TaskConfig
-from finetune.example import TagExample
+from finetune.data.example import TagExample
 from finetune.tasks.tagging import TaggingTask
 from pretrain.model.loss import IGNORED
 from tests.conftest import DATA

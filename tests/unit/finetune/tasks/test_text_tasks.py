@@ -9,8 +9,8 @@ import pytest
 
 from configs.errors import InputError
 from configs.task_schema import METRICS, TaskConfig
-from finetune.example import TextExample
-from finetune.metrics import classification_scores
+from finetune.data.example import TextExample
+from finetune.scoring.metrics import classification_scores
 from finetune.tasks.kinds import KINDS, make_task
 from finetune.tasks.text import ClassificationTask, RegressionTask, row_of, softmax
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from configs.ablation_schema import AblationConfig
 from configs.loader import dump_config, load_config
-from finetune.scores import Scores, TrialScores
+from finetune.scoring.method_scores import Scores, TrialScores
 from launch.ablation.cells import Cell, Grid
 
 MASKING = {"masking": {"static": {"mask_epochs": 10}, "dynamic": {}}}

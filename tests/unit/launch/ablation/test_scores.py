@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from finetune.scores import read_scores
+from finetune.scoring.method_scores import read_scores
 from launch.ablation.scores import headline, scores_of
 from tests.unit.launch.ablation.runs import find, finish, finish_task, make_grid
 

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from finetune.metrics import Bin
 from finetune.report.gallery import Gallery
-from finetune.report.plots import plot_calibration, plot_confusion, plot_trials
+from finetune.report.result_plots import plot_calibration, plot_confusion, plot_trials
+from finetune.scoring.metrics import Bin
 from pretrain.run.plots import drawable, new_figure, plot_curves, save
 
 NAMES = (

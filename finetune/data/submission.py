@@ -14,7 +14,7 @@ from pathlib import Path
 from configs.errors import InputError
 from configs.system.files import write_text
 from configs.task_schema import TaskConfig
-from finetune.example import Splits, TextExample, are_labelled
+from finetune.data.example import Splits, TextExample, are_labelled
 
 FOLDER = "submission"
 BINARY = ("0", "1")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from finetune.metrics import Bin
-from finetune.report.markdown import short
+from finetune.report.markdown_tables import short
+from finetune.scoring.metrics import Bin
 from pretrain.run.plots import BLUE, GREY, ORANGE, drawable, new_figure, save
 
 SURE = 0.55

@@ -16,13 +16,13 @@ import numpy as np
 from configs.system.files import write_text
 from configs.system.safe_text import markdown
 from configs.system.secrets import hide
-from finetune.example import are_labelled
-from finetune.explore import plots as plots
+from finetune.data.example import are_labelled
+from finetune.explore import data_plots as plots
 from finetune.explore.fertility import TokenCounts, count_tokens, texts_of, train_tokenizers
-from finetune.explore.files import TaskData, raw_texts, words_of
 from finetune.explore.profile import Column, clean_by_steps, profile_columns, summarize
+from finetune.explore.task_data import TaskData, raw_texts, words_of
 from finetune.explore.terms import term_steps
-from finetune.explore.texts import (
+from finetune.explore.text_parts import (
     beyond,
     cleaning_part,
     examples_part,
@@ -31,7 +31,7 @@ from finetune.explore.texts import (
     words_part,
 )
 from finetune.report.gallery import Gallery
-from finetune.report.markdown import bullets, percent, short, table
+from finetune.report.markdown_tables import bullets, percent, short, table
 from tokenizer.base import Tokenizer
 
 CELL = 60

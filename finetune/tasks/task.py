@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from configs.task_schema import TaskConfig
-from finetune.example import Feature, Splits
+from finetune.data.example import Splits
+from finetune.tasks.feature import Feature
 from tokenizer.base import Tokenizer
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from configs.errors import InputError
 from configs.task_schema import PreprocessConfig
-from finetune.model_folder import CARD, Finetuned, find_finetuned, load_finetuned, read_card
-from finetune.predict import (
+from finetune.model.model_folder import CARD, Finetuned, find_finetuned, load_finetuned, read_card
+from finetune.model.prediction import (
     Row,
     choose_device,
     columns_of,

@@ -25,13 +25,12 @@ from configs.system.json_files import read_json
 from configs.system.safe_text import json_text
 from configs.system.secrets import as_stored
 from configs.task_schema import TaskConfig
-from finetune.batches import evaluation_batches
-from finetune.example import Feature
-from finetune.losses import TaskLoss
-from finetune.model import TaskModel
-from finetune.runner import batch_logits
-from finetune.tasks.base import Task
+from finetune.model.task_batches import evaluation_batches
+from finetune.model.task_losses import TaskLoss
+from finetune.model.task_model import TaskModel, batch_logits
+from finetune.tasks.feature import Feature
 from finetune.tasks.kinds import make_task
+from finetune.tasks.task import Task
 from pretrain.run.pretrained import WORDS, Pretrained, load_pretrained
 from pretrain.run.tensors import check_tensors, read_tensors, shapes_of, write_tensors
 from tokenizer.base import Tokenizer

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from finetune.data.squad import read_squad
-from finetune.metrics import (
+from finetune.scoring.metrics import (
     SPAN_RULES,
     best_scores,
     calibration,

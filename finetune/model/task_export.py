@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from configs.errors import InputError
 from configs.system.files import written_aside
-from finetune.model import SequenceHead
-from finetune.model_folder import Finetuned
+from finetune.model.model_folder import Finetuned
+from finetune.model.task_model import SequenceHead
 from pretrain.model.convert import huggingface_config, renamed
 from pretrain.run.onnx import PaddedEncoder, write_onnx
 from pretrain.run.tensors import write_tensors

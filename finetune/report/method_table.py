@@ -8,8 +8,8 @@ from pathlib import Path
 
 from configs.errors import InputError
 from configs.system.safe_text import markdown
-from finetune.report.markdown import confusion_table, table
-from finetune.scores import Scores, read_scores, summary
+from finetune.report.markdown_tables import confusion_table, table
+from finetune.scoring.method_scores import Scores, read_scores, summary
 
 METRICS = ("accuracy", "macro_f1")
 

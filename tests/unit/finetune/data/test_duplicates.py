@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.explore.duplicates import SIMILAR, find_duplicates, jaccard, shingles
+from finetune.data.duplicates import SIMILAR, find_duplicates, jaccard, shingles
 
 WORDS = st.lists(st.sampled_from("abcdE"), max_size=12)
 CORPORA = st.lists(WORDS.map(" ".join), max_size=20)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from configs.errors import InputError
 from configs.schema import BatchConfig
-from finetune.example import Feature
+from finetune.tasks.feature import Feature
 from pretrain.batch import MicroBatch
 from pretrain.data.batches import equal_parts
 from pretrain.randomness import Purpose, keys_64, permutation

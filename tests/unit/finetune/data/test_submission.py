@@ -10,8 +10,8 @@ from configs.finetune_schema import FinetuneConfig
 from configs.loader import load_config, shipped_configs
 from configs.task_schema import SUBMISSIONS
 from finetune.baselines.rivals import run_rival
+from finetune.data.submission import FORMS, submission
 from finetune.data.texts import read_text_splits
-from finetune.submission import FORMS, submission
 from tests.published import GLUE, TESTED, overrides, write_glue
 
 

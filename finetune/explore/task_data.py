@@ -8,9 +8,9 @@ from functools import cached_property
 
 from configs.task_schema import TaskConfig
 from finetune.data.dates import Dates, read_dates
+from finetune.data.example import Splits, TextExample
 from finetune.data.tables import Table
 from finetune.data.texts import TextReader, read_text_splits
-from finetune.example import Splits, TextExample
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from configs.finetune_schema import HeadConfig
-from finetune.batches import TaskBatch, collate
-from finetune.example import Feature
-from finetune.export import CLASSES, FAMILIES, head_names
-from finetune.losses import TaskLoss
-from finetune.model import TaskModel, one_token_each
+from finetune.model.task_batches import TaskBatch, collate
+from finetune.model.task_export import CLASSES, FAMILIES, head_names
+from finetune.model.task_losses import TaskLoss
+from finetune.model.task_model import TaskModel, one_token_each
+from finetune.tasks.feature import Feature
 from pretrain.model.convert import huggingface_config, renamed
 from pretrain.model.packing import Packing
 from tests.unit.pretrain.model.examples import PAD, VOCABULARY, tiny

@@ -16,7 +16,7 @@ import numpy as np
 
 from finetune.explore.profile import Column
 from finetune.explore.terms import Term
-from finetune.report.markdown import short
+from finetune.report.markdown_tables import short
 from pretrain.run.plots import BLUE, GREY, ORANGE, date_axis, drawable, new_figure, save
 
 PALE, FAINT, INK = "#93b4f5", "#d1d5db", "#1f2937"

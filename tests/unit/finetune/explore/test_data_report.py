@@ -14,14 +14,14 @@ import pytest
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import load_config
 from configs.task_schema import TaskConfig
-from finetune.example import TextExample
+from finetune.data.example import TextExample
+from finetune.explore.data_plots import by_period
+from finetune.explore.data_report import columns_part, dates_part, labels_part, write_data_report
 from finetune.explore.fertility import count_tokens, open_tokenizers
-from finetune.explore.files import TaskData, raw_texts, read_task
-from finetune.explore.plots import by_period
 from finetune.explore.profile import clean_by_steps
-from finetune.explore.report import columns_part, dates_part, labels_part, write_data_report
+from finetune.explore.task_data import TaskData, raw_texts, read_task
 from finetune.explore.terms import term_steps
-from finetune.explore.texts import (
+from finetune.explore.text_parts import (
     cleaning_part,
     examples_part,
     lengths_part,

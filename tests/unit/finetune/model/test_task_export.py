@@ -14,9 +14,9 @@ from configs.errors import InputError
 from configs.finetune_schema import HeadConfig
 from configs.schema import ModelConfig, TokenizerConfig
 from configs.task_schema import TaskConfig
-from finetune.example import TextExample
-from finetune.export import CLASSES, export_huggingface, export_onnx
-from finetune.model_folder import Card, Finetuned, load_finetuned, make_task_model
+from finetune.data.example import TextExample
+from finetune.model.model_folder import Card, Finetuned, load_finetuned, make_task_model
+from finetune.model.task_export import CLASSES, export_huggingface, export_onnx
 from launch.export import main
 from pretrain.model.packing import Packing
 from tests.finetuning import topic_rows

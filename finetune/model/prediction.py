@@ -13,10 +13,10 @@ import torch
 
 from configs.errors import InputError
 from configs.task_schema import TaskConfig
+from finetune.data.example import SpanExample, TagExample, TextExample
 from finetune.data.preprocess import Preprocessor
 from finetune.data.tables import open_file, read_table, require_columns
-from finetune.example import SpanExample, TagExample, TextExample
-from finetune.model_folder import Finetuned
+from finetune.model.model_folder import Finetuned
 from pretrain.text.encoding import Decoder, Encoding, lines_of
 
 BLANK = "."

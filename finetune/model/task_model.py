@@ -5,15 +5,18 @@ Axes: T tokens, B sequences, D hidden size, C outputs, L longest sequence.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from configs.finetune_schema import HeadConfig
 from configs.schema import ModelConfig
-from finetune.batches import TaskBatch
-from finetune.losses import TaskLoss
+from finetune.model.task_batches import TaskBatch
+from finetune.model.task_losses import TaskLoss
+from finetune.tasks.feature import Feature
 from pretrain.model.dropout import Dropout
 from pretrain.model.encoder import SITES_PER_LAYER, Encoder
 from pretrain.model.packing import Gather, Packing
@@ -117,3 +120,22 @@ def one_token_each(packing: Packing) -> Packing:
     )
     zeros = torch.zeros_like(packing.positions_T[: packing.sequences])
     return Packing(starts, zeros, 1, packing.dropout_keys)
+
+
+@torch.no_grad()
+def batch_logits(
+    model: Any, kind: str, features: Sequence[Feature], batch: TaskBatch, device: torch.device
+) -> dict[int, np.ndarray]:
+    """The logits of each feature of a batch, by its index; shapes as `Task.answers` takes them."""
+    logits = model(batch.to(device)).logits.cpu()
+    per_token = kind in ("span", "tagging")
+    counts = [
+        features[number].tokens if per_token else len(features[number].ids)
+        for number in batch.features
+    ]
+    rows = (part.numpy() for part in logits.split(counts))
+    if kind == "choice":
+        rows = (part[:, 0] for part in rows)
+    elif not per_token:
+        rows = (part[0] for part in rows)
+    return dict(zip(batch.features, rows))

@@ -11,10 +11,10 @@ import numpy as np
 
 from configs.system.safe_text import Markup, markdown
 from finetune.data.preprocess import steps_of
-from finetune.explore import plots as plots
+from finetune.explore import data_plots as plots
 from finetune.explore.fertility import TokenCounts
-from finetune.explore.files import TaskData, raw_texts, words_of
 from finetune.explore.profile import SHARES, CleaningStep, clean_by_steps, summarize
+from finetune.explore.task_data import TaskData, raw_texts, words_of
 from finetune.explore.terms import (
     Term,
     Terms,
@@ -24,7 +24,7 @@ from finetune.explore.terms import (
     most_typical,
 )
 from finetune.report.gallery import Gallery
-from finetune.report.markdown import bullets, percent, short, table
+from finetune.report.markdown_tables import bullets, percent, short, table
 
 FREQUENT, LISTED, DRAWN, SHOWN = 30, 15, 10, 3
 """words overall; terms of a label in tables and in plots; its examples"""
