@@ -202,9 +202,9 @@ def _fitting_configs(schema: type) -> list[str]:
 
 
 def fields_help(schema: type, prefix: str = "") -> str:
-    """Every field with its type and meaning, for the end of `--help`."""
-    lines = ["fields:"]
-    for name, kind, text in describe(schema, prefix):
-        lines.append(f"  {name} ({kind})")
-        lines += textwrap.wrap(text, 88, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    """Every field with its type, default and meaning, for the end of `--help`."""
+    lines = ["fields (type; default):"]
+    for field in describe(schema, prefix):
+        lines.append(f"  {field.name} ({field.kind}; {field.default})")
+        lines += textwrap.wrap(field.meaning, 88, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return "\n".join(lines)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from configs.cluster_schema import ClusterConfig, ContainerConfig, PreparationConfig
-from configs.described import describe
 from configs.errors import InputError
 from configs.loader import dump_config, load_config, shipped_configs
 
@@ -82,11 +81,6 @@ def test_every_shipped_profile_loads_and_dumps_to_the_same(name, tmp_path):
 def test_a_missing_profile_names_its_option_and_a_close_one():
     with pytest.raises(InputError, match=r"--cluster exmple-h100: .* did you mean example-h100"):
         load_config(ClusterConfig, "exmple-h100", option="--cluster", folder="clusters")
-
-
-def test_every_field_is_documented():
-    for name, _, text in describe(ClusterConfig):
-        assert text, name
 
 
 def test_one_rank_for_each_gpu_unless_told():

@@ -6,7 +6,6 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from configs.described import describe
 from configs.errors import InputError
 from configs.schema import (
     BatchConfig,
@@ -141,21 +140,6 @@ def test_the_edges_are_allowed(schema, fields):
     config = schema(**fields)
     with pytest.raises(FrozenInstanceError):
         setattr(config, next(iter(fields)), None)
-
-
-def test_every_field_is_documented_once():
-    rows = describe(PretrainConfig)
-    names = [name for name, _, _ in rows]
-    assert len(names) == len(set(names)) > 60
-    assert [name for name, _, documentation in rows if len(documentation) < 10] == []
-    assert {"data.sources.0.path", "schedule.max_steps", "mask_epochs"} <= set(names)
-
-
-def test_described_types_are_readable():
-    types = {name: kind for name, kind, _ in describe(PretrainConfig)}
-    assert types["seed"] == "int"
-    assert types["mask_epochs"] == "int | null"
-    assert types["optimizer.name"] == "adamw | lamb"
 
 
 def test_micro_batches_are_equally_many_for_every_rank():
