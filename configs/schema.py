@@ -7,7 +7,7 @@ live in `__post_init__`; each message names the field and the cure.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, Optional
+from typing import Literal, Optional, Protocol
 
 from configs.checks import require, require_fraction, require_visible
 from configs.collective_schema import CollectiveConfig
@@ -44,6 +44,7 @@ __all__ = [
     "SafetyConfig",
     "ScheduleConfig",
     "SourceConfig",
+    "StepConfig",
     "TokenizerConfig",
 ]
 
@@ -182,3 +183,16 @@ class PretrainConfig:
                 f"{name}.learning_rate: a new schedule needs an end in steps, not in "
                 "schedule.max_minutes",
             )
+
+
+class StepConfig(Protocol):
+    """The part of a configuration that decides a step, in pretraining and in fine-tuning."""
+
+    @property
+    def batch(self) -> BatchConfig: ...
+    @property
+    def optimizer(self) -> OptimizerConfig: ...
+    @property
+    def engine(self) -> EngineConfig: ...
+    @property
+    def collective(self) -> CollectiveConfig: ...

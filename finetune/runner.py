@@ -29,8 +29,8 @@ from pretrain.randomness import Purpose, key_64
 from pretrain.ranks.preemption import Notice
 from pretrain.ranks.process import give_memory_back
 from pretrain.ranks.world import World
-from pretrain.run.describe import collective_summary
 from pretrain.run.log import RunLog, duration
+from pretrain.run.opening import traffic_line
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class Runner:
             Preempted: `notice` was given on some rank; this trial is to begin anew.
         """
         if self.world.size > 1:
-            traffic = collective_summary(self.config, self.engine, self.world)
+            traffic = traffic_line(self.config, self.model, self.world)
             logger.info(f"{self.trial.name}  traffic: {traffic}")
         evaluate_at = self._evaluation_steps()
         window = Window(self.world.device, len(SUMS))

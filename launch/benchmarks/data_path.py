@@ -49,9 +49,9 @@ def measure(seconds: float, megabytes: float, overrides: tuple[str, ...]) -> Dat
 
 def batch_rates(config: PretrainConfig, seconds: float) -> list[float]:
     """Tokens a second, from the store to micro-batches of 512 sequences."""
+    from pretrain.data.masking import make_vocabulary
     from pretrain.data.phases import Stages
     from pretrain.data.prepare import prepare
-    from pretrain.engine.assemble import make_vocabulary
 
     corpus = prepare(config)
     stages = Stages(corpus.train, config, make_vocabulary(corpus.tokenizer))

@@ -18,9 +18,9 @@ import torch
 from configs.schema import PretrainConfig
 from launch.benchmarks.contenders import Contender, Round
 from launch.benchmarks.setting import Setting
+from pretrain.data.masking import make_vocabulary
 from pretrain.data.phases import Stages
 from pretrain.data.prepare import Corpus, prepare
-from pretrain.engine.assemble import make_vocabulary
 from pretrain.model.convert import huggingface_config
 from pretrain.model.flops import flops_per_step
 from tokenizer.huggingface import write_huggingface

@@ -22,10 +22,10 @@ from configs.schema import PretrainConfig
 from launch.diagnosis.projection import Data, Leg, leg_config
 from pretrain.batch import MicroBatch
 from pretrain.data.file_hashes import unknown_bytes
+from pretrain.data.masking import make_vocabulary
 from pretrain.data.phases import Stages
 from pretrain.data.plan import cache_of, find_store
 from pretrain.data.prepare import Corpus, open_corpus
-from pretrain.engine.assemble import make_vocabulary
 from pretrain.engine.engine import Engine
 from pretrain.model.pretraining import PretrainingModel, initialise
 from pretrain.ranks.world import SINGLE_PROCESS, World

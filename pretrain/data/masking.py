@@ -23,6 +23,7 @@ import numpy as np
 from configs.schema import MaskingConfig
 from pretrain.data.store import ranges
 from pretrain.randomness import Purpose, draw, to_unit
+from tokenizer.base import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,13 @@ class Vocabulary:
     """int64: every id that is no special token; random replacements come from here"""
     continues_word: np.ndarray
     """bool (vocabulary): ids that go on with the word of the token before"""
+
+
+def make_vocabulary(tokenizer: Tokenizer) -> Vocabulary:
+    """What the data path has to know of this tokenizer."""
+    special = tokenizer.special
+    ordinary = np.setdiff1d(np.arange(tokenizer.vocabulary_size), special.ids)
+    return Vocabulary(special.cls, special.sep, special.mask, ordinary, tokenizer.continues_word)
 
 
 @dataclass(frozen=True)

@@ -9,32 +9,23 @@ from __future__ import annotations
 
 import os
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from configs.errors import InputError
-from configs.schema import BatchConfig, CollectiveConfig, EngineConfig, OptimizerConfig
+from configs.schema import OptimizerConfig, StepConfig
 from pretrain.optim.groups import parameter_groups
 from pretrain.optim.lamb import Lamb
 from pretrain.ranks.collectives import bucket_elements
 from pretrain.ranks.world import World
+from pretrain.run.checkpoint import MOMENTS
 
-MOMENTS = ("exp_avg", "exp_avg_sq")
 NUMBERS = {"none": "fp32", "bf16": "bf16", "fp16": "fp16"}
 LAYERS = [f"torch.nn.{name}" for name in ("Linear", "Embedding", "LayerNorm")]
 COMPRESSIBLE = {"none": [], "bf16": LAYERS, "fp16": []}
 """modules whose gradients travel in autocast's bf16 under ZeRO 1 and 2"""
-
-
-class StepConfig(Protocol):
-    """The part of a configuration that decides a step, in pretraining and in fine-tuning."""
-
-    batch: BatchConfig
-    optimizer: OptimizerConfig
-    engine: EngineConfig
-    collective: CollectiveConfig
 
 
 class Engine:

@@ -14,10 +14,9 @@ import torch
 
 from configs.schema import PretrainConfig
 from pretrain.batch import MicroBatch
-from pretrain.engine.assemble import make_model
 from pretrain.engine.memory import forget_peak, memory_limit, peak_bytes
 from pretrain.engine.precision import choose_precision
-from pretrain.model.pretraining import PretrainingModel
+from pretrain.model.pretraining import PretrainingModel, make_model
 from pretrain.ranks.world import World
 from pretrain.run.checkpoint import read_state
 from tokenizer.base import Tokenizer

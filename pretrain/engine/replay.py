@@ -16,11 +16,12 @@ from configs.errors import InputError
 from configs.loader import load_run_config
 from configs.schema import PretrainConfig
 from pretrain.batch import MicroBatch
+from pretrain.data.masking import make_vocabulary
 from pretrain.data.phases import Stages
 from pretrain.data.prepare import open_corpus
 from pretrain.data.verification import verify_used
-from pretrain.engine.assemble import make_model, make_vocabulary
 from pretrain.engine.skipped import texts
+from pretrain.model.pretraining import make_model
 from pretrain.run import checkpoint
 from pretrain.run.tensors import read_tensors
 

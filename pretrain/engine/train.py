@@ -7,6 +7,7 @@ from pathlib import Path
 
 from configs.errors import InputError
 from configs.schema import PLACES, PretrainConfig
+from configs.system.files import make_folder
 from configs.system.run_lock import exclusive
 from configs.system.run_status import read_status
 from configs.system.safe_text import visible
@@ -54,7 +55,7 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
             try:
                 with notice.listening(world), kept_status(run_dir, world):
                     if world.is_main:
-                        describe.write_run_folder(trainer)
+                        write_run_folder(trainer)
                     verification.go_on()
                     trainer.run()
                     if world.is_main:
@@ -66,6 +67,24 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
     shown = visible(run_dir)
     logger.info(f"done: curves {shown}/plots/curves.png, model {shown}/export")
     return run_dir
+
+
+def write_run_folder(trainer: Trainer) -> None:
+    """config.yaml, environment.json and the tokenizer."""
+    run_dir, corpus = trainer.run_dir, trainer.corpus
+    make_folder(run_dir)
+    corpus.tokenizer.save(run_dir / "tokenizer")
+    decided = {
+        "tokenizer": corpus.tokenizer.fingerprint,
+        "corpus": corpus.fingerprint,
+        **trainer.precision.facts,
+        "store": str(corpus.folder),
+        "verified": trainer.certifier.verification.facts(),
+        "parameters": sum(p.numel() for p in trainer.engine.model.parameters()),
+        "agreed": trainer.agreement.record,
+    }
+    step = trainer.state.step
+    describe.write_environment(run_dir, trainer.config, trainer.world, decided, PRETRAINING, step)
 
 
 def find_ground(

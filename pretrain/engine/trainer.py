@@ -15,11 +15,11 @@ from configs.system.notes import optional
 from pretrain.batch import MicroBatch
 from pretrain.data.batches import heldout_batches
 from pretrain.data.collate import Collator
+from pretrain.data.masking import make_vocabulary
 from pretrain.data.phases import Stages
 from pretrain.data.prepare import Corpus
 from pretrain.data.verification import Verification
 from pretrain.data.word2vec import word_vectors
-from pretrain.engine.assemble import make_model, make_vocabulary
 from pretrain.engine.certify import Certifier
 from pretrain.engine.engine import Engine
 from pretrain.engine.evaluate import evaluate, unigram_loss
@@ -29,7 +29,7 @@ from pretrain.engine.memory import memory_held
 from pretrain.engine.precision import choose_precision
 from pretrain.engine.skipped import SkippedSteps, write_dump
 from pretrain.model.flops import training_flops
-from pretrain.model.pretraining import PretrainingModel, initialise, set_embeddings
+from pretrain.model.pretraining import PretrainingModel, initialise, make_model, set_embeddings
 from pretrain.optim.schedule import Plan
 from pretrain.randomness import Purpose, key_64
 from pretrain.ranks.agreement import Agreement, heard
@@ -40,6 +40,7 @@ from pretrain.ranks.watchdog import Watchdog
 from pretrain.ranks.world import World
 from pretrain.run import checkpoint, describe
 from pretrain.run.log import RunLog, duration, read_metrics
+from pretrain.run.opening import Opening
 from pretrain.run.plots import plot_curves
 from pretrain.run.pretrained import load_initial
 
@@ -113,7 +114,7 @@ class Trainer:
             RunError: on all ranks, where the data is damaged on one.
         """
         if self.world.is_main:
-            logger.info(describe.decisions(self))
+            logger.info(self._opening().text())
         if self.state.step == 0:
             self._baseline()
         config, step, last = self.config, self.state.step, self.plan.total_steps
@@ -141,6 +142,20 @@ class Trainer:
             if saves:
                 window.started += self._save(step)
         self._finish(step, window)
+
+    def _opening(self) -> Opening:
+        return Opening(
+            config=self.config,
+            world=self.world,
+            corpus=self.corpus,
+            batches=self.batches,
+            plan=self.plan,
+            model=self.engine.model,
+            step=self.state.step,
+            precision=self.engine.precision,
+            precision_line=str(self.precision),
+            peak_flops=self.peak.flops,
+        )
 
     def _model(self, found: Path | None) -> PretrainingModel:
         """The model with its initial weights; those of a checkpoint come later."""
@@ -331,7 +346,9 @@ class Trainer:
         beat = partial(self.watchdog.beat, f"checkpoint at step {step}")
         beat()
         self.certifier.certify(beat)
-        describe.note_verified(self, step)
+        if self.world.is_main:
+            verified = self.certifier.verification.verified_bytes
+            describe.note_verified(self.run_dir, step, verified)
         minutes = self._elapsed_minutes()
         state = replace(
             self.state,

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from configs.schema import ModelConfig
+from configs.schema import ModelConfig, PretrainConfig
 from pretrain.batch import MicroBatch
 from pretrain.model.encoder import Encoder
 from pretrain.model.loss import DecodedCrossEntropy, next_sentence_sums
 from pretrain.randomness import Purpose, key_64
+from tokenizer.base import Tokenizer
 
 
 class Sums(NamedTuple):
@@ -117,6 +118,17 @@ class PretrainingModel(nn.Module):
             return Sums(*mlm, *(torch.zeros_like(value) for value in mlm))
         nsp_logits_B2 = self.nsp_head(hidden_ND[predicted:])
         return Sums(*mlm, *next_sentence_sums(nsp_logits_B2, batch.next_sentence_B))
+
+
+def make_model(config: PretrainConfig, tokenizer: Tokenizer) -> PretrainingModel:
+    """The model of a configuration, its weights not yet set."""
+    return PretrainingModel(
+        config.model,
+        tokenizer.vocabulary_size,
+        tokenizer.special.pad,
+        config.next_sentence_prediction,
+        config.engine.activation_checkpointing,
+    )
 
 
 @torch.no_grad()

@@ -20,10 +20,9 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, Protocol, TypeVar
 
-if TYPE_CHECKING:
-    from pretrain.ranks.world import World
+Value = TypeVar("Value")
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 GRACE = 3.0
@@ -36,6 +35,12 @@ POLL = 0.5
 SAME = 0.5
 """seconds within which a second SIGINT is the first one, passed on by a launcher"""
 INTERRUPTED = "error: interrupted; run the same command to go on from the last checkpoint"
+
+
+class Ranks(Protocol):
+    """All ranks, as far as leaving has to ask them; `World` is one."""
+
+    def gather(self, value: Value) -> list[Value]: ...
 
 
 class Leave(BaseException):
@@ -119,7 +124,7 @@ class Leaving:
                 return
         self.end()
 
-    def begin(self, world: World) -> None:
+    def begin(self, world: Ranks) -> None:
         """After `close`, on all ranks: the first step is taken, or all raise `Leave`."""
         if self._has_begun or not self._is_caught:
             return

@@ -12,13 +12,10 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from pretrain.ranks.launcher import find_launchers, is_any_gone
-from pretrain.ranks.leaving import LEAVING, SIGNALS
-
-if TYPE_CHECKING:  # this module is light: every command imports it
-    from pretrain.ranks.world import World
+from pretrain.ranks.leaving import LEAVING, SIGNALS, Ranks
 
 
 class Preempted(Exception):
@@ -47,13 +44,13 @@ class Notice:
             self.reason = "the launcher is gone"
         return self.reason is not None
 
-    def leave(self, world: World, step: int, doing: str = "") -> NoReturn:
+    def leave(self, world: Ranks, step: int, doing: str = "") -> NoReturn:
         """Raise `Preempted`, on all ranks together, with the first reason that one of them has."""
         reasons = [reason for reason in world.gather(self.reason) if reason]
         raise Preempted(step, f"{doing}{reasons[0]}")
 
     @contextmanager
-    def listening(self, world: World | None = None) -> Iterator[Notice]:
+    def listening(self, world: Ranks | None = None) -> Iterator[Notice]:
         """Note `SIGNALS` instead of dying of them; a launcher may send them again and again.
 
         Raises:

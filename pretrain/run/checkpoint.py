@@ -22,9 +22,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from configs.errors import InputError, RunError
 from configs.schema import CheckpointConfig
@@ -32,15 +33,37 @@ from configs.system.aside import remove
 from configs.system.files import sha256_file, written_aside
 from configs.system.json_files import read_json
 from configs.system.notes import warn_once
-from pretrain.engine.engine import MOMENTS, Engine
 from pretrain.ranks.agreement import by_all, heard
 from pretrain.ranks.checksums import find_drift, require_same
+from pretrain.ranks.world import World
 from pretrain.run.tensors import check_tensors, read_tensors, write_tensors
 
 logger = logging.getLogger(__name__)
 
 Tensors = dict[str, Tensor]
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""of every parameter: names in the optimizer's state, and after its own in the file"""
+
+
+class Saveable(Protocol):
+    """A model in training, as a checkpoint sees it; the calls are collective.
+
+    Whatever the ZeRO stage, tensors are in full, in the parameter's shape and fp32.
+    """
+
+    world: World
+    model: nn.Module
+
+    def full_weight(self, parameter: Tensor) -> Tensor: ...
+
+    def full_moment(self, parameter: Tensor, moment: str) -> Tensor: ...
+
+    def set_weight(self, parameter: Tensor, value: Tensor) -> None: ...
+
+    def set_moment(self, parameter: Tensor, moment: str, value: Tensor) -> None: ...
+
+    def set_step(self, step: int) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -96,7 +119,7 @@ class Writer:
         self._pool = ThreadPoolExecutor(1, "checkpoint") if config.asynchronous else None
         self._pending: Future | None = None
 
-    def save(self, engine: Engine, state: State) -> None:
+    def save(self, engine: Saveable, state: State) -> None:
         """Write one checkpoint and drop those that need not stay, or begin to.
 
         Called by every rank, since ZeRO's partitions are gathered; rank 0 writes.
@@ -136,7 +159,7 @@ class Writer:
         prune(self.folder, step, self.config.keep, self.config.keep_every_steps)
 
 
-def require_same_weights(engine: Engine, step: int, folder: Path) -> None:
+def require_same_weights(engine: Saveable, step: int, folder: Path) -> None:
     """Raise `RunError` on all ranks where one holds other weights: whose would be saved?
 
     Whatever the ZeRO stage, every rank computes with all weights. Moments that went wrong show in
@@ -251,7 +274,7 @@ def read_state(path: Path, fingerprints: dict[str, str], allowed: Collection[str
     return state
 
 
-def restore(path: Path, engine: Engine, state: State) -> None:
+def restore(path: Path, engine: Saveable, state: State) -> None:
     """Put a checkpoint's weights and moments into the engine, whatever its ranks and ZeRO stage.
 
     Raises:
@@ -267,7 +290,7 @@ def restore(path: Path, engine: Engine, state: State) -> None:
     scatter(engine, weights, moments, state.step - state.skipped_steps)
 
 
-def gather(engine: Engine, copy: bool = False) -> tuple[Tensors, Tensors]:
+def gather(engine: Saveable, copy: bool = False) -> tuple[Tensors, Tensors]:
     """(weights, moments) of all parameters in full, fp32 on rank 0's CPU; empty on other ranks.
 
     Without `copy` they may be the engine's own, to be read before its next step.
@@ -285,7 +308,7 @@ def gather(engine: Engine, copy: bool = False) -> tuple[Tensors, Tensors]:
     return weights, moments
 
 
-def scatter(engine: Engine, weights: Tensors, moments: Tensors, step: int) -> None:
+def scatter(engine: Saveable, weights: Tensors, moments: Tensors, step: int) -> None:
     """The reverse of `gather`; `step` is the number of updates the moments have seen."""
     engine.set_step(step)
     for name, parameter in engine.model.named_parameters():

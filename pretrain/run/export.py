@@ -9,9 +9,8 @@ from configs.errors import InputError
 from configs.loader import load_run_config
 from configs.schema import PretrainConfig
 from configs.system.files import written_aside
-from pretrain.engine.assemble import make_model
 from pretrain.model.convert import huggingface_config, to_huggingface
-from pretrain.model.pretraining import PretrainingModel
+from pretrain.model.pretraining import PretrainingModel, make_model
 from pretrain.run import checkpoint
 from pretrain.run.onnx import PaddedEncoder, PaddedMLM, write_onnx
 from pretrain.run.tensors import check_tensors, read_tensors, shapes_of, write_tensors

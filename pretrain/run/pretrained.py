@@ -21,9 +21,8 @@ from configs.loader import load_run_config
 from configs.schema import ModelConfig, PretrainConfig
 from configs.system.files import find_file
 from configs.system.json_files import read_json
-from pretrain.engine.assemble import make_model
 from pretrain.model.convert import check_architecture, from_huggingface, layers_in, left_out
-from pretrain.model.pretraining import PretrainingModel
+from pretrain.model.pretraining import PretrainingModel, make_model
 from pretrain.model.published_config import (
     check_vocabulary,
     model_config,

@@ -150,8 +150,7 @@ def records(folder: Path, variant: str, kind: str) -> list[dict]:
 
 def reference_model(config, weights: Path | None = None) -> torch.nn.Module:
     """In float64; new, or with a checkpoint's weights."""
-    from pretrain.engine.assemble import make_model
-    from pretrain.model.pretraining import initialise
+    from pretrain.model.pretraining import initialise, make_model
 
     model = make_model(config, Tokenizer())
     initialise(model, config.model, config.seed)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from configs.loader import load_config
 from configs.schema import PretrainConfig
 from pretrain.batch import MicroBatch
-from pretrain.engine.assemble import make_model
+from pretrain.model.pretraining import make_model
 from tests.conftest import Command
 from tokenizer.load import load_tokenizer
 

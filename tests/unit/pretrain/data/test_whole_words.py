@@ -10,8 +10,7 @@ import pytest
 
 from configs.schema import MaskingConfig, TokenizerConfig
 from pretrain.data import masking
-from pretrain.data.masking import Masked, Vocabulary, mask_tokens
-from pretrain.engine.assemble import make_vocabulary
+from pretrain.data.masking import Masked, Vocabulary, make_vocabulary, mask_tokens
 from tests.helpers import assert_binomial
 from tokenizer.base import Tokenizer
 from tokenizer.train import train_tokenizer

@@ -1,0 +1,160 @@
+"""The lines a run opens with: what was decided, in the words of its configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from configs.schema import PretrainConfig, StepConfig
+from configs.system.safe_text import visible
+from pretrain.batch import MicroBatch
+from pretrain.data.formats import few_pairs
+from pretrain.data.phases import Stages
+from pretrain.data.prepare import Corpus
+from pretrain.model.attention import choose_backend
+from pretrain.optim.schedule import Plan
+from pretrain.ranks.collectives import Traffic, describe_collectives
+from pretrain.ranks.world import World
+from pretrain.run.describe import device_name
+from tokenizer.base import Tokenizer
+
+EXAMPLE_WIDTH = 320
+"""characters of a sample, and of what is predicted of it, that are shown"""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a run starts from, once everything is decided."""
+
+    config: PretrainConfig
+    world: World
+    corpus: Corpus
+    batches: Stages
+    plan: Plan
+    model: nn.Module
+    step: int
+    """the first to be taken; 0 in a new run"""
+    precision: str
+    """fp32 or bf16"""
+    precision_line: str
+    """how it was chosen"""
+    peak_flops: float
+    """measured: floating-point operations per second and rank"""
+
+    def text(self) -> str:
+        """One line for each decision, then the first sample of training as the model sees it."""
+        corpus = self.corpus
+        run = visible(Path(self.config.run_dir))
+        rows = {
+            "run": run + (f", resumed at step {self.step}" if self.step else ""),
+            "data": data_line(corpus),
+            "tokenizer": f"{corpus.tokenizer.kind}, {corpus.tokenizer.vocabulary_size:,} entries",
+            "model": self._model_line(),
+            "precision": self.precision_line,
+            "samples": samples_line(self.config, corpus, self.batches),
+            "batch": batch_line(self.config, self.batches, self.world.size),
+            "traffic": traffic_line(self.config, self.model, self.world),
+            "schedule": schedule_line(self.config, self.batches, self.plan),
+            "device": f"{device_name(self.world.device)}, "
+            f"measured matmul peak {self.peak_flops / 1e12:.2f} TFLOP/s per rank",
+        }
+        lines = [f"{name:<10}{text}" for name, text in rows.items()]
+        example = masked_example(self.batches.step(self.step)[-1], corpus.tokenizer)
+        return "\n".join([*lines, "", example, ""])
+
+    def _model_line(self) -> str:
+        shape = self.config.model
+        backend = choose_backend(
+            shape.attention,
+            self.world.device,
+            torch.bfloat16 if self.precision == "bf16" else torch.float32,
+            shape.max_positions,
+            shape.attention_dropout,
+        )
+        parameters = sum(p.numel() for p in self.model.parameters())
+        return (
+            f"{shape.architecture} {shape.layers} x {shape.hidden_size}, "
+            f"{parameters:,} parameters, {backend} attention"
+        )
+
+
+def data_line(corpus: Corpus) -> str:
+    """Tokens and documents of both splits."""
+    train, heldout = corpus.train, corpus.heldout
+    return (
+        f"{train.token_count:,} training and {heldout.token_count:,} held-out tokens in "
+        f"{len(train.document_ends):,} and {len(heldout.document_ends):,} documents"
+    )
+
+
+def traffic_line(config: StepConfig, model: nn.Module, world: World) -> str:
+    """How gradients are added up, and what each rank sends in a step."""
+    sizes = [p.numel() for p in model.parameters()]
+    micro_batches = config.batch.micro_batches(world.size) // world.size
+    traffic = Traffic.of(sizes, config.collective, config.engine.zero_stage, micro_batches)
+    return describe_collectives(config.collective, world, traffic)
+
+
+def samples_line(config: PretrainConfig, corpus: Corpus, batches: Stages) -> str:
+    """How the corpus is cut; a second line on what is odd about it, if anything is."""
+    index = batches.stages[0].collate.index(0)
+    masking = "dynamic" if config.mask_epochs is None else f"static ({config.mask_epochs} masks)"
+    text = (
+        f"{config.input_format}: {len(index):,} per epoch, mean length "
+        f"{index.lengths.mean():.1f}, {masking} masking"
+    )
+    if index.is_pair:
+        text += f", {np.mean(index.next_sentence == 1):.1%} random next"
+    oddity = few_pairs(index, corpus.train, config)
+    return f"{text}\nnote      {oddity}" if oddity else text
+
+
+def batch_line(config: PretrainConfig, batches: Stages, ranks: int) -> str:
+    """Size of a step in every phase, and how it is shared out."""
+    parts = [
+        (f"from step {stage.start.step:,} " if stage.start.step else "")
+        + f"{stage.batch.sequences:,} x {stage.config.max_length} tokens in "
+        f"{stage.batch.micro_batches(ranks)} micro-batches"
+        for stage in batches.stages
+    ]
+    over = f"{ranks} rank{'s' if ranks > 1 else ''}"
+    return f"{'; '.join(parts)}, over {over}, ZeRO {config.engine.zero_stage}"
+
+
+def schedule_line(config: PretrainConfig, batches: Stages, plan: Plan) -> str:
+    """How long the run is, and its learning rate."""
+    schedule = config.schedule
+    peak = f"peak learning rate {config.optimizer.learning_rate:g}, {schedule.decay} decay"
+    if plan.total_steps is None:
+        return f"{schedule.max_minutes:g} minutes, {peak}"
+    ends = [stage.start.step for stage in batches.stages[1:]] + [plan.total_steps]
+    epochs = sum(
+        (end - stage.start.step) / stage.steps_per_epoch for stage, end in zip(batches.stages, ends)
+    )
+    return f"{plan.total_steps:,} steps, {epochs:.2f} epochs, {peak}"
+
+
+def masked_example(batch: MicroBatch, tokenizer: Tokenizer) -> str:
+    """The last sample of a micro-batch as text: what the model sees and what it predicts."""
+    first = int(batch.boundaries[-2])
+    tokens = batch.tokens_T[first:].tolist()
+    answers = {
+        place - first: label
+        for place, label in zip(batch.predicted_M.tolist(), batch.labels_M.tolist())
+        if place >= first
+    }
+    shown = " ".join(tokenizer.decode(tokens).split())[:EXAMPLE_WIDTH]
+
+    def word(token: int) -> str:
+        return tokenizer.decode([token]).strip() or tokenizer.pieces[token]
+
+    pairs = [
+        word(label)
+        + ("" if tokens[place] == tokenizer.special.mask else f" (shown: {word(tokens[place])})")
+        for place, label in answers.items()
+    ]
+    return f"example   {visible(shown)}\npredict   {visible(' | '.join(pairs)[:EXAMPLE_WIDTH])}"
