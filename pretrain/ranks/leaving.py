@@ -40,7 +40,9 @@ INTERRUPTED = "error: interrupted; run the same command to go on from the last c
 class Ranks(Protocol):
     """All ranks, as far as leaving has to ask them; `World` is one."""
 
-    def gather(self, value: Value) -> list[Value]: ...
+    def gather(self, value: Value) -> list[Value]:
+        """Every rank's value, on every rank."""
+        ...
 
 
 class Leave(BaseException):
