@@ -26,7 +26,7 @@ from pretrain.engine.memory import memory_held
 from pretrain.engine.skipped import SkippedSteps
 from pretrain.optim.schedule import Plan, Stretch
 from pretrain.randomness import Purpose, key_64
-from pretrain.ranks.preemption import Notice
+from pretrain.ranks.preemption import PreemptionNotice
 from pretrain.ranks.process import give_memory_back
 from pretrain.ranks.world import World
 from pretrain.run.log import RunLog, duration
@@ -92,7 +92,7 @@ class Runner:
         model: TaskModel,
         world: World,
         log: RunLog,
-        notice: Notice | None = None,
+        notice: PreemptionNotice | None = None,
         beat: Callable[[str], None] = lambda doing: None,
         precision: str | None = None,
     ) -> None:
@@ -100,7 +100,7 @@ class Runner:
         `auto` became."""
         self.trial, self.task, self.framed = trial, task, framed
         self.model, self.world, self.log = model, world, log
-        self.notice, self.beat = notice or Notice(), beat
+        self.notice, self.beat = notice or PreemptionNotice(), beat
         config = self.config = trial.config
         self.batches = TaskBatches(framed.train, config.batch, trial.seed)
         stretch = Stretch(0, self.batches.steps_per_epoch, self.batches.tokens_per_epoch)

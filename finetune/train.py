@@ -44,7 +44,7 @@ from pretrain.engine.precision import Precision, choose_precision
 from pretrain.model.pretraining import initialise
 from pretrain.ranks.agreement import Agreement, by_all, heard
 from pretrain.ranks.checksums import find_drift
-from pretrain.ranks.preemption import Notice
+from pretrain.ranks.preemption import PreemptionNotice
 from pretrain.ranks.watchdog import Watchdog
 from pretrain.ranks.world import World
 from pretrain.run import describe
@@ -87,7 +87,7 @@ def run_trials(config: FinetuneConfig, agreement: Agreement) -> Path:
     examples_seen = {"examples": hashes["examples"][:16]}
     agreement.require({"examples": examples_seen, "encoder": encoder})
     precision = find_precision(config, world)
-    notice = Notice(config.safety.stop_after_minutes)
+    notice = PreemptionNotice(config.safety.stop_after_minutes)
     with kept_status(run_dir, world):
         if config.adapt.epochs:
             pretrained = adapt(config, examples.train, pretrained, world, precision)
@@ -201,7 +201,7 @@ def run_trial(
     identity: str,
     world: World,
     precision: Precision,
-    notice: Notice,
+    notice: PreemptionNotice,
     watchdog: Watchdog,
 ) -> None:
     """Train one model and write what it found."""

@@ -56,13 +56,15 @@ class Masklab(Contender):
         from pretrain.data.prepare import prepare
         from pretrain.engine.trainer import Trainer
         from pretrain.ranks import world
-        from pretrain.ranks.preemption import Notice
+        from pretrain.ranks.preemption import PreemptionNotice
         from pretrain.ranks.watchdog import Watchdog
 
         config = setting.config(folder)
         # Between its turns a contender is silent for as long as the others need.
         watchdog = Watchdog(float("inf"), folder, rank=0)
-        self.trainer = Trainer(config, world.start(), prepare(config), None, Notice(), watchdog)
+        self.trainer = Trainer(
+            config, world.start(), prepare(config), None, PreemptionNotice(), watchdog
+        )
         self.trainer.engine.train()
         self.batches = enumerate(self.trainer.batches.prefetched(0, None))
 

@@ -19,7 +19,7 @@ from pretrain.engine.certify import Certifier
 from pretrain.engine.fitting import with_micro_batch
 from pretrain.engine.trainer import Trainer
 from pretrain.ranks.agreement import Agreement, heard
-from pretrain.ranks.preemption import Notice
+from pretrain.ranks.preemption import PreemptionNotice
 from pretrain.ranks.watchdog import Watchdog
 from pretrain.ranks.world import World, leads_node
 from pretrain.run import checkpoint, describe, export
@@ -42,7 +42,7 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
     run_dir = Path(config.run_dir)
     agreement = Agreement(world)
     agreement.require(start_facts(config, PLACES, PRETRAINING))
-    notice = Notice(config.safety.stop_after_minutes)
+    notice = PreemptionNotice(config.safety.stop_after_minutes)
     with owned(run_dir, world):
         corpus, verification, found = find_ground(config, agreement)
         with Watchdog(config.safety.hang_minutes, run_dir, world.rank) as watchdog:

@@ -34,7 +34,7 @@ from pretrain.optim.schedule import Plan
 from pretrain.randomness import Purpose, key_64
 from pretrain.ranks.agreement import Agreement, heard
 from pretrain.ranks.checksums import require_same
-from pretrain.ranks.preemption import Notice
+from pretrain.ranks.preemption import PreemptionNotice
 from pretrain.ranks.process import give_memory_back
 from pretrain.ranks.watchdog import Watchdog
 from pretrain.ranks.world import World
@@ -59,7 +59,7 @@ class Trainer:
         world: World,
         corpus: Corpus,
         found: Path | None,
-        notice: Notice,
+        notice: PreemptionNotice,
         watchdog: Watchdog,
         agreement: Agreement | None = None,
         certifier: Certifier | None = None,

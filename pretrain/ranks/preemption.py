@@ -26,7 +26,7 @@ class Preempted(Exception):
         self.step, self.reason = step, reason
 
 
-class Notice:
+class PreemptionNotice:
     """Whether this process was asked to leave, and by what."""
 
     def __init__(self, minutes: float | None = None) -> None:
@@ -50,7 +50,7 @@ class Notice:
         raise Preempted(step, f"{doing}{reasons[0]}")
 
     @contextmanager
-    def listening(self, world: Ranks | None = None) -> Iterator[Notice]:
+    def listening(self, world: Ranks | None = None) -> Iterator[PreemptionNotice]:
         """Note `SIGNALS` instead of dying of them; a launcher may send them again and again.
 
         Raises:

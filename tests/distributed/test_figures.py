@@ -91,7 +91,7 @@ def run(store: str, folder: str, variants: list[str]) -> None:
     from pretrain.data.prepare import Corpus
     from pretrain.engine import log_window, machine, trainer
     from pretrain.ranks import world as ranks
-    from pretrain.ranks.preemption import Notice
+    from pretrain.ranks.preemption import PreemptionNotice
     from pretrain.ranks.watchdog import Watchdog
 
     world, clock = ranks.start(), SimpleNamespace(now=1000.0)
@@ -115,7 +115,7 @@ def run(store: str, folder: str, variants: list[str]) -> None:
         run_dir = Path(folder) / variant
         config = config_of(variant, run_dir=str(run_dir), **{"data.cache": folder})
         made = trainer.Trainer(
-            config, world, corpus, None, Notice(), Watchdog(60.0, run_dir, world.rank)
+            config, world, corpus, None, PreemptionNotice(), Watchdog(60.0, run_dir, world.rank)
         )
         step = made.engine.step
 

@@ -22,9 +22,9 @@ front.wait()
 RANK = """
 import os, sys, time
 from pathlib import Path
-from pretrain.ranks.preemption import Notice
+from pretrain.ranks.preemption import PreemptionNotice
 said = Path(sys.argv[1])
-notice = Notice()
+notice = PreemptionNotice()
 said.write_text(f"{os.getpid()} {os.getppid()}")
 end = time.monotonic() + 30
 while not notice.is_given() and time.monotonic() < end:

@@ -7,13 +7,13 @@ import signal
 
 import pytest
 
-from pretrain.ranks.preemption import SIGNALS, Notice
+from pretrain.ranks.preemption import SIGNALS, PreemptionNotice
 
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_is_noted_and_the_handler_given_back(number, capfd):
     before = signal.getsignal(number)
-    with Notice().listening() as notice:
+    with PreemptionNotice().listening() as notice:
         assert not notice.is_given()
         os.kill(os.getpid(), number)
         os.kill(os.getpid(), number)
@@ -23,7 +23,7 @@ def test_a_signal_is_noted_and_the_handler_given_back(number, capfd):
 
 
 def test_the_first_reason_stays():
-    with Notice().listening() as notice:
+    with PreemptionNotice().listening() as notice:
         os.kill(os.getpid(), signal.SIGUSR2)
         os.kill(os.getpid(), signal.SIGTERM)
     assert notice.reason == "SIGUSR2"
@@ -32,7 +32,7 @@ def test_the_first_reason_stays():
 def test_time_is_over_after_its_minutes(monkeypatch):
     clock = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
-    notice = Notice(minutes=2)
+    notice = PreemptionNotice(minutes=2)
     clock[0] = 219.9
     assert not notice.is_given()
     clock[0] = 220.0
@@ -40,6 +40,6 @@ def test_time_is_over_after_its_minutes(monkeypatch):
 
 
 def test_without_a_limit_time_is_never_over(monkeypatch):
-    notice = Notice()
+    notice = PreemptionNotice()
     monkeypatch.setattr("time.monotonic", lambda: 1e12)
     assert not notice.is_given()
