@@ -54,7 +54,7 @@ class SequenceHead(nn.Module):
     def pool(self, hidden_TD: Tensor, packing: Packing) -> Tensor:
         """What stands for each sequence, (B, D)."""
         if self.pooling == "cls":
-            return Gather.apply(hidden_TD, packing.boundaries[:-1].long())
+            return Gather.apply(hidden_TD, packing.boundaries[:-1].long(), packing.sequences)
         return packing.pad(hidden_TD).sum(1) / packing.lengths_B[:, None]
 
 

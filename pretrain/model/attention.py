@@ -5,7 +5,8 @@ Backends:
     sdpa: `scaled_dot_product_attention` on the same layout.
     flash: no padding anywhere; CUDA and 16-bit only.
 
-Axes: T tokens, B sequences, H heads, K head size, L longest sequence; 3 for query, key, value.
+Axes: T tokens, R rows (T rounded up), B sequences, H heads, K head size, L longest sequence; 3 for
+query, key, value.
 """
 
 from __future__ import annotations
@@ -57,19 +58,19 @@ def choose_backend(
     return requested
 
 
-def attend(qkv_T3HK: Tensor, packing: Packing, backend: str, dropout: AttentionDropout) -> Tensor:
+def attend(qkv_R3HK: Tensor, packing: Packing, backend: str, dropout: AttentionDropout) -> Tensor:
     """softmax(Q K^T / sqrt(K)) V for each sequence and head (Vaswani et al. 2017, section 3.2.1).
 
     Args:
-        qkv_T3HK: queries, keys and values of all tokens.
+        qkv_R3HK: queries, keys and values of all tokens.
         backend: `eager`, `sdpa` or `flash`, see `choose_backend`.
         dropout: of the probabilities.
     Returns:
-        (T, H, K), the dtype of the input.
+        (R, H, K), the dtype of the input; zero in rows of no token.
     """
     if backend == "flash":
-        return _flash(qkv_T3HK, packing, dropout.rate)
-    padded = packing.split_heads(qkv_T3HK)
+        return packing.fill(_flash(qkv_R3HK[: packing.tokens], packing, dropout.rate))
+    padded = packing.split_heads(qkv_R3HK)
     if backend == "eager":
         context_BHLK = _eager(*padded.unbind(), packing, dropout)
     else:

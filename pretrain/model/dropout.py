@@ -10,7 +10,7 @@ On an accelerator the masks are torch's own, drawn inside its kernels from the P
 the device. The trainer seeds that with `torch.manual_seed` before each micro-batch, which makes
 the masks a function of (seed, step, micro-batch) instead.
 
-Axes: T tokens, D hidden size, B sequences, H heads, L longest sequence.
+Axes: T tokens, R rows (T rounded up), D hidden size, B sequences, H heads, L longest sequence.
 """
 
 from __future__ import annotations
@@ -77,17 +77,18 @@ class Dropout(nn.Module):
             return F.dropout(values, self.rate), 1.0
         dropped = threshold(self.rate)
         kept = self.kept(values, packing, dropped)
-        if needed_N is not None:
-            kept = kept[needed_N]
+        kept = kept[: len(values)] if needed_N is None else kept[needed_N]
         return Drop.apply(values, kept), 256 / (256 - dropped)
 
     def kept(self, values: Tensor, packing: Packing, dropped: int) -> Tensor:
-        """uint8 (T, D): 1 where an element stays."""
-        kept_TD = torch.empty(len(packing.positions_T), values.shape[1], dtype=torch.uint8)
+        """uint8 (R, D): 1 where an element stays, 0 in rows of no token."""
+        kept_RD = torch.empty(packing.rows, values.shape[1], dtype=torch.uint8)
+        kept_TD = kept_RD[: packing.tokens]
+        kept_RD[packing.tokens :] = 0
         samples = zip(kept_TD.split(packing.lengths), packing.dropout_keys, strict=True)
         for part, key in samples:
             draw_kept(part, dropped, key, self.site)
-        return kept_TD
+        return kept_RD
 
     def extra_repr(self) -> str:
         return f"{self.probability}, site={self.site}"

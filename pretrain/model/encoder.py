@@ -3,7 +3,7 @@
 Post-LayerNorm, learned positions, segment embeddings, exact GELU. RoBERTa differs in its positions
 only: they start after the padding id, as in Hugging Face.
 
-Axes: T tokens, D hidden size, H heads, K head size.
+Axes: T tokens, R rows (T rounded up, see `packing.rounded`), D hidden size, H heads, K head size.
 """
 
 from __future__ import annotations
@@ -38,11 +38,14 @@ class Embeddings(nn.Module):
         self.dropout = Dropout(config.dropout, site=0)
 
     def forward(self, batch: MicroBatch, packing: Packing) -> Tensor:
-        """(T, D); segments are ignored where the model has one type only."""
-        words_TD = LookUp.apply(self.word.weight, batch.tokens_T, self.tied)
-        summed = words_TD + self.position(batch.positions_T + self.first_position)
+        """(R, D); segments are ignored where the model has one type only."""
+        tokens_R, places_R, segments_R = (
+            packing.fill(part) for part in (batch.tokens_T, batch.positions_T, batch.segments_T)
+        )
+        words_RD = LookUp.apply(self.word.weight, tokens_R, self.tied)
+        summed = words_RD + self.position(places_R + self.first_position)
         one_type = len(self.segment.weight) == 1
-        summed = summed + (self.segment.weight[0] if one_type else self.segment(batch.segments_T))
+        summed = summed + (self.segment.weight[0] if one_type else self.segment(segments_R))
         return self.dropout(self.norm(summed), packing)
 
 
@@ -69,18 +72,19 @@ class Layer(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(width, epsilon)
 
     def forward(
-        self, hidden_TD: Tensor, packing: Packing, backend: str, needed_N: Tensor | None = None
+        self, hidden_RD: Tensor, packing: Packing, backend: str, needed_N: Tensor | None = None
     ) -> Tensor:
-        """(T, D) to (T, D), or to (N, D) where only the given tokens are needed afterwards."""
-        qkv_T3HK = self.qkv(hidden_TD).unflatten(-1, (3, self.heads, -1))
-        context_THK = attend(qkv_T3HK, packing, backend, self.attention_dropout)
-        context_TD = context_THK.flatten(1)
+        """(R, D) to (R, D), or to (N, D) where only the given tokens are needed afterwards."""
+        qkv_R3HK = self.qkv(hidden_RD).unflatten(-1, (3, self.heads, -1))
+        context_RHK = attend(qkv_R3HK, packing, backend, self.attention_dropout)
+        context_RD = context_RHK.flatten(1)
         if needed_N is not None:  # from here on tokens do not meet
-            hidden_TD, context_TD = hidden_TD[needed_N], context_TD[needed_N]
+            hidden_RD = hidden_RD.index_select(0, needed_N)
+            context_RD = context_RD.index_select(0, needed_N)
         update, factor = self.attention_output_dropout.drop(
-            self.attention_output(context_TD), packing, needed_N
+            self.attention_output(context_RD), packing, needed_N
         )
-        hidden = self.attention_norm(hidden_TD.add(update, alpha=factor))
+        hidden = self.attention_norm(hidden_RD.add(update, alpha=factor))
         update, factor = self.feed_forward_dropout.drop(
             self.feed_forward_output(F.gelu(self.feed_forward_inner(hidden))), packing, needed_N
         )
@@ -106,20 +110,20 @@ class Encoder(nn.Module):
         """Hidden states of the last layer, (T, D).
 
         Args:
-            needed_N: tokens; the result then has these rows only, (N, D), and the last layer
-                computes what follows its attention for no others.
+            needed_N: tokens, some of them perhaps more than once; the result then has these rows
+                only, (N, D), and the last layer computes what follows its attention for no others.
         """
         packing, backend = Packing.of(batch), self.attention_backend
-        hidden_TD = self.embeddings(batch, packing)
+        hidden_RD = self.embeddings(batch, packing)
         for number, layer in enumerate(self.layers, start=1):
             rows = needed_N if number == len(self.layers) else None
             if self.activation_checkpointing and self.training:
-                hidden_TD = checkpoint(
-                    layer, hidden_TD, packing, backend, rows, use_reentrant=False
+                hidden_RD = checkpoint(
+                    layer, hidden_RD, packing, backend, rows, use_reentrant=False
                 )
             else:
-                hidden_TD = layer(hidden_TD, packing, backend, rows)
-        return hidden_TD
+                hidden_RD = layer(hidden_RD, packing, backend, rows)
+        return hidden_RD if needed_N is not None else hidden_RD[: packing.tokens]
 
     @property
     def attention_backend(self) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pretrain.model.packing import fill
 from pretrain.model.tied_embeddings import TiedGradient, add_rows
 
 IGNORED = -100
@@ -31,7 +32,8 @@ class DecodedCrossEntropy(torch.autograd.Function):
     the backward pass multiplies into the small factor of each product, never into the logits.
 
     The gradient of the embeddings waits in `tied`: the encoder must have looked its words up by
-    `LookUp` with the same. No rows give zeros.
+    `LookUp` with the same. No rows give zeros. Hidden states may have more rows than there are
+    labels: those beyond only make the count a round one.
     """
 
     @staticmethod
@@ -48,6 +50,7 @@ class DecodedCrossEntropy(torch.autograd.Function):
             dtype = torch.get_autocast_dtype(kind)
         cast_MD, cast_VD, cast_V = (x.to(dtype) for x in (hidden_MD, word_VD, bias_V))
         size, keeps = words_at_a_time(kind, len(labels_M)), any(ctx.needs_input_grad)
+        predicted, labels_M = len(labels_M), fill(labels_M, len(hidden_MD))
         softmax, exponentials = _Softmax(labels_M), []
         for word_CD, bias_C in zip(cast_VD.split(size), cast_V.split(size)):
             part_MC = softmax.add(F.linear(cast_MD, word_CD, bias_C))
@@ -55,9 +58,11 @@ class DecodedCrossEntropy(torch.autograd.Function):
         losses_M1 = softmax.losses_M1
         # The label's probability less 1 is its logit's gradient.
         factors = torch.expm1(-losses_M1), softmax.scales_MP
+        for factor in factors:
+            factor[predicted:] = 0  # no label, no gradient
         ctx.save_for_backward(hidden_MD, cast_VD, labels_M, *factors, *exponentials)
         ctx.tied, ctx.weight_dtype = tied, word_VD.dtype
-        sums = losses_M1.sum(), softmax.correct_M1.sum()
+        sums = losses_M1[:predicted].sum(), softmax.correct_M1[:predicted].sum()
         ctx.mark_non_differentiable(sums[1])
         return sums
 

@@ -1,6 +1,7 @@
 """How the sequences of a micro-batch lie: what attention and dropout share, computed once.
 
-Axes: T tokens, B sequences, L length of the longest sequence; `...` any further axes.
+Axes: T tokens, R rows (T rounded up), B sequences, L length of the longest sequence; `...` any
+further axes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,17 @@ import torch
 from torch import Tensor
 
 from pretrain.batch import MicroBatch
+
+
+def rounded(count: int) -> int:
+    """A number of rows, at most a thirty-second more, that many other counts are rounded to.
+
+    Matrix products of a size never seen before make oneDNN generate code, half a megabyte of it,
+    and few micro-batches are alike to the token. Of 32 sizes between a power of two and the next
+    all are soon known.
+    """
+    step = 1 << max(0, count.bit_length() - 6)
+    return -(-count // step) * step
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,21 @@ class Packing:
     def sequences(self) -> int:
         """B."""
         return len(self.boundaries) - 1
+
+    @property
+    def tokens(self) -> int:
+        """T."""
+        return len(self.positions_T)
+
+    @property
+    def rows(self) -> int:
+        """R: what a dense layer computes. The rows beyond T are of no token, and attention and
+        losses leave them out."""
+        return rounded(self.tokens)
+
+    def fill(self, flat_T: Tensor) -> Tensor:
+        """Flat (T, ...) to (R, ...), zero beyond T."""
+        return fill(flat_T, self.rows)
 
     @property
     def is_uniform(self) -> bool:
@@ -74,20 +101,21 @@ class Packing:
             flat_T = Scatter.apply(flat_T, self.slots_T, self.sequences * self.longest)
         return flat_T.unflatten(0, (self.sequences, self.longest))
 
-    def split_heads(self, flat_TNHK: Tensor) -> Tensor:
-        """Flat (T, N, H, K) to padded (N, B, H, L, K), zero where there is no token.
+    def split_heads(self, flat_RNHK: Tensor) -> Tensor:
+        """Flat (R, N, H, K) to padded (N, B, H, L, K), zero where there is no token.
 
         In one copy, and contiguous: the batched products that follow need no other.
         """
-        parts, heads, width = flat_TNHK.shape[1:]
+        parts, heads, width = flat_RNHK.shape[1:]
         size = parts * self.sequences * heads * self.longest
-        rows = Scatter.apply(flat_TNHK.reshape(-1, width), self._head_slots(parts, heads), size)
+        rows = Scatter.apply(flat_RNHK.reshape(-1, width), self._head_slots(parts, heads), size)
         return rows.view(parts, self.sequences, heads, self.longest, width)
 
     def join_heads(self, padded_BHLK: Tensor) -> Tensor:
-        """Padded (B, H, L, K) to flat (T, H, K)."""
+        """Padded (B, H, L, K) to flat (R, H, K), zero beyond the tokens."""
         heads, width = padded_BHLK.shape[1], padded_BHLK.shape[3]
-        rows = Gather.apply(padded_BHLK.reshape(-1, width), self._head_slots(1, heads))
+        slots, size = self._head_slots(1, heads), self.rows * heads
+        rows = Gather.apply(padded_BHLK.reshape(-1, width), slots, size)
         return rows.view(-1, heads, width)
 
     def _head_slots(self, parts: int, heads: int) -> Tensor:
@@ -108,7 +136,7 @@ class Packing:
 
 
 class Scatter(torch.autograd.Function):
-    """Rows into distinct slots of a zero tensor.
+    """Rows into distinct slots of a zero tensor; rows beyond the slots go nowhere.
 
     Torch's own index operations allow repeated slots and pay for it in the backward pass.
     """
@@ -116,26 +144,41 @@ class Scatter(torch.autograd.Function):
     @staticmethod
     def forward(ctx, rows: Tensor, slots: Tensor, size: int) -> Tensor:
         ctx.save_for_backward(slots)
+        ctx.size = len(rows)
         return _scatter(rows, slots, size)
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return gradient.index_select(0, ctx.saved_tensors[0]), None, None
+        return _gather(gradient, ctx.saved_tensors[0], ctx.size), None, None
 
 
 class Gather(torch.autograd.Function):
-    """Rows out of distinct slots: the inverse of `Scatter`."""
+    """Rows out of distinct slots, and zeros up to a number of rows: the inverse of `Scatter`."""
 
     @staticmethod
-    def forward(ctx, rows: Tensor, slots: Tensor) -> Tensor:
+    def forward(ctx, rows: Tensor, slots: Tensor, size: int) -> Tensor:
         ctx.save_for_backward(slots)
         ctx.size = len(rows)
-        return rows.index_select(0, slots)
+        return _gather(rows, slots, size)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
-        return _scatter(gradient, ctx.saved_tensors[0], ctx.size), None
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return _scatter(gradient, ctx.saved_tensors[0], ctx.size), None, None
 
 
 def _scatter(rows: Tensor, slots: Tensor, size: int) -> Tensor:
-    return rows.new_zeros(size, *rows.shape[1:]).index_copy_(0, slots, rows)
+    return rows.new_zeros(size, *rows.shape[1:]).index_copy_(0, slots, rows[: len(slots)])
+
+
+def _gather(rows: Tensor, slots: Tensor, size: int) -> Tensor:
+    gathered = rows.new_empty(size, *rows.shape[1:])
+    torch.index_select(rows, 0, slots, out=gathered[: len(slots)])
+    gathered[len(slots) :] = 0
+    return gathered
+
+
+def fill(flat: Tensor, size: int) -> Tensor:
+    """(size, ...): the tensor with zeros behind it."""
+    if len(flat) == size:
+        return flat
+    return torch.cat([flat, flat.new_zeros(size - len(flat), *flat.shape[1:])])

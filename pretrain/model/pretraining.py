@@ -16,6 +16,7 @@ from configs.schema import ModelConfig, PretrainConfig
 from pretrain.batch import MicroBatch
 from pretrain.model.encoder import Encoder
 from pretrain.model.loss import DecodedCrossEntropy, next_sentence_sums
+from pretrain.model.packing import fill, rounded
 from pretrain.randomness import Purpose, key_64
 from tokenizer.base import Tokenizer
 
@@ -102,7 +103,8 @@ class PretrainingModel(nn.Module):
 
     def forward(self, batch: MicroBatch) -> Sums:
         """Summed losses and correct predictions; a batch without predicted tokens gives zeros."""
-        needed_N, predicted = batch.predicted_M, len(batch.predicted_M)
+        predicted = rounded(len(batch.predicted_M))
+        needed_N = fill(batch.predicted_M, predicted)
         if self.nsp_head is not None:
             needed_N = torch.cat([needed_N, batch.boundaries[:-1]])
         hidden_ND = self.encoder(batch, needed_N)

@@ -45,11 +45,8 @@ def use_memory_well() -> None:
     """Let glibc keep what tensors give back, and torch ask for huge pages before its first tensor.
 
     Returned to the system at once, memory came back page by page and zeroed: 5 to 9 % of a small
-    model's step. Small pages cost a base model's step as much again. But oneDNN keeps the code that
-    it made for the last 1,024 shapes, half a megabyte each, between the tensors: where no two steps
-    are alike it comes and goes for ever, and what is free lies in ever smaller pieces, which
-    `give_memory_back` returns now and then. To keep less code (ONEDNN_PRIMITIVE_CACHE_CAPACITY=128)
-    saves 0.4 GB and costs 8 % of a small model's speed.
+    model's step. Small pages cost a base model's step as much again. What is free then lies in ever
+    smaller pieces between what stays, which `give_memory_back` returns now and then.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

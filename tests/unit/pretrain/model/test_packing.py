@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pretrain.model.packing import Packing
+from pretrain.model.packing import Packing, fill, rounded
 from tests.unit.pretrain.model.examples import RAGGED, random_batch
 
 
@@ -38,3 +40,28 @@ def test_gradients_follow_the_rows():
 def test_score_bias_hides_exactly_the_empty_places():
     bias = Packing.of(random_batch((1, 3))).score_bias_BL
     assert bias.tolist() == [[0.0, float("-inf"), float("-inf")], [0.0, 0.0, 0.0]]
+
+
+@given(st.integers(0, 2**20))
+def test_counts_are_rounded_up_by_less_than_a_thirty_second(count):
+    assert count <= rounded(count) <= count * 33 / 32
+    assert rounded(rounded(count)) == rounded(count)
+
+
+def test_an_octave_has_32_sizes():
+    assert len({rounded(count) for count in range(1025, 2049)}) == 32
+
+
+def test_rows_beyond_the_tokens_are_zero_and_get_no_gradient():
+    lengths = (40, 29)  # 69 tokens, 70 rows
+    packing = Packing.of(random_batch(lengths))
+    assert (packing.tokens, packing.rows) == (69, 70)
+    flat = torch.randn(69, 3, 4, 2, dtype=torch.double)
+    filled = fill(flat, 70).requires_grad_()
+    filled.data[69:] = float("nan")
+    split = packing.split_heads(filled)
+    joined = packing.join_heads(split[1])
+    assert torch.equal(joined[:69], flat[:, 1]) and torch.equal(joined[69:], torch.zeros(1, 4, 2))
+    joined.sum().backward()
+    assert torch.equal(filled.grad[:69, 1], torch.ones(69, 4, 2).double())
+    assert not filled.grad[69:].any()

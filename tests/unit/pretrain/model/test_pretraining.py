@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pretrain.model import packing, pretraining
 from pretrain.model.pretraining import PretrainingModel, initialise
 from tests.unit.pretrain.model.examples import (
     PAD,
@@ -106,3 +107,28 @@ class TestInitialise:
             if value.dim() == 1:
                 expected = 1.0 if name.endswith("norm.weight") else 0.0
                 assert (value == expected).all(), name
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+@pytest.mark.parametrize("recompute", [False, True])
+def test_rounding_counts_up_changes_no_loss_and_no_gradient(monkeypatch, dropout, recompute):
+    lengths = (90, 60, 83, 1)
+    choices = {"dropout": dropout, "attention_dropout": dropout, "max_positions": 128}
+    config = tiny(architecture="bert", segment_types=2, **choices)
+    model = random_model(config, next_sentence=True).double()
+    model.encoder.activation_checkpointing = recompute
+    batch = random_batch(lengths, share=0.6)
+    assert packing.rounded(sum(lengths)) > sum(lengths)
+    assert packing.rounded(len(batch.labels_M)) > len(batch.labels_M)
+
+    def learn() -> list[torch.Tensor]:
+        model.zero_grad()
+        sums = model(batch)
+        (sums.mlm_loss_sum + sums.nsp_loss_sum).backward()
+        return [*sums, *(parameter.grad for parameter in model.parameters())]
+
+    rounded = learn()
+    for module in (packing, pretraining):
+        monkeypatch.setattr(module, "rounded", lambda count: count)
+    for ours, exact in zip(rounded, learn(), strict=True):
+        torch.testing.assert_close(ours, exact)
