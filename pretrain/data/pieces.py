@@ -1,10 +1,10 @@
 """A corpus cut into pieces: what jobs share, and what a kill leaves standing.
 
 Where a piece begins and ends depends on the sources and on `data.piece_megabytes` alone, never on
-how many jobs there are; the store is the row of its pieces. A *stretch* is what is read from its
-beginning to its end: a range of bytes of a large plain file, a run of small files, or a large file
-that cannot be read from the middle (compressed, CSV, Parquet). The last is one stretch of several
-pieces: a job that wants its third piece must read, but not tokenise, the first two.
+how many jobs there are; the store is its pieces, one after the other. A `ReadUnit` is what is read
+from its beginning to its end: a range of bytes of a large plain file, a run of small files, or a
+large file that cannot be read from the middle (compressed, CSV, Parquet). The last is one unit of
+several pieces: a job that wants its third piece must read, but not tokenise, the first two.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ EXPANSION = 4
 
 
 @dataclass(frozen=True)
-class Stretch:
+class ReadUnit:
     """Some text of one source, read in one go and cut into `pieces` pieces."""
 
     source: SourceConfig
@@ -48,18 +48,19 @@ class Stretch:
         return range(self.first, self.first + self.pieces)
 
 
-def stretches(data: DataConfig) -> list[Stretch]:
+def units_of(data: DataConfig) -> list[ReadUnit]:
     """The corpus in order, source by source.
 
     Raises:
         InputError: a file is missing, or a hub data set cannot be reached.
     """
-    row, first = [], 0
+    units: list[ReadUnit] = []
+    first = 0
     for source in data.sources:
-        for stretch in _of_source(source, piece_bytes(data)):
-            row.append(replace(stretch, first=first))
-            first += stretch.pieces
-    return row
+        for unit in _of_source(source, piece_bytes(data)):
+            units.append(replace(unit, first=first))
+            first += unit.pieces
+    return units
 
 
 def piece_bytes(data: DataConfig) -> int:
@@ -67,25 +68,25 @@ def piece_bytes(data: DataConfig) -> int:
     return max(1, int(data.piece_megabytes * 1e6))
 
 
-def read_stretch(stretch: Stretch, heldout_fraction: float) -> Iterator[Document]:
-    """The documents of a stretch, each once; rows without text give empty ones.
+def read_unit(unit: ReadUnit, heldout_fraction: float) -> Iterator[Document]:
+    """The documents of a unit, each once; rows without text give empty ones.
 
     Args:
         heldout_fraction: share of `installed-docs` to hold out, by package.
     Raises:
         InputError: text that cannot be read.
     """
-    source = stretch.source
+    source = unit.source
     if source.kind == "installed-docs":
         for text, heldout in installed_documents(heldout_fraction):
             yield Document(text, heldout)
         return
     if source.kind == "hub":
-        texts = read_hub(source, stretch.part)
-    elif stretch.parts > 1:
-        texts = read_file(stretch.files[0], source, _span(stretch))
+        texts = read_hub(source, unit.part)
+    elif unit.parts > 1:
+        texts = read_file(unit.files[0], source, _span(unit))
     else:
-        texts = (text for path in stretch.files for text in read_file(path, source))
+        texts = (text for path in unit.files for text in read_file(path, source))
     yield from (Document(text if text.strip() else "") for text in texts)
 
 
@@ -96,8 +97,8 @@ def documents(data: DataConfig, source: SourceConfig) -> Iterator[Document]:
         InputError: a source is missing, broken, or holds no text.
     """
     empty = True
-    for stretch in _of_source(source, piece_bytes(data)):
-        for document in filled(read_stretch(stretch, data.heldout_fraction)):
+    for unit in _of_source(source, piece_bytes(data)):
+        for document in filled(read_unit(unit, data.heldout_fraction)):
             empty = False
             yield from weighted([document], source.weight)
     if empty:
@@ -117,10 +118,10 @@ def no_text(source: SourceConfig) -> InputError:
     )
 
 
-def cut_stretch(
-    stretch: Stretch, heldout_fraction: float, size: int
+def cut_unit(
+    unit: ReadUnit, heldout_fraction: float, size: int
 ) -> Iterator[tuple[int, Iterator[Document]]]:
-    """The number and the documents of each piece of a stretch, those without documents too.
+    """The number and the documents of each piece of a unit, those without documents too.
 
     Args:
         size: bytes of text after which a piece ends; the last one takes what remains.
@@ -129,24 +130,24 @@ def cut_stretch(
 
     def number_of(document: Document) -> int:
         nonlocal read
-        number = min(read // size, stretch.pieces - 1)
+        number = min(read // size, unit.pieces - 1)
         read += len(document.text.encode())
-        return stretch.first + number
+        return unit.first + number
 
-    following = stretch.first
-    for number, documents in groupby(read_stretch(stretch, heldout_fraction), key=number_of):
+    following = unit.first
+    for number, documents in groupby(read_unit(unit, heldout_fraction), key=number_of):
         yield from ((empty, iter(())) for empty in range(following, number))
         yield number, documents
         following = number + 1
-    yield from ((empty, iter(())) for empty in range(following, stretch.numbers.stop))
+    yield from ((empty, iter(())) for empty in range(following, unit.numbers.stop))
 
 
-def _of_source(source: SourceConfig, size: int) -> Iterator[Stretch]:
+def _of_source(source: SourceConfig, size: int) -> Iterator[ReadUnit]:
     if source.kind == "installed-docs":
-        yield Stretch(source)
+        yield ReadUnit(source)
     elif source.kind == "hub":
         parts = hub_files(source)
-        yield from (Stretch(source, part=part, parts=parts) for part in range(parts))
+        yield from (ReadUnit(source, part=part, parts=parts) for part in range(parts))
     else:
         for files in _runs(find_files(source), size):
             yield from _of_files(source, files, size)
@@ -165,23 +166,23 @@ def _runs(files: list[Path], size: int) -> Iterator[tuple[Path, ...]]:
     yield tuple(run)
 
 
-def _of_files(source: SourceConfig, files: tuple[Path, ...], size: int) -> Iterator[Stretch]:
+def _of_files(source: SourceConfig, files: tuple[Path, ...], size: int) -> Iterator[ReadUnit]:
     packed = source.kind == "parquet" or any(map(compression_of, files))
     length = sum(path.stat().st_size for path in files) * (EXPANSION if packed else 1)
     count = max(1, -(-length // size))
     if count > 1 and can_split(files[0], source):
         for part in range(count):
-            yield Stretch(source, files, part, count, text_bytes=length // count)
+            yield ReadUnit(source, files, part, count, text_bytes=length // count)
     else:
-        yield Stretch(source, files, pieces=count, text_bytes=length)
+        yield ReadUnit(source, files, pieces=count, text_bytes=length)
 
 
-def _span(stretch: Stretch) -> Span:
-    (path,) = stretch.files
+def _span(unit: ReadUnit) -> Span:
+    (path,) = unit.files
     length = path.stat().st_size
-    between_blocks = stretch.source.kind == "text" and stretch.source.documents == "blank-line"
+    between_blocks = unit.source.kind == "text" and unit.source.documents == "blank-line"
     start, end = (
-        find_cut(path, length * number // stretch.parts, between_blocks)
-        for number in (stretch.part, stretch.part + 1)
+        find_cut(path, length * number // unit.parts, between_blocks)
+        for number in (unit.part, unit.part + 1)
     )
     return Span(start, end)

@@ -20,7 +20,7 @@ from configs.system.aside import clear_leftovers, remove
 from configs.system.notes import PROGRESS
 from configs.system.waiting import locked
 from pretrain.data.manifest import fingerprint, read_manifest, write_manifest
-from pretrain.data.pieces import Stretch, documents, no_text, stretches
+from pretrain.data.pieces import ReadUnit, documents, no_text, units_of
 from pretrain.data.plan import (
     Plan,
     cache_of,
@@ -82,15 +82,15 @@ def prepare_store(config: PretrainConfig) -> Path:
         return plan.folder
     with _lock(plan.folder):
         if not plan.is_done:
-            row = stretches(config.data)
-            numbers = _numbers(row)
+            units = units_of(config.data)
+            numbers = _numbers(units)
             if here := len(numbers) - len(find_missing(plan.folder, numbers, plan.dtype)):
                 logger.log(
                     PROGRESS,
                     f"{plan.folder}: {here} of {len(numbers)} pieces are there, making the rest",
                 )
-            _write(plan, row, numbers)
-            _join(plan, row)
+            _write(plan, units, numbers)
+            _join(plan, units)
     return plan.folder
 
 
@@ -104,10 +104,10 @@ def prepare_shard(config: PretrainConfig, shard: int, shards: int) -> str:
     plan = _plan(config)
     if plan.is_done:
         return f"{plan.folder} is finished already"
-    row = stretches(config.data)
-    mine = _numbers(row)[shard::shards]
-    _write(plan, row, mine)
-    return f"{len(mine)} of {len(_numbers(row))} pieces in {plan.folder}"
+    units = units_of(config.data)
+    mine = _numbers(units)[shard::shards]
+    _write(plan, units, mine)
+    return f"{len(mine)} of {len(_numbers(units))} pieces in {plan.folder}"
 
 
 def merge_shards(config: PretrainConfig, shards: int) -> Path:
@@ -120,10 +120,10 @@ def merge_shards(config: PretrainConfig, shards: int) -> Path:
     plan = _plan(config)
     with _lock(plan.folder):
         if not plan.is_done:
-            row = stretches(config.data)
-            if missing := find_missing(plan.folder, _numbers(row), plan.dtype):
-                raise InputError(_unfinished(plan.folder, missing, len(_numbers(row)), shards))
-            _join(plan, row)
+            units = units_of(config.data)
+            if missing := find_missing(plan.folder, _numbers(units), plan.dtype):
+                raise InputError(_unfinished(plan.folder, missing, len(_numbers(units)), shards))
+            _join(plan, units)
     return plan.folder
 
 
@@ -194,16 +194,16 @@ def _require_tokenizer(config: PretrainConfig, folder: Path) -> None:
             train_tokenizer(config.tokenizer, texts, tell).save(folder)
 
 
-def _write(plan: Plan, row: list[Stretch], numbers: range) -> None:
+def _write(plan: Plan, units: list[ReadUnit], numbers: range) -> None:
     plan.folder.mkdir(parents=True, exist_ok=True)
-    write_pieces(plan.folder, row, numbers, plan.config, plan.tokenizer)
+    write_pieces(plan.folder, units, numbers, plan.config, plan.tokenizer)
 
 
-def _join(plan: Plan, row: list[Stretch]) -> None:
+def _join(plan: Plan, units: list[ReadUnit]) -> None:
     """Make a store of its finished pieces: counts are summed, token files stay as they are."""
-    pieces = {piece_name(n): read_piece(plan.folder, n, plan.dtype) for n in _numbers(row)}
+    pieces = {piece_name(n): read_piece(plan.folder, n, plan.dtype) for n in _numbers(units)}
     try:
-        _check_sources(plan.config, row, list(pieces.values()))
+        _check_sources(plan.config, units, list(pieces.values()))
         _check_splits([piece["splits"] for piece in pieces.values()], plan.config)
     except InputError:
         remove(plan.folder)  # no text can be added to a store of this name
@@ -232,10 +232,10 @@ def _tell_unknown(plan: Plan) -> None:
         )
 
 
-def _check_sources(config: PretrainConfig, row: list[Stretch], pieces: list[dict]) -> None:
+def _check_sources(config: PretrainConfig, units: list[ReadUnit], pieces: list[dict]) -> None:
     """Raise for a source without a document, and tell of rows without text."""
     for number, source in enumerate(config.data.sources):
-        own = [pieces[n] for stretch in row if stretch.source is source for n in stretch.numbers]
+        own = [pieces[n] for unit in units if unit.source is source for n in unit.numbers]
         read, empty = (sum(piece[name] for piece in own) for name in ("read", "empty"))
         if not read:
             raise no_text(source)
@@ -266,8 +266,8 @@ def _tell_notes(sources: tuple[SourceConfig, ...]) -> None:
         logger.log(PROGRESS, line)
 
 
-def _numbers(row: list[Stretch]) -> range:
-    return range(row[-1].numbers.stop)
+def _numbers(units: list[ReadUnit]) -> range:
+    return range(units[-1].numbers.stop)
 
 
 def _refuse_store(config: PretrainConfig) -> None:

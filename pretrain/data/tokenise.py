@@ -26,7 +26,7 @@ from configs.system.files import written_aside
 from configs.system.json_files import read_json
 from configs.system.waiting import acquire
 from pretrain.data.manifest import check_seal, check_splits, find_torn, sealed
-from pretrain.data.pieces import Stretch, cut_stretch, piece_bytes
+from pretrain.data.pieces import ReadUnit, cut_unit, piece_bytes
 from pretrain.data.progress import Progress
 from pretrain.data.store import SPLITS, SplitWriter, token_dtype
 from pretrain.text.sentences import split_sentences
@@ -68,7 +68,7 @@ def find_missing(folder: Path, numbers: Iterable[int], dtype: np.dtype) -> list[
 
 def write_pieces(
     folder: Path,
-    row: list[Stretch],
+    units: list[ReadUnit],
     numbers: Collection[int],
     config: PretrainConfig,
     tokenizer: Tokenizer,
@@ -78,7 +78,7 @@ def write_pieces(
     Pieces that another job is writing are left to it, and waited for at the end.
 
     Args:
-        row: all stretches of the corpus.
+        units: those of the whole corpus.
     Raises:
         InputError: text that cannot be read, or a full disk.
     """
@@ -86,16 +86,16 @@ def write_pieces(
         missing = set(find_missing(folder, numbers, token_dtype(tokenizer.vocabulary_size)))
         if not missing:
             return
-        expected = [_text_bytes(s) for s in row for n in s.numbers if n in missing]
+        expected = [_text_bytes(unit) for unit in units for n in unit.numbers if n in missing]
         writer = _PieceWriter(folder, config, tokenizer, Progress(expected), wait)
-        for stretch in row:
-            if wanted := missing.intersection(stretch.numbers):
-                writer.write(stretch, wanted)
+        for unit in units:
+            if wanted := missing.intersection(unit.numbers):
+                writer.write(unit, wanted)
         writer.progress.end()
 
 
 class _PieceWriter:
-    """Reads stretches and writes those of their pieces that are asked for."""
+    """Reads units and writes those of their pieces that are asked for."""
 
     def __init__(
         self,
@@ -108,12 +108,12 @@ class _PieceWriter:
         self.folder, self.config, self.tokenizer = folder, config, tokenizer
         self.progress, self.wait = progress, wait
 
-    def write(self, stretch: Stretch, wanted: set[int]) -> None:
-        """The `wanted` pieces of a stretch, read no further than the last of them."""
+    def write(self, unit: ReadUnit, wanted: set[int]) -> None:
+        """The `wanted` pieces of a unit, read no further than the last of them."""
         data = self.config.data
-        for number, documents in cut_stretch(stretch, data.heldout_fraction, piece_bytes(data)):
+        for number, documents in cut_unit(unit, data.heldout_fraction, piece_bytes(data)):
             if number in wanted:
-                self._write_piece(number, documents, stretch.source.weight)
+                self._write_piece(number, documents, unit.source.weight)
                 self.progress.end_piece()
             if number == max(wanted):
                 return
@@ -234,9 +234,9 @@ def is_heldout(document: Document, fraction: float) -> bool:
     return int.from_bytes(digest, "big") < fraction * 2**64
 
 
-def _text_bytes(stretch: Stretch) -> int | None:
+def _text_bytes(unit: ReadUnit) -> int | None:
     """Of one of its pieces."""
-    return None if stretch.text_bytes is None else stretch.text_bytes // stretch.pieces
+    return None if unit.text_bytes is None else unit.text_bytes // unit.pieces
 
 
 def batched(stream: Iterable[Item], most: int, size: Callable[[Item], int]) -> Iterator[list[Item]]:

@@ -13,7 +13,7 @@ import pytest
 
 from configs.errors import InputError
 from configs.schema import DataConfig, SourceConfig
-from pretrain.data.pieces import stretches
+from pretrain.data.pieces import units_of
 from pretrain.text.hub import read_hub
 from pretrain.text.text_files import read_file
 
@@ -53,20 +53,20 @@ def test_a_cut_in_an_endless_line_takes_no_memory(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"text": "' + b"a" * LONG + b'"}\n')
     source = SourceConfig(kind="jsonl", path=str(path))
-    row = stretches(DataConfig(sources=[source], piece_megabytes=4.0))
-    assert len(row) == 11
+    units = units_of(DataConfig(sources=[source], piece_megabytes=4.0))
+    assert len(units) == 11
     tracemalloc.start()
     with pytest.raises(InputError, match=r"line 1: a line of more than 32 MB"):
-        list(_documents(row))
+        list(_documents(units))
     assert tracemalloc.get_traced_memory()[1] < 4 * 32_000_000
     tracemalloc.stop()
 
 
-def _documents(row) -> Iterator:
-    from pretrain.data.pieces import read_stretch
+def _documents(units) -> Iterator:
+    from pretrain.data.pieces import read_unit
 
-    for stretch in row:
-        yield from read_stretch(stretch, 0.1)
+    for part in units:
+        yield from read_unit(part, 0.1)
 
 
 @pytest.mark.parametrize("kind", ["parquet", "hub"])

@@ -11,7 +11,7 @@ import pytest
 from configs.errors import InputError
 from configs.schema import DataConfig, SourceConfig
 from pretrain.data import pieces
-from pretrain.data.pieces import cut_stretch, piece_bytes, stretches
+from pretrain.data.pieces import cut_unit, piece_bytes, units_of
 from pretrain.text.lines import Span, find_cut, open_bytes
 from pretrain.text.text_files import read_file
 
@@ -25,8 +25,8 @@ def cut(data: DataConfig) -> list[list[str]]:
     """The texts of every piece."""
     return [
         [document.text for document in documents]
-        for stretch in stretches(data)
-        for _, documents in cut_stretch(stretch, data.heldout_fraction, piece_bytes(data))
+        for unit in units_of(data)
+        for _, documents in cut_unit(unit, data.heldout_fraction, piece_bytes(data))
     ]
 
 
@@ -70,7 +70,7 @@ def test_a_plain_file_is_read_from_where_its_piece_begins(tmp_path, monkeypatch)
 
     monkeypatch.setattr(pieces, "read_file", spy)
     cut(data)
-    assert len(read) == len(stretches(data)) > 10
+    assert len(read) == len(units_of(data)) > 10
     assert [span.start for span in read[1:]] == [span.end for span in read[:-1]]
     assert read[-1].end == len(ROWS)
 
@@ -88,7 +88,7 @@ def test_sources_are_numbered_one_after_the_other(tmp_path):
     first = one_source(tmp_path / "a.jsonl", ROWS, 3000)
     second = one_source(tmp_path / "b.csv", CSV, 3000, kind="csv")
     both = DataConfig(sources=[*first.sources, *second.sources], piece_megabytes=0.003)
-    numbers = [number for stretch in stretches(both) for number in stretch.numbers]
+    numbers = [number for unit in units_of(both) for number in unit.numbers]
     assert numbers == list(range(len(cut(first)) + len(cut(second))))
 
 

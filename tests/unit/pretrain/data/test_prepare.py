@@ -69,7 +69,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def pieces(config) -> int:
-    count = len(module._numbers(module.stretches(config.data)))
+    count = len(module._numbers(module.units_of(config.data)))
     assert count > 8
     return count
 

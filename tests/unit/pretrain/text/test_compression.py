@@ -15,7 +15,7 @@ import zstandard
 
 from configs.errors import InputError
 from configs.schema import DataConfig, SourceConfig
-from pretrain.data.pieces import cut_stretch, stretches
+from pretrain.data.pieces import cut_unit, units_of
 from pretrain.text.compression import COMPRESSIONS, NOT_READ
 from pretrain.text.find_files import find_files
 from pretrain.text.text_files import read_file
@@ -137,7 +137,7 @@ def test_a_compressed_file_of_many_pieces_is_whole(tmp_path: Path, ending: str) 
     data = DataConfig(sources=[source], piece_megabytes=0.001)
     found = [
         "".join(f"{document.text}\n" for document in documents)
-        for stretch in stretches(data)
-        for _, documents in cut_stretch(stretch, 0.1, 1000)
+        for unit in units_of(data)
+        for _, documents in cut_unit(unit, 0.1, 1000)
     ]
     assert "".join(found) == CONTENT and len(found) > 3

@@ -13,7 +13,7 @@ import pytest
 
 from configs.errors import InputError
 from configs.schema import DataConfig, SourceConfig
-from pretrain.data.pieces import read_stretch, stretches
+from pretrain.data.pieces import read_unit, units_of
 from pretrain.text.hub import read_hub
 from pretrain.text.text_files import read_file
 
@@ -238,7 +238,7 @@ def test_a_byte_order_mark_outranks_the_field(tmp_path: Path, encoding: str, siz
     path = tmp_path / "a.txt"
     path.write_bytes(FRENCH.encode(encoding))
     data = DataConfig(sources=[source(path, "text", documents="line")], piece_megabytes=size)
-    texts = [d.text for stretch in stretches(data) for d in read_stretch(stretch, 0.1)]
+    texts = [d.text for unit in units_of(data) for d in read_unit(unit, 0.1)]
     assert texts == FRENCH.splitlines()
 
 
