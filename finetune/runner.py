@@ -24,7 +24,7 @@ from pretrain.engine.engine import Engine
 from pretrain.engine.log_window import Reading, Window
 from pretrain.engine.memory import memory_held
 from pretrain.engine.skipped import SkippedSteps
-from pretrain.optim.schedule import Plan, Stretch
+from pretrain.optim.schedule import Phase, Schedule
 from pretrain.randomness import Purpose, key_64
 from pretrain.ranks.preemption import PreemptionNotice
 from pretrain.ranks.process import give_memory_back
@@ -103,8 +103,8 @@ class Runner:
         self.notice, self.beat = notice or PreemptionNotice(), beat
         config = self.config = trial.config
         self.batches = TaskBatches(framed.train, config.batch, trial.seed)
-        stretch = Stretch(0, self.batches.steps_per_epoch, self.batches.tokens_per_epoch)
-        self.plan = Plan.make(config.schedule, [stretch])
+        phase = Phase(0, self.batches.steps_per_epoch, self.batches.tokens_per_epoch)
+        self.schedule = Schedule.make(config.schedule, [phase])
         self.engine = Engine(model, config, world, precision, config.layer_decay)
         self.skipped = SkippedSteps(config.safety.max_skipped_steps, 0)
         self.best = Best()
@@ -122,7 +122,8 @@ class Runner:
         evaluate_at = self._evaluation_steps()
         window = Window(self.world.device, len(SUMS))
         self.engine.train()
-        for step in count() if self.plan.total_steps is None else range(self.plan.total_steps):
+        total = self.schedule.total_steps
+        for step in count() if total is None else range(total):
             progress = self._progress(step)
             if progress >= 1:
                 break
@@ -144,7 +145,7 @@ class Runner:
 
     def _evaluation_steps(self) -> range | set[int]:
         epoch, number = self.batches.steps_per_epoch, self.config.evaluations_per_epoch
-        total = self.plan.total_steps
+        total = self.schedule.total_steps
         if total is None:
             return range(0, 2**31, max(1, epoch // number))
         evaluations = round(number * total / epoch) or 1
@@ -152,10 +153,10 @@ class Runner:
 
     def _progress(self, step: int) -> float:
         """The same on all ranks; asks rank 0's clock only where the clock decides."""
-        if self.plan.total_steps is not None:
-            return self.plan.progress(step, 0.0)
+        if self.schedule.total_steps is not None:
+            return self.schedule.progress(step, 0.0)
         minutes = (time.monotonic() - self.started) / 60
-        return self.plan.progress(step, self.world.from_main(minutes))
+        return self.schedule.progress(step, self.world.from_main(minutes))
 
     def _step(self, step: int, window: Window) -> None:
         world, loss = self.world, self.model.loss
@@ -174,7 +175,7 @@ class Runner:
             tokens = torch.full_like(part, len(batch.inputs.tokens_T))
             window.add(step, [part, tokens])
         peak = self.config.optimizer.learning_rate
-        rate = self.plan.learning_rate(peak, step, window.progress)
+        rate = self.schedule.learning_rate(peak, step, window.progress)
         window.close_step(step, self.engine.step(rate), rate)
 
     def _log(self, step: int, window: Window) -> Window:
@@ -203,8 +204,11 @@ class Runner:
         }
         self.log.record("train", step, values)
         minutes = (time.monotonic() - self.started) / 60
-        progress, left = self.plan.progress(step, minutes), self.plan.minutes_left(step, minutes)
-        total = f"/{self.plan.total_steps}" if self.plan.total_steps else ""
+        progress, left = (
+            self.schedule.progress(step, minutes),
+            self.schedule.minutes_left(step, minutes),
+        )
+        total = f"/{self.schedule.total_steps}" if self.schedule.total_steps else ""
         logger.info(
             f"{self.trial.name}  step {step:>5}{total}  {progress:4.0%}  loss {values['loss']:6.4f}"
             f"  lr {window.learning_rate:.1e}  norm {values['gradient_norm']:5.2f}"

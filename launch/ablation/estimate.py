@@ -91,7 +91,7 @@ def projected_hours(config: PretrainConfig) -> float | None:
     target = _target(config.engine.precision, config.data.cache)
     config, memory, _ = plan_memory(config, target)
     data = Data.without_corpus(config)
-    projections = [project(leg, memory, target) for leg in data.legs]
+    projections = [project(phase, memory, target) for phase in data.phases]
     steps = data.total_steps(config)
     return duration_of(projections, steps, config.schedule.max_minutes)[1]
 

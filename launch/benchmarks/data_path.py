@@ -50,17 +50,17 @@ def measure(seconds: float, megabytes: float, overrides: tuple[str, ...]) -> Dat
 def batch_rates(config: PretrainConfig, seconds: float) -> list[float]:
     """Tokens a second, from the store to micro-batches of 512 sequences."""
     from pretrain.data.masking import make_vocabulary
-    from pretrain.data.phases import Stages
+    from pretrain.data.phases import PhasedBatches
     from pretrain.data.prepare import prepare
 
     corpus = prepare(config)
-    stages = Stages(corpus.train, config, make_vocabulary(corpus.tokenizer))
-    stages.step(0)  # cuts the samples
+    batches = PhasedBatches(corpus.train, config, make_vocabulary(corpus.tokenizer))
+    batches.step(0)  # cuts the samples
     rates, step = [], 0
     for _ in range(ROUNDS):
         started, tokens = perf_counter(), 0
         while perf_counter() - started < seconds:
-            tokens += sum(len(batch.tokens_T) for batch in stages.step(step))
+            tokens += sum(len(batch.tokens_T) for batch in batches.step(step))
             step += 1
         rates.append(tokens / (perf_counter() - started))
     return rates

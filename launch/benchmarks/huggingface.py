@@ -19,7 +19,7 @@ from configs.schema import PretrainConfig
 from launch.benchmarks.contenders import Contender, Round
 from launch.benchmarks.setting import Setting
 from pretrain.data.masking import make_vocabulary
-from pretrain.data.phases import Stages
+from pretrain.data.phases import PhasedBatches
 from pretrain.data.prepare import Corpus, prepare
 from pretrain.model.convert import huggingface_config
 from pretrain.model.flops import flops_per_step
@@ -191,9 +191,9 @@ def blocks(corpus: Corpus, setting: Setting) -> list[dict[str, Any]]:
 
 def sequences(corpus: Corpus, config: PretrainConfig) -> list[dict[str, Any]]:
     """Our sequences, before masking, with what NSP needs where it is trained."""
-    stages = Stages(corpus.train, config, make_vocabulary(corpus.tokenizer))
+    batches = PhasedBatches(corpus.train, config, make_vocabulary(corpus.tokenizer))
     found = []
-    for batch in (b for step in range(64) for b in stages.step(step)):
+    for batch in (b for step in range(64) for b in batches.step(step)):
         tokens_T = batch.tokens_T.clone()
         tokens_T[batch.predicted_M] = batch.labels_M
         sizes = batch.boundaries.diff().tolist()

@@ -19,11 +19,11 @@ import torch.distributed as dist
 
 from configs.errors import InputError
 from configs.schema import PretrainConfig
-from launch.diagnosis.projection import Data, Leg, leg_config
+from launch.diagnosis.projection import Data, RunPhase, phase_config
 from pretrain.batch import MicroBatch
 from pretrain.data.file_hashes import unknown_bytes
 from pretrain.data.masking import make_vocabulary
-from pretrain.data.phases import Stages
+from pretrain.data.phases import PhasedBatches
 from pretrain.data.plan import cache_of, find_store
 from pretrain.data.prepare import Corpus, open_corpus
 from pretrain.engine.engine import Engine
@@ -62,16 +62,16 @@ def deal(config: PretrainConfig, corpus: Corpus, ranks: int) -> Data:
     Raises:
         InputError: too little text, or too few samples for the ranks.
     """
-    stages = Stages(corpus.train, config, make_vocabulary(corpus.tokenizer))
-    legs = []
-    for stage, stretch in zip(stages.stages, stages.stretches):
-        for step in {stretch.first_step, stretch.first_step + stretch.steps_per_epoch - 1}:
+    batches = PhasedBatches(corpus.train, config, make_vocabulary(corpus.tokenizer))
+    phases = []
+    for own, phase in zip(batches.by_phase, batches.phases):
+        for step in {phase.first_step, phase.first_step + phase.steps_per_epoch - 1}:
             for rank in range(ranks):
-                stage.step(step, rank, ranks)
-        lengths = stage.collate.index(0).lengths
-        legs.append(Leg(leg_config(config, stretch.phase), stretch, float(lengths.mean())))
+                own.step(step, rank, ranks)
+        lengths = own.collate.index(0).lengths
+        phases.append(RunPhase(phase_config(config, phase.config), phase, float(lengths.mean())))
     size = sum(file.stat().st_size for file in corpus.folder.rglob("*") if file.is_file())
-    return Data(legs, size)
+    return Data(phases, size)
 
 
 def check_shares(data: Data, ranks: int) -> None:
@@ -79,8 +79,8 @@ def check_shares(data: Data, ranks: int) -> None:
 
     A step holds at least `batch.sequences` samples, and about as many where they are full.
     """
-    for leg in data.legs:
-        batch = leg.config.batch
+    for phase in data.phases:
+        batch = phase.config.batch
         parts = batch.micro_batches(ranks)
         if batch.sequences < parts:
             raise InputError(

@@ -105,13 +105,14 @@ def examine(config: PretrainConfig, target: Target, makes_corpus: bool = False) 
     corpus, rows = look_for_corpus(config, makes_corpus)
     config, memory, chosen = plan_memory(config, target, corpus)
     data, steps, dealt = try_data(config, target, corpus)
-    legs = [memory.with_config(leg.config) for leg in data.legs]
-    largest = max(legs, key=lambda leg: leg.peak(target.ranks, config.engine.zero_stage).total)
-    projections = [project(leg, memory, target) for leg in data.legs]
+    models = [memory.with_config(phase.config) for phase in data.phases]
+    largest = max(models, key=lambda m: m.peak(target.ranks, config.engine.zero_stage).total)
+    projections = [project(phase, memory, target) for phase in data.phases]
     steps, hours = duration_of(projections, steps, config.schedule.max_minutes)
     disk = disk_bytes(config, memory.parameters, data, steps)
     rows += [*chosen, *dealt, step_row(config, target), memory_row(largest, target)]
-    rows += [row for p, leg in zip(projections, data.legs) for row in advice(leg.config, target, p)]
+    for projection, phase in zip(projections, data.phases):
+        rows += advice(phase.config, target, projection)
     if hours is None:
         text = "schedule.max_epochs has no length without a corpus: hours are unknown"
         rows.append(Row("schedule", "warn", text))

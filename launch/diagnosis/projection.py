@@ -11,7 +11,7 @@ from launch.diagnosis.gpus import Target
 from launch.diagnosis.memory import MemoryModel
 from pretrain.data.phases import batch_of, phases_of
 from pretrain.model.flops import flops_per_step
-from pretrain.optim.schedule import Plan, Stretch
+from pretrain.optim.schedule import Phase, Schedule
 from pretrain.ranks.collectives import Traffic
 
 BACKWARD_SHARE = 2 / 3
@@ -21,12 +21,13 @@ WEIGHTS_AND_MOMENTS = 3 * 4
 
 
 @dataclass(frozen=True)
-class Leg:
-    """A part of the run in which all steps are alike: a phase."""
+class RunPhase:
+    """A phase with its configuration filled in: all its steps are alike."""
 
     config: PretrainConfig
     """with the phase's batch and length, and no phases"""
-    stretch: Stretch
+    place: Phase
+    """where it lies in the run, and how large its epoch is"""
     mean_length: float | None = None
     """tokens of a sample; None: not known, all full"""
 
@@ -35,29 +36,26 @@ class Leg:
 class Data:
     """What the corpus tells, or the phases alone where there is none yet."""
 
-    legs: list[Leg]
+    phases: list[RunPhase]
     store_bytes: int | None = None
     """None: there is no corpus"""
 
     @classmethod
     def without_corpus(cls, config: PretrainConfig) -> Data:
         """As if all samples were full, and an epoch a step."""
-        legs, first, tokens = [], 0, 0
-        for number, phase in enumerate(phases_of(config)):
-            leg = leg_config(config, phase)
-            if number:
-                before = legs[-1].stretch
+        phases: list[RunPhase] = []
+        first = tokens = 0
+        for phase in phases_of(config):
+            if phases:
+                before = phases[-1].place
                 length = (phase.from_tokens or 0) - tokens
                 steps = phase.from_steps or first + round(length / before.tokens_per_epoch)
                 tokens += (steps - first) * before.tokens_per_epoch
                 first = steps
-            step = leg.batch.sequences * leg.max_length
-            legs.append(Leg(leg, Stretch(first, 1, step, phase)))
-        return cls(legs)
-
-    @property
-    def stretches(self) -> list[Stretch]:
-        return [leg.stretch for leg in self.legs]
+            own = phase_config(config, phase)
+            step = own.batch.sequences * own.max_length
+            phases.append(RunPhase(own, Phase(first, 1, step, phase)))
+        return cls(phases)
 
     def total_steps(self, config: PretrainConfig) -> int | None:
         """Optimizer steps of the run; None where the clock or a corpus that is not there decides.
@@ -67,10 +65,11 @@ class Data:
         """
         if config.schedule.max_epochs is not None and self.store_bytes is None:
             return None
-        return Plan.make(config.schedule, self.stretches).total_steps
+        places = [phase.place for phase in self.phases]
+        return Schedule.make(config.schedule, places).total_steps
 
 
-def leg_config(config: PretrainConfig, phase: PhaseConfig) -> PretrainConfig:
+def phase_config(config: PretrainConfig, phase: PhaseConfig) -> PretrainConfig:
     """The configuration as it is in one phase."""
     length = phase.max_length or config.max_length
     return replace(config, batch=batch_of(config, phase), max_length=length, phases=[])
@@ -110,11 +109,11 @@ class Projection:
         return self.exposed_seconds / self.seconds
 
 
-def project(leg: Leg, memory: MemoryModel, target: Target) -> Projection:
-    """A step of `leg` on the target's ranks."""
-    config, ranks = leg.config, target.ranks
+def project(phase: RunPhase, memory: MemoryModel, target: Target) -> Projection:
+    """A step of `phase` on the target's ranks."""
+    config, ranks = phase.config, target.ranks
     micro_batches = config.batch.micro_batches(ranks) // ranks
-    flops = step_flops(config, memory.vocabulary_size, leg.mean_length)
+    flops = step_flops(config, memory.vocabulary_size, phase.mean_length)
     compute = flops / (ranks * target.device.peak * target.mfu)
     stage = config.engine.zero_stage
     traffic = Traffic.of(memory.sizes, config.collective, stage, micro_batches)
@@ -123,7 +122,7 @@ def project(leg: Leg, memory: MemoryModel, target: Target) -> Projection:
     if stage == 1:  # reduces with the last micro-batch only
         hidden /= micro_batches
     return Projection(
-        leg.stretch.first_step,
+        phase.place.first_step,
         config.batch.sequences,
         config.max_length,
         micro_batches,

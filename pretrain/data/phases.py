@@ -18,42 +18,42 @@ from pretrain.data.collate import Collator
 from pretrain.data.formats import require_pairs
 from pretrain.data.masking import Vocabulary
 from pretrain.data.store import TokenStore
-from pretrain.optim.schedule import Stretch
+from pretrain.optim.schedule import Phase
 
 
-class Stages(Steps):
+class PhasedBatches(Steps):
     """The training data of all phases."""
 
     def __init__(self, store: TokenStore, config: PretrainConfig, vocabulary: Vocabulary) -> None:
         """Raises `InputError` for phases that do not follow one another."""
-        self.phases = phases_of(config)
-        self.stages: list[Batches] = []
+        self.configs = phases_of(config)
+        self.by_phase: list[Batches] = []
         collators: dict[int, Collator] = {}
-        for number, phase in enumerate(self.phases):
+        for number, phase in enumerate(self.configs):
             length = phase.max_length or config.max_length
             if length not in collators:
                 collators[length] = Collator(store, replace(config, max_length=length), vocabulary)
                 require_pairs(collators[length].index(0), store, config)
             collate, start = collators[length], Position()
             if number:
-                start = self._next_start(number, collate is self.stages[-1].collate)
-            self.stages.append(Batches(collate, batch_of(config, phase), start))
+                start = self._next_start(number, collate is self.by_phase[-1].collate)
+            self.by_phase.append(Batches(collate, batch_of(config, phase), start))
 
     def step(self, step: int, rank: int = 0, world_size: int = 1) -> list[MicroBatch]:
-        number = bisect_right(self.stages, step, key=lambda stage: stage.start.step) - 1
-        return self.stages[number].step(step, rank, world_size)
+        number = bisect_right(self.by_phase, step, key=lambda own: own.start.step) - 1
+        return self.by_phase[number].step(step, rank, world_size)
 
     @property
-    def stretches(self) -> list[Stretch]:
+    def phases(self) -> list[Phase]:
         """What the schedule has to know."""
         return [
-            Stretch(stage.start.step, stage.steps_per_epoch, stage.tokens_per_epoch, phase)
-            for stage, phase in zip(self.stages, self.phases)
+            Phase(own.start.step, own.steps_per_epoch, own.tokens_per_epoch, config)
+            for own, config in zip(self.by_phase, self.configs)
         ]
 
     def _next_start(self, number: int, same_length: bool) -> Position:
-        """Where phase `number` begins, the stages before it being known."""
-        phase, before = self.phases[number], self.stages[-1]
+        """Where phase `number` begins, those before it being known."""
+        phase, before = self.configs[number], self.by_phase[-1]
         step = phase.from_steps
         if step is None:
             step = before.start.step + round(
@@ -72,10 +72,10 @@ class Stages(Steps):
         return Position(step, place.epoch + (place.sample > 0))
 
     def _tokens_before(self) -> float:
-        """Tokens of all stages but the last."""
+        """Tokens of all known phases but the last."""
         return sum(
-            (after.start.step - stage.start.step) * stage.tokens_per_epoch / stage.steps_per_epoch
-            for stage, after in zip(self.stages, self.stages[1:])
+            (after.start.step - own.start.step) * own.tokens_per_epoch / own.steps_per_epoch
+            for own, after in zip(self.by_phase, self.by_phase[1:])
         )
 
 

@@ -17,7 +17,7 @@ from configs.loader import load_run_config
 from configs.schema import PretrainConfig
 from pretrain.batch import MicroBatch
 from pretrain.data.masking import make_vocabulary
-from pretrain.data.phases import Stages
+from pretrain.data.phases import PhasedBatches
 from pretrain.data.prepare import open_corpus
 from pretrain.data.verification import verify_used
 from pretrain.engine.skipped import texts
@@ -59,7 +59,7 @@ def replay(run_dir: Path, step: int) -> Replay:
     config = load_run_config(PretrainConfig, run_dir)
     found = newest_before(run_dir / "checkpoints", step)
     corpus = open_corpus(Path(checkpoint.read_state(found, {}).store), config)
-    batches = Stages(corpus.train, config, make_vocabulary(corpus.tokenizer)).step(step)
+    batches = PhasedBatches(corpus.train, config, make_vocabulary(corpus.tokenizer)).step(step)
     verify_used(corpus.folder, config.data, corpus.train.shards)
     model = make_model(config, corpus.tokenizer).eval()
     model.load_state_dict(read_tensors(found / "model.safetensors"))

@@ -16,7 +16,7 @@ from pretrain.batch import MicroBatch
 from pretrain.data.batches import heldout_batches
 from pretrain.data.collate import Collator
 from pretrain.data.masking import make_vocabulary
-from pretrain.data.phases import Stages
+from pretrain.data.phases import PhasedBatches
 from pretrain.data.prepare import Corpus
 from pretrain.data.verification import Verification
 from pretrain.data.word2vec import word_vectors
@@ -30,7 +30,7 @@ from pretrain.engine.precision import choose_precision
 from pretrain.engine.skipped import SkippedSteps, write_dump
 from pretrain.model.flops import training_flops
 from pretrain.model.pretraining import PretrainingModel, initialise, make_model, set_embeddings
-from pretrain.optim.schedule import Plan
+from pretrain.optim.schedule import Schedule
 from pretrain.randomness import Purpose, key_64
 from pretrain.ranks.agreement import Agreement, heard
 from pretrain.ranks.checksums import require_same
@@ -73,10 +73,10 @@ class Trainer:
         self.certifier = certifier or Certifier(world, corpus, unverified)
         self.run_dir = Path(config.run_dir)
         vocabulary = make_vocabulary(corpus.tokenizer)
-        self.batches = Stages(corpus.train, config, vocabulary)
+        self.batches = PhasedBatches(corpus.train, config, vocabulary)
         self.heldout_collate = Collator(corpus.heldout, config, vocabulary)
         self.heldout = heldout_batches(self.heldout_collate, world.rank, world.size)
-        self.plan = Plan.make(config.schedule, self.batches.stretches)
+        self.schedule = Schedule.make(config.schedule, self.batches.phases)
         fingerprints = describe.fingerprints(config, corpus)
         state = (
             checkpoint.read_state(found, fingerprints, config.checkpoint.allow_changes)
@@ -117,7 +117,7 @@ class Trainer:
             logger.info(self._opening().text())
         if self.state.step == 0:
             self._baseline()
-        config, step, last = self.config, self.state.step, self.plan.total_steps
+        config, step, last = self.config, self.state.step, self.schedule.total_steps
         window = Window(self.world.device, len(SUMS))
         self.engine.train()
         steps = self.batches.prefetched(step, last, self.world.rank, self.world.size)
@@ -149,7 +149,7 @@ class Trainer:
             world=self.world,
             corpus=self.corpus,
             batches=self.batches,
-            plan=self.plan,
+            schedule=self.schedule,
             model=self.engine.model,
             step=self.state.step,
             precision=self.engine.precision,
@@ -203,9 +203,9 @@ class Trainer:
 
     def _progress(self, step: int) -> float:
         """The same on all ranks; asks rank 0's clock only where the clock decides."""
-        if self.plan.total_steps is not None:
-            return self.plan.progress(step, 0.0)
-        return self.plan.progress(step, self.world.from_main(self._elapsed_minutes()))
+        if self.schedule.total_steps is not None:
+            return self.schedule.progress(step, 0.0)
+        return self.schedule.progress(step, self.world.from_main(self._elapsed_minutes()))
 
     def agree(self, batches: list[MicroBatch]) -> tuple[float, float, float]:
         """(predicted tokens, labelled pairs, notices to leave) of a step on all ranks; the first
@@ -247,7 +247,7 @@ class Trainer:
             ]
             window.add(step, shares, training_flops(self.engine.model, batch))
         peak = self.config.optimizer.learning_rate
-        rate = self.plan.learning_rate(peak, step, window.progress)
+        rate = self.schedule.learning_rate(peak, step, window.progress)
         window.close_step(step, self.engine.step(rate), rate)
 
     def _log(self, step: int, window: Window) -> Window:
@@ -302,8 +302,9 @@ class Trainer:
 
     def _console_line(self, step: int, values: dict[str, float]) -> str:
         minutes = self._elapsed_minutes()
-        progress, left = self.plan.progress(step, minutes), self.plan.minutes_left(step, minutes)
-        total = f"/{self.plan.total_steps}" if self.plan.total_steps else ""
+        progress = self.schedule.progress(step, minutes)
+        left = self.schedule.minutes_left(step, minutes)
+        total = f"/{self.schedule.total_steps}" if self.schedule.total_steps else ""
         nsp = f"nsp {values['nsp_accuracy']:4.0%}  " if "nsp_accuracy" in values else ""
         return (
             f"step {step:>6}{total}  {progress:4.0%}  loss {values['mlm_loss']:6.3f}  "

@@ -27,18 +27,18 @@ EARLIEST = 1e-6
 
 
 @dataclass(frozen=True)
-class Stretch:
+class Phase:
     """A part of the run in which all steps are of one size."""
 
     first_step: int
     steps_per_epoch: int
     tokens_per_epoch: int
-    phase: PhaseConfig = field(default_factory=PhaseConfig)
+    config: PhaseConfig = field(default_factory=PhaseConfig)
 
 
 @dataclass(frozen=True)
-class Arc:
-    """A part of the run with a warm-up and a decay of its own."""
+class RateCurve:
+    """One warm-up and decay: of the run, or from a phase with a learning rate of its own on."""
 
     first_step: int
     length: float
@@ -49,9 +49,9 @@ class Arc:
     """learning rate; None: that of the optimizer"""
 
     @classmethod
-    def of_steps(cls, begin: Stretch, end: int, config: ScheduleConfig) -> Arc:
-        """All steps from a stretch's first one up to `end`."""
-        steps, phase = end - begin.first_step, begin.phase
+    def of_steps(cls, begin: Phase, end: int, config: ScheduleConfig) -> RateCurve:
+        """All steps from a phase's first one up to `end`."""
+        steps, phase = end - begin.first_step, begin.config
         if begin.first_step or phase.warmup_fraction:
             warmup = share_of_steps(phase.warmup_fraction, steps)
         else:
@@ -74,36 +74,36 @@ class Arc:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Schedule:
     """How long the run is, and the learning rate along it."""
 
     config: ScheduleConfig
     total_steps: int | None
     """None where the run is limited by the clock"""
-    arcs: tuple[Arc, ...]
+    curves: tuple[RateCurve, ...]
 
     @classmethod
-    def make(cls, config: ScheduleConfig, stretches: Sequence[Stretch]) -> Plan:
+    def make(cls, config: ScheduleConfig, phases: Sequence[Phase]) -> Schedule:
         """Translate epochs or tokens into steps.
 
         Raises:
             InputError: the warm-up or a phase begins or ends after the run.
         """
-        total = count_steps(config, stretches)
-        last = stretches[-1].first_step
+        total = count_steps(config, phases)
+        last = phases[-1].first_step
         if total is not None and last and last >= total:
             raise InputError(
                 f"phases: the last begins at step {last}, but the run ends at step {total}: begin "
                 "it earlier or train for longer"
             )
         if total is None:
-            phase = stretches[0].phase
-            share = phase.warmup_fraction or config.warmup_fraction
-            return cls(config, None, (Arc(0, 1.0, share, phase.learning_rate),))
-        begins = [stretches[0], *(s for s in stretches[1:] if s.phase.learning_rate is not None)]
-        ends = [*(stretch.first_step for stretch in begins[1:]), total]
-        arcs = (Arc.of_steps(stretch, end, config) for stretch, end in zip(begins, ends))
-        return cls(config, total, tuple(arcs))
+            first = phases[0].config
+            share = first.warmup_fraction or config.warmup_fraction
+            return cls(config, None, (RateCurve(0, 1.0, share, first.learning_rate),))
+        begins = [phases[0], *(p for p in phases[1:] if p.config.learning_rate is not None)]
+        ends = [*(phase.first_step for phase in begins[1:]), total]
+        curves = (RateCurve.of_steps(phase, end, config) for phase, end in zip(begins, ends))
+        return cls(config, total, tuple(curves))
 
     def progress(self, step: int, elapsed_minutes: float) -> float:
         """The share of the run that `step` steps have done; 1 and more means it is over."""
@@ -121,12 +121,12 @@ class Plan:
 
         `progress` is what `progress` says of the step; it decides where the clock ends the run.
         """
-        number = bisect_right(self.arcs, step, key=lambda arc: arc.first_step) - 1
-        arc = self.arcs[number]
-        place = step + 1 - arc.first_step
+        number = bisect_right(self.curves, step, key=lambda curve: curve.first_step) - 1
+        curve = self.curves[number]
+        place = step + 1 - curve.first_step
         if self.total_steps is None:
-            place = max(progress, EARLIEST * arc.warmup)
-        return (arc.peak or peak) * arc.factor(place, self.config.decay)
+            place = max(progress, EARLIEST * curve.warmup)
+        return (curve.peak or peak) * curve.factor(place, self.config.decay)
 
 
 def share_of_steps(share: float, steps: int) -> int:
@@ -137,17 +137,17 @@ def share_of_steps(share: float, steps: int) -> int:
     return math.ceil(round(share * steps, 6))
 
 
-def count_steps(config: ScheduleConfig, stretches: Sequence[Stretch]) -> int | None:
+def count_steps(config: ScheduleConfig, phases: Sequence[Phase]) -> int | None:
     """Steps of the run; None where the clock limits it."""
     if config.max_steps is not None or config.max_minutes is not None:
         return config.max_steps
     left = config.max_epochs if config.max_tokens is None else config.max_tokens
-    for number, stretch in enumerate(stretches):
-        unit = 1 if config.max_tokens is None else stretch.tokens_per_epoch
-        steps = math.ceil(left * stretch.steps_per_epoch / unit)
-        is_last = number + 1 == len(stretches)
-        if is_last or stretch.first_step + steps <= stretches[number + 1].first_step:
-            return stretch.first_step + steps
-        done = stretches[number + 1].first_step - stretch.first_step
-        left -= done * unit / stretch.steps_per_epoch
-    raise ValueError("no stretches")
+    for number, phase in enumerate(phases):
+        unit = 1 if config.max_tokens is None else phase.tokens_per_epoch
+        steps = math.ceil(left * phase.steps_per_epoch / unit)
+        is_last = number + 1 == len(phases)
+        if is_last or phase.first_step + steps <= phases[number + 1].first_step:
+            return phase.first_step + steps
+        done = phases[number + 1].first_step - phase.first_step
+        left -= done * unit / phase.steps_per_epoch
+    raise ValueError("no phases")

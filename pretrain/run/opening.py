@@ -13,10 +13,10 @@ from configs.schema import PretrainConfig, StepConfig
 from configs.system.safe_text import visible
 from pretrain.batch import MicroBatch
 from pretrain.data.formats import few_pairs
-from pretrain.data.phases import Stages
+from pretrain.data.phases import PhasedBatches
 from pretrain.data.prepare import Corpus
 from pretrain.model.attention import choose_backend
-from pretrain.optim.schedule import Plan
+from pretrain.optim.schedule import Schedule
 from pretrain.ranks.collectives import Traffic, describe_collectives
 from pretrain.ranks.world import World
 from pretrain.run.describe import device_name
@@ -33,8 +33,8 @@ class Opening:
     config: PretrainConfig
     world: World
     corpus: Corpus
-    batches: Stages
-    plan: Plan
+    batches: PhasedBatches
+    schedule: Schedule
     model: nn.Module
     step: int
     """the first to be taken; 0 in a new run"""
@@ -58,7 +58,7 @@ class Opening:
             "samples": samples_line(self.config, corpus, self.batches),
             "batch": batch_line(self.config, self.batches, self.world.size),
             "traffic": traffic_line(self.config, self.model, self.world),
-            "schedule": schedule_line(self.config, self.batches, self.plan),
+            "schedule": schedule_line(self.config, self.batches, self.schedule),
             "device": f"{device_name(self.world.device)}, "
             f"measured matmul peak {self.peak_flops / 1e12:.2f} TFLOP/s per rank",
         }
@@ -99,9 +99,9 @@ def traffic_line(config: StepConfig, model: nn.Module, world: World) -> str:
     return describe_collectives(config.collective, world, traffic)
 
 
-def samples_line(config: PretrainConfig, corpus: Corpus, batches: Stages) -> str:
+def samples_line(config: PretrainConfig, corpus: Corpus, batches: PhasedBatches) -> str:
     """How the corpus is cut; a second line on what is odd about it, if anything is."""
-    index = batches.stages[0].collate.index(0)
+    index = batches.by_phase[0].collate.index(0)
     masking = "dynamic" if config.mask_epochs is None else f"static ({config.mask_epochs} masks)"
     text = (
         f"{config.input_format}: {len(index):,} per epoch, mean length "
@@ -113,29 +113,28 @@ def samples_line(config: PretrainConfig, corpus: Corpus, batches: Stages) -> str
     return f"{text}\nnote      {oddity}" if oddity else text
 
 
-def batch_line(config: PretrainConfig, batches: Stages, ranks: int) -> str:
+def batch_line(config: PretrainConfig, batches: PhasedBatches, ranks: int) -> str:
     """Size of a step in every phase, and how it is shared out."""
     parts = [
-        (f"from step {stage.start.step:,} " if stage.start.step else "")
-        + f"{stage.batch.sequences:,} x {stage.config.max_length} tokens in "
-        f"{stage.batch.micro_batches(ranks)} micro-batches"
-        for stage in batches.stages
+        (f"from step {own.start.step:,} " if own.start.step else "")
+        + f"{own.batch.sequences:,} x {own.config.max_length} tokens in "
+        f"{own.batch.micro_batches(ranks)} micro-batches"
+        for own in batches.by_phase
     ]
     over = f"{ranks} rank{'s' if ranks > 1 else ''}"
     return f"{'; '.join(parts)}, over {over}, ZeRO {config.engine.zero_stage}"
 
 
-def schedule_line(config: PretrainConfig, batches: Stages, plan: Plan) -> str:
+def schedule_line(config: PretrainConfig, batches: PhasedBatches, schedule: Schedule) -> str:
     """How long the run is, and its learning rate."""
-    schedule = config.schedule
-    peak = f"peak learning rate {config.optimizer.learning_rate:g}, {schedule.decay} decay"
-    if plan.total_steps is None:
-        return f"{schedule.max_minutes:g} minutes, {peak}"
-    ends = [stage.start.step for stage in batches.stages[1:]] + [plan.total_steps]
-    epochs = sum(
-        (end - stage.start.step) / stage.steps_per_epoch for stage, end in zip(batches.stages, ends)
-    )
-    return f"{plan.total_steps:,} steps, {epochs:.2f} epochs, {peak}"
+    limits = config.schedule
+    peak = f"peak learning rate {config.optimizer.learning_rate:g}, {limits.decay} decay"
+    if schedule.total_steps is None:
+        return f"{limits.max_minutes:g} minutes, {peak}"
+    phases = batches.phases
+    ends = [phase.first_step for phase in phases[1:]] + [schedule.total_steps]
+    epochs = sum((end - p.first_step) / p.steps_per_epoch for p, end in zip(phases, ends))
+    return f"{schedule.total_steps:,} steps, {epochs:.2f} epochs, {peak}"
 
 
 def masked_example(batch: MicroBatch, tokenizer: Tokenizer) -> str:

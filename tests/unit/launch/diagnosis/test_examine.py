@@ -72,8 +72,8 @@ def test_zero_stages_split_what_they_promise():
 def test_bad_use_of_ranks_is_worth_a_word():
     config = base("batch.sequences=64")
     target = target_gpus(config, "l4", 64, 8, None, 0.5)
-    (leg,) = Data.without_corpus(config).legs
-    found = project(leg, model_of(config), target)
+    (phase,) = Data.without_corpus(config).phases
+    found = project(phase, model_of(config), target)
     assert {row.name for row in advice(config, target, found)} == {"micro-batches", "all-reduce"}
 
 
@@ -104,8 +104,8 @@ def test_a_corpus_is_found_but_never_made(tiny, tmp_path):
     other = replace(config.tokenizer, vocabulary_size=513)
     assert find_corpus(replace(config, tokenizer=other)) is None
     data = deal(config, found, ranks=4)
-    (leg,) = data.legs
-    assert leg.stretch.tokens_per_epoch > 1000 and 0 < leg.mean_length <= config.max_length
+    (phase,) = data.phases
+    assert phase.place.tokens_per_epoch > 1000 and 0 < phase.mean_length <= config.max_length
     with pytest.raises(InputError, match="too few for 64 micro-batches"):
         deal(config, found, ranks=64)
 

@@ -34,7 +34,7 @@ def projected(config: PretrainConfig, ranks: int, mfu: float = 0.5) -> list[Proj
     """Of each phase."""
     memory = MemoryModel(config, 50265, "cuda", "bf16")
     target = Target(GPUS["h100"], ranks, 8, "bf16", RING, True, mfu)
-    return [project(leg, memory, target) for leg in Data.without_corpus(config).legs]
+    return [project(phase, memory, target) for phase in Data.without_corpus(config).phases]
 
 
 def test_a_steps_time_is_arithmetic_plus_ring():
@@ -101,7 +101,7 @@ def test_phases_add_up():
     steps, hours = duration_of([short, full], None, (500 * short.seconds) / 60)
     assert 400 < steps < 500 and hours == pytest.approx(500 * short.seconds / 3600)
     late = base(f"phases=[{{from_tokens: {20 * 8192 * 512}, sequences: 64}}]")
-    assert [leg.stretch.first_step for leg in Data.without_corpus(late).legs] == [0, 20]
+    assert [phase.place.first_step for phase in Data.without_corpus(late).phases] == [0, 20]
 
 
 def test_disk_holds_the_checkpoints_one_more_the_export_and_the_store():

@@ -11,8 +11,8 @@ from configs.errors import InputError
 from configs.schema import BatchConfig, ModelConfig, PhaseConfig, PretrainConfig, ScheduleConfig
 from pretrain.data.batches import Batches, Position
 from pretrain.data.collate import Collator
-from pretrain.data.phases import Stages
-from pretrain.optim.schedule import Plan
+from pretrain.data.phases import PhasedBatches
+from pretrain.optim.schedule import Schedule
 from tests.helpers import flatten, open_store, random_documents, simple_vocabulary
 
 VOCABULARY = simple_vocabulary()
@@ -22,16 +22,16 @@ BASE = PretrainConfig(max_length=48, batch=BatchConfig(sequences=16, micro_seque
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     documents = random_documents(3, 600, tokens=20)
-    return open_store(tmp_path_factory.mktemp("stages") / "store", documents)
+    return open_store(tmp_path_factory.mktemp("phased") / "store", documents)
 
 
 @pytest.fixture
-def stages(store):
-    """A function from phases to `Stages`."""
+def phased(store):
+    """A function from phases to `PhasedBatches`."""
 
-    def make(*phases: PhaseConfig, **changes) -> Stages:
+    def make(*phases: PhaseConfig, **changes) -> PhasedBatches:
         config = replace(BASE, phases=list(phases), **changes)
-        return Stages(store, config, VOCABULARY)
+        return PhasedBatches(store, config, VOCABULARY)
 
     return make
 
@@ -44,21 +44,21 @@ def tokens(data, step: int) -> int:
     return sum(len(batch.tokens_T) for batch in data.step(step))
 
 
-def test_without_phases_all_is_as_before(stages, store):
-    plain, data = Batches(Collator(store, BASE, VOCABULARY)), stages()
+def test_without_phases_all_is_as_before(phased, store):
+    plain, data = Batches(Collator(store, BASE, VOCABULARY)), phased()
     for step in (0, 1, plain.steps_per_epoch, 3 * plain.steps_per_epoch + 2):
         assert samples(data, [step]) == samples(plain, [step])
 
 
-def test_a_batch_that_grows_sees_every_sample_once_an_epoch(stages):
-    data = stages(
+def test_a_batch_that_grows_sees_every_sample_once_an_epoch(phased):
+    data = phased(
         PhaseConfig(sequences=4),
         PhaseConfig(from_steps=7, sequences=8),
         PhaseConfig(from_steps=12),
     )
     sizes = [tokens(data, step) for step in (0, 8, 13)]
     assert sizes == sorted(sizes) and sizes[0] * 3 < sizes[2]
-    last = data.stages[-1]
+    last = data.by_phase[-1]
     end = 12 + last._steps_left
     seen = samples(data, range(end))
     assert sorted(seen) == list(range(len(last.collate.index(0))))
@@ -68,90 +68,90 @@ def test_a_batch_that_grows_sees_every_sample_once_an_epoch(stages):
 
 
 @pytest.mark.parametrize("first", [1, 5, 30])
-def test_steps_after_a_change_keep_their_size(stages, first):
-    data = stages(PhaseConfig(sequences=5), PhaseConfig(from_steps=first))
-    last = data.stages[-1]
+def test_steps_after_a_change_keep_their_size(phased, first):
+    data = phased(PhaseConfig(sequences=5), PhaseConfig(from_steps=first))
+    last = data.by_phase[-1]
     expected = last.tokens_per_epoch / last.steps_per_epoch
     for step in range(first, first + last._steps_left - 1):
         assert tokens(data, step) == pytest.approx(expected, rel=0.2)
 
 
 @pytest.mark.parametrize("left", [1, 2, 6, 9])
-def test_a_rest_of_an_epoch_makes_no_tiny_step(stages, left):
-    small = stages(PhaseConfig(sequences=2)).stages[0].steps_per_epoch
-    data = stages(PhaseConfig(sequences=2), PhaseConfig(from_steps=small - left, sequences=16))
-    last = data.stages[-1]
+def test_a_rest_of_an_epoch_makes_no_tiny_step(phased, left):
+    small = phased(PhaseConfig(sequences=2)).by_phase[0].steps_per_epoch
+    data = phased(PhaseConfig(sequences=2), PhaseConfig(from_steps=small - left, sequences=16))
+    last = data.by_phase[-1]
     usual = last.tokens_per_epoch / last.steps_per_epoch
     for step in range(small - left, small - left + 5):
         assert 0.5 * usual - 48 <= tokens(data, step) <= 1.5 * usual + 48
     assert (last.start.epoch == 1) == (left < 4)
 
 
-def test_another_length_begins_another_epoch(stages):
-    data = stages(PhaseConfig(max_length=16), PhaseConfig(from_steps=3, max_length=48))
+def test_another_length_begins_another_epoch(phased):
+    data = phased(PhaseConfig(max_length=16), PhaseConfig(from_steps=3, max_length=48))
     assert max(batch.longest for batch in data.step(2)) <= 16
     assert max(batch.longest for batch in data.step(3)) > 16
-    assert data.stages[1].start == Position(3, 1, 0)
+    assert data.by_phase[1].start == Position(3, 1, 0)
 
 
-def test_a_micro_batch_holds_as_many_tokens_at_any_length(stages):
-    data = stages(PhaseConfig(max_length=16), PhaseConfig(from_steps=3, max_length=48))
-    assert [stage.batch.micro_sequences for stage in data.stages] == [12, 4]
+def test_a_micro_batch_holds_as_many_tokens_at_any_length(phased):
+    data = phased(PhaseConfig(max_length=16), PhaseConfig(from_steps=3, max_length=48))
+    assert [own.batch.micro_sequences for own in data.by_phase] == [12, 4]
 
 
-def test_tokens_become_steps(stages):
-    data = stages(PhaseConfig(sequences=4), PhaseConfig(from_tokens=2000))
-    first, second = data.stages
+def test_tokens_become_steps(phased):
+    data = phased(PhaseConfig(sequences=4), PhaseConfig(from_tokens=2000))
+    first, second = data.by_phase
     assert second.start.step == round(2000 * first.steps_per_epoch / first.tokens_per_epoch)
     seen = sum(tokens(data, step) for step in range(second.start.step))
     assert seen == pytest.approx(2000, abs=4 * 48)
 
 
-def test_any_number_of_ranks_shares_the_same_samples(stages):
-    data = stages(PhaseConfig(sequences=8), PhaseConfig(from_steps=2, max_length=24))
+def test_any_number_of_ranks_shares_the_same_samples(phased):
+    data = phased(PhaseConfig(sequences=8), PhaseConfig(from_steps=2, max_length=24))
     for step in (0, 1, 2, 5):
         alone = sorted(samples(data, [step]))
         ranks = [data.step(step, rank, 2) for rank in range(2)]
         assert sorted(flatten([list(b.sample_ids) for part in ranks for b in part])) == alone
 
 
-def test_phases_out_of_order_are_refused(stages):
+def test_phases_out_of_order_are_refused(phased):
     with pytest.raises(InputError, match=r"phases\.2 begins at step 4, not after phases\.1"):
-        stages(PhaseConfig(), PhaseConfig(from_steps=9), PhaseConfig(from_steps=4))
+        phased(PhaseConfig(), PhaseConfig(from_steps=9), PhaseConfig(from_steps=4))
 
 
-def test_a_new_learning_rate_begins_a_new_schedule(stages):
-    data = stages(
+def test_a_new_learning_rate_begins_a_new_schedule(phased):
+    data = phased(
         PhaseConfig(),
         PhaseConfig(from_steps=10, sequences=8),
         PhaseConfig(from_steps=20, learning_rate=0.5, warmup_fraction=0.5),
     )
-    plan = Plan.make(ScheduleConfig(max_steps=29, warmup_fraction=0.2), data.stretches)
-    rates = [plan.learning_rate(1.0, step, plan.progress(step, 0.0)) for step in range(29)]
+    schedule = Schedule.make(ScheduleConfig(max_steps=29, warmup_fraction=0.2), data.phases)
+    rates = [schedule.learning_rate(1.0, step, schedule.progress(step, 0.0)) for step in range(29)]
     peak = int(np.argmax(rates))
     assert 3 <= peak <= 4 and rates[peak] == pytest.approx(1.0, abs=0.06)
-    assert rates[19] < 0.07, "the first arc ends at 0, whatever the batch does in between"
+    assert rates[19] < 0.07, "the first curve ends at 0, whatever the batch does in between"
     assert max(rates[20:]) == pytest.approx(0.5) and rates[28] < 0.11
     assert np.argmax(rates[20:]) == 4
 
 
-def test_a_first_phase_may_have_a_warm_up_of_its_own(stages):
-    data = stages(PhaseConfig(learning_rate=0.5, warmup_fraction=0.5), PhaseConfig(from_steps=5))
-    plan = Plan.make(ScheduleConfig(max_steps=9), data.stretches)
-    rates = [plan.learning_rate(1.0, step, plan.progress(step, 0.0)) for step in range(9)]
+def test_a_first_phase_may_have_a_warm_up_of_its_own(phased):
+    data = phased(PhaseConfig(learning_rate=0.5, warmup_fraction=0.5), PhaseConfig(from_steps=5))
+    schedule = Schedule.make(ScheduleConfig(max_steps=9), data.phases)
+    rates = [schedule.learning_rate(1.0, step, schedule.progress(step, 0.0)) for step in range(9)]
     assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.4, 0.3, 0.2, 0.1])
 
 
-def test_limits_count_through_all_phases(stages):
-    data = stages(PhaseConfig(sequences=4), PhaseConfig(from_steps=10))
-    first, second = data.stretches
+def test_limits_count_through_all_phases(phased):
+    data = phased(PhaseConfig(sequences=4), PhaseConfig(from_steps=10))
+    first, second = data.phases
     left = 1.0 - 10 / first.steps_per_epoch
-    plan = Plan.make(ScheduleConfig(max_epochs=1.0), data.stretches)
-    assert plan.total_steps == 10 + int(np.ceil(left * second.steps_per_epoch))
-    early = Plan.make(ScheduleConfig(max_steps=11), data.stretches)
+    schedule = Schedule.make(ScheduleConfig(max_epochs=1.0), data.phases)
+    assert schedule.total_steps == 10 + int(np.ceil(left * second.steps_per_epoch))
+    early = Schedule.make(ScheduleConfig(max_steps=11), data.phases)
     assert early.total_steps == 11
     with pytest.raises(InputError, match="the last begins at step 10, but the run ends at step 10"):
-        Plan.make(ScheduleConfig(max_steps=10), data.stretches)
+        Schedule.make(ScheduleConfig(max_steps=10), data.phases)
 
 
 def test_next_sentences_need_documents_of_several_sentences(tmp_path):
@@ -162,5 +162,5 @@ def test_next_sentences_need_documents_of_several_sentences(tmp_path):
         "model": ModelConfig(architecture="bert", segment_types=2),
     }
     with pytest.raises(InputError, match=r"only 0.0% of the pairs follow one another, as a doc"):
-        Stages(store, replace(BASE, **bert), VOCABULARY)
-    Stages(store, replace(BASE, **bert | {"next_sentence_prediction": False}), VOCABULARY)
+        PhasedBatches(store, replace(BASE, **bert), VOCABULARY)
+    PhasedBatches(store, replace(BASE, **bert | {"next_sentence_prediction": False}), VOCABULARY)

@@ -9,17 +9,16 @@ import torch
 
 from configs.errors import InputError
 from configs.schema import PhaseConfig, ScheduleConfig
-from pretrain.optim.schedule import Plan, Stretch
+from pretrain.optim.schedule import Phase, Schedule
 
 TOTAL, WARMUP = 40, 7
 
 
 def factors(config: ScheduleConfig) -> list[float]:
     """The factor of every step."""
-    plan = Plan.make(config, [Stretch(0, 1, 1)])
-    return [
-        plan.learning_rate(1.0, step, plan.progress(step, 0.0)) for step in range(plan.total_steps)
-    ]
+    schedule = Schedule.make(config, [Phase(0, 1, 1)])
+    steps = range(schedule.total_steps)
+    return [schedule.learning_rate(1.0, step, schedule.progress(step, 0.0)) for step in steps]
 
 
 @pytest.mark.parametrize("decay", ["linear", "cosine", "constant"])
@@ -78,9 +77,9 @@ def test_the_peak_is_at_the_last_step_of_the_warm_up():
 def test_every_phase_reaches_its_own_peak():
     second = PhaseConfig(from_steps=7, learning_rate=0.3)
     third = PhaseConfig(from_steps=12, learning_rate=0.2, warmup_fraction=0.3)
-    stretches = [Stretch(0, 1, 1), Stretch(7, 1, 1, second), Stretch(12, 1, 1, third)]
-    plan = Plan.make(ScheduleConfig(max_steps=22, warmup_fraction=0.15), stretches)
-    rates = [plan.learning_rate(1.0, step, plan.progress(step, 0.0)) for step in range(22)]
+    phases = [Phase(0, 1, 1), Phase(7, 1, 1, second), Phase(12, 1, 1, third)]
+    schedule = Schedule.make(ScheduleConfig(max_steps=22, warmup_fraction=0.15), phases)
+    rates = [schedule.learning_rate(1.0, step, schedule.progress(step, 0.0)) for step in range(22)]
     assert rates[:7] == pytest.approx([1 / 2, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6])
     assert rates[7:12] == pytest.approx([0.3, 0.24, 0.18, 0.12, 0.06])
     assert rates[12:16] == pytest.approx([0.2 / 3, 0.4 / 3, 0.2, 0.2 * 7 / 8])
@@ -116,37 +115,38 @@ def test_no_step_is_wasted_on_a_rate_of_zero(decay, warmup):
     ],
 )
 def test_limits_become_steps(limit, steps):
-    plan = Plan.make(ScheduleConfig(**limit), [Stretch(0, 10, 1000)])
-    assert plan.total_steps == steps
+    schedule = Schedule.make(ScheduleConfig(**limit), [Phase(0, 10, 1000)])
+    assert schedule.total_steps == steps
 
 
 def test_the_run_is_over_after_its_last_step():
-    plan = Plan.make(ScheduleConfig(max_steps=5), [Stretch(0, 1, 1)])
-    assert plan.progress(4, 1e9) < 1 <= plan.progress(5, 0.0)
+    schedule = Schedule.make(ScheduleConfig(max_steps=5), [Phase(0, 1, 1)])
+    assert schedule.progress(4, 1e9) < 1 <= schedule.progress(5, 0.0)
 
 
 def test_minutes_follow_the_clock():
     config = ScheduleConfig(max_minutes=10.0, warmup_fraction=0.1)
-    plan = Plan.make(config, [Stretch(0, 10, 1000)])
+    schedule = Schedule.make(config, [Phase(0, 10, 1000)])
     clock = {0.5: 0.5, 1.0: 1.0, 5.5: 0.5, 9.1: 0.1}
     for minutes, factor in clock.items():
-        assert plan.learning_rate(1.0, 0, plan.progress(10**6, minutes)) == pytest.approx(factor)
-    assert 0 < plan.learning_rate(1.0, 0, plan.progress(0, 0.0)) < 1e-4
-    assert plan.progress(0, 10.0) >= 1
-    assert plan.learning_rate(1.0, 0, plan.progress(0, 11.0)) == 0
+        progress = schedule.progress(10**6, minutes)
+        assert schedule.learning_rate(1.0, 0, progress) == pytest.approx(factor)
+    assert 0 < schedule.learning_rate(1.0, 0, schedule.progress(0, 0.0)) < 1e-4
+    assert schedule.progress(0, 10.0) >= 1
+    assert schedule.learning_rate(1.0, 0, schedule.progress(0, 11.0)) == 0
 
 
 @pytest.mark.parametrize("decay", ["linear", "cosine", "constant"])
 def test_minutes_without_warm_up_begin_at_the_peak(decay):
-    plan = Plan.make(ScheduleConfig(max_minutes=10.0, decay=decay), [Stretch(0, 10, 1000)])
-    assert plan.learning_rate(0.3, 0, plan.progress(0, 0.0)) == 0.3
+    schedule = Schedule.make(ScheduleConfig(max_minutes=10.0, decay=decay), [Phase(0, 10, 1000)])
+    assert schedule.learning_rate(0.3, 0, schedule.progress(0, 0.0)) == 0.3
 
 
 def test_a_run_is_done_by_the_share_of_its_steps_or_minutes():
-    steps = Plan.make(ScheduleConfig(max_steps=8), [Stretch(0, 1, 1)])
+    steps = Schedule.make(ScheduleConfig(max_steps=8), [Phase(0, 1, 1)])
     assert [steps.progress(step, 1.0) for step in (0, 2, 8)] == [0, 0.25, 1]
     assert [steps.minutes_left(step, 3.0) for step in (0, 2, 8)] == [0, 9, 0]
-    minutes = Plan.make(ScheduleConfig(max_minutes=8.0), [Stretch(0, 1, 1)])
+    minutes = Schedule.make(ScheduleConfig(max_minutes=8.0), [Phase(0, 1, 1)])
     assert [minutes.minutes_left(1, minute) for minute in (0.0, 2.0, 9.0)] == [0, 6, 0]
 
 
@@ -154,4 +154,4 @@ def test_a_run_is_done_by_the_share_of_its_steps_or_minutes():
 def test_a_warmup_longer_than_the_run_is_refused(limit):
     config = ScheduleConfig(**limit, warmup_steps=9)
     with pytest.raises(InputError, match=r"schedule\.warmup_steps=9"):
-        Plan.make(config, [Stretch(0, 10, 1000)])
+        Schedule.make(config, [Phase(0, 10, 1000)])
