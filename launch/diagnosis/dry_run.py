@@ -21,10 +21,10 @@ from configs.errors import InputError
 from configs.schema import PretrainConfig
 from launch.diagnosis.projection import Data, RunPhase, phase_config
 from pretrain.batch import MicroBatch
+from pretrain.data.cache import cache_of, find_store
 from pretrain.data.file_hashes import unknown_bytes
 from pretrain.data.masking import make_vocabulary
 from pretrain.data.phases import PhasedBatches
-from pretrain.data.plan import cache_of, find_store
 from pretrain.data.prepare import Corpus, open_corpus
 from pretrain.engine.engine import Engine
 from pretrain.model.pretraining import PretrainingModel, initialise
@@ -42,8 +42,8 @@ def find_corpus(config: PretrainConfig) -> Corpus | None:
     """
     if config.data.store:
         return open_corpus(Path(config.data.store), config)
-    plan = find_store(config)
-    return open_corpus(plan.folder, config) if plan and plan.is_done else None
+    store = find_store(config)
+    return open_corpus(store.folder, config) if store and store.is_done else None
 
 
 def bytes_to_hash(config: PretrainConfig) -> int:

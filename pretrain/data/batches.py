@@ -66,14 +66,14 @@ class Batches(Steps):
         """`batch` takes the place of the configuration's."""
         self.collate, self.config = collate, collate.config
         self.batch = batch or self.config.batch
-        self._plan = lru_cache(maxsize=2)(self._epoch_plan)
+        self._steps_of = lru_cache(maxsize=2)(self._cut_epoch)
         self.tokens_per_epoch = int(collate.index(0).lengths.sum())
         self.steps_per_epoch = self._count_steps()
         self.start, self._steps_left = self._settle(start)
 
     def step(self, step: int, rank: int = 0, world_size: int = 1) -> list[MicroBatch]:
         epoch, within = self._place(step)
-        order, bounds = self._plan(epoch)
+        order, bounds = self._steps_of(epoch)
         samples = order[bounds[within] : bounds[within + 1]]
         parts = self._micro_batches(samples, epoch, self.batch.micro_batches(world_size))
         return [self.collate(part, epoch, step) for part in parts[rank::world_size]]
@@ -81,7 +81,7 @@ class Batches(Steps):
     def position(self, step: int) -> Position:
         """Where `step` begins."""
         epoch, within = self._place(step)
-        _, bounds = self._plan(epoch)
+        _, bounds = self._steps_of(epoch)
         return Position(step, epoch, int(bounds[within]))
 
     def _place(self, step: int) -> tuple[int, int]:
@@ -120,7 +120,7 @@ class Batches(Steps):
         lengths = self.collate.index(epoch).lengths
         return permutation(self.config.seed, Purpose.SAMPLE_ORDER, epoch, len(lengths)), lengths
 
-    def _epoch_plan(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    def _cut_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """(order, bounds): step k of the epoch sees the samples order[bounds[k]:bounds[k + 1]]."""
         order, lengths = self._order(epoch)
         seen, steps = 0, self.steps_per_epoch

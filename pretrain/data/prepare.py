@@ -1,6 +1,6 @@
 """From a configuration to a tokenizer and a token store, built once and then reused.
 
-`plan.py` says what both are called. A store is built piece by piece, by one process or by many jobs
+`cache.py` says where both lie. A store is built piece by piece, by one process or by many jobs
 that share the cache; whoever finds all pieces there joins them by writing the manifest.
 """
 
@@ -19,15 +19,15 @@ from configs.schema import PretrainConfig, SourceConfig
 from configs.system.aside import clear_leftovers, remove
 from configs.system.notes import PROGRESS
 from configs.system.waiting import locked
-from pretrain.data.manifest import fingerprint, read_manifest, write_manifest
-from pretrain.data.pieces import ReadUnit, documents, no_text, units_of
-from pretrain.data.plan import (
-    Plan,
+from pretrain.data.cache import (
+    CachedStore,
     cache_of,
     find_store,
     text_identity,
     tokenizer_folder,
 )
+from pretrain.data.manifest import fingerprint, read_manifest, write_manifest
+from pretrain.data.pieces import ReadUnit, documents, no_text, units_of
 from pretrain.data.store import SPLITS, TokenStore, join_splits
 from pretrain.data.tokenise import (
     find_missing,
@@ -77,21 +77,21 @@ def prepare_store(config: PretrainConfig) -> Path:
     """The folder of the corpus's store, made now or found; raises as `prepare` does."""
     if config.data.store:
         return Path(config.data.store)
-    plan = _plan(config)
-    if plan.is_done:
-        return plan.folder
-    with _lock(plan.folder):
-        if not plan.is_done:
+    store = _locate(config)
+    if store.is_done:
+        return store.folder
+    with _lock(store.folder):
+        if not store.is_done:
             units = units_of(config.data)
             numbers = _numbers(units)
-            if here := len(numbers) - len(find_missing(plan.folder, numbers, plan.dtype)):
+            if here := len(numbers) - len(find_missing(store.folder, numbers, store.dtype)):
                 logger.log(
                     PROGRESS,
-                    f"{plan.folder}: {here} of {len(numbers)} pieces are there, making the rest",
+                    f"{store.folder}: {here} of {len(numbers)} pieces are there, making the rest",
                 )
-            _write(plan, units, numbers)
-            _join(plan, units)
-    return plan.folder
+            _write(store, units, numbers)
+            _join(store, units)
+    return store.folder
 
 
 def prepare_shard(config: PretrainConfig, shard: int, shards: int) -> str:
@@ -101,13 +101,13 @@ def prepare_shard(config: PretrainConfig, shard: int, shards: int) -> str:
         InputError: as `prepare` does.
     """
     _refuse_store(config)
-    plan = _plan(config)
-    if plan.is_done:
-        return f"{plan.folder} is finished already"
+    store = _locate(config)
+    if store.is_done:
+        return f"{store.folder} is finished already"
     units = units_of(config.data)
     mine = _numbers(units)[shard::shards]
-    _write(plan, units, mine)
-    return f"{len(mine)} of {len(_numbers(units))} pieces in {plan.folder}"
+    _write(store, units, mine)
+    return f"{len(mine)} of {len(_numbers(units))} pieces in {store.folder}"
 
 
 def merge_shards(config: PretrainConfig, shards: int) -> Path:
@@ -117,14 +117,14 @@ def merge_shards(config: PretrainConfig, shards: int) -> Path:
         InputError: a job has not finished, or the text is too little.
     """
     _refuse_store(config)
-    plan = _plan(config)
-    with _lock(plan.folder):
-        if not plan.is_done:
+    store = _locate(config)
+    with _lock(store.folder):
+        if not store.is_done:
             units = units_of(config.data)
-            if missing := find_missing(plan.folder, _numbers(units), plan.dtype):
-                raise InputError(_unfinished(plan.folder, missing, len(_numbers(units)), shards))
-            _join(plan, units)
-    return plan.folder
+            if missing := find_missing(store.folder, _numbers(units), store.dtype):
+                raise InputError(_unfinished(store.folder, missing, len(_numbers(units)), shards))
+            _join(store, units)
+    return store.folder
 
 
 def open_corpus(folder: Path, config: PretrainConfig, most_tokens: int | None = None) -> Corpus:
@@ -168,16 +168,16 @@ def sentences(config: PretrainConfig, heldout: bool) -> Iterator[str]:
                 yield from split_sentences(document.text, config.data.language)
 
 
-def _plan(config: PretrainConfig) -> Plan:
-    """The store's name, and the tokenizer, trained now if it is not there."""
+def _locate(config: PretrainConfig) -> CachedStore:
+    """Where the store lies, and its tokenizer, trained now if it is not there."""
     cache_of(config).mkdir(parents=True, exist_ok=True)
     _tell_notes(tuple(config.data.sources))
     text = text_identity(config, keeps_hashes=True)
     if not config.tokenizer.path:
         _require_tokenizer(config, tokenizer_folder(config, text))
-    plan = find_store(config, text)
-    assert plan is not None, "the tokenizer was just made"
-    return plan
+    store = find_store(config, text)
+    assert store is not None, "the tokenizer was just made"
+    return store
 
 
 def _require_tokenizer(config: PretrainConfig, folder: Path) -> None:
@@ -194,40 +194,40 @@ def _require_tokenizer(config: PretrainConfig, folder: Path) -> None:
             train_tokenizer(config.tokenizer, texts, tell).save(folder)
 
 
-def _write(plan: Plan, units: list[ReadUnit], numbers: range) -> None:
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    write_pieces(plan.folder, units, numbers, plan.config, plan.tokenizer)
+def _write(store: CachedStore, units: list[ReadUnit], numbers: range) -> None:
+    store.folder.mkdir(parents=True, exist_ok=True)
+    write_pieces(store.folder, units, numbers, store.config, store.tokenizer)
 
 
-def _join(plan: Plan, units: list[ReadUnit]) -> None:
+def _join(store: CachedStore, units: list[ReadUnit]) -> None:
     """Make a store of its finished pieces: counts are summed, token files stay as they are."""
-    pieces = {piece_name(n): read_piece(plan.folder, n, plan.dtype) for n in _numbers(units)}
+    pieces = {piece_name(n): read_piece(store.folder, n, store.dtype) for n in _numbers(units)}
     try:
-        _check_sources(plan.config, units, list(pieces.values()))
-        _check_splits([piece["splits"] for piece in pieces.values()], plan.config)
+        _check_sources(store.config, units, list(pieces.values()))
+        _check_splits([piece["splits"] for piece in pieces.values()], store.config)
     except InputError:
-        remove(plan.folder)  # no text can be added to a store of this name
+        remove(store.folder)  # no text can be added to a store of this name
         raise
     splits = {
-        split: join_splits(plan.folder, split, {n: p["splits"][split] for n, p in pieces.items()})
+        split: join_splits(store.folder, split, {n: p["splits"][split] for n, p in pieces.items()})
         for split in SPLITS
     }
-    plan.tokenizer.save(plan.folder / "tokenizer")
-    clear_leftovers(plan.folder)
-    for lock in plan.folder.glob(".*.lock"):
+    store.tokenizer.save(store.folder / "tokenizer")
+    clear_leftovers(store.folder)
+    for lock in store.folder.glob(".*.lock"):
         lock.unlink()
-    write_manifest(plan.folder, splits, plan.dtype, plan.identity)  # last: nobody comes back
-    _tell_unknown(plan)
+    write_manifest(store.folder, splits, store.dtype, store.identity)  # last: nobody comes back
+    _tell_unknown(store)
 
 
-def _tell_unknown(plan: Plan) -> None:
+def _tell_unknown(store: CachedStore) -> None:
     """A word on a tokenizer that does not fit the text: a named one may know none of its words."""
-    counts = TokenStore.open(plan.folder, "train").unigram_counts
-    unk = plan.tokenizer.special.unk
+    counts = TokenStore.open(store.folder, "train").unigram_counts
+    unk = store.tokenizer.special.unk
     if counts[unk] > MOST_UNKNOWN * counts.sum():
         logger.log(
             PROGRESS,
-            f"{counts[unk] / counts.sum():.1%} of all tokens are {plan.tokenizer.pieces[unk]}: the "
+            f"{counts[unk] / counts.sum():.1%} of all tokens are {store.tokenizer.pieces[unk]}: the "
             "tokenizer does not fit this text (its language, its case, or too small a vocabulary)",
         )
 

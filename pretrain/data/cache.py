@@ -1,6 +1,6 @@
-"""What a configuration's tokenizer and token store are called, and whether they are there.
+"""Where a configuration's tokenizer and token store lie in the cache, and whether they are there.
 
-Both lie in `data.cache` under a name that is a hash of everything that decides their content: the
+Each has a folder in `data.cache` whose name is a hash of everything that decides its content: the
 sources' bytes, the split, the tokenizer. A change of any of these makes another name, so nothing
 stale is ever read. Whoever makes a store and whoever only looks for one asks here.
 """
@@ -23,8 +23,8 @@ from tokenizer.load import load_tokenizer
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A store that is, or is to be: where, of what, and with which tokenizer."""
+class CachedStore:
+    """A store that is in the cache, or is to be: where, of what, and with which tokenizer."""
 
     config: PretrainConfig
     folder: Path
@@ -40,7 +40,7 @@ class Plan:
         return (self.folder / "manifest.json").is_file()
 
 
-def find_store(config: PretrainConfig, text: dict[str, Any] | None = None) -> Plan | None:
+def find_store(config: PretrainConfig, text: dict[str, Any] | None = None) -> CachedStore | None:
     """The store that is made of a configuration's sources; None where its tokenizer is not trained.
 
     Nothing is made or written; only `prepare.py` does that.
@@ -60,7 +60,7 @@ def find_store(config: PretrainConfig, text: dict[str, Any] | None = None) -> Pl
         "format_version": FORMAT_VERSION,
         "piece_megabytes": config.data.piece_megabytes,
     }
-    return Plan(config, cache_of(config) / "stores" / short(identity), tokenizer, identity)
+    return CachedStore(config, cache_of(config) / "stores" / short(identity), tokenizer, identity)
 
 
 def find_tokenizer(config: PretrainConfig, text: dict[str, Any]) -> Tokenizer | None:

@@ -26,7 +26,7 @@ DOCUMENTS = [
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """Text in two formats, and the store of the plainest configuration."""
-    folder = tmp_path_factory.mktemp("plan")
+    folder = tmp_path_factory.mktemp("text")
     (folder / "a.txt").write_text("\n\n".join(DOCUMENTS))
     lines = "".join(f'{{"body": "{document.splitlines()[0]}"}}\n' for document in DOCUMENTS)
     (folder / "b.jsonl").write_text(lines)
@@ -80,11 +80,11 @@ def test_settings_that_lead_to_the_same_ids_share_a_store(folder: Path) -> None:
 def test_the_store_of_older_sentence_rules_is_not_found(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pretrain.data import plan
+    from pretrain.data import cache
 
     config = config_of(folder)
     before = find_corpus(config).folder
-    monkeypatch.setattr(plan, "RULES_VERSION", -1)
+    monkeypatch.setattr(cache, "RULES_VERSION", -1)
     assert find_corpus(config) is None
     assert prepare_store(config) == find_corpus(config).folder != before
 
