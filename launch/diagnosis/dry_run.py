@@ -19,10 +19,10 @@ import torch.distributed as dist
 
 from configs.errors import InputError
 from configs.schema import PretrainConfig
+from configs.system.file_hashes import unknown_bytes
 from launch.diagnosis.projection import Data, RunPhase, phase_config
 from pretrain.batch import MicroBatch
 from pretrain.data.cache import cache_of, find_store
-from pretrain.data.file_hashes import unknown_bytes
 from pretrain.data.masking import make_vocabulary
 from pretrain.data.phases import PhasedBatches
 from pretrain.data.prepare import Corpus, open_corpus

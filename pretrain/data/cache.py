@@ -33,10 +33,12 @@ class CachedStore:
 
     @property
     def dtype(self) -> np.dtype:
+        """Of the token ids."""
         return token_dtype(self.tokenizer.vocabulary_size)
 
     @property
     def is_done(self) -> bool:
+        """Whether it is whole: the manifest is written last."""
         return (self.folder / "manifest.json").is_file()
 
 

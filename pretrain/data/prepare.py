@@ -227,8 +227,9 @@ def _tell_unknown(store: CachedStore) -> None:
     if counts[unk] > MOST_UNKNOWN * counts.sum():
         logger.log(
             PROGRESS,
-            f"{counts[unk] / counts.sum():.1%} of all tokens are {store.tokenizer.pieces[unk]}: the "
-            "tokenizer does not fit this text (its language, its case, or too small a vocabulary)",
+            f"{counts[unk] / counts.sum():.1%} of all tokens are {store.tokenizer.pieces[unk]}: "
+            "the tokenizer does not fit this text (its language, its case, or too small a "
+            "vocabulary)",
         )
 
 

@@ -25,11 +25,11 @@ import numpy as np
 
 from configs.errors import InputError
 from configs.schema import DataConfig
+from configs.system.file_hashes import SETTLED_SECONDS, file_state
 from configs.system.files import write_text
 from configs.system.json_files import read_json
 from configs.system.notes import optional
 from pretrain.data.blocks import DIGEST_BYTES, Blocks, blocks_of
-from pretrain.data.file_hashes import SETTLED_SECONDS, file_state
 from pretrain.data.manifest import COUNTS, fingerprint, read_manifest
 from pretrain.data.store_file import DamagedStore, Descriptor, StoreFile, TokenFile
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from configs.schema import SourceConfig
+from configs.system.file_hashes import hash_files
 from configs.system.secrets import hashed
-from pretrain.data.file_hashes import hash_files
 from pretrain.text.find_files import find, find_files
 from pretrain.text.installed_docs import installation
 

@@ -108,7 +108,7 @@ def test_a_store_that_is_not_looked_for_is_said_so(
 def test_hashes_that_a_preparation_kept_are_used_and_not_written(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pretrain.data import file_hashes
+    from configs.system import file_hashes
 
     monkeypatch.setattr(file_hashes, "LARGE", 1)
     monkeypatch.setattr(file_hashes, "SETTLED_SECONDS", -1)

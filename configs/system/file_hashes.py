@@ -7,6 +7,7 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypedDict
 
 from configs.errors import InputError
 from configs.system.files import sha256_file, write_text
@@ -18,6 +19,17 @@ LARGE = 64_000_000
 """bytes; smaller files are hashed each time"""
 SETTLED_SECONDS = 5
 """a file that changed later than this before it was hashed might change again unseen"""
+
+
+class FileState(TypedDict):
+    """What changes with a file's content."""
+
+    path: str
+    bytes: int
+    inode: int
+    modified: int
+    changed: int
+    """which cannot be set by hand, unlike `modified`; both in nanoseconds"""
 
 
 def hash_files(paths: list[Path], cache: Path | None, keeps: bool = True) -> list[str]:
@@ -67,8 +79,8 @@ def _record(path: Path, cache: Path) -> Path:
     return cache / f"{name}.json"
 
 
-def file_state(path: Path) -> dict:
-    """What changes with a file's content; the time of change cannot be set by hand."""
+def file_state(path: Path) -> FileState:
+    """The file as it is now."""
     status = path.stat()
     return {
         "path": str(path.resolve()),
@@ -79,7 +91,7 @@ def file_state(path: Path) -> dict:
     }
 
 
-def _read(record: Path) -> dict:
+def _read(record: Path) -> dict[str, Any]:
     """A record, or nothing where it is missing or torn."""
     try:
         known = read_json(record)

@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from pretrain.data import file_hashes
-from pretrain.data.file_hashes import hash_files
+from configs.system import file_hashes
+from configs.system.file_hashes import hash_files
 
 
 @pytest.fixture
