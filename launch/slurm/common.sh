@@ -1,10 +1,10 @@
-# What every job does: find itself, start ranks, pass notices on, decide whether to come back.
-# Sourced by the .sbatch files beside it. launch/submit.py sets these; by hand, export them:
+# What all jobs share: prepare the run folder, start the ranks, forward signals to them, and decide whether
+# to requeue. The .sbatch files source it. launch/submit.py sets these variables; by hand, export them:
 #
-#   MASKLAB_CODE           the project's folder              (the folder that sbatch was typed in)
+#   MASKLAB_CODE           the project's folder              (the folder in which sbatch was called)
 #   MASKLAB_PYTHON         interpreter                       (.venv/bin/python there, or python3)
 #   MASKLAB_SITE           a file to source first: modules, NCCL_SOCKET_IFNAME
-#   MASKLAB_RUN_DIR        the run folder                    (asked of the configuration)
+#   MASKLAB_RUN_DIR        the run folder                    (read from the configuration)
 #   MASKLAB_MAX_RESTARTS   requeues at most                  (50)
 #   MASKLAB_IMAGE, MASKLAB_MOUNTS   container, by pyxis
 
@@ -13,11 +13,12 @@ code_dir=$MASKLAB_CODE
 set -uo pipefail
 
 max_restarts=${MASKLAB_MAX_RESTARTS:-50}
-# Starts in a row without progress. One may be preempted as it begins, but that must end.
+# Starts in a row without progress, after which the job stops: one that is preempted at each start would
+# otherwise be requeued for ever.
 max_idle_starts=3
-# What progress is counted in.
+# The unit of progress.
 unit=step
-# To scontrol, the bare id of an array's element can mean the whole array.
+# scontrol takes SLURM_JOB_ID of an array's element for the whole array.
 job=$SLURM_JOB_ID
 [ -z "${SLURM_ARRAY_JOB_ID:-}" ] || job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
 
@@ -25,28 +26,29 @@ if [ -n "${MASKLAB_PYTHON:-}" ]; then python=$MASKLAB_PYTHON
 elif [ -n "${MASKLAB_IMAGE:-}" ]; then python=python
 elif [ -x "$code_dir/.venv/bin/python" ]; then python=$code_dir/.venv/bin/python
 else python=python3; fi
-# Beside the container, where the interpreter is another.
+# The interpreter outside the container.
 host_python=$python
 [ -z "${MASKLAB_IMAGE:-}" ] || host_python=python3
 
-# Names, and what files of others hold, reach a terminal in the end.
+# Names and the content of files are printed on terminals: no control characters.
 say() { local words=$*; echo "[$(date '+%F %T')] job $job: ${words//[[:cntrl:]]/?}"; }
 leave() { say "$2"; exit "$1"; }
 
 # -- the run folder --------------------------------------------------------------------------------
 
-# Without MASKLAB_RUN_DIR the configuration knows; a wrong one ends here, before any rank starts.
+# Without MASKLAB_RUN_DIR it is read from the configuration; a wrong one ends the job here, before any rank
+# starts.
 find_run_dir() {
   local word printed
   run_dir=${MASKLAB_RUN_DIR:-}
-  # A value is YAML: only what cannot be but text is taken as it stands.
+  # A value is YAML: only one that is text in any reading is used as it stands.
   for word in "$@"; do
     [[ $word != run_dir=* ]] || run_dir=
     [[ ! $word =~ ^run_dir=([A-Za-z0-9_.]+/[A-Za-z0-9_./-]+)$ ]] || run_dir=${BASH_REMATCH[1]}
   done
   if [ -z "$run_dir" ]; then
     printed=$("$python" "$code_dir/$1" "${@:2}" --print-config) || exit $?
-    # It may ask for variables.
+    # It may hold ${oc.env:...}.
     run_dir=$("$python" -c 'import sys, omegaconf as o; print(o.OmegaConf.load(sys.stdin).run_dir)' \
       <<<"$printed") || exit $?
   fi
@@ -54,8 +56,7 @@ find_run_dir() {
   mkdir -p "$run_dir" || exit 2
 }
 
-# Whoever works on the folder keeps it: nothing in it is touched. The lock of a node that was lost
-# stays for a while.
+# A folder that another process works on is left untouched. The lock of a lost node remains for a while.
 require_idle() {
   local patience=3 held=(flock --conflict-exit-code 75)
   [ "${SLURM_RESTART_COUNT:-0}${MASKLAB_FOLLOWS:-}" = 0 ] || patience=180
@@ -67,7 +68,7 @@ require_idle() {
   [ $? != 75 ] || leave 2 "another process works on $run_dir: $(holder)"
 }
 
-# Host, process, and since when.
+# Host, process and start time of the lock's owner.
 holder() {
   sed -nE 's/^ "(host|pid|since)": "?([^"]*[^",])"?,?$/\1 \2/p' "$run_dir/lock" | paste -sd, |
     cut -c 1-200
@@ -76,7 +77,7 @@ holder() {
 write_status() { echo "$1" >"$run_dir/.status" && mv "$run_dir/.status" "$run_dir/status"; }
 read_status() { cat "$run_dir/status" 2>/dev/null || echo pending; }
 
-# The step of the newest checkpoint, or the number of finished trials; 0 where there is none.
+# The step of the newest checkpoint, or the number of finished trials; 0 if there is none.
 progress() {
   local newest
   if [ "$unit" = trial ]; then
@@ -87,14 +88,14 @@ progress() {
   fi
 }
 
-# What changes with any progress: adapting an encoder, before its first trial, counts as well.
+# A text that changes with any progress; adapting an encoder, before the first trial, counts as well.
 mark() {
   local adapted
   adapted=$(ls "$run_dir/adapt/checkpoints" 2>/dev/null | grep -E '^step-[0-9]+$' | tail -n 1)
   echo "$(progress)${adapted:+/$adapted}"
 }
 
-# One line for each start, with the place it began at: restarts and progress are counted by them.
+# Writes one line per start, with the progress at that time; restarts and idle starts are counted from them.
 record_start() {
   local starts=$run_dir/starts
   [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] || [ -n "${MASKLAB_FOLLOWS:-}" ] || rm -f "$starts"
@@ -118,7 +119,7 @@ check_start() {
     write_status failed
     leave 1 "stopped: $max_idle_starts starts in a row began at $unit $first and got no further"
   fi
-  # What an earlier job left says nothing about this one.
+  # The status that an earlier job left is not this job's.
   write_status pending
 }
 
@@ -127,17 +128,17 @@ check_start() {
 rendezvous() {
   mapfile -t hosts < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
   export MASTER_ADDR=${hosts[0]}
-  # Below the range that the system gives out by itself.
+  # Below the range of ports that the system assigns.
   export MASTER_PORT=$((20000 + SLURM_JOB_ID % 10000))
   export NCCL_DEBUG=${NCCL_DEBUG:-WARN} PYTHONFAULTHANDLER=1
-  # srun, unlike sbatch, does not take over --cpus-per-task.
+  # srun, unlike sbatch, does not inherit --cpus-per-task.
   [ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
 }
 
 step_options() {
   options=(--kill-on-bad-exit=1 --wait=60)
   [ "$SLURM_NTASKS" = 1 ] || options+=(--label)
-  # On CPUs, the ranks of a node see all of the job's cores there and share them by their number.
+  # On CPUs, the ranks of a node see all of the job's cores there, and each takes its share by its local rank.
   [ -n "${SLURM_GPUS_ON_NODE:-}" ] || ! scontrol show config | grep -q '^TaskPlugin .*affinity' ||
     options+=(--cpu-bind=none)
   [ -n "${MASKLAB_IMAGE:-}" ] || return 0
@@ -145,12 +146,12 @@ step_options() {
   options+=(--container-mounts="$PWD:$PWD,$code_dir:$code_dir${MASKLAB_MOUNTS:+,$MASKLAB_MOUNTS}")
 }
 
-# Run a command on all ranks. $1: what a notice does to it, `save` or `stop`.
-# Sets `code`, srun's exit code, and `notice`, the first signal that came meanwhile.
+# Run a command on all ranks. $1: the reaction to a signal, `save` or `stop`.
+# Sets `code`, srun's exit code, and `notice`, the first signal that arrived.
 run_step() {
   local reaction=$1 name end
   read -r end < <(job_fields EndTime)
-  # To `date`, no time at all is last midnight.
+  # `date` reads an empty time as last midnight.
   deadline=$(date -d "${end:-unknown}" +%s 2>/dev/null) || deadline=$((1 << 62))
   srun "${options[@]}" "${@:2}" &
   step_pid=$! notice='' resender=''
@@ -171,7 +172,7 @@ take_notice() {
     return
   fi
   say "got SIG$1: asking the ranks to save and leave"
-  # A rank that still imports ignores it: say it again. Never TERM, which ends the step.
+  # A rank that is still importing ignores the signal, so it is repeated. Never TERM, which ends the step.
   (
     trap '' USR1 USR2 TERM
     while kill -USR1 "$step_pid" 2>/dev/null; do sleep 20; done
@@ -180,17 +181,17 @@ take_notice() {
   disown
 }
 
-# -- coming back -----------------------------------------------------------------------------------
+# -- requeueing ------------------------------------------------------------------------------------
 
-# Fields of what Slurm knows about this job. Not from `scontrol show job`, which prints names, comments
-# and paths between them: any of those can look like a field.
+# Fields of this job in Slurm. Not from `scontrol show job`, which prints names, comments and paths between
+# them: any of those can look like a field.
 job_fields() {
   local format=${*/%/:32}
   SLURM_TIME_FORMAT=standard squeue --noheader --jobs="$job" --Format="${format// /,}" 2>/dev/null
 }
 
-# Why the job is ending, unless by itself: `requeued` or `cancelled`. Slurm calls both COMPLETING,
-# and would requeue a job that its owner has just cancelled. One that is out of time may come back.
+# Why Slurm is ending the job, if it is: `requeued` or `cancelled`. Slurm calls both COMPLETING, and would
+# requeue a job that its owner has just cancelled. A job that reached its time limit may be requeued.
 fate() {
   local state count
   read -r state count < <(job_fields State RestartCnt)
@@ -202,7 +203,7 @@ fate() {
   fi
 }
 
-# Queue this job again, and leave. $1: what happened, in words; the rest: the script's arguments.
+# Requeue this job, and exit. $1: what happened, for the log; the rest: the script's arguments.
 come_back() {
   local what=$1 next="restart $((restarts + 1)) of $max_restarts" answer fate
   shift
@@ -215,14 +216,14 @@ come_back() {
   [ "$fate" != requeued ] || leave 0 "$what, requeued by Slurm ($next)"
   [ "$restarts" -lt "$max_restarts" ] ||
     leave 1 "$what; not requeued after $max_restarts restarts; submit it again to go on"
-  # Once a requeue is accepted, this script is told to end.
+  # Once a requeue is accepted, Slurm sends TERM to this script.
   trap '' TERM
   ! answer=$(scontrol requeue "$job" 2>&1) || leave 0 "$what, requeued ($next)"
   say "$what; requeue refused: ${answer//$'\n'/ }"
   follow_up "$next" "$@"
 }
 
-# Where a site forbids requeueing: a new job that begins when this one is gone.
+# Where a site forbids requeueing: submit a new job that begins when this one has ended.
 follow_up() {
   local next=$1 answer script said
   shift
@@ -240,7 +241,7 @@ follow_up() {
   leave 0 "job $answer follows ($next)"
 }
 
-# A power cut shows as broken connections long before Slurm notices it.
+# Broken connections show a power cut long before Slurm notices it.
 is_node_lost() {
   [ "$SLURM_JOB_NUM_NODES" -gt 1 ] || return 1
   ! timeout 60 srun --overlap --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 true 2>/dev/null
@@ -248,7 +249,7 @@ is_node_lost() {
 
 # -- a whole job -----------------------------------------------------------------------------------
 
-# A training command (launch/....py and its arguments) to its end, or to its next start.
+# Run a training command (launch/....py and its arguments) until it ends or asks for another start.
 run_training() {
   find_run_dir "$@"
   require_idle
@@ -259,22 +260,22 @@ run_training() {
   rm -f "$MASKLAB_EXIT_CODE" "$run_dir/REQUEUE"
   step_options
   local again=()
-  # What the first start began from must not take a later one back.
+  # A restart resumes from its own last checkpoint, not from the one that the first start was given.
   [ "$restarts" = 0 ] || [ "$1" != launch/pretrain.py ] || again=(checkpoint.resume=auto)
   run_step save bash "$code_dir/launch/slurm/rank.sh" "$python" -u "$code_dir/$1" "${@:2}" "${again[@]}"
-  # srun says 143 for ranks that it ended because another one failed: ask who was first.
+  # srun returns 143 for ranks that it ended because another one failed: use the first failure's code.
   if [ "$code" != 0 ] && [ -s "$MASKLAB_EXIT_CODE" ]; then
     read -r first_code <"$MASKLAB_EXIT_CODE"
-    # Bash would evaluate anything else as it compares or subtracts.
+    # Bash would evaluate anything but a number when it compares or subtracts.
     [[ ! $first_code =~ ^[0-9]{1,3}$ ]] || code=$first_code
   fi
   rm -f "$MASKLAB_EXIT_CODE"
 }
 
-# What is made of the end of `run_training`; the arguments are those of the script.
+# After `run_training`: exit or requeue. The arguments are those of the script.
 finish() {
   local end step reason
-  # Slurm's SIGTERM goes to every process of the job, this subshell included.
+  # Slurm's SIGTERM goes to every process of the job, also to this subshell: try twice.
   end=$(progress) || end=$(progress)
   if [ -e "$run_dir/REQUEUE" ]; then
     read -r step reason <"$run_dir/REQUEUE"
@@ -283,14 +284,14 @@ finish() {
       leave 1 "preempted ($reason), the $idle_starts. time without progress: not requeued"
     come_back "preempted at step $step ($reason)" "$@"
   elif [ "$(read_status)" = completed ]; then
-    # A rank may stumble on its way out, with everything done.
+    # A rank may fail while it exits, after everything is done.
     [ "$code" = 0 ] || reason=", though a rank left with code $code"
     leave 0 "completed at $unit $end${reason:-}"
   elif [ "$code" != 0 ] && { [ "$(fate)" = requeued ] || is_node_lost; }; then
     write_status preempted
     come_back "lost a node; saved: $unit $end" "$@"
   elif [ "$code" = 0 ] && [ -n "$notice" ] && [ "$(read_status)" = pending ]; then
-    # So early that it had not yet a folder to say so in.
+    # Preempted so early that no run folder existed to record it in.
     [ "$idle_starts" -lt "$max_idle_starts" ] ||
       leave 1 "preempted (SIG$notice), the $idle_starts. time without progress: not requeued"
     write_status preempted
@@ -298,7 +299,7 @@ finish() {
   elif [ "$code" = 0 ]; then
     leave 0 "$(read_status) at $unit $end"
   fi
-  # A rank that only saw another go leaves `preempted`: with all nodes there, that was a failure.
+  # A rank that only saw another one leave writes `preempted`; with all nodes still there, it was a failure.
   [[ $(read_status) != @(running|pending|preempted) ]] || write_status failed
   leave "$code" "$(read_status) after $unit $end with exit code $code$(explain)"
 }

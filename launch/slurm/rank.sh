@@ -1,11 +1,11 @@
-# One rank: Slurm's names for it become those of PyTorch, then the command given as arguments.
+# One rank: translate Slurm's variables into PyTorch's, then run the command given as arguments.
 
-# A notice that comes before Python has its handlers must not kill it.
+# A signal that arrives before Python has installed its handlers must not kill it.
 trap '' USR1 USR2 TERM
 export RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID WORLD_SIZE=$SLURM_NTASKS
 export LOCAL_WORLD_SIZE=${SLURM_NTASKS_PER_NODE:-$((SLURM_NTASKS / SLURM_NNODES))}
-# Compiled kernels: a home folder that many nodes share is slow and full of locks. Where everybody may
-# write, a folder of that name can be another's: code from it would run as ours.
+# Compiled kernels: a home folder shared by many nodes is slow and full of locks. In a folder where everybody
+# may write, one of that name may belong to another user, and its code would run as ours.
 if [ -z "${TRITON_CACHE_DIR:-}" ]; then
   TRITON_CACHE_DIR=${TMPDIR:-/tmp}/masklab-triton-$UID
   mkdir -m 700 "$TRITON_CACHE_DIR" 2>/dev/null
@@ -18,6 +18,6 @@ fi
 "$@"
 code=$?
 [ -z "${own_cache:-}" ] || rm -rf "$own_cache"
-# The first failure of all ranks stays in the file.
+# The file keeps the first failure of all ranks.
 [ "$code" = 0 ] || (set -o noclobber; echo "$code" >"$MASKLAB_EXIT_CODE") 2>/dev/null
 exit "$code"
