@@ -1,4 +1,4 @@
-"""What a person types. Every script puts the project's root first on `sys.path`."""
+"""What a person types: scripts that parse and call. The work is in packages, by subject."""
 
 import logging
 

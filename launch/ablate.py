@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-if not __package__:  # a script's own folder would hide the package of the same name
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from pretrain.ranks.leaving import LEAVING
+if __name__ == "__main__" and not __package__:
+    import as_script
 
-    LEAVING.listen(hurries=False)
+    as_script.begin(hurries=False)
 
 from configs.ablation_schema import AblationConfig
 from configs.checks import require

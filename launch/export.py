@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-if not __package__:  # a script's own folder would hide the package of the same name
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from pretrain.ranks.leaving import LEAVING
+if __name__ == "__main__" and not __package__:
+    import as_script
 
-    LEAVING.listen()
+    as_script.begin()
 
 from configs.system.run_lock import exclusive
 from launch.command import run

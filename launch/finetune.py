@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+if __name__ == "__main__" and not __package__:
+    import as_script
 
-if not __package__:  # a script's own folder would hide the package of the same name
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from pretrain.ranks.leaving import LEAVING
-
-    LEAVING.listen(notices=True)
+    as_script.begin(notices=True)
 
 from configs.finetune_schema import FinetuneConfig
 from launch.command import config_parser, read_and_join, run

@@ -11,11 +11,10 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-if not __package__:  # a script's own folder would hide the package of the same name
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from pretrain.ranks.leaving import LEAVING
+if __name__ == "__main__" and not __package__:
+    import as_script
 
-    LEAVING.listen()
+    as_script.begin()
 
 from launch.command import run
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 from configs.checks import require
-from configs.cluster_schema import ClusterConfig
-from configs.loader import load_config
 from configs.system.run_lock import is_taken
 from launch.ablation.cells import Grid
 from launch.slurm.folders import queued_job
 from launch.slurm.scheduler import require_slurm
-from launch.submit import check_site, submit_commands
+from launch.slurm.submission import read_cluster, submit_commands
+
+logger = logging.getLogger(__name__)
 
 
 def submit(grid: Grid, cluster: str, only: str | None) -> None:
@@ -21,11 +23,11 @@ def submit(grid: Grid, cluster: str, only: str | None) -> None:
     Raises:
         InputError: there is nothing to queue, or no SLURM.
     """
-    profile = load_config(ClusterConfig, cluster, option="--cluster", folder="clusters")
-    check_site(profile)
+    profile = read_cluster(cluster)
     require_slurm()
     cells = [cell for cell in grid.ready() if not only or cell.status]
     cells = [c for c in cells if queued_job(c.run_dir) is None and not is_taken(c.run_dir)]
     require(bool(cells), f"{grid.folder}: no cell can be queued now: see --dry-run, or wait")
     name = f"{grid.folder.parent.name}-{grid.config.scale}"
-    submit_commands([cell.command for cell in cells], name, profile)
+    told = submit_commands([cell.command for cell in cells], name, profile)
+    logger.info(told.rstrip())
