@@ -54,7 +54,7 @@ class PreparationConfig:
     memory: Optional[str] = None
     """memory of one element, e.g. 32G; null: the site's default"""
     minutes: int = 240
-    """time limit of one element; a longer one goes on where its limit stopped it"""
+    """time limit of one element; one that needs longer resumes where it was stopped"""
 
     def __post_init__(self) -> None:
         require(self.shards >= 1, f"cluster: prepare.shards={self.shards} must be at least 1")
@@ -85,11 +85,11 @@ class ClusterConfig:
     memory: Optional[str] = None
     """memory of each machine, e.g. 64G; 0: all of it; null: the site's default"""
     minutes: int = 1440
-    """time limit of a job; the run goes on in the next, so that it may be shorter than the run"""
+    """time limit of a job; may be shorter than the run, which resumes in the next job"""
     signal_lead_seconds: int = 600
-    """how long before its time limit a job is told; longer than one step and one checkpoint"""
+    """how long before its time limit a job gets a signal; more than a step and a checkpoint take"""
     max_restarts: int = 50
-    """a job comes back at most this often; submitting it again begins to count anew"""
+    """a job is requeued at most this often; submitting it again restarts the count"""
     array_limit: Optional[int] = None
     """elements of an array that may run at the same time; null: as many as fit"""
     site_environment: Optional[str] = None

@@ -19,7 +19,7 @@ class CollectiveConfig:
     """gradients travel in pieces of about this size: small ones pay latency more often, large ones
     take more memory; a tensor that is larger travels whole"""
     overlap: bool = False
-    """reduce full buckets while the backward pass goes on, for a second bucket's memory;
+    """reduce full buckets during the backward pass, for a second bucket's memory;
     engine.zero_stage 1 and 2 only, since stage 0 reduces after the backward pass"""
     compression: Literal["none", "bf16", "fp16"] = "none"
     """number format in which gradients travel and are summed: 16 bits halve the traffic and round;

@@ -70,8 +70,8 @@ class DataConfig:
     cache: str = "~/.cache/masklab"
     """folder of tokenizers, token stores and what was measured of each machine, shared by runs"""
     piece_megabytes: float = 256.0
-    """text of a piece of the store: what launch/prepare.py --shard deals to jobs, and what a killed
-    preparation keeps; less suits small corpora that many jobs share"""
+    """text in one piece of the store, the unit that launch/prepare.py --shard shares among jobs and
+    that a killed preparation keeps; choose less for small corpora that many jobs share"""
     store: Optional[str] = None
     """a token store made by launch/prepare.py: train from it, with its tokenizer, and read no
     sources"""
@@ -143,8 +143,8 @@ class MaskingConfig:
     random_share: float = 0.1
     """share of those shown as a random token; the rest stays as it is"""
     whole_word: bool = False
-    """choose whole words instead of single tokens, as BERT's script does: a word that would go
-    beyond the share is passed over. Where no other fits, single tokens of it make up the share: a
+    """choose whole words instead of single tokens, as BERT's script does: a word that would
+    exceed the share is skipped. Where no other fits, single tokens of it complete the share: a
     text without spaces is masked as without this"""
 
     def __post_init__(self) -> None:

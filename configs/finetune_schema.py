@@ -32,7 +32,7 @@ class HeadConfig:
     loss: Literal["cross-entropy", "focal"] = "cross-entropy"
     """focal: easy examples weigh less (Lin et al., 2017)"""
     focal_gamma: float = 2.0
-    """how much less"""
+    """focal: the exponent; a higher one weighs easy examples less"""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: each class weighs n / (classes x its count), scikit-learn's formula"""
     label_smoothing: float = 0.0
@@ -79,7 +79,7 @@ class FinetuneConfig:
     run_dir: str = "runs/unnamed"
     """folder of everything the run leaves behind; default: runs/<name of the config>"""
     model: Optional[str] = None
-    """the encoder: a run folder of ours (a fine-tuning run lends the encoder of its best model), a
+    """the encoder: a run folder of ours (a fine-tuning run gives the encoder of its best model), a
     Hugging Face folder, or a name on its hub; or `classical`, or names of classical methods with
     commas between them, to run those"""
     reinitialise: bool = False

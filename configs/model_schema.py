@@ -8,7 +8,7 @@ from typing import Literal
 from configs.checks import require, require_fraction
 
 LARGEST = 1_000_000
-"""what no dimension of a model exceeds in earnest"""
+"""no real model has a larger dimension"""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class EmbeddingsConfig:
 
     initial: Literal["random", "word2vec"] = "random"
     """random, like all other weights; or word2vec (Mikolov et al., 2013) of the training tokens,
-    which takes a minute or two and spares a small budget the plateau that MLM begins with"""
+    which takes a minute or two and lets a small budget skip the plateau at the start of MLM"""
     skip_gram: bool = False
     """word2vec: skip-gram instead of CBOW"""
     window: int = 5
@@ -73,7 +73,7 @@ class EmbeddingsConfig:
     epochs: int = 3
     """word2vec: passes over the training tokens"""
     scale: float = 0.05
-    """word2vec: standard deviation of the embeddings it hands over"""
+    """word2vec: standard deviation of the resulting embeddings"""
 
     def __post_init__(self) -> None:
         require(self.window >= 1, "embeddings.window must be at least 1")

@@ -73,14 +73,14 @@ class PretrainConfig:
     seed: int = 0
     """every random decision is a function of this number"""
     initial_model: Optional[str] = None
-    """go on from these weights (a run folder, a Hugging Face folder or hub name) instead of new
-    ones; its shape must be `model`, its tokenizer the one at `tokenizer.path`"""
+    """start from these weights (a run folder, a Hugging Face folder or hub name) instead of new
+    ones; `model` must have their shape, and `tokenizer.path` name their tokenizer"""
     input_format: Literal["full-sentences", "doc-sentences", "segment-pair", "sentence-pair"] = (
         "full-sentences"
     )
     """how a sequence is cut from the corpus (RoBERTa, section 4.2). full-sentences: a separator
-    between documents only, and a sentence beyond max_length is cut into pieces; fairseq's script
-    has one after every sentence as well, and leaves such a sentence whole"""
+    between documents only, and a sentence longer than max_length is cut into pieces; fairseq's
+    script puts one after every sentence as well, and keeps a long sentence whole"""
     next_sentence_prediction: bool = False
     """train the NSP objective beside MLM; needs a pair format"""
     max_length: int = 128
@@ -103,8 +103,8 @@ class PretrainConfig:
     embeddings: EmbeddingsConfig = field(default_factory=EmbeddingsConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
     phases: list[PhaseConfig] = field(default_factory=list)
-    """batch size, sequence length and learning rate that change on the way: warm-up of the batch
-    size, short sequences first; empty: all steps are alike"""
+    """batch size, sequence length and learning rate that change during the run: warm-up of the
+    batch size, short sequences first; empty: all steps are alike"""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(max_steps=1000))
     engine: EngineConfig = field(default_factory=EngineConfig)

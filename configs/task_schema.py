@@ -122,10 +122,10 @@ class TaskConfig:
     answered only"""
     further: dict[str, Optional[str]] = field(default_factory=dict)
     """further files to score, or to answer only, once at the end: {dev_mismatched: FILE}; null
-    takes one away"""
+    removes one"""
     submission: dict[str, Optional[str]] = field(default_factory=dict)
     """answers to write for GLUE's server, by the file that they are for: {test: CoLA}; of files
-    without labels only; null takes one away"""
+    without labels only; null removes one"""
     dev_fraction: float = 0.1
     """share of train held out where there is no dev file; for span, share of the articles"""
     encoding: Optional[str] = None

@@ -34,19 +34,19 @@ class BatchConfig:
 
 @dataclass(frozen=True)
 class PhaseConfig:
-    """What holds from a point of the run on, until the next phase."""
+    """What holds from one point of the run until the next phase."""
 
     from_steps: Optional[int] = None
-    """it begins after so many steps"""
+    """the phase begins after this many steps"""
     from_tokens: Optional[int] = None
-    """it begins after so many tokens, in place of from_steps; the first phase needs neither"""
+    """it begins after this many tokens, in place of from_steps; the first phase needs neither"""
     sequences: Optional[int] = None
     """global batch size; null: batch.sequences"""
     max_length: Optional[int] = None
     """longest sequence in tokens; null: max_length. The epoch begins anew where it changes"""
     learning_rate: Optional[float] = None
-    """peak from here on: the schedule begins anew, and the one before has decayed to 0; null: it
-    goes on"""
+    """peak from here on: the schedule starts again, and the one before has decayed to 0; null: it
+    continues"""
     warmup_fraction: float = 0.0
     """linear warm-up towards learning_rate, as a share of the steps up to the next such phase"""
 
@@ -115,7 +115,7 @@ class ScheduleConfig:
     max_minutes: Optional[float] = None
     """train for this long by rank 0's clock, resumed time included"""
     warmup_steps: int = 0
-    """linear warm-up, in steps: the last of them has the peak; 0: the first step of the run has"""
+    """linear warm-up, in steps; the last of them has the peak rate; 0: the first step has it"""
     warmup_fraction: float = 0.0
     """linear warm-up as a share of the run (up to the first phase with a learning rate of its own),
     in place of warmup_steps; rounded up to whole steps"""
@@ -154,8 +154,8 @@ class EngineConfig:
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """arithmetic of the forward pass; weights and optimizer stay fp32. auto: bf16 where the
-    machine is clearly faster in it, else fp32; found by a race of 2 seconds at the most, and
-    remembered in the cache folder"""
+    machine is clearly faster in it, else fp32; measured once, in 2 seconds at the most,
+    and remembered in the cache folder"""
     zero_stage: int = 0
     """0: every rank keeps everything; 1: optimizer state is split; 2: gradients too"""
     activation_checkpointing: bool = False
@@ -177,13 +177,14 @@ class CheckpointConfig:
     keep: int = 2
     """how many checkpoints to keep"""
     keep_every_steps: Optional[int] = None
-    """keep those of every so many steps as well, for ever; a multiple of every_steps"""
+    """also keep, permanently, those of each multiple of this number; a multiple of every_steps"""
     asynchronous: bool = False
-    """write in a thread while training goes on; needs memory for a copy of weights and moments. The
-    next save waits for it, and the one before is dropped only once it is whole"""
+    """write in a thread while training continues; needs memory for a copy of weights and moments.
+    The next save waits for it, and the one before is deleted only once it is complete"""
     resume: str = "auto"
-    """auto: go on from the last whole checkpoint of run_dir, else start; never: refuse a used
-    run_dir; or the path of a checkpoint to start from. A preempted run goes on in any case"""
+    """auto: resume from the last complete checkpoint of run_dir, or start without one; never:
+    refuse a used run_dir; or the path of a checkpoint to start from. A preempted run always
+    resumes"""
     allow_changes: list[str] = field(default_factory=list)
     """what may differ from the checkpoint's, by the names in a refusal: corpus, tokenizer,
     optimizer.learning_rate, ...; the run is then no longer one curve"""
@@ -211,10 +212,10 @@ class SafetyConfig:
     """What happens when something goes wrong, or the machine is needed elsewhere."""
 
     stop_after_minutes: Optional[float] = None
-    """leave this long after the start, with a checkpoint and marked for the queue: a little less
-    than the job's time limit, where the scheduler sends no signal before it"""
+    """stop this long after the start, with a checkpoint and a mark to be queued again: a little
+    less than the job's time limit, for schedulers that send no signal before it"""
     max_skipped_steps: int = 10
-    """a step whose gradient is not finite is skipped, on all ranks; so many in a row end the run"""
+    """a step whose gradient is not finite is skipped on all ranks; so many in a row end the run"""
     hang_minutes: float = 30.0
     """a start, step, evaluation or save that takes longer ends the run, with a dump of where it
     stood"""
