@@ -20,7 +20,7 @@ from launch.command import run
 
 if TYPE_CHECKING:
     from finetune.model.model_folder import Finetuned
-    from finetune.model.prediction import Row
+    from finetune.model.prediction import NewText
     from pretrain.text.encoding import Encoding
 
 logger = logging.getLogger("launch.predict")
@@ -102,7 +102,7 @@ def parse() -> argparse.Namespace:
     return arguments
 
 
-def read(arguments: argparse.Namespace, model: Finetuned, encoding: Encoding) -> Iterator[Row]:
+def read(arguments: argparse.Namespace, model: Finetuned, encoding: Encoding) -> Iterator[NewText]:
     """The rows of the input; `InputError` for one that is not there."""
     from configs.errors import InputError
     from configs.system.notes import PROGRESS

@@ -23,7 +23,7 @@ from finetune.baselines.ngram_lm import NgramClassifier
 from finetune.data.example import Splits, TextExample, are_labelled
 from finetune.data.submission import write_submissions
 from finetune.report.markdown_tables import table
-from finetune.scoring.method_scores import Scores, TrialScores, split_fingerprint
+from finetune.scoring.method_scores import MethodScores, TrialScores, split_fingerprint
 from finetune.scoring.metrics import classification_scores, confusion
 
 PAIR_MARK = " ||| "
@@ -90,7 +90,7 @@ RIVALS = {
 
 def run_rival(
     name: str, config: FinetuneConfig, splits: Splits[TextExample], output: Path
-) -> Scores:
+) -> MethodScores:
     """Train and score one method with every seed; writes scores.json and predictions.csv."""
     rival, labels = RIVALS[name], list(splits.labels)
     seeds = config.seeds if rival.is_random else config.seeds[:1]
@@ -119,7 +119,7 @@ def run_rival(
             )
         )
     split = split_fingerprint(splits.dev)
-    found = Scores(name, config.task.name, "accuracy", labels, split, trials)
+    found = MethodScores(name, config.task.name, "accuracy", labels, split, trials)
     write_predictions(output / name, splits, predictions)
     write_submissions(output / name, config.task, splits)
     if isinstance(model, NgramClassifier):

@@ -81,6 +81,7 @@ class _Reader:
 
     def __init__(self, path: Path, lines: list[str]) -> None:
         self.path, self.lines = path, lines
+        # The first line that is surely a word shows how columns are cut, and how many there are.
         filled = [(n, line) for n, line in enumerate(lines, start=1) if line.strip(" \t")]
         plain = [pair for pair in filled if not pair[1].startswith(("#", DOCUMENT))]
         self.model_line, model = (plain or filled or [(1, "")])[0]
@@ -98,13 +99,15 @@ class _Reader:
         return [*cells, last.strip(" ") if cells else last]
 
     def sentences(self) -> Iterator[Sentence]:
+        """Runs of words; a blank line, a comment or DOCUMENT ends one."""
         rows: list[tuple[str, str]] = []
         first = 1
         for number, line in enumerate(self.lines, start=1):
             cells = self.cut(line)
             is_comment = not rows and self.is_comment(line, cells)
             if not any(cells) or is_comment or cells[0] == DOCUMENT:
-                self.no_words += any(cells)
+                if any(cells):
+                    self.no_words += 1
                 if rows:
                     yield Sentence(self.path, first, *zip(*rows))
                 rows = []
@@ -140,7 +143,8 @@ class _Reader:
                 f"{where}'{line}' has {len(cells)} columns where line {self.model_line} has "
                 f"{self.columns} ({cut}): repair it"
             )
-        self.padded += line.endswith(" ")
+        if line.endswith(" "):
+            self.padded += 1
         return cells[0], cells[-1]
 
     def notes(self) -> Iterator[str]:
@@ -173,6 +177,8 @@ def _as_bio(sentences: list[Sentence]) -> tuple[list[Sentence], list[str]]:
     In BIO every entity begins with B-. In IOB1, that of CoNLL-2003's own files, one begins with I-
     unless it follows another of its kind.
     """
+    # Entities that begin with I-, and labels B- that follow no entity of their kind: a file in
+    # IOB1 has none of these, since there B- only divides neighbours of one kind.
     opened = [(s, place) for s in sentences for place in _places(s, "I")]
     plain = sum(len(_places(s, "B")) for s in sentences)
     if not opened:

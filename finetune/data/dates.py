@@ -1,4 +1,4 @@
-"""Dates in columns of mixed formats: is 02-04-2020 in April or in February?
+"""Dates in columns of mixed formats, where 02-04-2020 may be in April or in February.
 
 A file that went through a spreadsheet may hold 16-03-2020 beside 3/16/2020. Dates that can be read
 in one order only, as a day above 12 is no month, decide for the others: those with the same
@@ -70,7 +70,7 @@ def read_dates(values: Sequence[str]) -> Dates | None:
         if name:
             rows[name].append(reading)
     return Dates(
-        days=[reading.get(name) for name, reading in zip(chosen, readings)],
+        days=[reading[name] if name else None for name, reading in zip(chosen, readings)],
         formats=sorted((describe(*item, ranks) for item in rows.items()), key=lambda f: -f.rows),
         unread=[v for v, reading in zip(values, readings) if v.strip() and not reading],
     )
@@ -78,19 +78,20 @@ def read_dates(values: Sequence[str]) -> Dates | None:
 
 def read(value: str) -> Reading:
     """Every date that a value may be."""
-    if found := YEAR_FIRST.fullmatch(value):
-        year, mark, month, day = found.groups()
-        found_days = {f"YYYY{mark}MM{mark}DD": to_date(year, month, day)}
-    elif found := YEAR_LAST.fullmatch(value):
-        first, mark, second, year = found.groups()
+    if match := YEAR_FIRST.fullmatch(value):
+        year, mark, month, day = match.groups()
+        days = {f"YYYY{mark}MM{mark}DD": to_date(year, month, day)}
+    elif match := YEAR_LAST.fullmatch(value):
+        first, mark, second, year = match.groups()
         years = "Y" * len(year)
-        found_days = {
+        days = {
             f"DD{mark}MM{mark}{years}": to_date(year, second, first),
             f"MM{mark}DD{mark}{years}": to_date(year, first, second),
         }
     else:
-        found_days = {form: spelled_date(value, form) for form in SPELLED if value[-4:].isdigit()}
-    return {name: day for name, day in found_days.items() if day}
+        # `strptime` is slow, and all spelled formats end with the year.
+        days = {form: spelled_date(value, form) for form in SPELLED if value[-4:].isdigit()}
+    return {name: day for name, day in days.items() if day}
 
 
 def to_date(year: str, month: str, day: str) -> date | None:
@@ -111,6 +112,8 @@ def spelled_date(value: str, form: str) -> date | None:
 
 def rank_formats(readings: Sequence[Reading]) -> dict[str, Rank]:
     """For each format what speaks for it, in the order of `EVIDENCE`."""
+    # A value with one reading votes for its format, and so for one of DD and MM coming first,
+    # which also tells what a column means by the same digits between other separators.
     votes = Counter(name for reading in readings if len(reading) == 1 for name in reading)
     sides: Counter[str] = Counter()
     for name, count in votes.items():
@@ -119,9 +122,11 @@ def rank_formats(readings: Sequence[Reading]) -> dict[str, Rank]:
     for reading in readings:
         for name, day in reading.items():
             days[name].add(day)
+    # Ranks compare as tuples do: later evidence counts only where earlier evidence is equal. The
+    # wrong order scatters the days of a few weeks over the months of a year.
     return {
-        name: (votes[name], sides[name[:2]], -(max(found) - min(found)).days)
-        for name, found in days.items()
+        name: (votes[name], sides[name[:2]], -(max(dates) - min(dates)).days)
+        for name, dates in days.items()
     }
 
 
@@ -130,6 +135,7 @@ def describe(name: str, readings: Sequence[Reading], ranks: dict[str, Rank]) -> 
     ambiguous = [reading for reading in readings if len(set(reading.values())) > 1]
     reason = ""
     if ambiguous:
+        # Only day and month can be exchanged, so a value has two formats at most.
         (other,) = set(ambiguous[0]) - {name}
         pairs = zip(EVIDENCE, ranks[name], ranks[other])
         reason = next((text for text, own, others in pairs if own != others), "nothing: a guess")

@@ -26,11 +26,12 @@ class Duplicates:
 
 def find_duplicates(reference: Sequence[str], texts: Sequence[str]) -> Duplicates:
     """The texts that `reference` holds too; case and spacing do not count."""
-    known, found = [list(map(_normal, part)) for part in (reference, texts)]
+    known, asked = [list(map(_normal, part)) for part in (reference, texts)]
+    # Backwards, so that of equal texts the first one stays.
     first = {text: number for number, text in reversed(list(enumerate(known)))}
-    exact = [(number, first[text]) for number, text in enumerate(found) if text in first]
+    exact = [(number, first[text]) for number, text in enumerate(asked) if text in first]
     is_exact = {number for number, _ in exact}
-    rest = {n: shingles(text) for n, text in enumerate(found) if n not in is_exact}
+    rest = {n: shingles(text) for n, text in enumerate(asked) if n not in is_exact}
     return Duplicates(exact, _near(list(map(shingles, known)), rest))
 
 
@@ -42,24 +43,26 @@ def shingles(text: str) -> frozenset[str]:
 
 
 def _near(
-    known: list[frozenset[str]], found: dict[int, frozenset[str]]
+    known: list[frozenset[str]], asked: dict[int, frozenset[str]]
 ) -> list[tuple[int, int, float]]:
-    """The first of the most similar known sets of each found one, where it is similar enough."""
-    wanted = frozenset().union(*found.values())
-    holders = defaultdict(list)
+    """The first of the most similar known sets of each asked one, where it is similar enough."""
+    wanted = frozenset[str]().union(*asked.values())
+    holders: dict[str, list[int]] = defaultdict(list)
     for number, runs in enumerate(known):
         for run in runs & wanted:
             holders[run].append(number)
     pairs = []
-    for number, runs in found.items():
-        # A similar set lacks fewer of these shingles than there are rare ones.
+    for number, runs in asked.items():
+        # Of a set's n shingles a similar one lacks at most (1 - SIMILAR) n, so among one more than
+        # that, whichever they are, it has at least one. The rarest ones have the fewest holders.
         rarest = sorted(runs, key=lambda run: len(holders[run]))
         rare = rarest[: 1 + int((1 - SIMILAR) * len(runs))]
         candidates = {other for run in rare for other in holders[run]}
+        # The minus makes the first of equally similar sets the largest pair.
         scored = ((jaccard(runs, known[other]), -other) for other in candidates)
-        similarity, other = max(scored, default=(0.0, 0))
+        similarity, minus_other = max(scored, default=(0.0, 0))
         if similarity >= SIMILAR:
-            pairs.append((number, -other, similarity))
+            pairs.append((number, -minus_other, similarity))
     return pairs
 
 

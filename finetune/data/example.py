@@ -30,6 +30,18 @@ class TextExample:
         """Whether its answer can be scored."""
         return self.target is not None
 
+    @property
+    def label(self) -> int:
+        """Of a labelled text: its class, as an index into the task's labels."""
+        assert isinstance(self.target, int), f"{self.where} has no class"
+        return self.target
+
+    @property
+    def number(self) -> float:
+        """Of a labelled text: the number that regression learns."""
+        assert self.target is not None, f"{self.where} has no number"
+        return self.target
+
 
 @dataclass(frozen=True)
 class SpanExample:
@@ -47,6 +59,11 @@ class SpanExample:
     def is_labelled(self) -> bool:
         """Whether its answer can be scored."""
         return self.answers is not None
+
+    @property
+    def accepted(self) -> list[str]:
+        """The texts of its accepted answers; none where it has no answer."""
+        return [text for text, _ in self.answers or ()]
 
 
 @dataclass(frozen=True)
@@ -97,7 +114,10 @@ class Splits(Generic[Example]):
 
     @classmethod
     def of(
-        cls, parts: Mapping[str, list[Example]], labels: Sequence[str] = (), notes: Sequence = ()
+        cls,
+        parts: Mapping[str, list[Example]],
+        labels: Sequence[str] = (),
+        notes: Sequence[str] = (),
     ) -> Splits[Example]:
         """From the examples of train, dev, perhaps test, and further files, by name."""
         own = {name: parts.get(name, []) for name in ("train", "dev", "test")}
@@ -116,7 +136,7 @@ def are_labelled(examples: Sequence[Any]) -> bool:
     return bool(examples) and examples[0].is_labelled
 
 
-def digest_examples(splits: Splits) -> str:
+def digest_examples(splits: Splits[Any]) -> str:
     """sha256 of all examples, wherever their files lie."""
     hasher = hashlib.sha256()
     parts = (splits.train, *splits.evaluated.values())

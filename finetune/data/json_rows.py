@@ -14,9 +14,13 @@ from pretrain.text.encoding import lines_of
 
 SHOWN = 5
 """columns that a note names"""
+Json = Any
+"""whatever a JSON text may hold"""
+Cell = str | list[Json] | dict[str, Json]
+"""of a row: a list or an object is no text, which whoever wants its column is told"""
 
 
-def load_json(text: str, where: str, line: int = 1, exact: bool = False) -> Any:
+def load_json(text: str, where: str, line: int = 1, exact: bool = False) -> Json:
     """The value of a JSON text.
 
     Args:
@@ -38,11 +42,11 @@ def load_json(text: str, where: str, line: int = 1, exact: bool = False) -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    content = dict(pairs)
+    if len(content) < len(pairs):
         twice = next(name for name, count in Counter(n for n, _ in pairs).items() if count > 1)
         raise ValueError(f"an object has '{twice}' twice")
-    return found
+    return content
 
 
 def _no_number(name: str) -> None:
@@ -56,7 +60,7 @@ def _missing(name: str) -> None:
 
 def json_rows(
     path: Path, text: str, suffix: str, notes: list[str]
-) -> tuple[list[str], list[list[str | list | dict]]]:
+) -> tuple[list[str], list[list[Cell]]]:
     """(names of the columns, cells of each row); columns that rows lack are told in `notes`.
 
     Raises:
@@ -99,7 +103,7 @@ def _is_by_lines(text: str) -> bool:
         return False
 
 
-def _value(value: Any) -> str | list | dict:
+def _value(value: Cell | bool | None) -> Cell:
     """A cell as the file writes it: null is empty, true is true."""
     if value is None:
         return ""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from configs.errors import InputError
 from configs.task_schema import TaskConfig
-from finetune.data.tables import Table
+from finetune.data.tables import TableFile
 
 NONE = ("", "-", "nan", "NaN")
 """what stands for no label, unless the configuration names it as one: an empty cell; SNLI's mark of
@@ -21,7 +21,7 @@ the Hugging Face hub"""
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)", re.ASCII)
 
 
-def without_withheld(table: Table, config: TaskConfig, known: Collection[str]) -> Table:
+def without_withheld(table: TableFile, config: TaskConfig, known: Collection[str]) -> TableFile:
     """A table to be scored, without its column of labels where every row says that it has none.
 
     Args:
@@ -34,7 +34,7 @@ def without_withheld(table: Table, config: TaskConfig, known: Collection[str]) -
     return replace(table, columns=[name for name in table.columns if name != config.label])
 
 
-def clean_labels(table: Table, config: TaskConfig, notes: list[str]) -> Table:
+def clean_labels(table: TableFile, config: TaskConfig, notes: list[str]) -> TableFile:
     """The table without spaces around its labels and without the rows that have none.
 
     Both are told in `notes`. Rows without a label may be many only where `task.no_label` names it.
@@ -61,11 +61,10 @@ def clean_labels(table: Table, config: TaskConfig, notes: list[str]) -> Table:
         f"{name}: {len(labels) - len(kept):,} of {len(labels):,} rows have no label "
         f"({_quoted(left_out)}) and are left out"
     )
-    chosen = ([column[n] for n in kept] for column in (rows, table.numbers, table.ids))
-    return replace(table, **dict(zip(("rows", "numbers", "ids"), chosen)))
+    return replace(table, rows=rows).chosen(kept)
 
 
-def _too_many(table: Table, config: TaskConfig, labels: list[str], guessed: list[int]) -> str:
+def _too_many(table: TableFile, config: TaskConfig, labels: list[str], guessed: list[int]) -> str:
     """The refusal of a table in which too many rows have no label."""
     if not guessed:
         return f"{table.path}: no row has a label but those of task.no_label: check task.label"
@@ -81,8 +80,9 @@ def _too_many(table: Table, config: TaskConfig, labels: list[str], guessed: list
 
 def in_order(labels: Iterable[str]) -> list[str]:
     """Sorted: by value where all are numbers, so that 2 comes before 10."""
-    found = sorted(set(labels))
-    return sorted(found, key=float) if all(map(NUMBER.fullmatch, found)) else found
+    different = sorted(set(labels))
+    are_numbers = all(map(NUMBER.fullmatch, different))
+    return sorted(different, key=float) if are_numbers else different
 
 
 def similar_notes(labels: Sequence[str]) -> Iterator[str]:
@@ -104,7 +104,9 @@ def _quoted(labels: Sequence[str]) -> str:
     return ", ".join(f"'{label}'" for label in labels)
 
 
-def absent_notes(labels: Sequence[str], splits: dict[str, Iterable[int | None]]) -> Iterator[str]:
+def absent_notes(
+    labels: Sequence[str], splits: Mapping[str, Iterable[float | None]]
+) -> Iterator[str]:
     """What cannot be learnt, or not be measured.
 
     Args:
@@ -114,16 +116,16 @@ def absent_notes(labels: Sequence[str], splits: dict[str, Iterable[int | None]])
         held = set(targets) - {None}
         absent = [label for place, label in enumerate(labels) if place not in held]
         if held and absent:
-            found = f"{name}: no example has the label {', '.join(absent)}"
-            yield (
-                f"{found}: it cannot be learnt"
-                if name == "train"
-                else f"{found}: macro_f1 averages over {len(held)} of {len(labels)} classes (and "
-                "any other that is predicted)"
+            consequence = (
+                f"macro_f1 averages over {len(held)} of {len(labels)} classes (and any other that "
+                "is predicted)"
             )
+            if name == "train":
+                consequence = "it cannot be learnt"
+            yield f"{name}: no example has the label {', '.join(absent)}: {consequence}"
 
 
-def constant_notes(splits: dict[str, Iterable[float | None]]) -> Iterator[str]:
+def constant_notes(splits: Mapping[str, Iterable[float | None]]) -> Iterator[str]:
     """Splits whose numbers are all the same."""
     for name, numbers in splits.items():
         if len(set(numbers) - {None}) == 1:

@@ -25,8 +25,8 @@ def _marks() -> str:
     ]
     # Consecutive codes share their distance to their place in the list.
     runs = groupby(enumerate(codes), key=lambda pair: pair[1] - pair[0])
-    found = [[code for _, code in run] for _, run in runs]
-    return "".join(f"{chr(run[0])}-{chr(run[-1])}" for run in found)
+    ranges = [[code for _, code in run] for _, run in runs]
+    return "".join(f"{chr(run[0])}-{chr(run[-1])}" for run in ranges)
 
 
 MARKS = _marks()
@@ -129,11 +129,13 @@ def drop_trailing_hashtags(text: str) -> str:
 
 
 def _without_labels(text: str) -> str:
+    """The text up to its last block of hashtags and links; what else stood there is kept."""
     labels = list(LABEL.finditer(text))
     start, kept = len(text), ""
     while labels:
         label = labels.pop()
         gap = text[label.end() : start]
+        # A label that sticks to a word, or has a word behind it, is part of the sentence.
         is_free = not label.start() or text[label.start() - 1].isspace()
         if not is_free or ANY_LETTER.search(gap):
             break
@@ -161,8 +163,8 @@ def remove_emoji(text: str) -> str:
     return text
 
 
-def _unless_text(found: str, _: dict) -> str:
-    return found if found in TEXT_SYMBOLS else " "
+def _unless_text(symbol: str, _: dict[str, str]) -> str:
+    return symbol if symbol in TEXT_SYMBOLS else " "
 
 
 def remove_stop_words(text: str, chosen: str = "nltk") -> str:
@@ -181,7 +183,7 @@ def join_spaces(text: str) -> str:
     return SPACES.sub(" ", text).strip()
 
 
-FUNCTIONS = {
+FUNCTIONS: dict[str, Callable[[str], str]] = {
     "entities": unescape_entities,
     "lowercase": lowercase,
     "links": remove_links,
@@ -199,7 +201,8 @@ FUNCTIONS = {
 
 def steps_of(config: PreprocessConfig) -> list[tuple[str, Callable[[str], str]]]:
     """The steps of a configuration by name, in order."""
-    functions = {**FUNCTIONS, "stop-words": partial(remove_stop_words, chosen=config.stop_words)}
+    stop_words_of_task = partial(remove_stop_words, chosen=config.stop_words)
+    functions = FUNCTIONS | {"stop-words": stop_words_of_task}
     return [(name, functions[name]) for name in config.names]
 
 
@@ -211,6 +214,7 @@ class Preprocessor:
         self.steps = [step for _, step in steps_of(config)]
 
     def __call__(self, text: str) -> str:
+        """The text after all steps."""
         for step in self.steps:
             text = step(text)
         return text
@@ -225,7 +229,12 @@ def count_words(text: str) -> int:
     total = 0
     for word in text.split():
         rest, letters = UNSPACED.subn("", word)
-        total += letters + any(map(str.isalnum, rest)) if letters else 1
+        if not letters:
+            total += 1
+        elif any(map(str.isalnum, rest)):
+            total += letters + 1  # letters of spaced scripts between them are one word together
+        else:
+            total += letters
     return total
 
 
@@ -235,6 +244,6 @@ def stop_words(chosen: str) -> frozenset[str]:
     if chosen == "scikit-learn":
         from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-        return ENGLISH_STOP_WORDS
+        return frozenset(ENGLISH_STOP_WORDS)
     lines = NLTK.read_text(encoding="utf-8").splitlines() if chosen == "nltk" else ()
     return frozenset(line for line in lines if not line.startswith("#"))

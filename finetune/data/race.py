@@ -28,8 +28,8 @@ def read_race(path: Path, encoding: Encoding | None = None) -> list[ChoiceExampl
     decoder = (encoding or Encoding()).decoder(str(path), "question")
     files = [path]
     if path.is_dir():
-        found = (p.relative_to(path) for p in path.rglob("*") if p.is_file())
-        visible = (p for p in found if not any(part.startswith(".") for part in p.parts))
+        inside = (p.relative_to(path) for p in path.rglob("*") if p.is_file())
+        visible = (p for p in inside if not any(part.startswith(".") for part in p.parts))
         files = [path / p for p in sorted(visible)]
     examples = [example for file in files for example in _read_file(file, decoder)]
     if not examples:
@@ -82,16 +82,17 @@ def _questions(passage: dict[str, Any], where: str, decoder: Decoder) -> Iterato
         ) from error
 
 
-def _text(value: Any, name: str, where: str) -> str:
+def _text(value: object, name: str, where: str) -> str:
     """A string, or a number as one."""
     if isinstance(value, (str, int, float)) and not isinstance(value, bool):
         return str(value)
     raise InputError(f"{where}: the {name} is {shown(value)}, no text: correct it")
 
 
-def _target(answer: Any, options: int, where: str) -> int:
+def _target(answer: object, options: int, where: str) -> int:
+    """The place of the option that an answer's letter names."""
     is_letter = isinstance(answer, str) and len(answer) == 1
-    place = ord(answer) - ord("A") if is_letter else -1
+    place = ord(str(answer)) - ord("A") if is_letter else -1
     if not 0 <= place < options:
         raise InputError(
             f"{where}: the answer '{answer}' names none of {options} options (A, B, ...)"

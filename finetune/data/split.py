@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ Item = TypeVar("Item")
 def read_parts(
     config: TaskConfig,
     read: Callable[[Path], list[Item]],
-    heldout: Callable[[list[Item]], Sequence[bool]],
+    heldout: Callable[[list[Item]], Iterable[bool]],
 ) -> dict[str, list[Item]]:
     """train, dev, test and further parts of a task, those there are.
 

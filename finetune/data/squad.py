@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from configs.errors import InputError
 from finetune.data.example import SpanExample
-from finetune.data.json_rows import load_json
+from finetune.data.json_rows import Json, load_json
 from finetune.data.tables import read_text
 from pretrain.text.encoding import Decoder, Encoding
 
@@ -57,7 +56,7 @@ def _check_questions(path: Path, examples: list[SpanExample]) -> None:
 
 
 def _article(
-    path: Path, number: int, article: dict[str, Any], decoder: Decoder
+    path: Path, number: int, article: dict[str, Json], decoder: Decoder
 ) -> Iterator[tuple[str, SpanExample]]:
     where = f"{path}, article {number}"
     paragraphs = _field(article, "paragraphs", list, where)
@@ -73,7 +72,7 @@ def _article(
 def _question(
     article: str,
     context: str,
-    question: dict[str, Any],
+    question: dict[str, Json],
     where: str,
     number: int,
     decoder: Decoder,
@@ -94,7 +93,7 @@ def _question(
     return article, SpanExample(where, name, asked, context, None if known is None else answers)
 
 
-def _check_impossible(question: dict[str, Any], where: str) -> None:
+def _check_impossible(question: dict[str, Json], where: str) -> None:
     """Raise `InputError` where SQuAD 2.0's mark and the answers contradict each other."""
     if "is_impossible" not in question:
         return
@@ -112,16 +111,16 @@ def _answers(
     texts: list[str], starts: list[int], context: str, where: str
 ) -> Iterator[tuple[str, int]]:
     for text, start in zip(texts, starts):
-        found = context[start : start + len(text)]
-        if not text or start < 0 or found != text:
+        standing = context[start : start + len(text)]
+        if not text or start < 0 or standing != text:
             raise InputError(
                 f"{where}: the answer '{text}' does not stand in the context at {start} (there: "
-                f"'{found}'): correct answer_start"
+                f"'{standing}'): correct answer_start"
             )
         yield text, start
 
 
-def _field(holder: Any, name: str, kind: type | tuple[type, ...], where: str) -> Any:
+def _field(holder: Json, name: str, kind: type | tuple[type, ...], where: str) -> Json:
     """A field of a JSON object; `InputError` where it is missing or of another type."""
     is_there = isinstance(holder, dict) and name in holder
     if not is_there or not isinstance(holder[name], kind):

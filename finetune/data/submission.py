@@ -10,6 +10,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from configs.errors import InputError
 from configs.system.files import write_text
@@ -47,7 +48,7 @@ FORMS = {
 }
 
 
-def submitted(config: TaskConfig, splits: Splits) -> dict[str, str]:
+def submitted(config: TaskConfig, splits: Splits[Any]) -> dict[str, str]:
     """GLUE's name of every file to write, by the part that it answers."""
     return {
         name: task
@@ -56,7 +57,7 @@ def submitted(config: TaskConfig, splits: Splits) -> dict[str, str]:
     }
 
 
-def check_submissions(config: TaskConfig, splits: Splits) -> Iterator[str]:
+def check_submissions(config: TaskConfig, splits: Splits[Any]) -> Iterator[str]:
     """Notes on files that the server will not take as they are.
 
     Raises:
@@ -92,13 +93,15 @@ def check_order(examples: Sequence[TextExample]) -> None:
             )
 
 
-def write_submissions(folder: Path, config: TaskConfig, splits: Splits) -> list[Path]:
+def write_submissions(folder: Path, config: TaskConfig, splits: Splits[Any]) -> list[Path]:
     """submission/TASK.tsv in `folder`, from its predictions.csv; returns their paths."""
-    tasks, paths = submitted(config, splits), []
-    if tasks:
-        with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        (folder / FOLDER).mkdir(exist_ok=True)
+    tasks = submitted(config, splits)
+    if not tasks:
+        return []
+    with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    (folder / FOLDER).mkdir(exist_ok=True)
+    paths = []
     for name, task in tasks.items():
         answers = [row["prediction"] for row in rows if row["split"] == name]
         paths.append(folder / FOLDER / f"{task}.tsv")

@@ -11,7 +11,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from configs.errors import InputError
 from configs.task_schema import TaskConfig
-from finetune.data.json_rows import json_rows
+from finetune.data.json_rows import Cell, json_rows
 from pretrain.text.compression import COMPRESSIONS, open_unpacked, plain_name
 from pretrain.text.encoding import Decoder, Encoding, lines_of
 from pretrain.text.lines import list_names
@@ -31,7 +31,7 @@ FIELDS_CURE = "repair the row, or name the columns of a file without a header by
 
 
 @dataclass(frozen=True)
-class Table:
+class TableFile:
     """A file's rows, all values strings."""
 
     path: Path
@@ -51,14 +51,20 @@ class Table:
         """Rows of the file."""
         return len(self.rows) + len(self.left_out)
 
-    def without(self, wrong: Mapping[int, str]) -> Table:
+    def without(self, wrong: Mapping[int, str]) -> TableFile:
         """The table with further rows left out, by their numbers."""
-        places = [place for place, number in enumerate(self.numbers) if number not in wrong]
-        kept = {
-            name: [getattr(self, name)[place] for place in places]
-            for name in ("rows", "numbers", "ids")
-        }
-        return replace(self, **kept, left_out=dict(sorted({**self.left_out, **wrong}.items())))
+        kept = [place for place, number in enumerate(self.numbers) if number not in wrong]
+        left_out = dict(sorted({**self.left_out, **wrong}.items()))
+        return replace(self.chosen(kept), left_out=left_out)
+
+    def chosen(self, places: Sequence[int]) -> TableFile:
+        """The rows at some places of `rows`, in that order."""
+        return replace(
+            self,
+            rows=[self.rows[place] for place in places],
+            numbers=[self.numbers[place] for place in places],
+            ids=[self.ids[place] for place in places],
+        )
 
 
 def encoding_of(task: TaskConfig) -> Encoding:
@@ -72,7 +78,7 @@ def read_table(
     encoding: Encoding | None = None,
     header: Collection[str] = (),
     leaves_out: bool = False,
-) -> Table:
+) -> TableFile:
     """The rows of a file.
 
     Args:
@@ -94,6 +100,7 @@ def read_table(
     text, suffix = read_text(path, decoder), suffix_of(path)
     if suffix not in (*JSON, ".csv", ".tsv", ".txt"):
         raise InputError(f"{path}: unknown kind of table: name a .csv, .tsv, .json or .jsonl file")
+    rows: Sequence[Sequence[Cell]]
     wrong: dict[int, str] = {}
     try:
         if suffix in JSON:
@@ -166,14 +173,14 @@ def find_file(path: Path) -> Path:
     Raises:
         InputError: there is neither.
     """
-    packed = (path.with_name(path.name + ending) for ending in ("", *COMPRESSIONS))
-    found = next((candidate for candidate in packed if candidate.is_file()), None)
-    if found is None:
+    names = (path.with_name(path.name + ending) for ending in ("", *COMPRESSIONS))
+    existing = next((candidate for candidate in names if candidate.is_file()), None)
+    if existing is None:
         raise InputError(f"{path}: no such file: check task.folder and the file's name")
-    return found
+    return existing
 
 
-def require_columns(table: Table, columns: list[str], field: str) -> None:
+def require_columns(table: TableFile, columns: list[str], field: str) -> None:
     """Raise `InputError` for the first of `columns` that the table lacks, or that holds no text."""
     for column in columns:
         if column not in table.columns:
@@ -192,25 +199,25 @@ def _decoded(
     path: Path,
     decoder: Decoder,
     names: list[str],
-    rows: list[list[str | list | dict]],
+    rows: Sequence[Sequence[Cell]],
     wrong: dict[int, str],
-) -> Table:
+) -> TableFile:
     """The table of cells that may hold marks, lists and objects."""
     columns = decoder.names(names)
     _require_different(path, columns)
     nested: dict[str, str] = {}
-    found = []
+    plain_rows = []
     numbers = [n for n in range(1, len(rows) + len(wrong) + 1) if n not in wrong]
     for number, row in zip(numbers, rows):
-        for place, value in enumerate(row):
+        for name, value in zip(columns, row):
             if not isinstance(value, str):
-                nested.setdefault(columns[place], f"row {number}")
-                row[place] = json.dumps(value, ensure_ascii=False)
-        found.append(dict(zip(columns, decoder.plain(row))))
+                nested.setdefault(name, f"row {number}")
+        cells = [v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for v in row]
+        plain_rows.append(dict(zip(columns, decoder.plain(cells))))
     decoder.finish()
-    plain = [name for name in columns if name not in nested]
-    ids = _ids(path, plain, found, numbers, decoder.encoding)
-    return Table(path, columns, found, numbers, ids, nested, wrong)
+    of_text = [name for name in columns if name not in nested]
+    ids = _ids(path, of_text, plain_rows, numbers, decoder.encoding)
+    return TableFile(path, columns, plain_rows, numbers, ids, nested, wrong)
 
 
 def _require_different(path: Path, columns: list[str]) -> None:
@@ -255,11 +262,12 @@ def _cells(
     notes: list[str],
 ) -> tuple[list[str], list[list[str]], dict[int, str]]:
     """(names, rows, what is wrong with the rows left out, by their numbers)."""
-    read = _quoted if suffix == ".csv" else _tabbed
-    lines = list(read(path, text, has_header=not columns))
+    first = 1 if columns else 0  # a header is row 0
+    lines = list(_quoted(path, text, first) if suffix == ".csv" else _tabbed(text))
     filled = [cells for cells in lines if cells]
-    is_header = not columns or (bool(header) and bool(filled) and set(header) <= set(filled[0]))
-    names = (_named(filled.pop(0)) if filled else []) if is_header else columns
+    names = columns or []
+    if filled and (not columns or (header and set(header) <= set(filled[0]))):
+        names = _named(filled.pop(0))
     expected = f"{len(names)} are expected ({', '.join(names)})"
     wrong = {
         number: f"{len(cells)} fields where {expected}"
@@ -277,18 +285,19 @@ def _named(header: list[str]) -> list[str]:
     return [name or f"column {place}" for place, name in enumerate(header, start=1)]
 
 
-def _tabbed(path: Path, text: str, has_header: bool) -> Iterator[list[str]]:
+def _tabbed(text: str) -> Iterator[list[str]]:
+    """The fields of every line, none of an empty one."""
     for line in lines_of(io.StringIO(text)):
         yield line.split("\t") if line else []
 
 
-def _quoted(path: Path, text: str, has_header: bool) -> Iterator[list[str]]:
+def _quoted(path: Path, text: str, number: int) -> Iterator[list[str]]:
+    """The fields of every row; `number` is how messages call the first one."""
     csv.field_size_limit(2**31 - 1)
     # A carriage return alone ends rows in a file that has no other line ends, and nowhere else.
     stream = io.StringIO(text, newline="\n" if "\n" in text else "\r")
     # Lenient reading would take all that follows a quote left open for one field.
     lines = csv.reader(stream, strict=True)
-    number = 0 if has_header else 1
     try:
         for cells in lines:
             yield cells

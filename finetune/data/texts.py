@@ -27,7 +27,7 @@ from finetune.data.preprocess import Preprocessor
 from finetune.data.split import heldout_mask
 from finetune.data.submission import check_submissions
 from finetune.data.tables import (
-    Table,
+    TableFile,
     counted,
     encoding_of,
     read_table,
@@ -81,12 +81,12 @@ class TextReader:
         """the labels of train, once it has been read"""
         self.texts = [column for column in (config.text, config.text_pair) if column]
 
-    def tables(self) -> dict[str, Table]:
+    def tables(self) -> dict[str, TableFile]:
         """Every file of the task by the name of its part, train first."""
         files = {"train": self.config.train, **self.config.evaluated}
         return {part: self.table(file, part) for part, file in files.items()}
 
-    def table(self, name: str, part: str) -> Table:
+    def table(self, name: str, part: str) -> TableFile:
         """A file of the task, its columns checked.
 
         Rows that cannot be read are left out and counted; where a text is merely empty, only of
@@ -114,7 +114,7 @@ class TextReader:
             self.known = {row[self.config.label] for row in cleaned.rows}
         return cleaned
 
-    def empty_rows(self, table: Table) -> dict[int, str]:
+    def empty_rows(self, table: TableFile) -> dict[int, str]:
         """The rows without a text, by their numbers."""
         return {
             number: f"empty text in column '{column}'"
@@ -123,23 +123,24 @@ class TextReader:
             if not row[column].strip()
         }
 
-    def find_labels(self, train: Table) -> tuple[str, ...]:
+    def find_labels(self, train: TableFile) -> tuple[str, ...]:
         """The configuration's labels, or those of the training file; none for numbers."""
         if self.config.kind == "regression":
             return ()
         self._note_unmerged(train)
         if self.config.labels and not self.config.unmerged:
             return tuple(self.config.labels)
-        found = in_order(self.label(row) for row in train.rows)
-        self.notes.extend(similar_notes(found))
+        in_train = in_order(self.label(row) for row in train.rows)
+        self.notes.extend(similar_notes(in_train))
         order = self.config.labels
         if not order:
-            return tuple(found)
-        merged = {label: self.config.merge.get(label, label) for label in found}
-        known = [label for label in found if merged[label] in order]
+            return tuple(in_train)
+        # Only with task.unmerged: the labels of task.labels are merged ones, these are not.
+        merged = {label: self.config.merge.get(label, label) for label in in_train}
+        known = [label for label in in_train if merged[label] in order]
         return tuple(sorted(known, key=lambda label: order.index(merged[label])))
 
-    def _note_unmerged(self, train: Table) -> None:
+    def _note_unmerged(self, train: TableFile) -> None:
         held = {row[self.config.label] for row in train.rows}
         absent = [label for label in self.config.merge if label not in held]
         if absent:
@@ -150,13 +151,13 @@ class TextReader:
         value = row[self.config.label]
         return value if self.config.unmerged else self.config.merge.get(value, value)
 
-    def strata(self, table: Table) -> list[str]:
+    def strata(self, table: TableFile) -> list[str]:
         """What the dev split keeps the balance of: labels as they stand in the file."""
         if self.config.kind == "regression":
             return [""] * len(table.rows)
         return [row[self.config.label] for row in table.rows]
 
-    def examples(self, table: Table, labels: tuple[str, ...]) -> Iterator[TextExample]:
+    def examples(self, table: TableFile, labels: tuple[str, ...]) -> Iterator[TextExample]:
         """The table's rows; `InputError` for the first that is wrong."""
         places = {label: place for place, label in enumerate(labels)}
         is_labelled = self.config.label in table.columns
@@ -219,7 +220,7 @@ def check_splits(
             )
     if config.kind == "regression":
         return
-    learnt = {example.target for example in parts["train"]}
+    learnt = {example.label for example in parts["train"]}
     if len(learnt) < 2:
         raise InputError(
             f"{config.folder}/{config.train}: all examples have the label "
@@ -227,16 +228,16 @@ def check_splits(
         )
     for name, part in parts.items():
         for example in part:
-            if example.target not in learnt | {None}:
+            if example.is_labelled and example.label not in learnt:
                 raise InputError(
-                    f"{example.where}: the label '{labels[example.target]}' is in {name} but not "
+                    f"{example.where}: the label '{labels[example.label]}' is in {name} but not "
                     "in train, so it cannot be learnt: add training examples, or merge it by "
                     "task.merge"
                 )
 
 
 def row_notes(
-    table: Table, empty: Mapping[int, str], part: str, is_labelled: bool
+    table: TableFile, empty: Mapping[int, str], part: str, is_labelled: bool
 ) -> Iterator[str]:
     """Which rows of a file were left out, are answered only, or are scored without a text."""
     name = table.path.name
@@ -288,11 +289,11 @@ def duplicate_notes(parts: Mapping[str, list[TextExample]]) -> Iterator[str]:
     for name, part in parts.items():
         if name == "train" or not are_labelled(part):
             continue
-        found = find_duplicates(*([content(e) for e in side] for side in (train, part)))
-        exact, near = len(found.exact), len(found.near)
+        pairs = find_duplicates(*([content(e) for e in side] for side in (train, part)))
+        exact, near = len(pairs.exact), len(pairs.near)
         line = f"{name}: {exact} exact and {near} near duplicates of training texts"
-        if found.near:
-            place, other, similarity = max(found.near, key=lambda pair: pair[2])
+        if pairs.near:
+            place, other, similarity = max(pairs.near, key=lambda pair: pair[2])
             line += (
                 f"; the nearest (Jaccard {similarity:.2f}): {part[place].where} and "
                 f"{train[other].where}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from finetune.data.tables import Table
+from finetune.data.tables import TableFile
 
 SHARES = (0.5, 0.9, 0.95, 0.99)
 
@@ -28,7 +28,7 @@ class Column:
     """the first value that shows something"""
 
 
-def profile_columns(table: Table) -> list[Column]:
+def profile_columns(table: TableFile) -> list[Column]:
     """Every column, in the file's order."""
     return [profile(name, [row[name] for row in table.rows]) for name in table.columns]
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from configs.task_schema import TaskConfig
 from finetune.data.dates import Dates, read_dates
 from finetune.data.example import Splits, TextExample
-from finetune.data.tables import Table
+from finetune.data.tables import TableFile
 from finetune.data.texts import TextReader, read_text_splits
 
 
@@ -18,7 +18,7 @@ class TaskData:
     """A task's files and examples, with all labels they have."""
 
     config: TaskConfig
-    tables: list[Table]
+    tables: list[TableFile]
     """the files, train first"""
     splits: Splits[TextExample]
 

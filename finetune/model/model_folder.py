@@ -30,7 +30,7 @@ from finetune.model.task_losses import TaskLoss
 from finetune.model.task_model import TaskModel, batch_logits
 from finetune.tasks.feature import Feature
 from finetune.tasks.kinds import make_task
-from finetune.tasks.task import Task
+from finetune.tasks.task import AnyTask
 from pretrain.run.pretrained import WORDS, Pretrained, load_pretrained
 from pretrain.run.tensors import check_tensors, read_tensors, shapes_of, write_tensors
 from tokenizer.base import Tokenizer
@@ -78,7 +78,7 @@ class Finetuned:
     model: TaskModel
 
     @property
-    def task(self) -> Task:
+    def task(self) -> AnyTask:
         return make_task(self.card.task, self.card.max_length, self.card.labels)
 
     def features(self, examples: Sequence[Any]) -> list[Feature]:

@@ -29,7 +29,7 @@ SEEN = {
 
 
 @dataclass(frozen=True)
-class Row:
+class NewText:
     """One thing to answer."""
 
     where: str
@@ -53,7 +53,7 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if on_gpu and name != "cpu" else "cpu")
 
 
-def read_lines(stream: BinaryIO, decoder: Decoder, whole: bool = False) -> Iterator[Row]:
+def read_lines(stream: BinaryIO, decoder: Decoder, whole: bool = False) -> Iterator[NewText]:
     """One text a line, blank ones too, as they come.
 
     Args:
@@ -66,13 +66,13 @@ def read_lines(stream: BinaryIO, decoder: Decoder, whole: bool = False) -> Itera
             (text,) = decoder.plain([line])
             if not whole:
                 decoder.check_early()
-            yield Row(f"{decoder.where}, line {number}", str(number), text)
+            yield NewText(f"{decoder.where}, line {number}", str(number), text)
     except UnicodeError as error:
         raise InputError(f"{decoder.where}: no {decoder.codec} ({error})") from error
     decoder.finish()
 
 
-def read_line_file(path: Path, encoding: Encoding) -> Iterator[Row]:
+def read_line_file(path: Path, encoding: Encoding) -> Iterator[NewText]:
     """The lines of a file, which is checked as a whole before the first is given."""
     with open_file(path) as stream:
         encoding.decoder(str(path)).check_told(stream)
@@ -87,7 +87,7 @@ def read_line_file(path: Path, encoding: Encoding) -> Iterator[Row]:
 
 def read_rows(
     path: Path, model: Finetuned, column: str | None, encoding: Encoding
-) -> Iterator[Row]:
+) -> Iterator[NewText]:
     """The texts of a table: of `column`, or else of the column that the task was trained on.
 
     Raises:
@@ -103,7 +103,7 @@ def read_rows(
             f"(there are {', '.join(table.columns)})"
         )
     for number, name, row in zip(table.numbers, table.ids, table.rows):
-        yield Row(f"{path}, row {number}", name, row[text], row[pair] if pair else None)
+        yield NewText(f"{path}, row {number}", name, row[text], row[pair] if pair else None)
 
 
 def columns_of(task: TaskConfig) -> tuple[str, str | None]:
@@ -112,7 +112,7 @@ def columns_of(task: TaskConfig) -> tuple[str, str | None]:
 
 
 def predict(
-    model: Finetuned, rows: Iterable[Row], block: int, notes: list[str]
+    model: Finetuned, rows: Iterable[NewText], block: int, notes: list[str]
 ) -> Iterator[dict[str, object]]:
     """A line of output for every row, `block` rows at a time.
 
@@ -149,12 +149,12 @@ def is_cleaned_away(example: Any) -> bool:
 
 
 def example_maker(model: Finetuned):
-    """Row to the example of the model's kind of task; of a blank row one with a full stop."""
+    """What makes a new text the example of a task; a blank one's text is a full stop."""
     task, kind = model.card.task, model.card.task.kind
     needs_pair = kind == "span" or task.text_pair is not None
     clean = Preprocessor(task.preprocess)
 
-    def make(row: Row) -> Any:
+    def make(row: NewText) -> Any:
         if needs_pair and row.pair is None:
             raise InputError(
                 f"{row.where}: this model reads two texts at once: give a .csv or .jsonl with the "

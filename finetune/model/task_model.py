@@ -22,7 +22,7 @@ from pretrain.model.encoder import SITES_PER_LAYER, Encoder
 from pretrain.model.packing import Gather, Packing
 
 
-class Output(NamedTuple):
+class TaskOutput(NamedTuple):
     """What a micro-batch gives."""
 
     loss_sum: Tensor
@@ -106,11 +106,11 @@ class TaskModel(nn.Module):
         first_site = 1 + SITES_PER_LAYER * config.layers
         self.head = HEADS[kind](config.hidden_size, outputs, head, first_site)
 
-    def forward(self, batch: TaskBatch) -> Output:
+    def forward(self, batch: TaskBatch) -> TaskOutput:
         """Summed loss and logits of a micro-batch."""
         packing = Packing.of(batch.inputs)
         logits = self.head(self.encoder(batch.inputs), packing).float()
-        return Output(self.loss(logits, batch.targets, packing), logits)
+        return TaskOutput(self.loss(logits, batch.targets, packing), logits)
 
 
 def one_token_each(packing: Packing) -> Packing:

@@ -9,7 +9,7 @@ from pathlib import Path
 from configs.errors import InputError
 from configs.system.safe_text import markdown
 from finetune.report.markdown_tables import confusion_table, table
-from finetune.scoring.method_scores import Scores, read_scores, summary
+from finetune.scoring.method_scores import MethodScores, read_scores, summary
 
 METRICS = ("accuracy", "macro_f1")
 
@@ -22,7 +22,7 @@ def comparison(folders: Sequence[Path], metrics: Sequence[str] = METRICS) -> str
     Raises:
         InputError: no scores, or two methods of one task that saw different dev splits.
     """
-    by_task: dict[str, list[Scores]] = defaultdict(list)
+    by_task: dict[str, list[MethodScores]] = defaultdict(list)
     for folder in expand(folders):
         found = read_scores(folder)
         by_task[found.task].append(found)
@@ -45,7 +45,7 @@ def expand(folders: Sequence[Path]) -> list[Path]:
     return list(found.values())
 
 
-def check_same_split(task: str, methods: Sequence[Scores]) -> None:
+def check_same_split(task: str, methods: Sequence[MethodScores]) -> None:
     """Raise `InputError` for methods that were not measured on the same examples."""
     splits = {method.split: method.method for method in methods}
     if len(splits) > 1:
@@ -56,7 +56,7 @@ def check_same_split(task: str, methods: Sequence[Scores]) -> None:
         )
 
 
-def section(task: str, methods: Sequence[Scores], metrics: Sequence[str]) -> str:
+def section(task: str, methods: Sequence[MethodScores], metrics: Sequence[str]) -> str:
     """One task: its table, best method last, and the confusion matrices."""
     shown = [metric for metric in metrics if any(m.values(metric) for m in methods)]
     shown = shown or [methods[0].metric]
@@ -86,6 +86,6 @@ def section(task: str, methods: Sequence[Scores], metrics: Sequence[str]) -> str
     return "\n\n".join(parts)
 
 
-def minutes(method: Scores) -> str:
+def minutes(method: MethodScores) -> str:
     """How long one training took, in the middle."""
     return f"{method.middle().seconds / 60:.1f}"

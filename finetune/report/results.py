@@ -24,7 +24,7 @@ from finetune.data.example import Splits, are_labelled
 from finetune.report.gallery import Gallery
 from finetune.report.markdown_tables import bullets, confusion_table, percent, table
 from finetune.report.result_plots import plot_calibration, plot_confusion, plot_trials
-from finetune.scoring.method_scores import Scores, TrialScores, split_fingerprint, summary
+from finetune.scoring.method_scores import MethodScores, TrialScores, split_fingerprint, summary
 from finetune.scoring.metrics import calibration, class_scores, confusion
 from finetune.tasks.task import Task
 from finetune.tasks.text import UNMERGED
@@ -261,10 +261,12 @@ def write_scores(
     common = dict(method=run_dir.name, metric=task.metric, split=split)
     labels = task.shown_labels
     found = [trial_scores(trial, "", labels, config.task.kind) for trial in trials]
-    Scores(task=config.task.name, labels=list(labels), trials=found, **common).write(run_dir)
+    MethodScores(task=config.task.name, labels=list(labels), trials=found, **common).write(run_dir)
     if config.task.unmerged:
         found = [trial_scores(t, UNMERGED, task.labels, config.task.kind) for t in trials]
-        scores = Scores(task=config.task.unmerged, labels=list(task.labels), trials=found, **common)
+        scores = MethodScores(
+            task=config.task.unmerged, labels=list(task.labels), trials=found, **common
+        )
         scores.write(run_dir / "unmerged")
 
 

@@ -39,7 +39,7 @@ class TrialScores:
 
 
 @dataclass(frozen=True)
-class Scores:
+class MethodScores:
     """All trainings of a method on a task."""
 
     method: str
@@ -66,12 +66,12 @@ class Scores:
         return ordered[(len(ordered) - 1) // 2]
 
 
-def read_scores(folder: Path) -> Scores:
+def read_scores(folder: Path) -> MethodScores:
     """The scores in a folder."""
     try:
         content: dict[str, Any] = read_json(folder / FILE, infinite=True)
         trials = [TrialScores(**trial) for trial in content.pop("trials")]
-        return Scores(**content, trials=trials)
+        return MethodScores(**content, trials=trials)
     except FileNotFoundError as error:
         raise InputError(f"{folder} holds no {FILE}: name the folder of a finished run") from error
     except (ValueError, TypeError, KeyError) as error:

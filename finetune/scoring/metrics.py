@@ -9,15 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 PUNCTUATION = str.maketrans("", "", string.punctuation)
 KORQUAD_BLANKS = str.maketrans(dict.fromkeys("'\"《》<>〈〉()‘’", " "))
 
 
-def classification_scores(
-    gold: Sequence[int], predicted: Sequence[int], classes: int
-) -> dict[str, float]:
+def classification_scores(gold: ArrayLike, predicted: ArrayLike, classes: int) -> dict[str, float]:
     """accuracy, macro_f1, matthews; with two classes also f1 of the second (MRPC, QQP).
 
     macro_f1 averages over the classes that gold or prediction hold, scikit-learn's default. Each is
@@ -36,9 +35,7 @@ def classification_scores(
     return {name: float(value) for name, value in scores.items()}
 
 
-def class_scores(
-    gold: Sequence[int], predicted: Sequence[int], classes: int
-) -> list[dict[str, float]]:
+def class_scores(gold: ArrayLike, predicted: ArrayLike, classes: int) -> list[dict[str, float]]:
     """precision, recall, f1 and support of every class; NaN where neither side holds it."""
     from sklearn.metrics import precision_recall_fscore_support
 
@@ -47,16 +44,17 @@ def class_scores(
     )
     names = ("precision", "recall", "f1", "support")
     rows = [dict(zip(names, map(float, row))) for row in zip(*columns)]
-    held = {*map(int, gold), *map(int, predicted)}
+    held = {*np.ravel(gold).tolist(), *np.ravel(predicted).tolist()}
     nothing = dict.fromkeys(names[:3], float("nan"))
     return [row if place in held else row | nothing for place, row in enumerate(rows)]
 
 
-def confusion(gold: Sequence[int], predicted: Sequence[int], classes: int) -> np.ndarray:
+def confusion(gold: ArrayLike, predicted: ArrayLike, classes: int) -> np.ndarray:
     """int64 (gold class, predicted class)."""
     from sklearn.metrics import confusion_matrix
 
-    return confusion_matrix(gold, predicted, labels=list(range(classes)))
+    counts: np.ndarray = confusion_matrix(gold, predicted, labels=list(range(classes)))
+    return counts
 
 
 def regression_scores(gold: Sequence[float], predicted: Sequence[float]) -> dict[str, float]:
@@ -124,37 +122,35 @@ SPAN_RULES = {
 }
 """by `task.span_metric`: SQuAD 1.1 and 2.0 count words, KorQuAD 1.0 (Lim et al., 2019) characters,
 since a Korean word and its particle are one"""
-SQUAD = SPAN_RULES["squad"]
 
 
-def exact_match(predicted: str, gold: str, rules: SpanRules = SQUAD) -> float:
+def exact_match(predicted: str, gold: str, rules: SpanRules) -> float:
     """1 where both are equal but for form."""
     return float(rules.normal(predicted) == rules.normal(gold))
 
 
-def span_f1(predicted: str, gold: str, rules: SpanRules = SQUAD) -> float:
+def span_f1(predicted: str, gold: str, rules: SpanRules) -> float:
     """F1 of the pieces in common; an empty answer matches at most an empty one."""
-    found, wanted = (rules.pieces(rules.normal(text)) for text in (predicted, gold))
-    if not found and not wanted:
+    given, wanted = (rules.pieces(rules.normal(text)) for text in (predicted, gold))
+    if not given and not wanted:
         return rules.empty_f1
-    common = sum((Counter(found) & Counter(wanted)).values())
-    return 2 * common / (len(found) + len(wanted))
+    common = sum((Counter(given) & Counter(wanted)).values())
+    return 2 * common / (len(given) + len(wanted))
 
 
-def best_scores(
-    predicted: str, golds: Sequence[str], rules: SpanRules = SQUAD
-) -> tuple[float, float]:
+def best_scores(predicted: str, golds: Sequence[str], rules: SpanRules) -> tuple[float, float]:
     """(exact match, F1), each against the gold answer that fits best; none accepts only ""."""
     if rules.skips_empty:
         golds = [gold for gold in golds if rules.normal(gold)]
     if not golds:
-        return (float(not rules.normal(predicted)),) * 2
+        is_right = float(not rules.normal(predicted))
+        return is_right, is_right
     exact = max(exact_match(predicted, gold, rules) for gold in golds)
     return exact, max(span_f1(predicted, gold, rules) for gold in golds)
 
 
 def span_scores(
-    predicted: Sequence[str], golds: Sequence[Sequence[str]], rules: SpanRules = SQUAD
+    predicted: Sequence[str], golds: Sequence[Sequence[str]], rules: SpanRules
 ) -> dict[str, float]:
     """exact and f1, the mean over questions; apart for those with and without an answer (2.0).
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from configs.errors import InputError
 from finetune.data.example import ChoiceExample, Splits
@@ -14,17 +14,18 @@ from finetune.data.race import read_race
 from finetune.data.split import answered_notes, heldout_mask, read_parts, require_labels
 from finetune.data.tables import encoding_of
 from finetune.tasks.feature import Feature
-from finetune.tasks.task import Task
+from finetune.tasks.task import Settings, Task
 from finetune.tasks.text import softmax
 from finetune.tasks.text_framing import frame
 from tokenizer.base import Tokenizer
 
 
-class ChoiceTask(Task):
+class ChoiceTask(Task[ChoiceExample, Feature, np.ndarray]):
     """An answer is the options' probabilities."""
 
     default_metric = "accuracy"
 
+    @override
     def read(self) -> Splits[ChoiceExample]:
         encoding = encoding_of(self.config)
         read = partial(read_race, encoding=encoding)
@@ -41,15 +42,17 @@ class ChoiceTask(Task):
             )
         return Splits.of(parts, notes=[*encoding.notes, *answered_notes(parts)])
 
-    def _heldout(self, examples: list[ChoiceExample]) -> Sequence[bool]:
+    def _heldout(self, examples: list[ChoiceExample]) -> np.ndarray:
         """All questions of a passage fall on the same side."""
         contexts = [example.context for example in examples]
         return heldout_mask(contexts, [""] * len(contexts), self.config.dev_fraction)
 
     @property
+    @override
     def outputs(self) -> int:
         return 1
 
+    @override
     def features(
         self, examples: Sequence[ChoiceExample], tokenizer: Tokenizer, segment_types: int
     ) -> list[Feature]:
@@ -62,6 +65,7 @@ class ChoiceTask(Task):
         options = iter(tokenizer.encode_batch(texts))
         features = []
         for number, (example, context) in enumerate(zip(examples, contexts)):
+            # `options` runs over all questions: each takes as many as it has.
             framed = [
                 frame(tokenizer, context, next(options), self.max_length) for _ in example.options
             ]
@@ -70,21 +74,24 @@ class ChoiceTask(Task):
             features.append(Feature(number, ids, segments, targets, cut=sum(cut)))
         return features
 
+    @override
     def answers(
         self,
         examples: Sequence[ChoiceExample],
         features: Sequence[Feature],
         logits: Sequence[np.ndarray],
-        settings: dict[str, Any],
+        settings: Settings,
     ) -> list[np.ndarray]:
         return [softmax(row) for row in logits]
 
+    @override
     def scores(
         self, examples: Sequence[ChoiceExample], answers: Sequence[np.ndarray]
     ) -> dict[str, float]:
         right = [answer.argmax() == example.target for example, answer in zip(examples, answers)]
         return {"accuracy": float(np.mean(right))}
 
+    @override
     def rows(
         self,
         examples: Sequence[ChoiceExample],

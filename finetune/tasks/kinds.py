@@ -8,10 +8,10 @@ from configs.task_schema import TaskConfig
 from finetune.tasks.choice import ChoiceTask
 from finetune.tasks.span import SpanTask
 from finetune.tasks.tagging import TaggingTask
-from finetune.tasks.task import Task
+from finetune.tasks.task import AnyTask
 from finetune.tasks.text import ClassificationTask, RegressionTask
 
-KINDS: dict[str, type[Task]] = {
+KINDS: dict[str, type[AnyTask]] = {
     "classification": ClassificationTask,
     "regression": RegressionTask,
     "span": SpanTask,
@@ -20,6 +20,6 @@ KINDS: dict[str, type[Task]] = {
 }
 
 
-def make_task(config: TaskConfig, max_length: int, labels: Sequence[str] = ()) -> Task:
+def make_task(config: TaskConfig, max_length: int, labels: Sequence[str] = ()) -> AnyTask:
     """The task that a configuration describes; `labels` as in `Task`."""
     return KINDS[config.kind](config, max_length, labels)

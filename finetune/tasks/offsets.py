@@ -29,16 +29,17 @@ class Locator:
         self.backend = tokenizer.new_backend()
 
     def __call__(self, texts: Sequence[str]) -> list[Located]:
+        """Of each text its tokens and where they stand."""
         encodings = self.backend.encode_batch(list(texts))
-        return [self._located(text, found) for text, found in zip(texts, encodings)]
+        return [self._located(text, e.ids, e.offsets) for text, e in zip(texts, encodings)]
 
     @staticmethod
-    def _located(text: str, encoding) -> Located:
-        offsets = np.array(encoding.offsets, np.int64).reshape(-1, 2)
+    def _located(text: str, ids: list[int], spans: list[tuple[int, int]]) -> Located:
+        offsets = np.array(spans, np.int64).reshape(-1, 2)
         starts, ends = offsets[:, 0].copy(), offsets[:, 1]
         for place, (start, end) in enumerate(zip(starts, ends)):
             # Pieces of byte-level BPE and SentencePiece begin with the space before their word.
             while start < end - 1 and text[start].isspace():
                 start += 1
             starts[place] = start
-        return Located(np.array(encoding.ids, np.int64), starts, ends)
+        return Located(np.array(ids, np.int64), starts, ends)

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from configs.errors import InputError
 from finetune.data.example import SpanExample, Splits, are_labelled
@@ -18,7 +18,7 @@ from finetune.data.tables import encoding_of
 from finetune.scoring.metrics import SPAN_RULES, SpanRules, best_scores, span_scores
 from finetune.tasks.feature import Feature
 from finetune.tasks.offsets import Located, Locator
-from finetune.tasks.task import Task
+from finetune.tasks.task import Settings, Task
 from finetune.tasks.text_framing import pair_head, pair_segments, window_starts
 from tokenizer.base import Tokenizer
 
@@ -44,7 +44,7 @@ class SpanAnswer:
 
 
 @dataclass(frozen=True)
-class Window(Feature):
+class SpanFeature(Feature):
     """A feature that knows its part of the context."""
 
     first: int
@@ -54,11 +54,12 @@ class Window(Feature):
     ends: np.ndarray
 
 
-class SpanTask(Task):
+class SpanTask(Task[SpanExample, SpanFeature, SpanAnswer]):
     """Sliding windows over contexts that are too long; with `no_answer`, a threshold from dev."""
 
     default_metric = "f1"
 
+    @override
     def read(self) -> Splits[SpanExample]:
         encoding = encoding_of(self.config)
         parts = read_parts(self.config, partial(read_squad, encoding=encoding), self._heldout)
@@ -87,12 +88,14 @@ class SpanTask(Task):
         return SPAN_RULES[self.config.span_metric]
 
     @property
+    @override
     def outputs(self) -> int:
         return 2
 
+    @override
     def features(
         self, examples: Sequence[SpanExample], tokenizer: Tokenizer, segment_types: int
-    ) -> list[Feature]:
+    ) -> list[SpanFeature]:
         locate = Locator(tokenizer)
         contexts = list(dict.fromkeys(example.context for example in examples))
         located = dict(zip(contexts, locate(contexts)))
@@ -112,7 +115,7 @@ class SpanTask(Task):
         question: list[int],
         context: Located,
         tokenizer: Tokenizer,
-    ) -> Iterator[Window]:
+    ) -> Iterator[SpanFeature]:
         cut = max(0, len(question) - LONGEST_QUESTION)
         head = np.array(pair_head(tokenizer, question[:LONGEST_QUESTION]))
         sep = tokenizer.special.sep
@@ -128,10 +131,13 @@ class SpanTask(Task):
             if answer and start <= answer[0] and answer[1] < min(start + room, len(context)):
                 targets = np.array(answer) - start + len(head)
             starts, ends = context.starts[part], context.ends[part]
-            yield Window(number, (ids,), (segments,), targets, len(head), starts, ends, cut=cut)
+            yield SpanFeature(
+                number, (ids,), (segments,), targets, len(head), starts, ends, cut=cut
+            )
 
+    @override
     def reading_notes(
-        self, name: str, examples: Sequence[SpanExample], features: Sequence[Window]
+        self, name: str, examples: Sequence[SpanExample], features: Sequence[SpanFeature]
     ) -> Iterator[str]:
         """Contexts are not cut, but read in windows; questions are cut, and answers may be lost."""
         counts = np.bincount([window.example for window in features], minlength=len(examples))
@@ -154,51 +160,61 @@ class SpanTask(Task):
             if count:
                 yield f"{name}: {count:,} of {len(answered):,} answers {reason}: they are not found"
 
+    @override
     def answers(
         self,
         examples: Sequence[SpanExample],
-        features: Sequence[Window],
+        features: Sequence[SpanFeature],
         logits: Sequence[np.ndarray],
-        settings: dict[str, Any],
+        settings: Settings,
     ) -> list[SpanAnswer]:
-        best = dict.fromkeys(range(len(examples)), (-np.inf, ""))
+        best: dict[int, tuple[float, str]] = dict.fromkeys(range(len(examples)), (-np.inf, ""))
         null: dict[int, float] = defaultdict(lambda: np.inf)
         for window, rows in zip(features, logits):
             number = window.example
+            # CLS stands for "no answer here". A context has an answer if one of its windows does,
+            # so the window that is least sure of there being none speaks for all.
             null[number] = min(null[number], float(rows[0].sum()))
             score, start, end = best_span(window, rows, self.config.longest_answer)
             if score > best[number][0]:
                 best[number] = (score, examples[number].context[start:end])
+        # Where every question has an answer, the best span is it, whatever CLS says.
         threshold = settings.get(THRESHOLD, 0.0) if self.config.no_answer else -np.inf
         return [
             SpanAnswer(span if score - null[number] > threshold else "", span, score - null[number])
             for number, (score, span) in best.items()
         ]
 
+    @override
     def choose_settings(
         self, examples: Sequence[SpanExample], answers: Sequence[SpanAnswer]
-    ) -> dict[str, Any]:
+    ) -> Settings:
         """The threshold of the margin that gives the highest F1."""
         if not self.config.no_answer:
             return {}
         margins = np.maximum([answer.margin for answer in answers], BELOW_ALL)
-        golds = [[text for text, _ in example.answers] for example in examples]
+        golds = [example.accepted for example in examples]
         with_span = np.array(
             [best_scores(a.span, g, self.rules)[1] for a, g in zip(answers, golds)]
         )
         without = np.array([float(not gold) for gold in golds])
-        # Each threshold answers the questions with a larger margin; equal margins go together.
+        # A threshold answers the questions with a larger margin, so only margins need to be tried,
+        # and one below all; equal margins go together. `gain[t]` is what F1 wins (or loses, below
+        # 0) by answering the questions of margin t rather than leaving them unanswered: the gain
+        # of a threshold is the sum over all larger margins.
         thresholds, place = np.unique(np.append(margins, BELOW_ALL), return_inverse=True)
         gain = np.bincount(place[:-1], with_span - without, len(thresholds))
         gains = gain.sum() - np.cumsum(gain)
         return {THRESHOLD: float(thresholds[gains.argmax()])}
 
+    @override
     def scores(
         self, examples: Sequence[SpanExample], answers: Sequence[SpanAnswer]
     ) -> dict[str, float]:
-        golds = [[text for text, _ in example.answers] for example in examples]
+        golds = [example.accepted for example in examples]
         return span_scores([answer.text for answer in answers], golds, self.rules)
 
+    @override
     def rows(
         self,
         examples: Sequence[SpanExample],
@@ -217,18 +233,20 @@ class SpanTask(Task):
             }
 
 
-def best_span(window: Window, logits: np.ndarray, longest: int) -> tuple[float, int, int]:
+def best_span(window: SpanFeature, logits: np.ndarray, longest: int) -> tuple[float, int, int]:
     """(logit sum, first character, end) of the best span of at most `longest` context tokens."""
     inside = logits[window.first : window.first + len(window.starts)]
     if not len(inside):
         return -np.inf, 0, 0
+    # A span scores start logit + end logit. Only the best starts and ends are tried, as in BERT's
+    # released code: (starts, ends) of their pairs, those in the wrong order or too long left out.
     first = np.argsort(-inside[:, 0])[:CANDIDATES]
     last = np.argsort(-inside[:, 1])[:CANDIDATES]
     length = last[None] - first[:, None]
     total = inside[first, 0][:, None] + inside[last, 1][None]
     total = np.where((length >= 0) & (length < longest), total, -np.inf)
     row, column = np.unravel_index(total.argmax(), total.shape)
-    if not np.isfinite(total[row, column]):  # no pair of the best is in order
+    if not np.isfinite(total[row, column]):  # no pair is in order: the best start alone
         only = int(first[0])
         return float(inside[only].sum()), int(window.starts[only]), int(window.ends[only])
     start, end = window.starts[first[row]], window.ends[last[column]]
@@ -241,6 +259,7 @@ def _token_span(example: SpanExample, context: Located) -> tuple[int, int] | Non
         return None
     text, start = example.answers[0]
     end = start + len(text)
+    # An answer may begin or end inside a token, or hold spaces that no token stands for.
     touched = np.flatnonzero((context.starts < end) & (context.ends > start))
     return (int(touched[0]), int(touched[-1])) if len(touched) else None
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from configs.errors import InputError
 from finetune.data.conll import Sentence, read_conll
@@ -17,7 +17,7 @@ from finetune.data.tables import encoding_of
 from finetune.scoring.metrics import tagging_scores
 from finetune.tasks.feature import Feature
 from finetune.tasks.offsets import Located, Locator
-from finetune.tasks.task import Task
+from finetune.tasks.task import Settings, Task
 from finetune.tasks.text_framing import window_starts
 from pretrain.model.loss import IGNORED
 from tokenizer.base import Tokenizer
@@ -39,7 +39,7 @@ class TagFeature(Feature):
     """the word in which it ends: another one only where words are characters"""
 
 
-class TaggingTask(Task):
+class TaggingTask(Task[TagExample, TagFeature, list[int]]):
     """An answer is one label's place for every word; long sentences are read in windows.
 
     The first piece of a word carries its label, the others none (BERT, section 5.3).
@@ -47,27 +47,29 @@ class TaggingTask(Task):
 
     default_metric = "f1"
 
+    @override
     def read(self) -> Splits[TagExample]:
-        encoding, notes = encoding_of(self.config), []
+        encoding = encoding_of(self.config)
+        notes: list[str] = []
 
         def read(path: Path) -> list[Sentence]:
-            sentences, found = read_conll(path, encoding)
-            notes.extend(found)
+            sentences, remarks = read_conll(path, encoding)
+            notes.extend(remarks)
             return sentences
 
         parts = read_parts(self.config, read, self._heldout)
-        found = sorted({label for sentence in parts["train"] for label in sentence.labels} - {"O"})
-        self.labels = tuple(self.config.labels or ["O", *found])
+        learnt = sorted({label for sentence in parts["train"] for label in sentence.labels} - {"O"})
+        self.labels = tuple(self.config.labels or ["O", *learnt])
         examples = {name: [self._example(s) for s in part] for name, part in parts.items()}
         notes += [
             note
             for name, part in parts.items()
             if name != "train"
-            for note in _absent(found, name, part)
+            for note in _absent(learnt, name, part)
         ]
         return Splits.of(examples, self.labels, (*encoding.notes, *notes))
 
-    def _heldout(self, sentences: list[Sentence]) -> Sequence[bool]:
+    def _heldout(self, sentences: list[Sentence]) -> np.ndarray:
         texts = [" ".join(sentence.words) for sentence in sentences]
         return heldout_mask(texts, [""] * len(texts), self.config.dev_fraction)
 
@@ -83,18 +85,20 @@ class TaggingTask(Task):
         return TagExample(sentence.where, sentence.where, sentence.words, targets)
 
     @property
+    @override
     def outputs(self) -> int:
         return len(self.labels)
 
+    @override
     def features(
         self, examples: Sequence[TagExample], tokenizer: Tokenizer, segment_types: int
-    ) -> list[Feature]:
+    ) -> list[TagFeature]:
         running = [self._running_text(example.words) for example in examples]
         located = Locator(tokenizer)([text for text, _ in running])
         return [
             feature
-            for number, (example, found, (_, starts)) in enumerate(zip(examples, located, running))
-            for feature in self._windows(number, example, found, starts, tokenizer)
+            for number, (example, tokens, (_, starts)) in enumerate(zip(examples, located, running))
+            for feature in self._windows(number, example, tokens, starts, tokenizer)
         ]
 
     def _running_text(self, words: Sequence[str]) -> tuple[str, np.ndarray]:
@@ -112,21 +116,25 @@ class TaggingTask(Task):
         tokenizer: Tokenizer,
     ) -> Iterator[TagFeature]:
         special, room = tokenizer.special, self.max_length - 2
+        # The last word that starts at or before a token's first character is the one it begins in.
         first = np.searchsorted(word_starts, located.starts, side="right") - 1
         last = np.searchsorted(word_starts, located.ends - 1, side="right") - 1
+        # Only the first token of a word learns its label.
         begins = np.diff(first, prepend=-1) > 0
         wanted = np.where(begins, np.array(example.targets)[first], IGNORED)
         starts = list(window_starts(len(located), room, self.config.stride))
+        # Two windows overlap from the second's start to the first's end; each owns half of that.
         middles = [(start + before + room) // 2 for before, start in zip(starts, starts[1:])]
         bounds = [0, *middles, len(located)]
         for start, lower, upper in zip(starts, bounds, bounds[1:]):
             ids = np.concatenate([[special.cls], located.ids[start : start + room], [special.sep]])
             targets = np.full(len(ids), IGNORED)
-            skipped = 1 + lower - start
+            skipped = 1 + lower - start  # CLS, and the tokens that the window before owns
             targets[skipped : skipped + upper - lower] = wanted[lower:upper]
             own = (first[lower:upper], last[lower:upper])
             yield TagFeature(number, (ids,), (np.zeros_like(ids),), targets, skipped, *own)
 
+    @override
     def reading_notes(
         self, name: str, examples: Sequence[TagExample], features: Sequence[TagFeature]
     ) -> Iterator[str]:
@@ -157,20 +165,21 @@ class TaggingTask(Task):
             for example, places in zip(examples, unread)
         ]
 
+    @override
     def answers(
         self,
         examples: Sequence[TagExample],
         features: Sequence[TagFeature],
         logits: Sequence[np.ndarray],
-        settings: dict[str, Any],
+        settings: Settings,
     ) -> list[list[int]]:
-        found: list[list[tuple[int, int, int]]] = [[] for _ in examples]
+        labelled: list[list[tuple[int, int, int]]] = [[] for _ in examples]
         for feature, rows in zip(features, logits):
             own = rows[feature.skipped : feature.skipped + len(feature.first)].argmax(1)
             pieces = zip(own.tolist(), feature.first.tolist(), feature.last.tolist())
-            found[feature.example].extend(pieces)
+            labelled[feature.example].extend(pieces)
         return [
-            self._spread(pieces, len(example.words)) for pieces, example in zip(found, examples)
+            self._spread(pieces, len(example.words)) for pieces, example in zip(labelled, examples)
         ]
 
     def _spread(self, pieces: list[tuple[int, int, int]], words: int) -> list[int]:
@@ -179,19 +188,22 @@ class TaggingTask(Task):
         Where words are characters, a piece's other characters go on with its entity, and a space
         goes on with the entity of the piece behind it.
         """
-        found: list[int | None] = [None] * words
+        given: list[int | None] = [None] * words
         for label, first, last in pieces:
             for word in range(first, last + 1):
-                if found[word] is None:
-                    found[word] = label if word == first else self._continued(label)
-        outside = self.labels.index("O")
-        follower = outside
-        for word in reversed(range(words)):
-            if found[word] is None:
-                is_inside = self.config.joined_characters and self._is_inside(follower)
-                found[word] = follower if is_inside else outside
-            follower = found[word]
-        return found
+                if given[word] is None:
+                    given[word] = label if word == first else self._continued(label)
+        follower = outside = self.labels.index("O")
+        spread = []
+        # From the end, since a word without a piece (a space) asks for the label behind it: inside
+        # an entity only if that goes on there.
+        for known in reversed(given):
+            if known is not None:
+                follower = known
+            elif not (self.config.joined_characters and self._is_inside(follower)):
+                follower = outside
+            spread.append(follower)
+        return spread[::-1]
 
     def _is_inside(self, label: int) -> bool:
         return self.labels[label].startswith("I-")
@@ -201,6 +213,7 @@ class TaggingTask(Task):
         inside = f"I-{self.labels[label][2:]}"
         return self.labels.index(inside) if inside in self.labels else label
 
+    @override
     def scores(
         self, examples: Sequence[TagExample], answers: Sequence[list[int]]
     ) -> dict[str, float]:
@@ -208,6 +221,7 @@ class TaggingTask(Task):
         gold = [[self.labels[place] for place in example.targets] for example in examples]
         return tagging_scores(gold, named)
 
+    @override
     def rows(
         self, examples: Sequence[TagExample], answers: Sequence[list[int]]
     ) -> Iterator[dict[str, object]]:

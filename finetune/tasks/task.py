@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
 from configs.task_schema import TaskConfig
-from finetune.data.example import Splits
+from finetune.data.example import Example, Splits
 from finetune.tasks.feature import Feature
 from tokenizer.base import Tokenizer
 
+FeatureT = TypeVar("FeatureT", bound=Feature)
+Answer = TypeVar("Answer")
+Settings = dict[str, Any]
+"""what answers need beyond the weights (a threshold chosen on dev, say): plain JSON"""
 
-class Task(ABC):
-    """Reads examples, frames them for the encoder, and turns its logits into scored answers.
 
-    `settings` is what the answers need beyond the weights (a threshold chosen on dev, say): plain
-    JSON, kept beside the model.
-    """
+class Task(ABC, Generic[Example, FeatureT, Answer]):
+    """Reads examples, frames them for the encoder, and turns its logits into scored answers."""
 
     default_metric: ClassVar[str]
 
@@ -33,7 +34,7 @@ class Task(ABC):
         return self.config.metric or self.default_metric
 
     @abstractmethod
-    def read(self) -> Splits:
+    def read(self) -> Splits[Example]:
         """The examples. `InputError` names file and row of the first that is wrong."""
 
     @property
@@ -48,12 +49,12 @@ class Task(ABC):
 
     @abstractmethod
     def features(
-        self, examples: Sequence[Any], tokenizer: Tokenizer, segment_types: int
-    ) -> list[Feature]:
+        self, examples: Sequence[Example], tokenizer: Tokenizer, segment_types: int
+    ) -> list[FeatureT]:
         """What the model sees; targets are zeros (tagging: -100) where an example has none."""
 
     def reading_notes(
-        self, name: str, examples: Sequence[Any], features: Sequence[Feature]
+        self, name: str, examples: Sequence[Example], features: Sequence[FeatureT]
     ) -> Iterator[str]:
         """How much of a split's examples the model does not see."""
         cut = [feature.cut for feature in features if feature.cut]
@@ -70,11 +71,11 @@ class Task(ABC):
     @abstractmethod
     def answers(
         self,
-        examples: Sequence[Any],
-        features: Sequence[Feature],
+        examples: Sequence[Example],
+        features: Sequence[FeatureT],
         logits: Sequence[np.ndarray],
-        settings: dict[str, Any],
-    ) -> list[Any]:
+        settings: Settings,
+    ) -> list[Answer]:
         """One answer an example, in order.
 
         Args:
@@ -82,14 +83,24 @@ class Task(ABC):
                 (options), tagging (tokens, labels), span (tokens, 2).
         """
 
-    def choose_settings(self, examples: Sequence[Any], answers: Sequence[Any]) -> dict[str, Any]:
+    def choose_settings(
+        self,
+        examples: Sequence[Example],  # noqa: ARG002 - most kinds have nothing to choose
+        answers: Sequence[Answer],  # noqa: ARG002
+    ) -> Settings:
         """What is best chosen on dev, from answers made with `settings={}`."""
         return {}
 
     @abstractmethod
-    def scores(self, examples: Sequence[Any], answers: Sequence[Any]) -> dict[str, float]:
+    def scores(self, examples: Sequence[Example], answers: Sequence[Answer]) -> dict[str, float]:
         """Every metric by name, in [0, 1] or [-1, 1] for correlations; `self.metric` is one."""
 
     @abstractmethod
-    def rows(self, examples: Sequence[Any], answers: Sequence[Any]) -> Iterator[dict[str, object]]:
+    def rows(
+        self, examples: Sequence[Example], answers: Sequence[Answer]
+    ) -> Iterator[dict[str, object]]:
         """Lines of predictions.csv: id, label (where known), prediction, probabilities."""
+
+
+AnyTask = Task[Any, Any, Any]
+"""of a kind that only the configuration knows"""

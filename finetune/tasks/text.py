@@ -4,40 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
+from typing_extensions import override
 
 from configs.errors import InputError
 from finetune.data.example import Splits, TextExample
 from finetune.data.texts import read_text_splits
 from finetune.scoring.metrics import classification_scores, regression_scores
 from finetune.tasks.feature import Feature
-from finetune.tasks.task import Task
+from finetune.tasks.task import Answer, Settings, Task
 from finetune.tasks.text_framing import frame
 from tokenizer.base import Tokenizer
 
 UNMERGED = "unmerged_"
 
 
-class TextTask(Task):
+class TextTask(Task[TextExample, Feature, Answer]):
     """What classification and regression share."""
 
-    target_type: type
+    target_type: ClassVar[type[np.generic]]
 
+    @override
     def read(self) -> Splits[TextExample]:
         splits = read_text_splits(self.config)
         self.labels = splits.labels
         return splits
 
+    @override
     def features(
         self, examples: Sequence[TextExample], tokenizer: Tokenizer, segment_types: int
     ) -> list[Feature]:
         first = tokenizer.encode_batch([example.text for example in examples])
-        pairs = [example.pair for example in examples]
-        second: Sequence[list[int] | None] = pairs
-        if any(pair is not None for pair in pairs):
-            second = tokenizer.encode_batch([pair or "" for pair in pairs])
+        second: Sequence[list[int] | None] = [None] * len(examples)
+        if any(example.pair is not None for example in examples):
+            second = tokenizer.encode_batch([example.pair or "" for example in examples])
         return [
             self._feature(number, example, frame(tokenizer, a, b, self.max_length))
             for number, (example, a, b) in enumerate(zip(examples, first, second))
@@ -47,11 +49,11 @@ class TextTask(Task):
         self, number: int, example: TextExample, framed: tuple[np.ndarray, np.ndarray, int]
     ) -> Feature:
         ids, segments, cut = framed
-        targets = np.array([example.target or 0], self.target_type)
+        targets: np.ndarray = np.array([example.target or 0], self.target_type)
         return Feature(number, (ids,), (segments,), targets, cut=cut)
 
 
-class ClassificationTask(TextTask):
+class ClassificationTask(TextTask[np.ndarray]):
     """An answer is the probabilities of all labels, float32 (C).
 
     With `task.unmerged` the model learns labels that are merged only in its answers' rows and
@@ -61,6 +63,7 @@ class ClassificationTask(TextTask):
     default_metric = "accuracy"
     target_type = np.int64
 
+    @override
     def read(self) -> Splits[TextExample]:
         splits = super().read()
         if self.metric == "f1" and len(self.shown_labels) != 2:
@@ -74,10 +77,12 @@ class ClassificationTask(TextTask):
         return replace(splits, notes=(*splits.notes, note))
 
     @property
+    @override
     def outputs(self) -> int:
         return len(self.labels)
 
     @property
+    @override
     def shown_labels(self) -> tuple[str, ...]:
         merged = [self.config.merge.get(label, label) for label in self.labels]
         return tuple(dict.fromkeys(merged))
@@ -88,12 +93,13 @@ class ClassificationTask(TextTask):
         shown = self.shown_labels
         return [shown.index(self.config.merge.get(label, label)) for label in self.labels]
 
+    @override
     def answers(
         self,
         examples: Sequence[TextExample],
         features: Sequence[Feature],
         logits: Sequence[np.ndarray],
-        settings: dict[str, Any],
+        settings: Settings,
     ) -> list[np.ndarray]:
         return [softmax(row) for row in logits]
 
@@ -101,11 +107,12 @@ class ClassificationTask(TextTask):
         """The probabilities of the labels shown."""
         return np.bincount(self.places, answer, len(self.shown_labels))
 
+    @override
     def scores(
         self, examples: Sequence[TextExample], answers: Sequence[np.ndarray]
     ) -> dict[str, float]:
-        fine, places = [example.target for example in examples], self.places
-        gold = [places[target] for target in fine]
+        fine, places = [example.label for example in examples], self.places
+        gold = [places[label] for label in fine]
         predicted = [int(self.merged(answer).argmax()) for answer in answers]
         scores = classification_scores(gold, predicted, len(self.shown_labels))
         if not self.config.unmerged:
@@ -114,11 +121,12 @@ class ClassificationTask(TextTask):
         unmerged = classification_scores(fine, predicted, len(self.labels))
         return scores | {f"{UNMERGED}{name}": value for name, value in unmerged.items()}
 
+    @override
     def rows(
         self, examples: Sequence[TextExample], answers: Sequence[np.ndarray]
     ) -> Iterator[dict[str, object]]:
         for example, answer in zip(examples, answers):
-            place = example.target
+            place = example.label if example.is_labelled else None
             known = None if place is None else self.places[place]
             row = {"id": example.id, **row_of(self.merged(answer), known, self.shown_labels)}
             if self.config.unmerged:
@@ -136,28 +144,32 @@ def row_of(
     return {**known, "prediction": labels[int(probabilities.argmax())], **shares}
 
 
-class RegressionTask(TextTask):
+class RegressionTask(TextTask[float]):
     """An answer is a number."""
 
     default_metric = "pearson"
     target_type = np.float32
 
     @property
+    @override
     def outputs(self) -> int:
         return 1
 
+    @override
     def answers(
         self,
         examples: Sequence[TextExample],
         features: Sequence[Feature],
         logits: Sequence[np.ndarray],
-        settings: dict[str, Any],
+        settings: Settings,
     ) -> list[float]:
         return [float(row[0]) for row in logits]
 
+    @override
     def scores(self, examples: Sequence[TextExample], answers: Sequence[float]) -> dict[str, float]:
-        return regression_scores([example.target for example in examples], answers)
+        return regression_scores([example.number for example in examples], answers)
 
+    @override
     def rows(
         self, examples: Sequence[TextExample], answers: Sequence[float]
     ) -> Iterator[dict[str, object]]:
@@ -168,5 +180,6 @@ class RegressionTask(TextTask):
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities of one row of logits."""
-    powers = np.exp(logits - logits.max())
-    return powers / powers.sum()
+    powers: np.ndarray = np.exp(logits - logits.max())
+    probabilities: np.ndarray = powers / powers.sum()
+    return probabilities

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from configs.system.run_status import read_environment
 from finetune.report.method_table import check_same_split
-from finetune.scoring.method_scores import Scores, read_scores
+from finetune.scoring.method_scores import MethodScores, read_scores
 from launch.ablation.cells import Cell, Grid
 from launch.ablation.comparability import Run, marks, require_comparable
 from launch.ablation.estimate import minutes_of
@@ -50,7 +50,7 @@ def gather(grid: Grid) -> Study:
 def check(completed: list[Run], baseline: str) -> None:
     """Raise `InputError` unless pretraining runs, and those of each task, differ as they should."""
     alike: dict[str, list[Run]] = defaultdict(list)
-    scores: dict[str, list[Scores]] = defaultdict(list)
+    scores: dict[str, list[MethodScores]] = defaultdict(list)
     for run in completed:
         cell = run.cell
         if not cell.method:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.errors import InputError
-from finetune.data.tables import Table, read_table, read_text, require_columns
+from finetune.data.tables import TableFile, read_table, read_text, require_columns
 from pretrain.text.encoding import Encoding
 from tests.conftest import DATA
 
@@ -37,7 +37,7 @@ def write(tmp_path):
     return make
 
 
-def read(path: Path, **options) -> tuple[Table, list[str]]:
+def read(path: Path, **options) -> tuple[TableFile, list[str]]:
     """(the table, the notes of reading it)."""
     encoding = Encoding(**options)
     return read_table(path, encoding=encoding), encoding.notes

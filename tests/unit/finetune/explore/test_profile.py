@@ -8,7 +8,7 @@ import pytest
 
 from configs.task_schema import PreprocessConfig
 from finetune.data.preprocess import steps_of
-from finetune.data.tables import Table, read_table
+from finetune.data.tables import TableFile, read_table
 from finetune.explore.profile import Column, clean_by_steps, profile_columns, summarize
 from tests.conftest import DATA
 
@@ -18,7 +18,7 @@ CORONA = DATA / "corona_nlp" / "Corona_NLP_train.csv.xz"
 def test_columns():
     cells = [("1", "London"), ("2", ""), ("3", " "), ("4", "London")]
     rows = [{"id": number, "place": place} for number, place in cells]
-    table = Table(Path("t.csv"), ["id", "place"], rows, [1, 2, 3, 4], ["1"] * 4, {})
+    table = TableFile(Path("t.csv"), ["id", "place"], rows, [1, 2, 3, 4], ["1"] * 4, {})
     assert profile_columns(table) == [
         Column("id", present=4, missing=0, blank=0, distinct=4, example="1"),
         Column("place", present=3, missing=1, blank=1, distinct=2, example="London"),

@@ -14,7 +14,7 @@ from configs.errors import InputError
 from configs.task_schema import PreprocessConfig
 from finetune.model.model_folder import CARD, Finetuned, find_finetuned, load_finetuned, read_card
 from finetune.model.prediction import (
-    Row,
+    NewText,
     choose_device,
     columns_of,
     first_and_rest,
@@ -41,11 +41,11 @@ def with_task(model: Finetuned, labels: tuple[str, ...] | None = None, **changes
     return replace(model, card=card)
 
 
-def rows_of(texts: list[str]) -> list[Row]:
-    return [Row(f"row {n}", str(n), text) for n, text in enumerate(texts, start=1)]
+def rows_of(texts: list[str]) -> list[NewText]:
+    return [NewText(f"row {n}", str(n), text) for n, text in enumerate(texts, start=1)]
 
 
-def ask(model: Finetuned, rows: list[Row], block: int) -> list[dict]:
+def ask(model: Finetuned, rows: list[NewText], block: int) -> list[dict]:
     return list(predict(model, rows, block, []))
 
 
@@ -73,7 +73,7 @@ def test_blocks_do_not_change_answers(model):
 def test_a_block_is_answered_before_the_next_is_read(model):
     taken = []
 
-    def watched() -> Iterator[Row]:
+    def watched() -> Iterator[NewText]:
         for row in rows_of(TEXTS):
             taken.append(row)
             yield row
@@ -114,17 +114,17 @@ def test_merged_labels_add_up(model):
     assert not [name for name in line if name.endswith("label")]
 
 
-def lines(content: bytes, **options) -> Iterator[Row]:
+def lines(content: bytes, **options) -> Iterator[NewText]:
     decoder = Encoding(**options).decoder("typed", "line")
     return read_lines(io.BufferedReader(io.BytesIO(content)), decoder)
 
 
 def test_lines_are_read_as_they_come_and_keep_their_spaces():
     rows = lines("one\r\n  two\u2028 \n\nfour".encode())
-    assert next(rows) == Row("typed, line 1", "1", "one")
-    assert next(rows) == Row("typed, line 2", "2", "  two\u2028 ")
-    assert next(rows) == Row("typed, line 3", "3", "")
-    assert next(rows) == Row("typed, line 4", "4", "four")
+    assert next(rows) == NewText("typed, line 1", "1", "one")
+    assert next(rows) == NewText("typed, line 2", "2", "  two\u2028 ")
+    assert next(rows) == NewText("typed, line 3", "3", "")
+    assert next(rows) == NewText("typed, line 4", "4", "four")
     assert next(rows, None) is None
 
 
@@ -141,8 +141,13 @@ def test_a_row_without_text_has_an_empty_prediction_and_is_counted(model, blank)
 
 
 def test_a_pair_is_blank_where_either_text_is():
-    assert Row("row 1", "1", "asked", " ").is_blank and Row("row 1", "1", "", "given").is_blank
-    assert not Row("row 1", "1", "asked", "given").is_blank and not Row("row 1", "1", "a").is_blank
+    assert (
+        NewText("row 1", "1", "asked", " ").is_blank and NewText("row 1", "1", "", "given").is_blank
+    )
+    assert (
+        not NewText("row 1", "1", "asked", "given").is_blank
+        and not NewText("row 1", "1", "a").is_blank
+    )
 
 
 def test_texts_that_are_cut_are_counted(model):
@@ -217,7 +222,7 @@ def test_tables_are_read_by_the_columns_of_the_task(model, tmp_path):
     assert [row.text for row in rows_in(path, model, "n")] == ["7", "8"]
 
 
-def rows_in(path: Path, model: Finetuned, column: str | None = None) -> list[Row]:
+def rows_in(path: Path, model: Finetuned, column: str | None = None) -> list[NewText]:
     return list(read_rows(path, model, column, Encoding()))
 
 

@@ -135,30 +135,34 @@ def test_tagging_scores_count_whole_entities(rows):
 
 def test_answers_are_compared_without_form():
     assert normal_answer("The  cat's,\nAn “anthem” -- a!") == "cats “anthem”"
-    assert exact_match("the U.S.", "US") == 1 and exact_match("cat", "cats") == 0
+    assert exact_match("the U.S.", "US", SQUAD) == 1 and exact_match("cat", "cats", SQUAD) == 0
 
 
 def test_span_f1_counts_repeated_words():
-    assert span_f1("to be or not to be", "to be to go") == pytest.approx(2 * 3 / (6 + 4))
-    assert span_f1("x", "y") == 0 and span_f1("", "y") == 0 and span_f1("the", "a") == 1
+    assert span_f1("to be or not to be", "to be to go", SQUAD) == pytest.approx(2 * 3 / (6 + 4))
+    assert (
+        span_f1("x", "y", SQUAD) == 0
+        and span_f1("", "y", SQUAD) == 0
+        and span_f1("the", "a", SQUAD) == 1
+    )
 
 
 def test_the_gold_answer_that_fits_best_counts():
-    assert best_scores("big cat", ["dog", "cat", "a big cat"]) == (1, 1)
-    assert best_scores("big cat", ["dog", "cat"]) == (0, pytest.approx(2 / 3))
-    assert best_scores("", []) == best_scores("", ["the"]) == (1, 1)
-    assert best_scores("cat", []) == best_scores("", ["cat"]) == (0, 0)
+    assert best_scores("big cat", ["dog", "cat", "a big cat"], SQUAD) == (1, 1)
+    assert best_scores("big cat", ["dog", "cat"], SQUAD) == (0, pytest.approx(2 / 3))
+    assert best_scores("", [], SQUAD) == best_scores("", ["the"], SQUAD) == (1, 1)
+    assert best_scores("cat", [], SQUAD) == best_scores("", ["cat"], SQUAD) == (0, 0)
 
 
 def test_questions_without_answer_are_scored_apart():
-    scores = span_scores(["cat", "", "dog"], [["cat"], ["cat"], []])
+    scores = span_scores(["cat", "", "dog"], [["cat"], ["cat"], []], SQUAD)
     assert scores == {
         "exact": pytest.approx(1 / 3),
         "f1": pytest.approx(1 / 3),
         "f1_answerable": 0.5,
         "f1_unanswerable": 0.0,
     }
-    assert span_scores(["cat"], [["cat"]]) == {"exact": 1.0, "f1": 1.0}
+    assert span_scores(["cat"], [["cat"]], SQUAD) == {"exact": 1.0, "f1": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -175,13 +179,14 @@ def test_published_predictions_score_as_published(data, predictions, exact, f1):
     answers = json.loads((folder / "preds" / predictions).read_text(encoding="utf-8"))
     examples = [example for _, example in read_squad(folder / data)]
     golds = [[text for text, _ in example.answers] for example in examples]
-    scores = span_scores([answers[example.id] for example in examples], golds)
+    scores = span_scores([answers[example.id] for example in examples], golds, SQUAD)
     digits = len(exact.partition(".")[2])
     assert f"{100 * scores['exact']:.{digits}f}" == exact
     assert f"{100 * scores['f1']:.{digits}f}" == f1
 
 
 KOREAN = SPAN_RULES["korquad"]
+SQUAD = SPAN_RULES["squad"]
 
 
 @pytest.mark.parametrize(
@@ -211,7 +216,7 @@ def test_korquad_by_hand(predicted, gold, exact, f1):
 def test_korean_answers_by_both_rules():
     """Particles and brackets are what the two differ by."""
     predicted, golds = ["이순신은", "《봄》"], [["이순신"], ["봄"]]
-    assert span_scores(predicted, golds) == {"exact": 0, "f1": 0}
+    assert span_scores(predicted, golds, SQUAD) == {"exact": 0, "f1": 0}
     assert span_scores(predicted, golds, KOREAN) == {
         "exact": 0.5,
         "f1": pytest.approx((6 / 7 + 1) / 2),

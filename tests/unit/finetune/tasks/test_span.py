@@ -15,8 +15,8 @@ from configs.errors import InputError
 from configs.task_schema import TaskConfig
 from finetune.data.example import SpanExample
 from finetune.data.squad import read_squad
-from finetune.scoring.metrics import best_scores, normal_answer, span_scores
-from finetune.tasks.span import THRESHOLD, SpanAnswer, SpanTask, Window, best_span
+from finetune.scoring.metrics import SPAN_RULES, best_scores, normal_answer, span_scores
+from finetune.tasks.span import THRESHOLD, SpanAnswer, SpanFeature, SpanTask, best_span
 from tests.conftest import DATA
 
 STRIDE = 40
@@ -44,7 +44,7 @@ def examples(words) -> list[SpanExample]:
     return made
 
 
-def perfect_logits(features: list[Window]) -> list[np.ndarray]:
+def perfect_logits(features: list[SpanFeature]) -> list[np.ndarray]:
     """High where the targets are."""
     logits = []
     for window in features:
@@ -131,7 +131,9 @@ def test_an_empty_context_has_no_answer(tokenizer):
 def test_the_best_window_answers_and_the_least_sure_one_keeps_silent():
     nothing = np.zeros(0, np.int64)
     windows = [
-        Window(0, (np.zeros(4, int),), (nothing,), nothing, 1, np.array([a]), np.array([a + 1]))
+        SpanFeature(
+            0, (np.zeros(4, int),), (nothing,), nothing, 1, np.array([a]), np.array([a + 1])
+        )
         for a in (0, 2)
     ]
     logits = [np.zeros((4, 2), np.float32) for _ in windows]
@@ -169,7 +171,7 @@ def test_the_best_span_is_that_of_trying_all(seed, tokens, longest):
     )
     starts = np.arange(tokens) * 3
     nothing = np.zeros(0, np.int64)
-    window = Window(0, (nothing,), (nothing,), nothing, 2, starts, starts + 2)
+    window = SpanFeature(0, (nothing,), (nothing,), nothing, 2, starts, starts + 2)
     frame = np.full((2, 2), 99, np.float32)
     score, start, end = best_span(window, np.concatenate([frame, inside, frame]), longest)
     assert (score, start, end) == (pytest.approx(best[0]), best[1] * 3, best[2] * 3 + 2)
@@ -192,7 +194,7 @@ def test_no_threshold_is_better_than_the_chosen_one(rows):
 
     def f1(threshold: float) -> float:
         texts = [answer.span if answer.margin > threshold else "" for answer in answers]
-        pairs = [best_scores(t, [a for a, _ in e.answers]) for t, e in zip(texts, examples)]
+        pairs = [best_scores(t, e.accepted, SPAN_RULES["squad"]) for t, e in zip(texts, examples)]
         return sum(score for _, score in pairs) / len(pairs)
 
     chosen = task.choose_settings(examples, answers)[THRESHOLD]
@@ -263,7 +265,9 @@ def test_a_perfect_model_on_squad(tokenizer):
     features = task.features(examples, tokenizer, 2)
     answers = task.answers(examples, features, perfect_logits(features), {})
     golds = [[text for text, _ in example.answers] for example in examples]
-    assert span_scores([answer.text for answer in answers], golds)["exact"] > 0.95
+    assert (
+        span_scores([answer.text for answer in answers], golds, SPAN_RULES["squad"])["exact"] > 0.95
+    )
 
 
 def test_a_task_scores_and_chooses_by_its_own_rules():

@@ -8,7 +8,7 @@ from typing import Any
 
 from configs.ablation_schema import AblationConfig
 from configs.loader import dump_config, load_config
-from finetune.scoring.method_scores import Scores, TrialScores
+from finetune.scoring.method_scores import MethodScores, TrialScores
 from launch.ablation.cells import Cell, Grid
 
 MASKING = {"masking": {"static": {"mask_epochs": 10}, "dynamic": {}}}
@@ -67,7 +67,7 @@ def finish_task(cell: Cell, accuracy: float = 0.5, split: str = "s1", **facts: A
         TrialScores(f"seed={seed}", seed, {"accuracy": accuracy + seed / 100}, None, 60.0)
         for seed in (0, 1)
     ]
-    scores = Scores(cell.row, cell.task, "accuracy", ["a", "b"], split, trials)
+    scores = MethodScores(cell.row, cell.task, "accuracy", ["a", "b"], split, trials)
     scores.write(cell.results / (cell.method or ""))
     (cell.results / "status").write_text("completed\n")
 
