@@ -7,17 +7,14 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, Optional
 
+from configs.ablation_metrics import METRICS
 from configs.checks import require, require_visible
 from configs.loader import flat
-
-HELDOUT = ("mlm_loss", "perplexity", "mlm_accuracy", "bits_per_byte", "nsp_accuracy")
-MEASURED = (*HELDOUT, "fertility", "parameters")
-"""what a pretraining run can be measured by"""
 
 
 @dataclass(frozen=True)
 class DownstreamConfig:
-    """A task that the encoder of every cell is fine-tuned on."""
+    """A task that the encoder of every run is fine-tuned on."""
 
     config: str = ""
     """name or path of a fine-tuning configuration, e.g. finetune/sst2.yaml"""
@@ -66,9 +63,9 @@ class AblationConfig:
     source: str = ""
     """where the reference figures stand, e.g. RoBERTa, table 1"""
     recipe: str = "roberta_small.yaml"
-    """name or path of the pretraining configuration that all cells begin with"""
+    """name or path of the pretraining configuration that all runs begin with"""
     fields: dict[str, Any] = field(default_factory=dict)
-    """its fields that are different in all cells, nested or with dots"""
+    """its fields that are different in all runs, nested or with dots"""
     scale: str = "tiny"
     """which of `scales` runs unless --scale says otherwise"""
     scales: dict[str, ScaleConfig] = field(default_factory=dict)
@@ -137,9 +134,7 @@ class AblationConfig:
 
     def _check_columns(self) -> None:
         for name in self.metrics:
-            require(
-                name in MEASURED, f"metrics: no run has {name}: choose of {', '.join(MEASURED)}"
-            )
+            require(name in METRICS, f"metrics: no run has {name}: choose of {', '.join(METRICS)}")
         require(
             bool(self.metrics or self.tasks),
             "metrics and tasks are both empty: name what to measure",

@@ -1,109 +1,141 @@
-"""From run folders to what an ablation found."""
+"""From run folders to what an ablation measured."""
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from pathlib import Path
 
+from configs.ablation_metrics import METRICS
+from configs.schema import PretrainConfig
+from configs.system.run_lock import take
 from configs.system.run_status import read_environment
+from configs.system.safe_text import Spreadsheet
 from finetune.report.method_table import check_same_split
 from finetune.scoring.method_scores import MethodScores, read_scores
-from launch.ablation.cells import Cell, Grid
-from launch.ablation.comparability import Run, marks, require_comparable
+from launch.ablation import report
+from launch.ablation.comparability import Outcome, marks, require_comparable
 from launch.ablation.estimate import minutes_of
-from launch.ablation.scores import METRICS, scores_of
-from launch.ablation.study import Measurement, Row, Study
+from launch.ablation.grid import Grid
+from launch.ablation.measure import measure
+from launch.ablation.measurements import Results, Row
+
+logger = logging.getLogger(__name__)
 
 
-def gather(grid: Grid) -> Study:
-    """What the completed cells measured, once it is certain that they compare.
+def write_table(grid: Grid, csv_safe: bool) -> str:
+    """Write the report of what is completed; returns the table as text, the answers and the paths.
+
+    Args:
+        csv_safe: put ' before what a spreadsheet would take for a formula.
+    Raises:
+        InputError: two runs differ in more than the ablation studies.
+    """
+    safe = Spreadsheet() if csv_safe else None
+    # Launchers that share the grid end together.
+    lock = take(grid.folder, patience=60)
+    try:
+        text = report.write(collect(grid), safe)
+    finally:
+        lock.release()
+    if safe and safe.note:
+        logger.warning(f"table.csv: {safe.note}")
+    return text
+
+
+def collect(grid: Grid) -> Results:
+    """What the completed runs measured, once it is certain that they compare.
 
     Raises:
         InputError: two runs differ in more than the ablation studies.
     """
-    config, runs = grid.config, [Run(cell) for cell in grid.measured()]
-    completed = [run for run in runs if run.cell.is_completed]
-    check(completed, grid.baseline)
-    done = [run.cell for run in completed]
-    found = [(cell, score) for cell in done for score in scores_of(config, cell)]
-    shown = {METRICS[name].name: METRICS[name] for name in config.metrics}
-    shown |= {score.metric.name: score.metric for _, score in found}
-    return Study(
-        name=Path(config.run_dir).name,
-        title=config.title or Path(config.run_dir).name,
+    config, outcomes = grid.config, [Outcome(run) for run in grid.table_runs()]
+    completed = [outcome for outcome in outcomes if outcome.run.is_completed]
+    require_one_table(completed, grid.baseline)
+    done = [outcome.run for outcome in completed]
+    measurements = [m for run in done for m in measure(run, config.metrics)]
+    columns = {name: METRICS[name] for name in config.metrics}
+    columns |= {m.metric.name: m.metric for m in measurements}
+    name = Path(config.run_dir).name
+    return Results(
+        name=name,
+        title=config.title or name,
         question=config.question,
         source=config.source,
         scale=config.scale,
         baseline=grid.baseline,
-        rows=rows(grid, runs),
-        metrics=tuple(shown.values()),
-        measurements=tuple(
-            Measurement(cell.row, s.metric.name, cell.seed, s.value, s.folder, s.finetuning_seed)
-            for cell, s in found
-        ),
-        pretraining_runs={(cell.row, cell.seed): cell.run_dir for cell in done if not cell.task},
+        rows=describe_rows(grid, outcomes),
+        metrics=tuple(columns.values()),
+        measurements=tuple(measurements),
+        pretraining_runs={(run.row, run.seed): run.run_dir for run in done if not run.task},
         folder=grid.folder,
-        notes=notes(grid, completed),
+        notes=(describe_progress(grid), *describe_origin(completed)),
     )
 
 
-def check(completed: list[Run], baseline: str) -> None:
+def require_one_table(completed: list[Outcome], baseline: str) -> None:
     """Raise `InputError` unless pretraining runs, and those of each task, differ as they should."""
-    alike: dict[str, list[Run]] = defaultdict(list)
+    alike: dict[str, list[Outcome]] = defaultdict(list)
     scores: dict[str, list[MethodScores]] = defaultdict(list)
-    for run in completed:
-        cell = run.cell
-        if not cell.method:
-            alike[cell.task or ""].append(run)
-        if cell.task:
-            scores[cell.task].append(read_scores(cell.results / (cell.method or "")))
-    for runs in alike.values():
-        require_comparable(runs, baseline)
+    for outcome in completed:
+        run = outcome.run
+        if not run.method:
+            alike[run.task or ""].append(outcome)
+        if run.task:
+            scores[run.task].append(read_scores(run.status_dir / (run.method or "")))
+    for outcomes in alike.values():
+        require_comparable(outcomes, baseline)
     for task, methods in scores.items():
         check_same_split(task, methods)
 
 
-def rows(grid: Grid, runs: list[Run]) -> tuple[Row, ...]:
+def describe_rows(grid: Grid, outcomes: list[Outcome]) -> tuple[Row, ...]:
     """All rows, with what a reader must know of their runs."""
-    found = []
+    rows = []
     for name in [*grid.rows, *grid.config.rivals]:
-        own = [run for run in runs if run.cell.row == name]
-        tuned = [run.cell.value for run in own if run.cell.value is not None]
-        found.append(
+        own = [outcome for outcome in outcomes if outcome.run.row == name]
+        tuned = [o.run.tuned_value for o in own if o.run.tuned_value is not None]
+        rows.append(
             Row(
                 name,
-                grid.rows.get(name, {"model": name}),
-                dict(grid.config.reference.get(name, {})),
-                tuple(mark for run in own for mark in marks(run)),
-                {grid.field: tuned[0]} if tuned else {},
+                settings=grid.rows.get(name, {"model": name}),
+                reference=dict(grid.config.reference.get(name, {})),
+                marks=tuple(mark for outcome in own for mark in marks(outcome)),
+                chosen={grid.tuned_field: tuned[0]} if grid.tuned_field and tuned else {},
             )
         )
-    return tuple(found)
+    return tuple(rows)
 
 
-def notes(grid: Grid, completed: list[Run]) -> tuple[str, ...]:
-    """What holds for all runs."""
-    trained = [run for run in completed if not run.cell.task]
-    cells = {cell.run_dir: cell for cell in grid.cells()}
-    hours = sum(minutes_of(cell) for cell in cells.values()) / 60
-    finished = sum(cell.is_completed for cell in cells.values())
-    lines = [f"{finished} of {len(cells)} runs completed, {hours:.2f} hours of training"]
-    if trained:
-        environment = read_environment(trained[0].cell.run_dir)
-        tokens = [run.tokens for run in trained if run.tokens]
-        lines += [
-            f"code {environment['code']}, source {environment['source']}, torch "
-            f"{environment['packages']['torch']}, {environment['precision']}, "
-            f"{environment['device']}",
-            f"corpus {environment['corpus'][:16]}: {_sources(trained[0].cell)}",
-        ]
-        lines += [f"{min(tokens):,.0f} to {max(tokens):,.0f} tokens per run"] if tokens else []
-    return tuple(lines)
+def describe_progress(grid: Grid) -> str:
+    """How many of the grid's runs are completed, and how long all took."""
+    runs = grid.distinct_runs()
+    hours = sum(map(minutes_of, runs)) / 60
+    finished = sum(run.is_completed for run in runs)
+    return f"{finished} of {len(runs)} runs completed, {hours:.2f} hours of training"
 
 
-def _sources(cell: Cell) -> str:
+def describe_origin(completed: list[Outcome]) -> list[str]:
+    """The code, the text and the tokens that all pretraining runs share; empty where none is."""
+    trained = [outcome for outcome in completed if not outcome.run.task]
+    if not trained:
+        return []
+    environment, config = read_environment(trained[0].run.run_dir), trained[0].run.config
+    assert isinstance(config, PretrainConfig)
+    tokens = [outcome.tokens for outcome in trained if outcome.tokens]
+    lines = [
+        f"code {environment['code']}, source {environment['source']}, torch "
+        f"{environment['packages']['torch']}, {environment['precision']}, {environment['device']}",
+        f"corpus {environment['corpus'][:16]}: {describe_text(config)}",
+    ]
+    if tokens:
+        lines.append(f"{min(tokens):,.0f} to {max(tokens):,.0f} tokens per run")
+    return lines
+
+
+def describe_text(config: PretrainConfig) -> str:
     """The text that a run read, in words."""
-    data = cell.config.data
+    data = config.data
     if data.store:
         return data.store
     return ", ".join(f"{source.kind} {source.path or ''}".strip() for source in data.sources)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, NoReturn
 
 from configs.errors import InputError
+from configs.finetune_schema import FinetuneConfig
 from configs.loader import flat, load_run_config
-from configs.schema import FREE_TO_CHANGE
+from configs.schema import FREE_TO_CHANGE, PretrainConfig
 from configs.system.run_status import earlier_starts, read_environment, recorded_precision
-from launch.ablation.cells import Cell, last_record
+from launch.ablation.grid import GridRun, in_precision, last_record
 
 SAME_BUDGET = 0.02
 """share by which tokens may differ, if one step is not more: a run ends with a whole one"""
 WEIGHTY = ("data", "tokenizer", "evaluation", "engine", "schedule")
-"""sections that a run may change when it goes on, but not against the runs beside it"""
+"""sections that a run may change when it resumes, but not against the runs beside it"""
 FREE = (
     *(name for name in FREE_TO_CHANGE if name.split(".")[0] not in WEIGHTY),
     *("data.cache", "data.store", "data.piece_megabytes", "evaluation.every_steps"),
@@ -29,72 +30,76 @@ FACTS = ("source", "torch", "precision", "tokenizer", "corpus", "examples")
 
 
 @dataclass(frozen=True)
-class Run:
-    """A cell and what its run left behind."""
+class Outcome:
+    """A run of the grid and what it left in its folder."""
 
-    cell: Cell
+    run: GridRun
 
     @cached_property
-    def config(self) -> Any:
-        """The configuration that it ran with; where the cell asks for a precision, with that which
-        `auto` became. Where both leave it open the facts decide."""
-        asked, results = self.cell.config, self.cell.results
-        config = load_run_config(type(asked), results)
-        found = recorded_precision(results)
-        if not found or asked.engine.precision == "auto" or config.engine.precision != "auto":
+    def config(self) -> PretrainConfig | FinetuneConfig:
+        """The configuration that it ran with; where the ablation asks for a precision, with that
+        which `auto` became. Where both leave it open the facts decide."""
+        asked, folder = self.run.config, self.run.status_dir
+        config = load_run_config(type(asked), folder)
+        precision = recorded_precision(folder)
+        if not precision or asked.engine.precision == "auto":
             return config
-        return replace(config, engine=replace(config.engine, precision=found))
+        return in_precision(config, precision)
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        environment = read_environment(self.cell.results)
-        found = {**environment, "torch": environment.get("packages", {}).get("torch")}
-        return {name: found.get(name) for name in FACTS}
+        """Those of `FACTS`, by name; None for what it did not say."""
+        environment = read_environment(self.run.status_dir)
+        known = {**environment, "torch": environment.get("packages", {}).get("torch")}
+        return {name: known.get(name) for name in FACTS}
 
     @cached_property
     def tokens(self) -> float | None:
         """That it learnt from; None for a task."""
-        return last_record(self.cell.run_dir, "train").get("tokens")
+        return last_record(self.run.run_dir, "train").get("tokens")
 
     @cached_property
     def shortage(self) -> float | None:
         """Share of its planned tokens or steps that it did not see, where that is not a trifle."""
         schedule = self.config.schedule
         planned = schedule.max_tokens or schedule.max_steps
-        if self.cell.task or not planned:
+        if self.run.task or not planned:
             return None
-        last = last_record(self.cell.run_dir, "train")
-        share = 1 - last.get("tokens" if schedule.max_tokens else "step", 0) / planned
+        last = last_record(self.run.run_dir, "train")
+        share: float = 1 - last.get("tokens" if schedule.max_tokens else "step", 0) / planned
         return share if share > SAME_BUDGET else None
 
 
-def require_same_recipe(run: Run) -> None:
-    """Raise `InputError` where the cell's folder holds a run of another recipe than the grid's."""
-    if not (run.cell.results / "config.yaml").is_file():
+def require_same_recipe(outcome: Outcome) -> None:
+    """Raise `InputError` where the folder holds a run of another recipe than the grid's."""
+    run = outcome.run
+    if not (run.status_dir / "config.yaml").is_file():
         return
-    for name, (found, asked) in differences(run.config, run.cell.config).items():
+    for name, (there, asked) in differences(outcome.config, run.config).items():
         raise InputError(
-            f"{run.cell.run_dir}: its run has {name}={found}, but the ablation asks for {asked}: "
+            f"{run.run_dir}: its run has {name}={there}, but the ablation asks for {asked}: "
             "choose another run_dir, or remove that folder to train it anew"
         )
 
 
-def require_comparable(runs: list[Run], baseline: str) -> None:
+def require_comparable(outcomes: list[Outcome], baseline: str) -> None:
     """Raise `InputError` for the first run that differs in what the ablation does not study.
 
     Each run is held against the first of its row, and that against the first of the baseline.
     """
-    firsts: dict[str, Run] = {}
-    for run in runs:
-        firsts.setdefault(run.cell.row, run)
-    reference = firsts.get(baseline) or next(iter(firsts.values()), None)
-    for run in runs:
-        require_same_recipe(run)
-        first = firsts[run.cell.row]
-        _compare(run, reference if run is first else first)
+    firsts: dict[str, Outcome] = {}
+    for outcome in outcomes:
+        firsts.setdefault(outcome.run.row, outcome)
+    for outcome in outcomes:
+        require_same_recipe(outcome)
+        first = firsts[outcome.run.row]
+        reference = firsts.get(baseline, next(iter(firsts.values())))
+        _compare(outcome, reference if outcome is first else first)
 
 
-def differences(ours: Any, theirs: Any) -> dict[str, tuple[Any, Any]]:
+def differences(
+    ours: PretrainConfig | FinetuneConfig, theirs: PretrainConfig | FinetuneConfig
+) -> dict[str, tuple[Any, Any]]:
     """Field -> both values, of two configurations, where it matters."""
     left, right = flat(asdict(ours)), flat(asdict(theirs))
     return {
@@ -104,34 +109,36 @@ def differences(ours: Any, theirs: Any) -> dict[str, tuple[Any, Any]]:
     }
 
 
-def marks(run: Run) -> list[str]:
+def marks(outcome: Outcome) -> list[str]:
     """What a reader must know of a run, apart from its figures."""
-    cell = run.cell
-    if not cell.is_completed:
-        return [f"{_place(cell)}: not finished ({cell.status or 'not started'})"]
-    found = []
-    if run.shortage:
-        found.append(f"undertrained ({1 - run.shortage:.0%} of what was planned)")
-    skipped = last_record(cell.run_dir, "skipped").get("total")
+    run = outcome.run
+    place = f"seed {run.seed}, {run.task}" if run.task else f"seed {run.seed}"
+    if not run.is_completed:
+        return [f"{place}: not finished ({run.status or 'not started'})"]
+    texts = []
+    if outcome.shortage:
+        texts.append(f"undertrained ({1 - outcome.shortage:.0%} of what was planned)")
+    skipped = last_record(run.run_dir, "skipped").get("total")
     if skipped:
-        found.append(f"{skipped} steps skipped")
-    if len(_sources(cell)) > 1:
-        found.append(f"resumed with another code ({', '.join(_sources(cell))})")
-    return [f"{_place(cell)}: {text}" for text in found]
+        texts.append(f"{skipped} steps skipped")
+    versions = _code_versions(run)
+    if len(versions) > 1:
+        texts.append(f"resumed with another code ({', '.join(versions)})")
+    return [f"{place}: {text}" for text in texts]
 
 
-def _compare(run: Run, reference: Run) -> None:
-    """Raise `InputError` unless two runs differ in what their cells were meant to differ in."""
-    studied = tuple(differences(run.cell.config, reference.cell.config))
-    for name, (ours, theirs) in differences(run.config, reference.config).items():
+def _compare(ours: Outcome, theirs: Outcome) -> None:
+    """Raise `InputError` unless two runs differ in what they were meant to differ in."""
+    studied = tuple(differences(ours.run.config, theirs.run.config))
+    for name, values in differences(ours.config, theirs.config).items():
         if name not in studied:
-            _refuse(name, ours, theirs, run, reference)
+            _refuse(name, values, ours, theirs)
     for name in FACTS:
-        ours, theirs = run.facts[name], reference.facts[name]
-        if ours != theirs and not _follows(name, studied):
-            _refuse(name, ours, theirs, run, reference)
-    if _has_other_budget(run, reference, studied):
-        _refuse("tokens", f"{run.tokens:,.0f}", f"{reference.tokens:,.0f}", run, reference)
+        facts = ours.facts[name], theirs.facts[name]
+        if facts[0] != facts[1] and not _follows(name, studied):
+            _refuse(name, facts, ours, theirs)
+    if _has_other_budget(ours, theirs, studied):
+        _refuse("tokens", (f"{ours.tokens:,.0f}", f"{theirs.tokens:,.0f}"), ours, theirs)
 
 
 def _follows(fact: str, studied: tuple[str, ...]) -> bool:
@@ -143,20 +150,21 @@ def _follows(fact: str, studied: tuple[str, ...]) -> bool:
     return any(name.startswith(("tokenizer.", "data.")) for name in studied)
 
 
-def _has_other_budget(run: Run, reference: Run, studied: tuple[str, ...]) -> bool:
+def _has_other_budget(ours: Outcome, theirs: Outcome, studied: tuple[str, ...]) -> bool:
     """Undertrained runs are marked, not refused; passes over the data have no fixed tokens."""
-    if None in (run.tokens, reference.tokens) or run.shortage or reference.shortage:
+    if ours.tokens is None or theirs.tokens is None or ours.shortage or theirs.shortage:
         return False
-    if run.config.schedule.max_epochs or any(name.startswith("schedule.") for name in studied):
+    if ours.config.schedule.max_epochs or any(name.startswith("schedule.") for name in studied):
         return False
-    step = max(r.config.batch.sequences * r.config.max_length for r in (run, reference))
-    return abs(run.tokens - reference.tokens) > max(SAME_BUDGET * reference.tokens, step)
+    step = max(o.config.batch.sequences * o.config.max_length for o in (ours, theirs))
+    allowed: float = max(SAME_BUDGET * theirs.tokens, step)
+    return abs(ours.tokens - theirs.tokens) > allowed
 
 
-def _refuse(name: str, ours: Any, theirs: Any, run: Run, reference: Run) -> NoReturn:
+def _refuse(name: str, values: tuple[Any, Any], ours: Outcome, theirs: Outcome) -> NoReturn:
     raise InputError(
-        f"{name} is {ours} in {run.cell.run_dir}, but {theirs} in {reference.cell.run_dir}, and "
-        "this ablation does not study it: remove the folder that is wrong and run the ablation "
+        f"{name} is {values[0]} in {ours.run.run_dir}, but {values[1]} in {theirs.run.run_dir}, "
+        "and this ablation does not study it: remove the folder that is wrong and run the ablation "
         "again, or choose another run_dir"
     )
 
@@ -166,15 +174,11 @@ def _is_free(name: str) -> bool:
     return inside or name in (*FREE, *FREE_IN_TASKS)
 
 
-def _sources(cell: Cell) -> list[str]:
+def _code_versions(run: GridRun) -> list[str]:
     """Fingerprints of the code that the run, since it last began, was made by."""
-    sources: dict[str, None] = {}
-    for start in earlier_starts(cell.results):
+    versions: dict[str, None] = {}
+    for start in earlier_starts(run.status_dir):
         if start["step"] == 0:
-            sources.clear()
-        sources[start["source"]] = None
-    return list(sources)
-
-
-def _place(cell: Cell) -> str:
-    return f"seed {cell.seed}, {cell.task}" if cell.task else f"seed {cell.seed}"
+            versions.clear()
+        versions[start["source"]] = None
+    return list(versions)

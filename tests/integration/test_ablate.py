@@ -51,20 +51,20 @@ def starts(folder: Path) -> list[int]:
 
 
 @pytest.mark.slow
-def test_a_grid_survives_a_kill_and_is_shared_by_two_drivers(ablation, tmp_path):
+def test_a_grid_survives_a_kill_and_is_shared_by_two_launchers(ablation, tmp_path):
     words = ("ablate.py", "--config", ablation, "--jobs", 2)
     static, dynamic = (
         tmp_path / "runs/ablations/masks/tiny" / row / "seed0" for row in ("static", "dynamic")
     )
-    driver = Command(*words, cwd=tmp_path)
+    launcher = Command(*words, cwd=tmp_path)
     while not list(static.glob("checkpoints/step-*")) or not (dynamic / "status").is_file():
-        assert driver.process.poll() is None, driver.finish().stderr
+        assert launcher.process.poll() is None, launcher.finish().stderr
         time.sleep(0.02)
-    driver.kill()
+    launcher.kill()
     for process in processes("static/seed0/job.yaml"):
         os.kill(process, signal.SIGKILL)
     together = [Command(*words, cwd=tmp_path) for _ in range(2)]
-    done = [driver.finish() for driver in together]
+    done = [launcher.finish() for launcher in together]
     for result in done:
         assert result.returncode == 0, result.stderr
         for word in ("Masking", "static", "dynamic", "perplexity", "per word"):
@@ -100,7 +100,7 @@ def test_bad_input_and_a_dry_run_write_nothing(ablation, tmp_path, launch):
         (["ablations/masking.yaml", "--scale", "huge"], "--scale huge: this ablation has tiny"),
         (["ablations/masking.yaml", "--jobs", "0"], "--jobs 0 must be at least 1"),
         (["ablations/masking.yaml", "fields.modle.layers=2"], "unknown key 'modle'"),
-        (["ablations/masking.yaml", "--only", "failed"], "--only failed: every cell"),
+        (["ablations/masking.yaml", "--only", "failed"], "--only failed: every run"),
         (["ablations/maskin.yaml"], "no such file; did you mean"),
     ],
 )

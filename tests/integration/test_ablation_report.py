@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from launch.ablation.report import write
-from tests.unit.launch.ablation.report.studies import EFFECTS, make_study
+from tests.unit.launch.ablation.report.example_results import EFFECTS, make_results
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -26,10 +26,10 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason=f"none of {', '.join(BRO
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> Path:
-    """report.html of a study that was never trained."""
-    study = make_study(tmp_path_factory.mktemp("ablation"))
-    write(study)
-    return study.folder / "report.html"
+    """report.html of results without a training."""
+    results = make_results(tmp_path_factory.mktemp("ablation"))
+    write(results)
+    return results.folder / "report.html"
 
 
 @pytest.fixture

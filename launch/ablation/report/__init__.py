@@ -1,14 +1,14 @@
-"""The report of an ablation: statistics, tables, plots and a page from a `Study`."""
+"""The report of an ablation: statistics, tables, plots and a page from `Results`."""
 
 from __future__ import annotations
 
 from configs.system.safe_text import Spreadsheet
 from configs.system.secrets import hide
-from launch.ablation.study import Study
+from launch.ablation.measurements import Results
 
 
-def write(study: Study, safe: Spreadsheet | None = None) -> str:
-    """Every output into `study.folder`; returns the table as text, the answers and the paths.
+def write(results: Results, safe: Spreadsheet | None = None) -> str:
+    """Every output into `results.folder`; returns the table as text, the answers and the paths.
 
     The folder gets table.md, table.tex (for \\input; table_page.tex holds it), table.csv,
     table.json, and, which may fail, report.html, plots/ and tensorboard/.
@@ -17,14 +17,14 @@ def write(study: Study, safe: Spreadsheet | None = None) -> str:
         safe: makes the cells of table.csv.
 
     Raises:
-        InputError: the study contradicts itself; nothing is written.
+        InputError: the results contradict themselves; nothing is written.
     """
     from configs.system.files import write_text, written_aside
     from configs.system.notes import optional
     from configs.system.safe_text import visible
     from launch.ablation.report import (
-        data,
         hparams,
+        json_csv,
         latex,
         markdown,
         page,
@@ -34,26 +34,26 @@ def write(study: Study, safe: Spreadsheet | None = None) -> str:
     )
     from launch.ablation.report.table import build
 
-    table, folder = build(study), study.folder
+    table, folder = build(results), results.folder
     folder.mkdir(parents=True, exist_ok=True)
     shown = {}
     with optional(f"{folder}/plots"):
         with written_aside(folder / "plots") as aside:
-            drawn = plots.write(study, table, aside)
+            drawn = plots.write(results, table, aside)
         shown = {title: f"plots/{name}" for title, name in drawn.items()}
     texts = {
         "table.md": hide(markdown.render(table, shown)),
         "table.tex": hide(latex.render(table)),
         "table_page.tex": latex.PAGE,
-        "table.csv": data.to_csv(table, safe),
-        "table.json": data.to_json(table),
+        "table.csv": json_csv.to_csv(table, safe),
+        "table.json": json_csv.to_json(table),
     }
     for name, text in texts.items():
         write_text(folder / name, text)
     with optional(f"{folder}/report.html"):
-        write_text(folder / "report.html", page.render(study, table, shown))
+        write_text(folder / "report.html", page.render(results, table, shown))
     with optional(f"{folder}/tensorboard"):
-        hparams.write(study, table, folder / "tensorboard")
+        hparams.write(results, table, folder / "tensorboard")
     paths = [folder / name for name in (*texts, "report.html", *shown.values(), "tensorboard")]
     made = [path for path in paths if path.exists()]
     closing = [*phrasing.answers(table), *phrasing.findings(table), "", *made]

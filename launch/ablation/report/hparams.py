@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from configs.system.files import written_aside
+from launch.ablation.measurements import Results
 from launch.ablation.report.table import Table
-from launch.ablation.study import Study
 from pretrain.run.log import write_hparams
 
 
-def write(study: Study, table: Table, folder: Path) -> None:
+def write(results: Results, table: Table, folder: Path) -> None:
     """One entry for each pretraining run: its row's settings and seed, and what it measured."""
     rows = {row.name: row for row in table.rows}
     with written_aside(folder) as aside:
-        for name, seed in study.pretraining_runs:
+        for name, seed in results.pretraining_runs:
             row = rows[name]
             metrics = {
                 metric: value.value

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from configs.ablation_metrics import Metric
 from configs.system.safe_text import visible
 from launch.ablation.report import phrasing
 from launch.ablation.report.statistics import RULE, Verdict
 from launch.ablation.report.table import Table, TableRow
-from launch.ablation.study import Metric
 
 SIGNS: dict[Verdict, str] = {
     "better": r"$^{\uparrow}$",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+from configs.ablation_metrics import Metric
 from configs.system.safe_text import Markup, markdown
 from finetune.report.markdown_tables import bullets, table
 from launch.ablation.report import phrasing
 from launch.ablation.report.statistics import RULE
-from launch.ablation.report.table import Cell, Table
-from launch.ablation.study import Metric
+from launch.ablation.report.table import Table, TableCell
 
 
 def render(model: Table, plots: dict[str, str]) -> str:
@@ -73,7 +73,7 @@ def differences(model: Table) -> str:
     return table([*header, "pairs", "p", "verdict", "IQR of fine-tuning"], lines)
 
 
-def judged(cell: Cell, metric: Metric) -> list[str]:
+def judged(cell: TableCell, metric: Metric) -> list[str]:
     """A difference in words."""
     found, spread = cell.difference, ""
     if cell.finetuning_spread is not None:

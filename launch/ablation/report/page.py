@@ -11,19 +11,19 @@ from urllib.parse import quote
 
 from configs.system.safe_text import visible
 from configs.system.secrets import hide
+from launch.ablation.measurements import Results
 from launch.ablation.report import phrasing
 from launch.ablation.report.statistics import RULE
 from launch.ablation.report.table import SeedValue, Table, relative
-from launch.ablation.study import Study
 
 TEMPLATE = Path(__file__).with_name("page.html")
 
 
-def render(study: Study, table: Table, plots: dict[str, str]) -> str:
+def render(results: Results, table: Table, plots: dict[str, str]) -> str:
     """The page.
 
     Args:
-        plots: paths, relative to the study's folder, by what they show.
+        plots: paths, relative to the folder of the results, by what they show.
     """
     from jinja2 import Environment, StrictUndefined
 
@@ -45,11 +45,11 @@ def render(study: Study, table: Table, plots: dict[str, str]) -> str:
         rule=RULE,
         answers=[(m, phrasing.answer(table, m)) for m in table.metrics if m.is_result],
         findings=phrasing.findings(table),
-        plots={title: inline(study.folder / path) for title, path in plots.items()},
-        runs=runs(study, table),
-        config=baseline_config(study),
+        plots={title: inline(results.folder / path) for title, path in plots.items()},
+        runs=runs(results, table),
+        config=baseline_config(results),
         unmeasured={k: v for k, v in table.references.items() if k not in measured},
-        seeds=len({seed for _, seed in study.pretraining_runs}),
+        seeds=len({seed for _, seed in results.pretraining_runs}),
     )
 
 
@@ -58,7 +58,7 @@ def inline(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
-def runs(study: Study, table: Table) -> list[dict[str, Any]]:
+def runs(results: Results, table: Table) -> list[dict[str, Any]]:
     """For each row and pretraining seed: its figures by metric, and its folder."""
     found = []
     for row in table.rows:
@@ -67,17 +67,17 @@ def runs(study: Study, table: Table) -> list[dict[str, Any]]:
             for value in cell.seeds:
                 by_seed[value.seed][name] = value
         for seed, values in sorted(by_seed.items()):
-            path = study.pretraining_runs.get((row.name, seed))
+            path = results.pretraining_runs.get((row.name, seed))
             first = next(iter(values.values())).runs[0]
-            folder = relative(path, study.folder) if path else first
+            folder = relative(path, results.folder) if path else first
             found.append(dict(row=row.name, seed=seed, figures=values, folder=folder))
     return found
 
 
-def baseline_config(study: Study) -> str:
+def baseline_config(results: Results) -> str:
     """The resolved configuration of a run of the baseline; empty where none is left."""
-    for (row, _), folder in study.pretraining_runs.items():
+    for (row, _), folder in results.pretraining_runs.items():
         path = folder / "config.yaml"
-        if row == study.baseline and path.is_file():
+        if row == results.baseline and path.is_file():
             return path.read_text(encoding="utf-8")
     return ""

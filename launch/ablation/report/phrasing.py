@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+from configs.ablation_metrics import Metric
 from launch.ablation.report.statistics import Difference, Summary
-from launch.ablation.report.table import Cell, Table, TableRow
-from launch.ablation.study import Metric
+from launch.ablation.report.table import Table, TableCell, TableRow
 
 SETTLED = ("better", "worse")
 ORDER = (*SETTLED, "within seed noise", "too few seeds to tell")
@@ -29,14 +30,14 @@ def quartiles(summary: Summary, metric: Metric) -> str:
     return f"{number(summary.low, metric)}–{number(summary.high, metric)}"
 
 
-def middle(cell: Cell, metric: Metric) -> str:
+def middle(cell: TableCell, metric: Metric) -> str:
     """Median (interquartile range) n: `12.31 (12.25–12.40) n=3`."""
     spread = quartiles(cell.summary, metric)
     shown = f" ({spread})" if spread else ""
     return f"{number(cell.summary.median, metric)}{shown} n={count(cell)}"
 
 
-def count(cell: Cell) -> str:
+def count(cell: TableCell) -> str:
     """Pretraining seeds: `3`; with fine-tuning seeds within each: `3×5`, or `3×4–5`."""
     trials = [len(seed.trials) for seed in cell.seeds]
     if not any(trials):
@@ -126,7 +127,7 @@ def phrase(verdict: str, rows: Sequence[str], sizes: Sequence[str], baseline: st
     return f"{names} {'is' if len(rows) == 1 else 'are'} not compared ({verdict})"
 
 
-def reason(cell: Cell | None) -> str:
+def reason(cell: TableCell | None) -> str:
     """Why a row has no difference."""
     if cell is None:
         return "not measured"
@@ -171,12 +172,12 @@ def listed(names: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def settings(values: dict) -> str:
+def settings(values: dict[str, Any]) -> str:
     """Fields as they are typed on a command line."""
     return " ".join(f"{name}={'null' if v is None else v}" for name, v in values.items())
 
 
-def finetuning(cell: Cell, metric: Metric) -> str:
+def finetuning(cell: TableCell, metric: Metric) -> str:
     """How far fine-tuning seeds lie apart; empty for what has none."""
     if cell.finetuning_spread is None:
         return ""

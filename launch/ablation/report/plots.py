@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from configs.ablation_metrics import Metric
 from configs.system.notes import optional
 from finetune.report.markdown_tables import short
+from launch.ablation.measurements import Results
+from launch.ablation.report.confounders import refusal
 from launch.ablation.report.curves import Band, Curve, band, read_curve
-from launch.ablation.report.measures import refusal
 from launch.ablation.report.table import Table, TableRow
-from launch.ablation.study import Metric, Study
 from pretrain.run.plots import drawable, new_figure, save
 
 BLACK, GREY = "#000000", "#8a8a8a"
@@ -30,38 +31,38 @@ COLUMNS = 3
 """most panels of differences side by side"""
 
 
-def write(study: Study, table: Table, folder: Path) -> dict[str, str]:
+def write(results: Results, table: Table, folder: Path) -> dict[str, str]:
     """All plots there is something for and that can be drawn; their files' names by what they
     show."""
-    metric = curve_metric(study)
-    curves = {row.name: row_curves(study, row.name, metric) for row in table.rows}
+    metric = curve_metric(results)
+    curves = {row.name: row_curves(results, row.name, metric) for row in table.rows}
     curves = {name: found for name, found in curves.items() if found}
     made = {}
     if curves:
         for axis, name in (("tokens", "curves.png"), ("minutes", "curves_time.png")):
-            with optional(f"{study.folder}/plots/{name}"):
+            with optional(f"{results.folder}/plots/{name}"):
                 plot_curves(curves, table, metric, axis, folder / name)
                 made[f"Held-out curves against {'time' if axis == 'minutes' else axis}"] = name
     if panels(table):
-        with optional(f"{study.folder}/plots/differences.png"):
+        with optional(f"{results.folder}/plots/differences.png"):
             plot_differences(table, folder / "differences.png")
             made["Paired differences"] = "differences.png"
     return made
 
 
-def curve_metric(study: Study) -> str:
+def curve_metric(results: Results) -> str:
     """What every row's curve shows: the loss, or bits per byte where tokenizers differ."""
-    baseline = next(row for row in study.rows if row.name == study.baseline)
+    baseline = next(row for row in results.rows if row.name == results.baseline)
     same_units = not any(
         refusal("mlm_loss", row, baseline) and not refusal("bits_per_byte", row, baseline)
-        for row in study.rows
+        for row in results.rows
     )
     return "mlm_loss" if same_units else "bits_per_byte"
 
 
-def row_curves(study: Study, row: str, metric: str) -> list[Curve]:
+def row_curves(results: Results, row: str, metric: str) -> list[Curve]:
     """Those of all seeds that left one."""
-    folders = [path for (name, _), path in study.pretraining_runs.items() if name == row]
+    folders = [path for (name, _), path in results.pretraining_runs.items() if name == row]
     return [curve for folder in folders if (curve := read_curve(folder, metric))]
 
 

@@ -8,19 +8,19 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from configs.ablation_metrics import Metric
 from configs.checks import require
-from launch.ablation.report.measures import CAVEAT, refusal
+from launch.ablation.measurements import Heading, Measurement, Results, Row
+from launch.ablation.report.confounders import CAVEAT, refusal
 from launch.ablation.report.statistics import Difference, Summary, compare, summarise
-from launch.ablation.study import Measurement, Metric, Row, Study
 
 
 @dataclass(frozen=True)
-class Trial:
-    """What one fine-tuning seed measured, in the units shown, and its folder."""
+class TrialValue:
+    """What one fine-tuning trial measured, in the units shown, and its folder."""
 
     value: float
     run: str
@@ -33,14 +33,14 @@ class SeedValue:
     seed: int
     value: float
     """of pretraining itself; for a downstream task, the median over fine-tuning seeds"""
-    trials: tuple[Trial, ...]
+    trials: tuple[TrialValue, ...]
     """one for each fine-tuning seed"""
     runs: tuple[str, ...]
     """folders, relative to the table's"""
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """One metric of one row, in the units shown."""
 
     seeds: tuple[SeedValue, ...]
@@ -53,17 +53,12 @@ class Cell:
     """why there is no difference, where one might be expected"""
 
 
-@dataclass(frozen=True)
-class TableRow:
-    """One choice along the axis, with its cells by metric."""
+@dataclass(frozen=True, kw_only=True)
+class TableRow(Row):
+    """A row with its cells by metric."""
 
-    name: str
     is_baseline: bool
-    settings: dict[str, Any]
-    chosen: dict[str, Any]
-    marks: tuple[str, ...]
-    reference: dict[str, float]
-    cells: dict[str, Cell]
+    cells: dict[str, TableCell]
 
     @property
     def label(self) -> str:
@@ -72,17 +67,12 @@ class TableRow:
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(Heading):
     """Everything a reader sees, before any format."""
 
-    name: str
-    title: str
-    question: str
-    source: str
-    scale: str
     metrics: tuple[Metric, ...]
     rows: tuple[TableRow, ...]
-    """the baseline first, the others in the study's order"""
+    """the baseline first, the others in the order of the results"""
     notes: tuple[str, ...]
 
     @property
@@ -109,41 +99,41 @@ class Table:
         return {name: labels.get(name, name) for name in names}
 
 
-def build(study: Study) -> Table:
-    """Statistics of a study, row by row.
+def build(results: Results) -> Table:
+    """Statistics of the results, row by row.
 
     Raises:
-        InputError: no row or two have the baseline's name, a measurement names a row or metric
-            that the study lacks, or stands there twice.
+        InputError: no row or two have the baseline's name, a measurement is of a row or metric
+            that the results do not list, or stands there twice.
     """
-    check(study)
-    found: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
-    for measurement in study.measurements:
-        found[measurement.row, measurement.metric].append(measurement)
+    check(results)
+    grouped: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
+    for measurement in results.measurements:
+        grouped[measurement.row, measurement.metric.name].append(measurement)
     seeds = {
         (row.name, metric.name): seed_values(
-            found[row.name, metric.name], metric.scale, study.folder
+            grouped[row.name, metric.name], metric.scale, results.folder
         )
-        for row in study.rows
-        for metric in study.metrics
+        for row in results.rows
+        for metric in results.metrics
     }
-    baseline = next(row for row in study.rows if row.name == study.baseline)
-    ordered = [baseline, *(row for row in study.rows if row is not baseline)]
+    baseline = next(row for row in results.rows if row.name == results.baseline)
+    ordered = [baseline, *(row for row in results.rows if row is not baseline)]
     caveat = [CAVEAT.reason] if any(CAVEAT.holds(row, baseline) for row in ordered) else []
     return Table(
-        study.name,
-        study.title,
-        study.question,
-        study.source,
-        study.scale,
-        study.metrics,
-        tuple(build_row(study, row, baseline, seeds) for row in ordered),
-        (*study.notes, *caveat),
+        results.name,
+        results.title,
+        results.question,
+        results.source,
+        results.scale,
+        results.metrics,
+        tuple(build_row(results, row, baseline, seeds) for row in ordered),
+        (*results.notes, *caveat),
     )
 
 
 def build_row(
-    study: Study,
+    results: Results,
     row: Row,
     baseline: Row,
     seeds: Mapping[tuple[str, str], tuple[SeedValue, ...]],
@@ -156,18 +146,17 @@ def build_row(
             seeds[baseline.name, metric.name] if metric.is_result and row is not baseline else (),
             refusal(metric.name, row, baseline) if metric.is_result else "",
         )
-        for metric in study.metrics
+        for metric in results.metrics
         if seeds[row.name, metric.name]
     }
-    marks = (*row.marks, *lost(study.measurements, row.name))
-    return TableRow(
-        row.name, row is baseline, row.settings, row.chosen, marks, row.reference, cells
-    )
+    marks = (*row.marks, *lost(results.measurements, row.name))
+    fields = {**vars(row), "marks": marks}
+    return TableRow(**fields, is_baseline=row is baseline, cells=cells)
 
 
 def build_cell(
     metric: Metric, own: tuple[SeedValue, ...], other: tuple[SeedValue, ...], refused: str
-) -> Cell:
+) -> TableCell:
     """Summary of a row's own figures, and their paired differences to another's."""
     partner = {seed.seed: seed.value for seed in other}
     pairs = [seed.value - partner[seed.seed] for seed in own if seed.seed in partner]
@@ -176,7 +165,7 @@ def build_cell(
     spreads = [
         summarise([trial.value for trial in seed.trials]) for seed in own if len(seed.trials) > 1
     ]
-    return Cell(
+    return TableCell(
         own,
         summarise([seed.value for seed in own]),
         float(np.median([spread.high - spread.low for spread in spreads])) if spreads else None,
@@ -198,7 +187,7 @@ def seed_values(
             seed,
             scale * float(np.median([m.value for m in group])),
             tuple(
-                Trial(scale * m.value, relative(m.run_dir, folder))
+                TrialValue(scale * m.value, relative(m.run_dir, folder))
                 for m in group
                 if m.finetuning_seed is not None
             ),
@@ -211,7 +200,8 @@ def seed_values(
 def lost(measurements: Iterable[Measurement], row: str) -> list[str]:
     """Marks for a row's figures that are infinite or not numbers, as of a run that diverged."""
     return [
-        f"seed {m.seed}: {m.metric} is {m.value:g}, left out of every figure ({m.run_dir.name})"
+        f"seed {m.seed}: {m.metric.name} is {m.value:g}, left out of every figure "
+        f"({m.run_dir.name})"
         for m in measurements
         if m.row == row and not math.isfinite(m.value)
     ]
@@ -222,29 +212,30 @@ def relative(path: Path, folder: Path) -> str:
     return Path(os.path.relpath(path, folder)).as_posix()
 
 
-def check(study: Study) -> None:
-    """Raise `InputError` for a study that contradicts itself."""
-    names = [row.name for row in study.rows]
-    metrics = {metric.name for metric in study.metrics}
+def check(results: Results) -> None:
+    """Raise `InputError` for results that contradict themselves."""
+    name, rows = results.name, [row.name for row in results.rows]
+    metrics = {metric.name for metric in results.metrics}
     require(
-        names.count(study.baseline) == 1 and len(set(names)) == len(names),
-        f"{study.name}: baseline '{study.baseline}' must be one of its rows, which need different "
-        f"names: {', '.join(names)}",
+        rows.count(results.baseline) == 1 and len(set(rows)) == len(rows),
+        f"{name}: baseline '{results.baseline}' must be one of its rows, which need different "
+        f"names: {', '.join(rows)}",
     )
     require(
-        {row for row, _ in study.pretraining_runs} <= set(names),
-        f"{study.name}: pretraining_runs names rows that it lacks; its rows: {', '.join(names)}",
+        {row for row, _ in results.pretraining_runs} <= set(rows),
+        f"{name}: pretraining_runs names rows that it lacks; its rows: {', '.join(rows)}",
     )
     seen = set()
-    for m in study.measurements:
+    for m in results.measurements:
+        metric = m.metric.name
         require(
-            m.row in names and m.metric in metrics,
-            f"{study.name}: {m.run_dir} measures {m.metric} for row '{m.row}': name both in it",
+            m.row in rows and metric in metrics,
+            f"{name}: {m.run_dir} measures {metric} for row '{m.row}': name both in it",
         )
-        key = (m.row, m.metric, m.seed, m.finetuning_seed)
+        key = (m.row, metric, m.seed, m.finetuning_seed)
         require(
             key not in seen,
-            f"{study.name}: two runs measure {m.metric} of '{m.row}' at seed {m.seed}: leave out "
-            f"one, e.g. {m.run_dir}",
+            f"{name}: two runs measure {metric} of '{m.row}' at seed {m.seed}: leave out one, e.g. "
+            f"{m.run_dir}",
         )
         seen.add(key)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
+from configs.ablation_metrics import Metric
 from configs.system.safe_text import visible
 from launch.ablation.report import phrasing
 from launch.ablation.report.table import Table, TableRow
-from launch.ablation.study import Metric
 
 WIDTH = 100
 FEWEST = 12

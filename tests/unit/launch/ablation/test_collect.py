@@ -1,18 +1,18 @@
-"""From run folders to a study, and to hours."""
+"""From run folders to results, and to hours."""
 
 from __future__ import annotations
 
 import pytest
 
 from configs.system.run_lock import take
-from launch.ablation.collect import gather
+from launch.ablation.collect import collect
 from launch.ablation.estimate import dry_run, minutes_of
-from tests.unit.launch.ablation.runs import find, finish, finish_task, make_grid
+from tests.unit.launch.ablation.example_runs import find, finish, finish_task, make_grid
 
 SST2 = {"config": "finetune/sst2.yaml"}
 
 
-def test_a_study_holds_every_number_with_its_run(tmp_path):
+def test_results_hold_every_number_with_its_run(tmp_path):
     grid = make_grid(
         tmp_path,
         tasks=[SST2],
@@ -20,57 +20,57 @@ def test_a_study_holds_every_number_with_its_run(tmp_path):
         reference={"static": {"sst2.accuracy": 92.5}, "at another scale": {"perplexity": 4.0}},
         source="RoBERTa, table 1",
     )
-    for number, cell in enumerate(grid.cells()):
-        finish_task(cell, number / 100) if cell.task else finish(cell, 100.0 + number)
-    study = gather(grid)
-    assert (study.name, study.scale, study.baseline) == ("grid", "tiny", "static")
-    assert [row.name for row in study.rows] == ["static", "dynamic", "tf-idf"]
-    assert study.rows[0].reference == {"sst2.accuracy": 92.5}
-    assert study.rows[0].settings == {"mask_epochs": 10} and not study.rows[0].marks
-    assert [m.name for m in study.metrics] == ["perplexity", "parameters", "sst2.accuracy"]
+    for number, run in enumerate(grid.runs()):
+        finish_task(run, number / 100) if run.task else finish(run, 100.0 + number)
+    results = collect(grid)
+    assert (results.name, results.scale, results.baseline) == ("grid", "tiny", "static")
+    assert [row.name for row in results.rows] == ["static", "dynamic", "tf-idf"]
+    assert results.rows[0].reference == {"sst2.accuracy": 92.5}
+    assert results.rows[0].settings == {"mask_epochs": 10} and not results.rows[0].marks
+    assert [m.name for m in results.metrics] == ["perplexity", "parameters", "sst2.accuracy"]
     encoder = find(grid, "dynamic", 1)
-    numbers = {(m.metric, m.finetuning_seed): m.value for m in of(study, "dynamic", 1)}
+    numbers = {(m.metric.name, m.finetuning_seed): m.value for m in of(results, "dynamic", 1)}
     assert numbers[("parameters", None)] == 1000
     assert numbers[("sst2.accuracy", 1)] == pytest.approx(numbers[("sst2.accuracy", 0)] + 0.01)
-    assert study.pretraining_runs["dynamic", 1] == encoder.run_dir
-    assert {m.run_dir for m in of(study, "dynamic", 1)} == {
+    assert results.pretraining_runs["dynamic", 1] == encoder.run_dir
+    assert {m.run_dir for m in of(results, "dynamic", 1)} == {
         encoder.run_dir,
         encoder.run_dir / "tasks" / "sst2",
     }
-    assert len(of(study, "tf-idf", 0)) == 2
-    assert study.notes[0].startswith("9 of 9 runs completed")
-    assert "source a1" in study.notes[1] and "4,096 to 4,096 tokens" in study.notes[3]
+    assert len(of(results, "tf-idf", 0)) == 2
+    assert results.notes[0].startswith("9 of 9 runs completed")
+    assert "source a1" in results.notes[1] and "4,096 to 4,096 tokens" in results.notes[3]
 
 
-def of(study, row: str, seed: int) -> list:
-    return [m for m in study.measurements if (m.row, m.seed) == (row, seed)]
+def of(results, row: str, seed: int) -> list:
+    return [m for m in results.measurements if (m.row, m.seed) == (row, seed)]
 
 
 def test_a_tuned_row_tells_its_value_and_shows_no_other(tmp_path):
     grid = make_grid(tmp_path, tune={"optimizer.learning_rate": [0.001, 0.002]})
     for row, best in {"static": 0.002, "dynamic": 0.001}.items():
-        for cell in grid.candidates(row):
-            finish(cell, 50.0 if cell.value == best else 60.0)
-    study = gather(grid)
-    assert [row.chosen for row in study.rows] == [
+        for run in grid.candidates(row):
+            finish(run, 50.0 if run.tuned_value == best else 60.0)
+    results = collect(grid)
+    assert [row.chosen for row in results.rows] == [
         {"optimizer.learning_rate": 0.002},
         {"optimizer.learning_rate": 0.001},
     ]
-    values = [m.value for m in study.measurements if m.metric == "perplexity"]
+    values = [m.value for m in results.measurements if m.metric.name == "perplexity"]
     assert values == [50.0, 50.0]
 
 
-def test_nothing_yet_is_a_study_too(tmp_path):
-    study = gather(make_grid(tmp_path))
-    assert not study.measurements and len(study.rows) == 2
+def test_nothing_yet_is_a_result_too(tmp_path):
+    results = collect(make_grid(tmp_path))
+    assert not results.measurements and len(results.rows) == 2
 
 
 def test_minutes_are_counted_from_each_start_to_its_last_sign_of_life(tmp_path):
-    cell = find(make_grid(tmp_path), "static")
+    run = find(make_grid(tmp_path), "static")
     starts = [{"step": 0, "source": "a1", "time": t} for t in (-100.0, 1.0)]
-    finish(cell, starts=starts)
-    (cell.run_dir / "status").unlink()
-    assert minutes_of(cell) == pytest.approx(2 / 60)
+    finish(run, starts=starts)
+    (run.run_dir / "status").unlink()
+    assert minutes_of(run) == pytest.approx(2 / 60)
 
 
 def test_a_dry_run_tells_states_and_where_hours_are_from(tmp_path):
@@ -80,7 +80,7 @@ def test_a_dry_run_tells_states_and_where_hours_are_from(tmp_path):
     (dynamic.run_dir).mkdir(parents=True)
     (dynamic.run_dir / "status").write_text("running\n")
     lock = take(find(grid, "static", 1).run_dir)
-    text = dry_run(grid.distinct())
+    text = dry_run(grid.distinct_runs())
     lock.release()
     states = {line[:48].strip(): line[48:62].strip() for line in text.splitlines()[1:9]}
     assert states["static, seed 0"] == "completed"
@@ -88,4 +88,4 @@ def test_a_dry_run_tells_states_and_where_hours_are_from(tmp_path):
     assert states["static, seed 1"] == "running"
     assert states["static, seed 0, sst2"] == "to do"
     assert "median of this ablation's completed" in text and "doctor.py projects" in text
-    assert "4 cells are not counted" in text
+    assert "4 runs are not counted" in text

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from configs.errors import InputError
-from launch.ablation.collect import gather
-from launch.ablation.comparability import Run, marks
-from tests.unit.launch.ablation.runs import (
+from launch.ablation.collect import collect
+from launch.ablation.comparability import Outcome, marks
+from tests.unit.launch.ablation.example_runs import (
     MASKING,
     change_config,
     find,
@@ -25,22 +25,22 @@ TEXTS = {"text": {"all": {}, "half": {"data.sources.0.weight": 0.5}}}
 
 def assert_refused(grid, *words: str) -> None:
     with pytest.raises(InputError) as error:
-        gather(grid)
+        collect(grid)
     assert "\n" not in str(error.value)
     for word in words:
         assert word in str(error.value)
 
 
 def finish_all(grid, **facts) -> None:
-    for cell in grid.cells():
-        finish(cell, **facts)
+    for run in grid.runs():
+        finish(run, **facts)
 
 
 def test_runs_that_differ_in_the_studied_axis_alone_make_a_table(tmp_path):
     grid = make_grid(tmp_path)
     finish_all(grid)
     change_config(find(grid, "dynamic"), "log_every_steps: 10", "log_every_steps: 7")
-    assert len(gather(grid).measurements) == 2 * 4
+    assert len(collect(grid).measurements) == 2 * 4
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_another_token_budget_is_refused(tmp_path):
     finish_all(grid, tokens=40_960.0)
     step = 16 * 128
     finish(find(grid, "dynamic"), tokens=40_960.0 + step)
-    gather(grid)
+    collect(grid)
     finish(find(grid, "dynamic"), tokens=40_960.0 + step + 1)
     assert_refused(grid, "tokens is 43,009", "40,960", "dynamic/seed0", "static/seed0")
 
@@ -100,7 +100,7 @@ def test_a_studied_budget_is_no_stranger(tmp_path):
     grid = make_grid(tmp_path, axes=lengths, seeds=[0])
     finish(find(grid, "short"), tokens=4096.0)
     finish(find(grid, "long"), tokens=8192.0)
-    assert len(gather(grid).rows) == 2
+    assert len(collect(grid).rows) == 2
 
 
 @pytest.mark.parametrize("axes", [TOKENIZERS, TEXTS])
@@ -110,7 +110,7 @@ def test_fingerprints_follow_a_studied_tokenizer_or_text_but_not_the_seed(tmp_pa
     _, other = grid.rows
     for seed in (0, 1):
         finish(find(grid, other, seed), tokenizer="t2", corpus="corpus2")
-    gather(grid)
+    collect(grid)
     finish(find(grid, other, 1), tokenizer="t3", corpus="corpus2")
     assert_refused(grid, "tokenizer is t3", "t2")
 
@@ -118,7 +118,7 @@ def test_fingerprints_follow_a_studied_tokenizer_or_text_but_not_the_seed(tmp_pa
 def test_tasks_that_differ_are_refused(tmp_path):
     grid = make_grid(tmp_path, axes=MASKING, seeds=[0], tasks=[SST2])
     finish_all_with_tasks(grid)
-    gather(grid)
+    collect(grid)
     change_config(find(grid, "dynamic", task="sst2"), "max_length: 128", "max_length: 64")
     assert_refused(grid, "max_length=64", "asks for 128")
     finish_task(find(grid, "dynamic", task="sst2"), split="another")
@@ -128,8 +128,8 @@ def test_tasks_that_differ_are_refused(tmp_path):
 
 
 def finish_all_with_tasks(grid) -> None:
-    for cell in grid.cells():
-        (finish_task if cell.task else finish)(cell)
+    for run in grid.runs():
+        (finish_task if run.task else finish)(run)
 
 
 def test_what_is_not_finished_is_left_out_and_marked(tmp_path):
@@ -138,9 +138,9 @@ def test_what_is_not_finished_is_left_out_and_marked(tmp_path):
     broken = find(grid, "dynamic")
     finish(broken, precision="bf16")
     (broken.run_dir / "status").write_text("failed\n")
-    study = gather(grid)
-    assert {m.row for m in study.measurements} == {"static"}
-    assert study.rows[1].marks == (
+    results = collect(grid)
+    assert {m.row for m in results.measurements} == {"static"}
+    assert results.rows[1].marks == (
         "seed 0: not finished (failed)",
         "seed 1: not finished (not started)",
     )
@@ -150,21 +150,21 @@ def test_undertrained_runs_are_marked(tmp_path):
     grid = make_grid(tmp_path, fields={"schedule": {"max_steps": None, "max_tokens": 5000}})
     finish_all(grid, tokens=5000.0)
     finish(find(grid, "dynamic", 1), tokens=4000.0)
-    assert gather(grid).rows[1].marks == ("seed 1: undertrained (80% of what was planned)",)
+    assert collect(grid).rows[1].marks == ("seed 1: undertrained (80% of what was planned)",)
 
 
 def test_skipped_steps_and_a_resume_by_other_code_are_marked(tmp_path):
     grid = make_grid(tmp_path)
-    cell = find(grid, "static")
+    run = find(grid, "static")
     starts = [
         {"step": 0, "source": "old", "time": 0.0},
         {"step": 0, "source": "a1", "time": 1.0},
         {"step": 4, "source": "b2", "time": 2.0},
     ]
-    finish(cell, starts=starts)
-    with (cell.run_dir / "metrics.jsonl").open("a") as file:
+    finish(run, starts=starts)
+    with (run.run_dir / "metrics.jsonl").open("a") as file:
         file.write(json.dumps({"kind": "skipped", "step": 5, "time": 2.5, "total": 3}) + "\n")
-    assert marks(Run(cell)) == [
+    assert marks(Outcome(run)) == [
         "seed 0: 3 steps skipped",
         "seed 0: resumed with another code (a1, b2)",
     ]

@@ -11,7 +11,7 @@ from configs.errors import InputError
 from configs.loader import load_config
 from configs.schema import PretrainConfig
 from launch.ablation import estimate
-from launch.ablation.cells import Grid
+from launch.ablation.grid import Grid
 from launch.diagnosis.examine import target_gpus
 
 
@@ -59,9 +59,9 @@ def test_what_is_named_and_not_there_is_one_line(field: str) -> None:
         hours(f"{field}=/nowhere")
 
 
-def test_a_grid_of_automatic_cells_is_listed(tmp_path) -> None:
+def test_a_grid_of_automatic_runs_is_listed(tmp_path) -> None:
     ablation = load_config(AblationConfig, "ablations/masking", [f"run_dir={tmp_path}"])
     grid = Grid(replace(ablation.at("tiny"), tasks=[], tune={"batch.micro_sequences": ["auto", 8]}))
-    lines = estimate.dry_run(grid.distinct()).splitlines()
+    lines = estimate.dry_run(grid.distinct_runs()).splitlines()
     assert [line for line in lines if "auto" in line and " ? " not in line]
     assert not any(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""What a person types for all cells reaches them, or is refused."""
+"""What a person types for all runs reaches them, or is refused."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from configs.ablation_schema import AblationConfig
 from configs.errors import InputError
 from configs.loader import load_config
-from launch.ablate import require_effect
-from launch.ablation.cells import Grid
+from launch.ablation.grid import Grid
+from launch.ablation.preconditions import require_effect
 
 
 def check(*overrides: str, scale: str = "tiny") -> Grid:
@@ -46,7 +46,7 @@ def test_what_has_an_effect_is_not(override: str, field: str, value: object) -> 
         assert getattr(getattr(recipe, section), name) == value
 
 
-def test_sources_of_all_cells_keep_the_weight_of_the_scale() -> None:
+def test_sources_of_all_runs_keep_the_weight_of_the_scale() -> None:
     grid = check("fields.data.sources=[{kind: jsonl, path: x.jsonl}]")
     for recipe in grid.recipes.values():
         (source,) = recipe.data.sources

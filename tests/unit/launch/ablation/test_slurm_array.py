@@ -8,7 +8,7 @@ from configs.errors import InputError
 from configs.loader import load_config
 from configs.schema import PretrainConfig
 from launch.ablation.slurm_array import submit
-from tests.unit.launch.ablation.runs import find, finish, make_grid
+from tests.unit.launch.ablation.example_runs import find, finish, make_grid
 from tests.unit.launch.slurm.fakes import install
 
 
@@ -28,32 +28,32 @@ def commands(tmp_path) -> list[str]:
 
 def test_what_can_be_started_is_queued_as_an_array(grid, tmp_path):
     finish(find(grid, "static"))
-    submit(grid, "default", None)
+    submit(grid, "default", only_failed=False)
     lines = commands(tmp_path)
     kinds = [line.split("\0")[1] for line in lines]
     assert kinds == ["launch/finetune.py", *["launch/pretrain.py"] * 3]
-    cell = find(grid, "dynamic", 1)
-    assert cell.status == "pending" and (cell.run_dir / "job.id").read_text() == "101_4\n"
-    assert load_config(PretrainConfig, str(cell.run_dir / "job.yaml")) == cell.config
+    run = find(grid, "dynamic", 1)
+    assert run.status == "pending" and (run.run_dir / "job.id").read_text() == "101_4\n"
+    assert load_config(PretrainConfig, str(run.run_dir / "job.yaml")) == run.config
 
 
 def test_what_waits_in_the_queue_is_not_queued_again(grid, tmp_path, monkeypatch):
-    submit(grid, "default", None)
+    submit(grid, "default", only_failed=False)
     monkeypatch.setenv("QUEUED", "101_1")
-    with pytest.raises(InputError, match="no cell can be queued now"):
-        submit(grid, "default", None)
+    with pytest.raises(InputError, match="no run can be queued now"):
+        submit(grid, "default", only_failed=False)
 
 
 def test_only_failed_queues_what_was_started(grid, tmp_path):
     broken = find(grid, "dynamic")
     finish(broken)
     (broken.run_dir / "status").write_text("failed\n")
-    submit(grid, "default", "failed")
+    submit(grid, "default", only_failed=True)
     assert len(commands(tmp_path)) == 1 and "dynamic/seed0" in commands(tmp_path)[0]
 
 
 def test_without_slurm(grid, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(InputError, match="no sbatch"):
-        submit(grid, "default", None)
+        submit(grid, "default", only_failed=False)
     assert not grid.folder.exists()

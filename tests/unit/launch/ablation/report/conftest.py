@@ -1,21 +1,21 @@
-"""One study and its table for all tests of the report."""
+"""Results and their table for all tests of the report."""
 
 from __future__ import annotations
 
 import pytest
 
+from launch.ablation.measurements import Results
 from launch.ablation.report.table import Table, build
-from launch.ablation.study import Study
-from tests.unit.launch.ablation.report.studies import make_study
+from tests.unit.launch.ablation.report.example_results import make_results
 
 
 @pytest.fixture(scope="session")
-def study(tmp_path_factory) -> Study:
+def results(tmp_path_factory) -> Results:
     """Four rows, three pretraining seeds, a task with five fine-tuning seeds."""
-    return make_study(tmp_path_factory.mktemp("ablation"))
+    return make_results(tmp_path_factory.mktemp("ablation"))
 
 
 @pytest.fixture(scope="session")
-def table(study) -> Table:
-    """Its table."""
-    return build(study)
+def table(results) -> Table:
+    """Their table."""
+    return build(results)

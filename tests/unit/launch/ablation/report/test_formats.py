@@ -14,22 +14,22 @@ import pytest
 from markdown_it import MarkdownIt
 
 from configs.system.safe_text import Spreadsheet, first_hidden
-from launch.ablation.report import data, latex, markdown, page, terminal
+from launch.ablation.report import json_csv, latex, markdown, page, terminal
 from launch.ablation.report.table import build
 
 NASTY = r"50% _a_ & b #1 {x} ~^ \par $5 <|mask|> − “é” 한국어"
 
 
 @pytest.fixture
-def nasty(study):
-    """The study's table with a row and a metric of all characters that mean something."""
+def nasty(results):
+    """The table with a row and a metric of all characters that mean something."""
     rows = [
-        replace(r, name=NASTY, marks=(NASTY,)) if r.name == "dynamic" else r for r in study.rows
+        replace(r, name=NASTY, marks=(NASTY,)) if r.name == "dynamic" else r for r in results.rows
     ]
-    metrics = [replace(m, label=NASTY) for m in study.metrics]
-    found = [replace(m, row=NASTY) if m.row == "dynamic" else m for m in study.measurements]
+    metrics = [replace(m, label=NASTY) for m in results.metrics]
+    found = [replace(m, row=NASTY) if m.row == "dynamic" else m for m in results.measurements]
     changes = dict(rows=tuple(rows), metrics=tuple(metrics), measurements=tuple(found))
-    return build(replace(study, **changes, pretraining_runs={}))
+    return build(replace(results, **changes, pretraining_runs={}))
 
 
 HOSTILE = (
@@ -39,20 +39,20 @@ HOSTILE = (
 
 
 @pytest.fixture
-def hostile(study):
-    """The study with a row, its runs and all words of its own being of an enemy."""
-    folders = {key: Path(HOSTILE.replace("/", ":")) for key in study.pretraining_runs}
+def hostile(results):
+    """The results with a row, its runs and all words of its own being of an enemy."""
+    folders = {key: Path(HOSTILE.replace("/", ":")) for key in results.pretraining_runs}
     changes = dict(
-        rows=tuple(replace(r, name=r.name + HOSTILE, marks=(HOSTILE,)) for r in study.rows),
+        rows=tuple(replace(r, name=r.name + HOSTILE, marks=(HOSTILE,)) for r in results.rows),
         measurements=tuple(
             replace(m, row=m.row + HOSTILE, run_dir=m.run_dir / HOSTILE.replace("/", ":"))
-            for m in study.measurements
+            for m in results.measurements
         ),
-        metrics=tuple(replace(m, label=HOSTILE) for m in study.metrics),
+        metrics=tuple(replace(m, label=HOSTILE) for m in results.metrics),
         pretraining_runs={(row + HOSTILE, s): path for (row, s), path in folders.items()},
     )
     own = dict.fromkeys(("title", "question", "source", "scale", "name"), HOSTILE)
-    return replace(study, **changes, **own, baseline=study.baseline + HOSTILE, notes=(HOSTILE,))
+    return replace(results, **changes, **own, baseline=results.baseline + HOSTILE, notes=(HOSTILE,))
 
 
 def test_names_are_no_commands_in_any_format(hostile):
@@ -62,7 +62,7 @@ def test_names_are_no_commands_in_any_format(hostile):
         "markdown": markdown.render(table, {}),
         "latex": latex.render(table),
         "page": page.render(hostile, table, {}),
-        "json": data.to_json(table),
+        "json": json_csv.to_json(table),
     }
     for name, text in shown.items():
         assert first_hidden(text.replace("\n", "").replace("\t", "")) is None, name
@@ -76,16 +76,16 @@ def test_names_are_no_commands_in_any_format(hostile):
             assert part.type != "link_open" or ":" not in part.attrs["href"], part
 
 
-def test_cells_of_the_csv_are_no_formulas_where_that_is_asked_for(study):
-    safe, names = Spreadsheet(), {row.name: f"={row.name}" for row in study.rows}
+def test_cells_of_the_csv_are_no_formulas_where_that_is_asked_for(results):
+    safe, names = Spreadsheet(), {row.name: f"={row.name}" for row in results.rows}
     changes = dict(
-        rows=tuple(replace(row, name=names[row.name]) for row in study.rows),
-        baseline=names[study.baseline],
-        measurements=tuple(replace(m, row=names[m.row]) for m in study.measurements),
+        rows=tuple(replace(row, name=names[row.name]) for row in results.rows),
+        baseline=names[results.baseline],
+        measurements=tuple(replace(m, row=names[m.row]) for m in results.measurements),
     )
-    table = build(replace(study, **changes, pretraining_runs={}))
-    assert ",=dynamic," in data.to_csv(table)
-    assert ",'=dynamic," in data.to_csv(table, safe) and safe.changed == 32
+    table = build(replace(results, **changes, pretraining_runs={}))
+    assert ",=dynamic," in json_csv.to_csv(table)
+    assert ",'=dynamic," in json_csv.to_csv(table, safe) and safe.changed == 32
 
 
 def test_terminal_fits_and_lines_up(table):
@@ -98,14 +98,14 @@ def test_terminal_fits_and_lines_up(table):
     assert header.index("median") == first.index("12.24")
 
 
-def test_terminal_shortens_long_names_and_knows_wide_letters(study):
-    names = {row.name: f"{row.name} {'한국어 ' * 20}" for row in study.rows}
+def test_terminal_shortens_long_names_and_knows_wide_letters(results):
+    names = {row.name: f"{row.name} {'한국어 ' * 20}" for row in results.rows}
     changes = dict(
-        rows=tuple(replace(row, name=names[row.name]) for row in study.rows),
-        baseline=names[study.baseline],
-        measurements=tuple(replace(m, row=names[m.row]) for m in study.measurements),
+        rows=tuple(replace(row, name=names[row.name]) for row in results.rows),
+        baseline=names[results.baseline],
+        measurements=tuple(replace(m, row=names[m.row]) for m in results.measurements),
     )
-    text = terminal.render(build(replace(study, **changes, pretraining_runs={})))
+    text = terminal.render(build(replace(results, **changes, pretraining_runs={})))
     body = [line for line in text.splitlines()[2:] if line.startswith(("*", "·"))]
     assert max(terminal.columns(line) for line in body) <= 100
 
@@ -126,7 +126,7 @@ def test_markdown_tables_keep_their_columns(nasty):
 
 
 def test_csv_is_tidy(table):
-    records = list(csv.DictReader(io.StringIO(data.to_csv(table))))
+    records = list(csv.DictReader(io.StringIO(json_csv.to_csv(table))))
     assert len(records) == 16
     dynamic = next(r for r in records if (r["row"], r["metric"]) == ("dynamic", "perplexity"))
     assert float(dynamic["difference"]) == table.rows[1].cells["perplexity"].difference.median
@@ -135,7 +135,7 @@ def test_csv_is_tidy(table):
 
 
 def test_json_holds_the_whole_table(table):
-    content = json.loads(data.to_json(table))
+    content = json.loads(json_csv.to_json(table))
     assert [row["name"] for row in content["rows"]] == [row.name for row in table.rows]
     assert content["rows"][1]["cells"]["perplexity"]["difference"]["verdict"] == "better"
     assert "seed noise" in content["rule"]

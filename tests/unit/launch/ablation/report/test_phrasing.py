@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from configs.ablation_metrics import Metric
 from launch.ablation.report import phrasing
 from launch.ablation.report.statistics import compare
 from launch.ablation.report.table import build
-from launch.ablation.study import Metric
 
 METRIC = Metric("m", "M", higher_is_better=True, digits=2)
 
@@ -53,9 +53,9 @@ def test_several_rows_of_one_verdict_share_a_phrase():
     )
 
 
-def test_what_does_not_compare_says_why(study):
-    rows = [replace(row, settings={"tokenizer.kind": row.name}) for row in study.rows]
-    found = phrasing.answers(build(replace(study, rows=tuple(rows))))
+def test_what_does_not_compare_says_why(results):
+    rows = [replace(row, settings={"tokenizer.kind": row.name}) for row in results.rows]
+    found = phrasing.answers(build(replace(results, rows=tuple(rows))))
     assert "static (40) are not compared (another tokenizer: figures per token" in found[0]
 
 

@@ -13,8 +13,8 @@ from launch.ablation.report.curves import Curve, band, read_curve
 from launch.ablation.report.table import build
 
 
-def test_curve_counts_tokens_and_minutes(study):
-    curve = read_curve(study.pretraining_runs["static (10 masks)", 0], "mlm_loss")
+def test_curve_counts_tokens_and_minutes(results):
+    curve = read_curve(results.pretraining_runs["static (10 masks)", 0], "mlm_loss")
     assert curve.tokens[[0, 1, -1]] == pytest.approx([0, 40 * 32 * 128, 800 * 32 * 128])
     assert curve.minutes[-1] == pytest.approx(800 * 32 * 128 / 20_000 / 60)
     assert len(curve.values) == 21
@@ -47,17 +47,17 @@ def test_band_holds_all_seeds_where_all_are():
     assert band(curves, "tokens").x[-1] == 2
 
 
-def test_bits_per_byte_where_tokenizers_differ(study):
-    rows = [replace(row, settings={"tokenizer.kind": row.name}) for row in study.rows]
-    assert plots.curve_metric(study) == "mlm_loss"
-    assert plots.curve_metric(replace(study, rows=tuple(rows))) == "bits_per_byte"
+def test_bits_per_byte_where_tokenizers_differ(results):
+    rows = [replace(row, settings={"tokenizer.kind": row.name}) for row in results.rows]
+    assert plots.curve_metric(results) == "mlm_loss"
+    assert plots.curve_metric(replace(results, rows=tuple(rows))) == "bits_per_byte"
 
 
-def test_nothing_to_show_makes_no_plot(study, tmp_path):
+def test_nothing_to_show_makes_no_plot(results, tmp_path):
     alone = replace(
-        study,
-        rows=tuple(row for row in study.rows if row.name == study.baseline),
-        measurements=tuple(m for m in study.measurements if m.row == study.baseline),
+        results,
+        rows=tuple(row for row in results.rows if row.name == results.baseline),
+        measurements=tuple(m for m in results.measurements if m.row == results.baseline),
         pretraining_runs={},
     )
     assert plots.write(alone, build(alone), tmp_path) == {}

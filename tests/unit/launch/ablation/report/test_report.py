@@ -19,9 +19,9 @@ FILES = {
 
 
 @pytest.fixture(scope="module")
-def written(study):
+def written(results):
     """What `write` says, and the folder."""
-    return write(study), study.folder
+    return write(results), results.folder
 
 
 def test_write_leaves_every_output_and_says_where(written):
@@ -35,10 +35,10 @@ def test_write_leaves_every_output_and_says_where(written):
     assert f"{folder}/report.html" in text.splitlines()
 
 
-def test_writing_again_changes_nothing(written, study):
+def test_writing_again_changes_nothing(written, results):
     text, folder = written
     before = {name: (folder / name).read_bytes() for name in FILES if "." in name}
-    assert write(study) == text
+    assert write(results) == text
     assert before == {name: (folder / name).read_bytes() for name in before}
     assert len(list((folder / "tensorboard").iterdir())) == 12
 
@@ -49,15 +49,15 @@ def test_the_page_needs_nothing_else(written):
     assert text.count("data:image/png;base64,") == 3
 
 
-def test_the_page_links_every_run(written, study):
+def test_the_page_links_every_run(written, results):
     text = (written[1] / "report.html").read_text()
     links = set(re.findall(r'href="([^"]+)"', text))
     assert {f"../../runs/row{row}/seed{seed}" for row in range(4) for seed in range(3)} <= links
     assert "../../runs/row0/seed0/tweets/trials/seed4" in links
 
 
-def test_the_page_escapes_what_people_wrote(study):
-    told = replace(study, title="<script>alert(1)</script> & 한국어")
+def test_the_page_escapes_what_people_wrote(results):
+    told = replace(results, title="<script>alert(1)</script> & 한국어")
     text = page.render(told, build(told), {})
     assert "<h1>&lt;script&gt;alert(1)&lt;/script&gt; &amp; 한국어</h1>" in text
     assert "<h2>Plots</h2>" not in text

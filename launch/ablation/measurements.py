@@ -1,10 +1,12 @@
-"""What an ablation found, before any statistics: rows, what was measured, and from which runs."""
+"""What an ablation measured, before any statistics: rows, numbers, and the runs they come from."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from configs.ablation_metrics import Metric
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class Row:
     """the fields that make the row, e.g. {"mask_epochs": 10}"""
     reference: dict[str, float] = field(default_factory=dict)
     """what a paper reports for this row, by metric, as printed there (a metric's `scale` is not
-    applied); names that are no metric of the study get a column of their own"""
+    applied); names that are no metric of the results get a column of their own"""
     marks: tuple[str, ...] = ()
     """what a reader must know of its runs, e.g. "seed 2: undertrained (80 % of the tokens)" """
     chosen: dict[str, Any] = field(default_factory=dict)
@@ -24,25 +26,11 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A column of the table."""
-
-    name: str
-    label: str
-    higher_is_better: bool
-    digits: int = 2
-    scale: float = 1.0
-    """values are shown times this: 100 for shares in percent"""
-    is_result: bool = True
-    """False for a fact about the rows, such as their parameters, which says nothing of merit"""
-
-
-@dataclass(frozen=True)
 class Measurement:
     """One number of one run."""
 
     row: str
-    metric: str
+    metric: Metric
     seed: int
     """of pretraining: runs of different rows with the same seed see the same order of text"""
     value: float
@@ -51,10 +39,13 @@ class Measurement:
     finetuning_seed: int | None = None
     """of the trial, for a downstream task; None for what pretraining itself measures"""
 
+    def __str__(self) -> str:
+        return f"{self.metric.label} {self.value * self.metric.scale:.{self.metric.digits}f}"
+
 
 @dataclass(frozen=True)
-class Study:
-    """Everything that tables, plots and the report are made from."""
+class Heading:
+    """What an ablation is called and asks."""
 
     name: str
     title: str
@@ -62,6 +53,12 @@ class Study:
     source: str
     """where the reference figures stand, e.g. "RoBERTa, table 1"; empty: there are none"""
     scale: str
+
+
+@dataclass(frozen=True)
+class Results(Heading):
+    """Everything that tables, plots and the report are made from."""
+
     baseline: str
     """the row that differences are taken to"""
     rows: tuple[Row, ...]

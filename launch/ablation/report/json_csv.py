@@ -6,10 +6,10 @@ import csv
 import io
 from dataclasses import asdict
 
+from configs.ablation_metrics import Metric
 from configs.system.safe_text import Spreadsheet, json_text
 from launch.ablation.report.statistics import RULE
-from launch.ablation.report.table import Cell, Table, TableRow
-from launch.ablation.study import Metric
+from launch.ablation.report.table import Table, TableCell, TableRow
 
 
 def to_json(table: Table) -> str:
@@ -49,7 +49,7 @@ def record(table: Table, row: TableRow, metric: Metric) -> dict[str, object]:
     }
 
 
-def measured(cell: Cell | None) -> dict[str, object]:
+def measured(cell: TableCell | None) -> dict[str, object]:
     """What the row's own runs say."""
     names = ("median", "low", "high", "count")
     columns = ("median", "quartile_1", "quartile_3", "seeds")
@@ -58,7 +58,7 @@ def measured(cell: Cell | None) -> dict[str, object]:
     return {**values, "finetuning_iqr": cell.finetuning_spread if cell else None}
 
 
-def compared(cell: Cell | None) -> dict[str, object]:
+def compared(cell: TableCell | None) -> dict[str, object]:
     """What the pairs with the baseline say."""
     found = cell.difference if cell else None
     low, high = (found and found.interval) or (None, None)

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from launch.ablation.study import Row
+from launch.ablation.measurements import Row
 
 PER_TOKEN = ("mlm_loss", "perplexity", "mlm_accuracy")
 HELD_OUT = (*PER_TOKEN, "bits_per_byte")
 
 
 @dataclass(frozen=True)
-class Rule:
-    """Metrics that say nothing about two rows which differ in one of the fields."""
+class Confounder:
+    """Fields which change what some metrics measure: the metrics say nothing of the merit of two
+    rows that differ in one."""
 
     fields: tuple[str, ...]
     metrics: tuple[str, ...]
     reason: str
 
     def holds(self, row: Row, other: Row) -> bool:
-        """Whether the rows differ in a field of the rule, or in one below it."""
+        """Whether the rows differ in one of the fields, or in one below it."""
         return any(
             name == field or name.startswith(f"{field}.")
             for name in differing(row, other)
@@ -28,15 +29,15 @@ class Rule:
         )
 
 
-RULES = (
-    Rule(
+CONFOUNDERS = (
+    Confounder(
         ("tokenizer", "data.store"),
         PER_TOKEN,
         "another tokenizer: figures per token do not compare, bits per byte do",
     ),
-    Rule(("masking",), HELD_OUT, "the held-out text is masked in another way"),
+    Confounder(("masking",), HELD_OUT, "the held-out text is masked in another way"),
 )
-CAVEAT = Rule(
+CAVEAT = Confounder(
     ("input_format", "max_length"),
     HELD_OUT,
     "Held-out figures are measured in each row's own input format and length, so their differences "
@@ -53,5 +54,5 @@ def differing(row: Row, other: Row) -> Iterator[str]:
 
 def refusal(metric: str, row: Row, other: Row) -> str:
     """Why there is no difference of this metric between the rows; empty where there is one."""
-    reasons = (rule.reason for rule in RULES if metric in rule.metrics and rule.holds(row, other))
+    reasons = (c.reason for c in CONFOUNDERS if metric in c.metrics and c.holds(row, other))
     return next(reasons, "")

@@ -1,4 +1,4 @@
-"""The driver: order, locks, two at once, failures, signals. Cells are lines of shell."""
+"""The launcher: order, locks, two at once, failures, signals. Runs are lines of shell."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from configs.system.run_lock import Taken, is_taken, take
-from launch.ablation.driver import Driver
+from launch.ablation.launcher import Launcher
 from tests.conftest import ROOT
-from tests.unit.launch.ablation.runs import find, finish, make_grid
+from tests.unit.launch.ablation.example_runs import find, finish, make_grid
 
 WORK = """
 trap 'echo preempted >$0/status; exit 0' TERM
@@ -25,31 +25,32 @@ echo "$2"; {}; echo completed >$0/status
 DRIVE = """
 import sys
 from pathlib import Path
-from launch.ablation.driver import Driver
-from tests.unit.launch.ablation import test_driver, runs
-test_driver.drive(runs.make_grid(Path(sys.argv[1])), tenths=int(sys.argv[2]))
+from launch.console import show_logs
+from tests.unit.launch.ablation import example_runs, test_launcher
+show_logs()
+test_launcher.drive(example_runs.make_grid(Path(sys.argv[1])), tenths=int(sys.argv[2]))
 """
 
 
 def drive(grid, jobs: int = 1, tenths: int = 0, failing: str = "", only=None) -> dict:
-    """Work a grid off by shell scripts; that of the run folder `failing` ends with code 1."""
+    """Train a grid by shell scripts; that of the run folder `failing` ends with code 1."""
 
-    def command(cell) -> list[str]:
-        end = "exit 1" if failing and cell.run_dir.match(failing) else ":"
-        return ["bash", "-c", WORK.format(end), str(cell.run_dir), str(tenths), cell.name]
+    def command(run) -> list[str]:
+        end = "exit 1" if failing and run.run_dir.match(failing) else ":"
+        return ["bash", "-c", WORK.format(end), str(run.run_dir), str(tenths), run.name]
 
-    return Driver(grid, jobs, only, command).run()
+    return Launcher(grid, jobs, only, command).train()
 
 
 def spawn(folder: Path, tenths: int) -> subprocess.Popen:
-    """A driver in a process of its own."""
+    """A launcher in a process of its own."""
     words = [sys.executable, "-c", DRIVE, str(folder), str(tenths)]
     return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
 def starts(grid) -> list[int]:
-    """How often each cell was begun."""
-    paths = [cell.run_dir / "starts" for cell in grid.distinct()]
+    """How often each run was begun."""
+    paths = [run.run_dir / "starts" for run in grid.distinct_runs()]
     return [len(p.read_text().splitlines()) if p.is_file() else 0 for p in paths]
 
 
@@ -65,7 +66,7 @@ def grid(tmp_path):
     return make_grid(tmp_path)
 
 
-def test_every_cell_runs_once_and_a_second_driver_finds_nothing_to_do(grid, console):
+def test_every_run_is_trained_once_and_a_second_launcher_finds_nothing_to_do(grid, console):
     assert not drive(grid, jobs=2)
     assert starts(grid) == [1, 1, 1, 1]
     assert "4/4" in console.readouterr().out
@@ -83,14 +84,14 @@ def test_every_cell_runs_once_and_a_second_driver_finds_nothing_to_do(grid, cons
 )
 def test_jobs_share_the_cores(grid, monkeypatch, cores, jobs, shares):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: cores)
-    driver = Driver(grid, jobs)
-    assert [driver._cores(slot) for slot in range(jobs)] == shares
+    launcher = Launcher(grid, jobs)
+    assert [launcher._cores(slot) for slot in range(jobs)] == shares
 
 
 def test_a_child_sees_its_share_alone(grid):
     before = os.sched_getaffinity(0)
     drive(grid, jobs=len(before))
-    assert {(cell.run_dir / "cores").read_text() for cell in grid.distinct()} == {"1\n"}
+    assert {(run.run_dir / "cores").read_text() for run in grid.distinct_runs()} == {"1\n"}
     assert os.sched_getaffinity(0) == before
 
 
@@ -100,59 +101,59 @@ def test_a_failure_stops_what_waits_for_it_and_nothing_else(tmp_path, console):
     broken = find(grid, "static").run_dir
     assert list(failed) == [broken]
     assert "static, seed 0" in failed[broken] and "log.txt" in failed[broken]
-    assert len([cell for cell in grid.distinct() if cell.is_completed]) == 8 - 2
+    assert len([run for run in grid.distinct_runs() if run.is_completed]) == 8 - 2
     assert not find(grid, "static", task="sst2").status
     assert console.readouterr().out.count("failed  ") == 1
 
 
-def test_only_some_cells(grid):
+def test_only_some_runs(grid):
     drive(grid, only={find(grid, "dynamic", 1).run_dir})
     assert starts(grid) == [0, 0, 0, 1]
 
 
 def test_a_tuned_value_is_used_once_it_is_known(tmp_path):
     grid = make_grid(tmp_path, tune={"optimizer.learning_rate": [0.001, 0.002]})
-    for cell, loss in zip(grid.candidates("static"), (2.0, 1.0)):
-        finish(cell, loss)
+    for run, loss in zip(grid.candidates("static"), (2.0, 1.0)):
+        finish(run, loss)
     drive(grid)
-    ran = [cell.name for cell in grid.distinct() if (cell.run_dir / "starts").is_file()]
+    ran = [run.name for run in grid.distinct_runs() if (run.run_dir / "starts").is_file()]
     assert ran == [
         *("dynamic, 0.001, seed 0", "dynamic, 0.002, seed 0"),
         *("static, 0.002, seed 1", "dynamic, 0.001, seed 1"),
     ]
 
 
-def test_a_child_holds_its_lock_after_its_drivers_death(grid, tmp_path):
+def test_a_child_holds_its_lock_after_its_launchers_death(grid, tmp_path):
     first = find(grid, "static").run_dir
-    driver = spawn(tmp_path, tenths=30)
+    launcher = spawn(tmp_path, tenths=30)
     wait_for(lambda: (first / "starts").is_file())
-    driver.kill()
-    driver.wait()
+    launcher.kill()
+    launcher.wait()
     assert is_taken(first)
-    with pytest.raises(Taken, match=f"process {driver.pid} on "):
+    with pytest.raises(Taken, match=f"process {launcher.pid} on "):
         take(first)
     assert not drive(grid)
     assert starts(grid) == [1, 1, 1, 1]
 
 
-def test_a_cell_by_hand_is_refused_while_a_driver_has_it(grid, tmp_path):
+def test_a_run_by_hand_is_refused_while_a_launcher_has_it(grid, tmp_path):
     first = find(grid, "static").run_dir
-    driver = spawn(tmp_path, tenths=3000)
+    launcher = spawn(tmp_path, tenths=3000)
     wait_for(lambda: (first / "cores").is_file())
     before = {path: path.read_bytes() for path in first.iterdir()}
     words = ["--config", str(first / "job.yaml"), f"run_dir={first}"]
     command = [sys.executable, str(ROOT / "launch" / "pretrain.py"), *words]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 2 and f"process {driver.pid} on " in done.stderr, done.stderr
+    assert done.returncode == 2 and f"process {launcher.pid} on " in done.stderr, done.stderr
     assert {path: path.read_bytes() for path in first.iterdir()} == before
-    driver.send_signal(signal.SIGTERM)
-    driver.communicate(timeout=20)
+    launcher.send_signal(signal.SIGTERM)
+    launcher.communicate(timeout=20)
 
 
-def test_two_drivers_share_a_grid(grid, tmp_path):
-    drivers = [spawn(tmp_path, tenths=5) for _ in range(2)]
-    said = [driver.communicate(timeout=60)[0] for driver in drivers]
-    assert [driver.returncode for driver in drivers] == [0, 0]
+def test_two_launchers_share_a_grid(grid, tmp_path):
+    launchers = [spawn(tmp_path, tenths=5) for _ in range(2)]
+    said = [launcher.communicate(timeout=60)[0] for launcher in launchers]
+    assert [launcher.returncode for launcher in launchers] == [0, 0]
     assert starts(grid) == [1, 1, 1, 1]
     assert sum(text.count(" min ") for text in said) == 4
     assert all(" min " in text for text in said)
@@ -160,22 +161,22 @@ def test_two_drivers_share_a_grid(grid, tmp_path):
 
 def test_a_signal_lets_children_save_and_leave(grid, tmp_path):
     first = find(grid, "static").run_dir
-    driver = spawn(tmp_path, tenths=100)
+    launcher = spawn(tmp_path, tenths=100)
     wait_for(lambda: (first / "starts").is_file())
-    driver.send_signal(signal.SIGTERM)
-    said, _ = driver.communicate(timeout=20)
-    assert driver.returncode != 0 and "waiting for 1 runs to save" in said
+    launcher.send_signal(signal.SIGTERM)
+    said, _ = launcher.communicate(timeout=20)
+    assert launcher.returncode != 0 and "waiting for 1 runs to save" in said
     assert (first / "status").read_text() == "preempted\n" and not is_taken(first)
     assert not drive(grid)
     assert starts(grid) == [2, 1, 1, 1]
 
 
-def test_a_killed_child_is_a_failure_and_is_taken_up_by_the_next_driver(grid, tmp_path):
+def test_a_killed_child_is_a_failure_and_is_taken_up_by_the_next_launcher(grid, tmp_path):
     first = find(grid, "static").run_dir
-    driver = spawn(tmp_path, tenths=10)
+    launcher = spawn(tmp_path, tenths=10)
     wait_for(lambda: (first / "starts").is_file())
     os.kill(int((first / "starts").read_text().split()[1]), signal.SIGKILL)
-    said, _ = driver.communicate(timeout=60)
+    said, _ = launcher.communicate(timeout=60)
     assert "failed  static, seed 0" in said
     assert not drive(grid)
     assert starts(grid) == [2, 1, 1, 1]

@@ -1,18 +1,18 @@
-"""`engine.precision: auto` is one precision in all cells of an ablation, tasks included."""
+"""`engine.precision: auto` is one precision in all runs of an ablation, tasks included."""
 
 from __future__ import annotations
 
 import pytest
 
 from configs.errors import InputError
-from launch.ablation.cells import Grid
-from launch.ablation.collect import gather
-from launch.ablation.comparability import Run, require_same_recipe
-from launch.ablation.precision import with_one_precision
+from launch.ablation.collect import collect
+from launch.ablation.comparability import Outcome, require_same_recipe
+from launch.ablation.grid import Grid
+from launch.ablation.shared_precision import with_shared_precision
 from pretrain.engine import precision
 from pretrain.engine.machine import identity
 from pretrain.ranks.world import cores
-from tests.unit.launch.ablation.runs import find, finish, make_grid
+from tests.unit.launch.ablation.example_runs import find, finish, make_grid
 
 SST2 = {"config": "finetune/sst2.yaml"}
 
@@ -41,51 +41,51 @@ def grid(tmp_path) -> Grid:
 
 
 def precisions(grid: Grid) -> set[str]:
-    return {cell.config.engine.precision for cell in grid.cells() if not cell.method}
+    return {run.config.engine.precision for run in grid.runs() if not run.method}
 
 
-def test_one_race_decides_for_all_cells(grid, races):
-    pinned = with_one_precision(grid, jobs=1, measures=True)
+def test_one_race_decides_for_all_runs(grid, races):
+    pinned = with_shared_precision(grid, jobs=1, measures=True)
     assert precisions(grid) == {"auto"} and precisions(pinned) == {"bf16"}
     assert len(races) == 1
-    again = with_one_precision(grid, jobs=1, measures=True)
+    again = with_shared_precision(grid, jobs=1, measures=True)
     assert precisions(again) == {"bf16"} and len(races) == 1
 
 
-def test_the_race_is_run_by_as_many_threads_as_a_cell_has(grid, races):
-    with_one_precision(grid, jobs=2, measures=True)
+def test_the_race_is_run_by_as_many_threads_as_a_run_has(grid, races):
+    with_shared_precision(grid, jobs=2, measures=True)
     assert races[0]["threads"] == max(1, cores() // 2)
 
 
-def test_cells_that_were_begun_decide_for_the_others(grid, races):
+def test_runs_that_were_begun_decide_for_the_others(grid, races):
     finish(find(grid, "dynamic", 1), precision="fp32")
-    pinned = with_one_precision(grid, jobs=1, measures=True)
+    pinned = with_shared_precision(grid, jobs=1, measures=True)
     assert precisions(pinned) == {"fp32"} and not races
-    assert precisions(with_one_precision(grid, jobs=1, measures=False)) == {"fp32"}
+    assert precisions(with_shared_precision(grid, jobs=1, measures=False)) == {"fp32"}
 
 
-def test_nothing_is_measured_for_cells_that_run_elsewhere(grid, races):
-    assert with_one_precision(grid, jobs=1, measures=False) is grid and not races
+def test_nothing_is_measured_for_runs_that_run_elsewhere(grid, races):
+    assert with_shared_precision(grid, jobs=1, measures=False) is grid and not races
 
 
 def test_a_recipe_that_names_its_precision_keeps_it(tmp_path, races):
     grid = make_grid(tmp_path, fields={"engine.precision": "fp32", "schedule.max_steps": 8})
-    assert with_one_precision(grid, jobs=1, measures=True) is grid and not races
+    assert with_shared_precision(grid, jobs=1, measures=True) is grid and not races
 
 
-def test_a_cell_that_auto_decided_otherwise_is_refused(grid, races):
-    for cell in grid.cells():
-        if not cell.task:
-            finish(cell, precision="bf16" if cell.seed else "fp32")
-    pinned = with_one_precision(grid, jobs=1, measures=True)
-    require_same_recipe(Run(find(pinned, "static", 0)))
+def test_a_run_that_auto_decided_otherwise_is_refused(grid, races):
+    for run in grid.runs():
+        if not run.task:
+            finish(run, precision="bf16" if run.seed else "fp32")
+    pinned = with_shared_precision(grid, jobs=1, measures=True)
+    require_same_recipe(Outcome(find(pinned, "static", 0)))
     with pytest.raises(InputError, match=r"static/seed1: its run has engine\.precision=bf16"):
-        require_same_recipe(Run(find(pinned, "static", 1)))
+        require_same_recipe(Outcome(find(pinned, "static", 1)))
 
 
 def test_precision_itself_can_be_studied(tmp_path):
     axes = {"precision": {name: {"engine.precision": name} for name in ("fp32", "bf16")}}
     grid = make_grid(tmp_path, axes=axes)
-    for cell in grid.cells():
-        finish(cell, precision=cell.row)
-    assert len(gather(grid).rows) == 2
+    for run in grid.runs():
+        finish(run, precision=run.row)
+    assert len(collect(grid).rows) == 2

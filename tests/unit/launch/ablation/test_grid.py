@@ -1,4 +1,4 @@
-"""From an ablation to its cells: rows, seeds, tuned values, tasks, shared runs."""
+"""From an ablation to its runs: rows, seeds, tuned values, tasks, shared runs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from configs.ablation_schema import AblationConfig
 from configs.errors import InputError
 from configs.loader import load_config, shipped_configs
-from launch.ablation.cells import Grid
-from tests.unit.launch.ablation.runs import MASKING, find, finish, make_grid
+from launch.ablation.grid import Grid
+from tests.unit.launch.ablation.example_runs import MASKING, find, finish, make_grid
 
 SHIPPED = [name for name in shipped_configs("ablations") if name != "common.yaml"]
 TUNE = {"optimizer.learning_rate": [0.001, 0.002]}
@@ -18,15 +18,15 @@ SST2 = {"config": "finetune/sst2.yaml"}
 
 
 def places(grid: Grid) -> list[str]:
-    return [str(cell.run_dir.relative_to(grid.folder)) for cell in grid.cells()]
+    return [str(run.run_dir.relative_to(grid.folder)) for run in grid.runs()]
 
 
-def test_a_row_for_each_choice_and_a_cell_for_each_seed(tmp_path):
+def test_a_row_for_each_choice_and_a_run_for_each_seed(tmp_path):
     grid = make_grid(tmp_path)
     assert places(grid) == ["static/seed0", "dynamic/seed0", "static/seed1", "dynamic/seed1"]
-    cell = find(grid, "static", 1)
-    assert (cell.config.seed, cell.config.mask_epochs) == (1, 10)
-    assert cell.config.schedule.max_steps == 8
+    run = find(grid, "static", 1)
+    assert (run.config.seed, run.config.mask_epochs) == (1, 10)
+    assert run.config.schedule.max_steps == 8
     assert grid.baseline == "static"
 
 
@@ -62,7 +62,7 @@ def test_a_choice_may_begin_with_another_recipe(tmp_path):
 def test_a_scale_beats_the_ablation_and_seeds_the_scale(tmp_path):
     scales = {"tiny": {"fields": {"schedule": {"max_steps": 4}}, "seeds": [5]}}
     grid = make_grid(tmp_path, scales=scales)
-    assert {cell.seed for cell in grid.cells()} == {5}
+    assert {run.seed for run in grid.runs()} == {5}
     assert find(grid, "static", 5).config.schedule.max_steps == 4
     config = grid.config.at(seeds=3)
     assert config.seeds == [0, 1, 2]
@@ -73,16 +73,16 @@ def test_other_seeds_wait_for_every_value_on_the_first(tmp_path):
     slow, fast = grid.candidates("static")
     assert slow.run_dir == grid.folder / "static" / "learning_rate=0.001" / "seed0"
     assert find(grid, "static", 1).after == (slow.run_dir, fast.run_dir)
-    assert find(grid, "static", 1) not in grid.ready()
+    assert find(grid, "static", 1) not in grid.ready_runs()
     finish(slow, 90.0)
-    assert not grid.is_settled("static") and not grid.measured()
+    assert not grid.is_settled("static") and not grid.table_runs()
     finish(fast, 80.0)
     chosen = find(grid, "static", 1)
-    assert (chosen.value, chosen.config.optimizer.learning_rate) == (0.002, 0.002)
+    assert (chosen.tuned_value, chosen.config.optimizer.learning_rate) == (0.002, 0.002)
     assert chosen.run_dir.parent.name == "learning_rate=0.002"
-    assert chosen in grid.ready()
-    assert [c.name for c in grid.measured()] == ["static, 0.002, seed 0", "static, 0.002, seed 1"]
-    assert find(grid, "dynamic", 1) not in grid.ready()
+    assert chosen in grid.ready_runs()
+    assert [c.name for c in grid.table_runs()] == ["static, 0.002, seed 0", "static, 0.002, seed 1"]
+    assert find(grid, "dynamic", 1) not in grid.ready_runs()
 
 
 def test_a_task_waits_for_its_encoder(tmp_path):
@@ -91,9 +91,9 @@ def test_a_task_waits_for_its_encoder(tmp_path):
     encoder = find(grid, "static", 1)
     assert task.run_dir == encoder.run_dir / "tasks" / "sst2"
     assert (task.config.model, task.config.seeds) == (str(encoder.run_dir), [3, 4])
-    assert task not in grid.ready()
+    assert task not in grid.ready_runs()
     finish(encoder)
-    assert task in grid.ready()
+    assert task in grid.ready_runs()
 
 
 def test_rows_that_differ_in_fine_tuning_share_their_pretraining(tmp_path):
@@ -101,16 +101,16 @@ def test_rows_that_differ_in_fine_tuning_share_their_pretraining(tmp_path):
     grid = make_grid(tmp_path, axes=axes, tasks=[SST2])
     assert find(grid, "none").run_dir == find(grid, "3").run_dir
     assert find(grid, "3", task="sst2").config.adapt.epochs == 3
-    assert len(grid.distinct()) == 2 * (1 + 2)
+    assert len(grid.distinct_runs()) == 2 * (1 + 2)
     finish(find(grid, "none"))
-    assert find(grid, "3", task="sst2") in grid.ready()
+    assert find(grid, "3", task="sst2") in grid.ready_runs()
 
 
 def test_rivals_are_rows_without_pretraining(tmp_path):
     grid = make_grid(tmp_path, tasks=[SST2], rivals=["tf-idf"])
     rival = find(grid, "tf-idf", task="sst2")
     assert rival.run_dir == grid.folder / "rivals" / "tf-idf" / "sst2"
-    assert rival.config.model == "tf-idf" and rival in grid.ready()
+    assert rival.config.model == "tf-idf" and rival in grid.ready_runs()
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -9,7 +9,7 @@ from typing import Any
 from configs.ablation_schema import AblationConfig
 from configs.loader import dump_config, load_config
 from finetune.scoring.method_scores import MethodScores, TrialScores
-from launch.ablation.cells import Cell, Grid
+from launch.ablation.grid import Grid, GridRun
 
 MASKING = {"masking": {"static": {"mask_epochs": 10}, "dynamic": {}}}
 ENVIRONMENT = {
@@ -41,10 +41,10 @@ def make_grid(folder: Path, **fields: Any) -> Grid:
     return Grid(load_config(AblationConfig, str(path), values=values).at())
 
 
-def finish(cell: Cell, perplexity: float = 100.0, tokens: float = TOKENS, **facts: Any) -> None:
-    """What a completed pretraining run of this cell leaves; `facts` go to environment.json."""
-    folder = cell.run_dir
-    write_environment(cell, **facts)
+def finish(run: GridRun, perplexity: float = 100.0, tokens: float = TOKENS, **facts: Any) -> None:
+    """What a completed pretraining run of this run leaves; `facts` go to environment.json."""
+    folder = run.run_dir
+    write_environment(run, **facts)
     records = [
         {"kind": "train", "step": 8, "time": 2.0, "tokens": tokens},
         {
@@ -60,34 +60,34 @@ def finish(cell: Cell, perplexity: float = 100.0, tokens: float = TOKENS, **fact
     (folder / "status").write_text("completed\n")
 
 
-def finish_task(cell: Cell, accuracy: float = 0.5, split: str = "s1", **facts: Any) -> None:
+def finish_task(run: GridRun, accuracy: float = 0.5, split: str = "s1", **facts: Any) -> None:
     """What a completed fine-tuning leaves: two trials, `accuracy` and a bit more."""
-    write_environment(cell, **facts)
+    write_environment(run, **facts)
     trials = [
         TrialScores(f"seed={seed}", seed, {"accuracy": accuracy + seed / 100}, None, 60.0)
         for seed in (0, 1)
     ]
-    scores = MethodScores(cell.row, cell.task, "accuracy", ["a", "b"], split, trials)
-    scores.write(cell.results / (cell.method or ""))
-    (cell.results / "status").write_text("completed\n")
+    scores = MethodScores(run.row, run.task, "accuracy", ["a", "b"], split, trials)
+    scores.write(run.status_dir / (run.method or ""))
+    (run.status_dir / "status").write_text("completed\n")
 
 
-def write_environment(cell: Cell, **facts: Any) -> None:
-    """config.yaml as the cell asks for, and environment.json."""
-    cell.results.mkdir(parents=True, exist_ok=True)
-    (cell.results / "config.yaml").write_text(dump_config(cell.config), encoding="utf-8")
+def write_environment(run: GridRun, **facts: Any) -> None:
+    """config.yaml as the run asks for, and environment.json."""
+    run.status_dir.mkdir(parents=True, exist_ok=True)
+    (run.status_dir / "config.yaml").write_text(dump_config(run.config), encoding="utf-8")
     environment = {**ENVIRONMENT, "starts": [{"step": 0, "source": "a1", "time": 1.0}], **facts}
-    (cell.results / "environment.json").write_text(json.dumps(environment), encoding="utf-8")
+    (run.status_dir / "environment.json").write_text(json.dumps(environment), encoding="utf-8")
 
 
-def change_config(cell: Cell, old: str, new: str) -> None:
+def change_config(run: GridRun, old: str, new: str) -> None:
     """Replace a line of what the run says it was configured with."""
-    path = cell.results / "config.yaml"
+    path = run.status_dir / "config.yaml"
     text = path.read_text(encoding="utf-8")
     assert text.count(old) == 1, old
     path.write_text(text.replace(old, new), encoding="utf-8")
 
 
-def find(grid: Grid, row: str, seed: int = 0, task: str | None = None) -> Cell:
-    """The first cell of this description."""
-    return next(c for c in grid.cells() if (c.row, c.seed, c.task) == (row, seed, task))
+def find(grid: Grid, row: str, seed: int = 0, task: str | None = None) -> GridRun:
+    """The first run of this description."""
+    return next(c for c in grid.runs() if (c.row, c.seed, c.task) == (row, seed, task))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from launch.ablation.report.measures import CAVEAT, refusal
-from launch.ablation.study import Row
+from launch.ablation.measurements import Row
+from launch.ablation.report.confounders import CAVEAT, refusal
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 from configs.ablation_schema import AblationConfig, DownstreamConfig
 from configs.errors import InputError
@@ -19,12 +19,14 @@ FINETUNE = "finetune."
 
 Settings = dict[str, Any]
 """fields with dots in their names"""
+Schema = TypeVar("Schema", PretrainConfig, FinetuneConfig)
 
 
 def settings_of_rows(config: AblationConfig) -> dict[str, Settings]:
     """The rows that pretrain, in order, and the fields that make each."""
     if config.cumulative:
-        return _cumulated(*config.axes.values(), config.apart)
+        (choices,) = config.axes.values()
+        return _cumulated(choices, config.apart)
     combinations = product(*(choices.values() for choices in config.axes.values()))
     return {
         name: {key: value for own in choices for key, value in flat(own).items()}
@@ -36,9 +38,10 @@ def _cumulated(choices: dict[str, Settings], apart: list[str]) -> dict[str, Sett
     rows: dict[str, Settings] = {}
     so_far: Settings = {}
     for choice, own in choices.items():
-        if choice not in apart:
-            so_far = {**so_far, **flat(own)}
-        rows[choice] = flat(own) if choice in apart else so_far
+        if choice in apart:
+            rows[choice] = flat(own)
+        else:
+            rows[choice] = so_far = {**so_far, **flat(own)}
     return rows
 
 
@@ -59,7 +62,7 @@ def task_of(task: DownstreamConfig, row: str, fields: Settings) -> FinetuneConfi
     return _load(FinetuneConfig, task.config, row, {**flat(task.fields), **own, **seeds})
 
 
-def _load(schema: type, name: str, row: str, fields: Settings) -> Any:
+def _load(schema: type[Schema], name: str, row: str, fields: Settings) -> Schema:
     try:
         return load_config(schema, name, values=fields)
     except InputError as error:

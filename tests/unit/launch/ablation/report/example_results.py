@@ -1,4 +1,4 @@
-"""A study without training: four rows, three seeds, run folders with curves."""
+"""Results without training: four rows, three seeds, run folders with curves."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 
 import numpy as np
 
+from configs.ablation_metrics import Metric
 from configs.loader import dump_config
 from configs.schema import PretrainConfig, ScheduleConfig
-from launch.ablation.study import Measurement, Metric, Row, Study
+from launch.ablation.measurements import Measurement, Results, Row
 
 SEEDS, TRIALS = (0, 1, 2), (0, 1, 2, 3, 4)
 EFFECTS = {"static (10 masks)": 0.0, "dynamic": -0.12, "static (1 mask)": 0.2, "static (40)": 0.01}
-METRICS = (
-    Metric("perplexity", "Perplexity", higher_is_better=False),
-    Metric("mlm_accuracy", "Masked accuracy (%)", higher_is_better=True, digits=1, scale=100),
-    Metric("bits_per_byte", "Bits per byte", higher_is_better=False, digits=3),
-    Metric("tweets_macro_f1", "Tweets, macro F1", higher_is_better=True, digits=1, scale=100),
-)
+PERPLEXITY = Metric("perplexity", "Perplexity", higher_is_better=False)
+ACCURACY = Metric("mlm_accuracy", "Masked accuracy (%)", higher_is_better=True, digits=1, scale=100)
+BITS = Metric("bits_per_byte", "Bits per byte", higher_is_better=False, digits=3)
+TWEETS = Metric("tweets_macro_f1", "Tweets, macro F1", higher_is_better=True, digits=1, scale=100)
+METRICS = (PERPLEXITY, ACCURACY, BITS, TWEETS)
 
 
-def make_study(folder: Path, **changes: Any) -> Study:
-    """The study, its run folders below `folder`; `changes` replace its fields."""
+def make_results(folder: Path, **changes: Any) -> Results:
+    """The results, their run folders below `folder`; `changes` replace their fields."""
     runs = {(row, s): write_run(folder, n, s) for n, row in enumerate(EFFECTS) for s in SEEDS}
     measurements = [m for (row, seed), path in runs.items() for m in measured(row, seed, path)]
     fields: dict[str, Any] = dict(
@@ -50,23 +50,23 @@ def make_study(folder: Path, **changes: Any) -> Study:
         folder=folder / "tables" / "masking",
         notes=("3,200,000 training tokens a run", "code version 1234567"),
     )
-    return Study(**{**fields, **changes})
+    return Results(**{**fields, **changes})
 
 
 def measured(row: str, seed: int, run_dir: Path) -> list[Measurement]:
     """What the runs of a row and seed measure: pairs share the noise of their seed."""
     loss = final_loss(row, seed)
     values = {
-        "perplexity": np.exp(loss),
-        "mlm_accuracy": 0.9 - loss / 5,
-        "bits_per_byte": loss / 1.6,
+        PERPLEXITY: np.exp(loss),
+        ACCURACY: 0.9 - loss / 5,
+        BITS: loss / 1.6,
     }
-    own = [Measurement(row, name, seed, float(v), run_dir) for name, v in values.items()]
+    own = [Measurement(row, metric, seed, float(v), run_dir) for metric, v in values.items()]
     noise = np.random.default_rng([seed, len(row)]).normal(0, 0.01, len(TRIALS))
     task = [
         Measurement(
             row,
-            "tweets_macro_f1",
+            TWEETS,
             seed,
             float(0.7 - 0.05 * EFFECTS[row] + noise[trial]),
             run_dir / "tweets" / "trials" / f"seed{trial}",

@@ -1,0 +1,242 @@
+"""The grid of an ablation: every row with every seed, as runs.
+
+<run_dir>/<scale>/<row>/seed<k>/                      a pretraining run
+<run_dir>/<scale>/<row>/<field>=<value>/seed<k>/      where a field is tuned for each row
+<run_dir>/<scale>/<row>/.../seed<k>/tasks/<task>/     its encoder, fine-tuned
+<run_dir>/<scale>/rivals/<method>/<task>/             a classical method
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, cast
+
+from configs.ablation_schema import AblationConfig, slug
+from configs.checks import require
+from configs.finetune_schema import FinetuneConfig
+from configs.schema import PretrainConfig
+from configs.system.run_status import read_status
+from launch.ablation.recipes import recipe_of, settings_of_rows, task_of
+from launch.slurm.grid import Command
+from pretrain.run.log import read_metrics
+
+CLASSICAL = "classical"
+"""folder in which a fine-tuning run keeps what its classical methods leave behind"""
+
+Config = TypeVar("Config", bound=Union[PretrainConfig, FinetuneConfig])
+TunedValue = Union[int, float, str, None]
+"""None where nothing is tuned"""
+
+
+@dataclass(frozen=True)
+class GridRun:
+    """One run of one row: a pretraining, a fine-tuning, or a classical method on a task."""
+
+    row: str
+    seed: int
+    """of pretraining"""
+    command: Command
+    after: tuple[Path, ...] = ()
+    """run folders that must be completed before"""
+    tuned_value: TunedValue = None
+    """of the field that is tuned for each row"""
+    method: str | None = None
+    """a classical method in place of an encoder"""
+    metrics: tuple[str, ...] = ()
+    """of a task: dev scores that are shown; empty: the one that it chooses by"""
+
+    @property
+    def config(self) -> PretrainConfig | FinetuneConfig:
+        """The configuration that the ablation asks for."""
+        config: PretrainConfig | FinetuneConfig = self.command.config
+        return config
+
+    @property
+    def run_dir(self) -> Path:
+        """Its folder."""
+        return self.command.run_dir
+
+    @property
+    def task(self) -> str | None:
+        """Name of the task; None for pretraining."""
+        return self.config.task.name if isinstance(self.config, FinetuneConfig) else None
+
+    @property
+    def status_dir(self) -> Path:
+        """Where its status and its environment are."""
+        return self.run_dir / CLASSICAL if self.method else self.run_dir
+
+    @property
+    def status(self) -> str | None:
+        """The word in its status; None where it was not started."""
+        return read_status(self.status_dir)
+
+    @property
+    def is_completed(self) -> bool:
+        """Whether nothing of it is left to do."""
+        return self.status == "completed"
+
+    @property
+    def name(self) -> str:
+        """For lines that people read."""
+        tuned = None if self.tuned_value is None else str(self.tuned_value)
+        return ", ".join(filter(None, (self.row, tuned, f"seed {self.seed}", self.task)))
+
+
+class Grid:
+    """All runs of an ablation at one scale. Every recipe is checked as the grid is made."""
+
+    def __init__(self, config: AblationConfig, precision: str = "auto") -> None:
+        """`config` as `AblationConfig.at` returns it; `precision` is what `auto` becomes in every
+        run; `InputError` for a row that cannot be."""
+        self.config, self.rows = config, settings_of_rows(config)
+        self.folder = Path(config.run_dir) / config.scale
+        self.baseline = config.baseline or next(iter(self.rows))
+        self.tuned_field: str | None = next(iter(config.tune), None)
+        self.tuned_values: list[TunedValue] = [None]
+        if self.tuned_field:
+            self.tuned_values = config.tune[self.tuned_field]
+        self.recipes = {
+            (row, value): in_precision(recipe_of(config, row, fields, tuned), precision)
+            for row, fields in self.rows.items()
+            for value in self.tuned_values
+            for tuned in [{self.tuned_field: value} if self.tuned_field else {}]
+        }
+        settings = {**self.rows, **{method: {} for method in config.rivals}}
+        self.tasks = {
+            row: [in_precision(task_of(task, row, fields), precision) for task in config.tasks]
+            for row, fields in settings.items()
+        }
+        _require_different("rows", [slug(row) for row in settings])
+        for tasks in self.tasks.values():
+            _require_different("tasks", [slug(task.task.name) for task in tasks])
+
+    def runs(self) -> list[GridRun]:
+        """All runs, as far as is known by now; rows of equal recipes share their pretraining.
+
+        Where a row's value is not chosen yet, its other runs stand with the first value and wait
+        for all candidates.
+        """
+        runs: list[GridRun] = []
+        for seed in self.config.seeds:
+            for row in self.rows:
+                runs += self._pretraining_runs(row, seed)
+                runs += self._finetuning_runs(row, seed)
+        return runs + [run for method in self.config.rivals for run in self._rival_runs(method)]
+
+    def distinct_runs(self) -> list[GridRun]:
+        """As `runs`, each run folder once."""
+        by_folder: dict[Path, GridRun] = {}
+        for run in self.runs():
+            by_folder.setdefault(run.run_dir, run)
+        return list(by_folder.values())
+
+    def ready_runs(self) -> list[GridRun]:
+        """The runs that are not completed but whose predecessors are."""
+        runs = self.distinct_runs()
+        done = {run.run_dir for run in runs if run.is_completed}
+        return [run for run in runs if run.run_dir not in done and done.issuperset(run.after)]
+
+    def table_runs(self) -> list[GridRun]:
+        """The runs that the table shows: of what was tuned, those with the chosen value."""
+        settled = {row: self.tuned_value(row) for row in self.rows if self.is_settled(row)}
+        return [
+            run
+            for run in self.runs()
+            if run.method or (run.row in settled and run.tuned_value == settled[run.row])
+        ]
+
+    def candidates(self, row: str) -> list[GridRun]:
+        """The row on the first seed, with each value of the tuned field."""
+        return [self._pretraining(row, self.config.seeds[0], v) for v in self.tuned_values]
+
+    def is_settled(self, row: str) -> bool:
+        """Whether the row's value is chosen, or there is nothing to choose."""
+        return len(self.tuned_values) == 1 or all(r.is_completed for r in self.candidates(row))
+
+    def tuned_value(self, row: str) -> TunedValue:
+        """What the tuned field is for a row: the best by held-out loss; the first until then."""
+        if len(self.tuned_values) == 1 or not self.is_settled(row):
+            return self.tuned_values[0]
+        best = min(self.candidates(row), key=lambda run: heldout_loss(run.run_dir))
+        return best.tuned_value
+
+    def _pretraining_runs(self, row: str, seed: int) -> list[GridRun]:
+        if seed == self.config.seeds[0]:
+            return self.candidates(row)
+        run = self._pretraining(row, seed, self.tuned_value(row))
+        return [replace(run, after=self._before_choice(row))]
+
+    def _before_choice(self, row: str) -> tuple[Path, ...]:
+        """What the choice of a row's value waits for."""
+        return tuple(r.run_dir for r in self.candidates(row)) if len(self.tuned_values) > 1 else ()
+
+    def _pretraining(self, row: str, seed: int, value: TunedValue) -> GridRun:
+        recipe = self.recipes[row, value]
+        owner = next(other for other in self.rows if self.recipes[other, value] == recipe)
+        config = replace(recipe, seed=seed, run_dir=str(self._folder(owner, seed, value)))
+        return GridRun(row, seed, Command("pretrain", config), tuned_value=value)
+
+    def _folder(self, row: str, seed: int, value: TunedValue) -> Path:
+        tuned = f"{self.tuned_field.rpartition('.')[2]}={value}" if self.tuned_field else ""
+        return self.folder / slug(row) / slug(tuned) / f"seed{seed}"
+
+    def _finetuning_runs(self, row: str, seed: int) -> list[GridRun]:
+        value = self.tuned_value(row)
+        encoder = self._pretraining(row, seed, value).run_dir
+        after = (*self._before_choice(row), encoder)
+        return [
+            GridRun(
+                row,
+                seed,
+                Command("finetune", replace(task, model=str(encoder), run_dir=str(run_dir))),
+                after,
+                value,
+                metrics=tuple(wish.metrics),
+            )
+            for task, wish in zip(self.tasks[row], self.config.tasks)
+            for run_dir in [self._folder(row, seed, value) / "tasks" / slug(task.task.name)]
+        ]
+
+    def _rival_runs(self, method: str) -> list[GridRun]:
+        return [
+            GridRun(
+                method,
+                self.config.seeds[0],
+                Command("finetune", replace(task, model=method, run_dir=str(run_dir))),
+                method=method,
+                metrics=tuple(wish.metrics),
+            )
+            for task, wish in zip(self.tasks[method], self.config.tasks)
+            for run_dir in [self.folder / "rivals" / slug(method) / slug(task.task.name)]
+        ]
+
+
+def heldout_loss(run_dir: Path) -> float:
+    """The last held-out MLM loss of a run; infinite where there is none."""
+    loss: float = last_record(run_dir, "heldout").get("mlm_loss", float("inf"))
+    return loss
+
+
+def last_record(run_dir: Path, kind: str) -> dict[str, Any]:
+    """The last record of this kind in metrics.jsonl; empty where there is none."""
+    records = [r for r in read_metrics(run_dir / "metrics.jsonl") if r["kind"] == kind]
+    return records[-1] if records else {}
+
+
+def in_precision(config: Config, precision: str) -> Config:
+    """A recipe or task with `precision` in place of `auto`."""
+    if config.engine.precision != "auto":
+        return config
+    known = cast("Literal['fp32', 'bf16']", precision)  # from a run's own environment
+    return replace(config, engine=replace(config.engine, precision=known))
+
+
+def _require_different(what: str, names: list[str]) -> None:
+    """Names become folders; one without a letter or digit would be no folder, or that above."""
+    empty = [name for name in names if not re.search(r"\w", name)]
+    require(not empty, f"{what}: a name has no letter or digit: rename it")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    require(twice is None, f"{what}: two would have the folder '{twice}': rename one")
