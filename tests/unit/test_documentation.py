@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 import pytest
 
@@ -10,8 +11,9 @@ from configs.ablation_schema import AblationConfig
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import load_config, shipped_configs
 from configs.schema import PretrainConfig
+from launch.slurm.grid import read_commands
 from tests.conftest import ROOT
-from tests.pages import PAGES, anchors, blocks, links, name, read
+from tests.pages import PAGES, all_commands, anchors, blocks, links, name, read
 
 README = PAGES[0]
 ROOMS = "configs|tokenizer|pretrain|finetune|launch|tests|docs"
@@ -68,6 +70,20 @@ def test_a_yaml_example_is_a_configuration(tmp_path, page, example):
     path = tmp_path / "own.yaml"
     path.write_text(example, encoding="utf-8")
     assert load_config(schema_of(example), str(path)).run_dir.endswith("own"), page
+
+
+@pytest.mark.parametrize("command", [c for c in all_commands() if c.startswith("sbatch")])
+def test_a_job_script_gets_a_configuration(command):
+    words = shlex.split(command)
+    place = next(i for i, word in enumerate(words) if word.endswith(".sbatch"))
+    assert (ROOT / words[place]).is_file()
+    assert load_config(PretrainConfig, words[place + 1], words[place + 2 :])
+
+
+def test_a_file_of_commands_is_understood(tmp_path):
+    path = tmp_path / "grid.txt"
+    path.write_text("".join(blocks("text", ROOT / "docs/clusters.md")), encoding="utf-8")
+    assert [command.kind for command in read_commands(path)] == ["pretrain", "finetune"]
 
 
 def test_every_yaml_is_named_and_every_named_yaml_exists():
