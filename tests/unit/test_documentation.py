@@ -6,6 +6,7 @@ import re
 import shlex
 
 import pytest
+import yaml
 
 from configs.ablation_schema import AblationConfig
 from configs.finetune_schema import FinetuneConfig
@@ -103,3 +104,10 @@ def test_every_dependency_has_its_reason():
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_no_figure_was_left_open(page):
     assert not re.findall(r"@[A-Z]+@|TODO|FIXME", read(page))
+
+
+def test_the_version_is_the_same_everywhere():
+    setup = (ROOT / "setup.cfg").read_text(encoding="utf-8")
+    version = re.search(r"^version = (\S+)$", setup, re.MULTILINE).group(1)
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"] == version
+    assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
