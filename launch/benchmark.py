@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
-import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if __name__ == "__main__" and not __package__:
     import as_script
@@ -14,11 +13,12 @@ if __name__ == "__main__" and not __package__:
     as_script.begin()
 
 from configs.checks import require
-from configs.errors import InputError
-from configs.system.files import write_text
-from launch.command import run
+from launch.command import run, write_json
 
-UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+    from launch.benchmarks.benchmark_results import ContestOptions
+
 PARTS = {
     "step": "training steps, side by side with Hugging Face's",
     "data": "text to tokens and tokens to batches",
@@ -34,7 +34,7 @@ def main() -> None:
     """Run the benchmark that the command line names."""
     parser = argparse.ArgumentParser(prog="benchmark.py", description=__doc__)
     benchmarks = parser.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
-    add_races(benchmarks)
+    add_benchmarks(benchmarks)
     add_allreduce(benchmarks)
     # DeepSpeed's launcher adds this; LOCAL_RANK says the same.
     parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)
@@ -42,7 +42,7 @@ def main() -> None:
     arguments.run(arguments)
 
 
-def add_races(benchmarks: argparse._SubParsersAction) -> None:
+def add_benchmarks(benchmarks: Subparsers) -> None:
     """The arguments of all benchmarks but `allreduce`."""
     for name, text in PARTS.items():
         parser = benchmarks.add_parser(name, help=text, description=f"Measures {text}.")
@@ -67,20 +67,42 @@ def add_races(benchmarks: argparse._SubParsersAction) -> None:
 
 def measure(arguments: argparse.Namespace) -> None:
     """Everything that was asked for, each table as soon as it is there, and the summary."""
-    if "step" in arguments.parts:
+    parts = arguments.parts
+    if "step" in parts:
         require(arguments.rounds >= 1, f"--rounds {arguments.rounds} must be at least 1")
-    from launch.benchmarks import run
+    from launch.benchmarks.benchmark_results import BenchmarkResults
 
-    result = run.Results()
-    for part in arguments.parts:
-        getattr(result, f"add_{part}")(arguments)
+    result = BenchmarkResults(tuple(arguments.overrides))
+    if "step" in parts:
+        result.hold_contests(contest_options(arguments))
+    if "data" in parts:
+        result.measure_data()
+    if "startup" in parts:
+        result.measure_startup()
+    if parts == ["neighbour"] or ("neighbour" in parts and result.device == "cpu"):
+        result.measure_neighbour()
     print(result.summary(), flush=True)
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        write_text(arguments.json, json.dumps(result.as_json(), indent=1) + "\n")
+    write_json(arguments.json, result.as_json())
 
 
-def add_allreduce(benchmarks: argparse._SubParsersAction) -> None:
+def contest_options(arguments: argparse.Namespace) -> ContestOptions:
+    """What the command line says of training steps."""
+    from launch.benchmarks.benchmark_results import ContestOptions
+
+    return ContestOptions(
+        sizes=arguments.size or (),
+        lengths=arguments.length,
+        precision=arguments.precision,
+        dropout=arguments.dropout,
+        next_sentence=arguments.nsp,
+        rounds=arguments.rounds,
+        seconds=arguments.seconds,
+        traces=arguments.traces,
+        only=arguments.only or (),
+    )
+
+
+def add_allreduce(benchmarks: Subparsers) -> None:
     """The arguments of `benchmark.py allreduce`."""
     parser = benchmarks.add_parser(
         "allreduce",
@@ -110,44 +132,19 @@ def add_allreduce(benchmarks: argparse._SubParsersAction) -> None:
     )
 
 
-def parse_size(text: str) -> int:
-    """Bytes of `64M`, `1K`, `4`; K, M, G are powers of 1000."""
-    found = re.fullmatch(r"(\d+)([KMG]?)B?", text.upper())
-    if not found or int(found[1]) == 0:
-        raise InputError(f"--sizes {text} is no size: write bytes as 4, 100K, 64M or 1G")
-    return int(found[1]) * UNITS[found[2]]
-
-
 def allreduce(arguments: argparse.Namespace) -> None:
     """Measure, print and write; starts ranks of its own where no launcher has."""
-    sizes = sorted({parse_size(text) for text in arguments.sizes})
-
+    from launch.benchmarks.allreduce import measure, parse_sizes, require_ranks
     from pretrain.ranks.local import is_rank, run_as_ranks
 
+    sizes, ranks = parse_sizes(arguments.sizes), arguments.ranks
     if not is_rank():
-        check_ranks(arguments.ranks or 2)
-        sys.exit(run_as_ranks(arguments.ranks or 2))
-
-    from pretrain.ranks import world as worlds
-    from pretrain.ranks.collectives import Benchmark
-
-    world = worlds.start(arguments.algorithm)
-    if arguments.ranks not in (None, world.size):
-        raise InputError(f"--ranks {arguments.ranks}, but the launcher started {world.size}")
-    check_ranks(world.size)
-    result = Benchmark.run(world, sizes, arguments.seconds)
-    if world.is_main:
+        require_ranks(ranks or 2)
+        sys.exit(run_as_ranks(ranks or 2))
+    result = measure(sizes, arguments.seconds, arguments.algorithm, ranks)
+    if result:
         print(result.table(), flush=True)
-        if arguments.json:
-            arguments.json.parent.mkdir(parents=True, exist_ok=True)
-            write_text(arguments.json, json.dumps(result.as_json(), indent=1) + "\n")
-    worlds.stop()
-
-
-def check_ranks(ranks: int) -> None:
-    """Raise `InputError` where there is nobody to talk to."""
-    if ranks < 2:
-        raise InputError(f"--ranks {ranks}: nobody to talk to: give 2 or more")
+        write_json(arguments.json, result.as_json())
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import json
 import os
 import sys
 import textwrap
@@ -12,14 +13,16 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from configs.ablation_schema import AblationConfig
 from configs.described import describe
 from configs.errors import InputError, RunError
 from configs.finetune_schema import FinetuneConfig
-from configs.loader import dump_config, load_config, shipped_configs
-from configs.system.files import disk_explained, disk_trouble
+from configs.loader import Schema, dump_config, load_config, shipped_configs
+from configs.schema import PretrainConfig
+from configs.system.files import disk_explained, disk_trouble, write_text
 from configs.system.open_files import allow_open_files, lack_of_open_files
 from configs.system.safe_text import VisibleStream, visible
 from configs.system.secrets import hide
@@ -31,6 +34,8 @@ from pretrain.ranks.process import let_waiting_threads_sleep
 if TYPE_CHECKING:  # torch takes seconds to import, and a wrong word on the command line none
     from pretrain.ranks.world import World
 
+RankConfig = TypeVar("RankConfig", PretrainConfig, FinetuneConfig)
+"""what several ranks train by"""
 NO_FIT_PLACE = (
     *(errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
     *(errno.ENAMETOOLONG, errno.ELOOP),
@@ -64,7 +69,7 @@ def config_parser(program: str, purpose: str, schema: type) -> argparse.Argument
     return parser
 
 
-def read_config(arguments: argparse.Namespace, schema: type) -> Any:
+def read_config(arguments: argparse.Namespace, schema: type[Schema]) -> Schema:
     """The configuration that the parsed command line asks for; prints it on --print-config."""
     config = load_config(schema, arguments.config, arguments.overrides)
     if arguments.print_config:
@@ -73,13 +78,16 @@ def read_config(arguments: argparse.Namespace, schema: type) -> Any:
     return config
 
 
-def read_and_join(parser: argparse.ArgumentParser, schema: type) -> tuple[Any, World]:
+def read_and_join(
+    parser: argparse.ArgumentParser, schema: type[RankConfig]
+) -> tuple[RankConfig, World]:
     """(the configuration, this process among the other ranks).
 
     A rank that cannot read its own joins the others all the same: who waits for one that has gone
     waits long. Then all leave in its words.
     """
-    config = failure = None
+    config: RankConfig | None = None
+    failure: InputError | None = None
     try:
         config = read_config(parser.parse_intermixed_args(), schema)
     except InputError as error:
@@ -97,7 +105,15 @@ def read_and_join(parser: argparse.ArgumentParser, schema: type) -> tuple[Any, W
     with heard(ranks):
         if failure:
             raise failure
+    assert config is not None
     return config, ranks
+
+
+def write_json(path: Path | None, content: object) -> None:
+    """The results for programs, where --json has named a file."""
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def run(main: Callable[[], None]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 if __name__ == "__main__" and not __package__:
@@ -12,11 +14,10 @@ if __name__ == "__main__" and not __package__:
 
 from configs.checks import require
 from configs.cluster_schema import ClusterConfig
-from configs.finetune_schema import FinetuneConfig
 from configs.loader import dump_config, load_config
 from configs.schema import PretrainConfig
 from launch.command import fields_help, run
-from launch.slurm.grid import read_commands
+from launch.slurm.grid import SCHEMAS, RunConfig, read_commands
 from launch.slurm.submission import read_cluster, submit_commands, submit_preparation, submit_run
 
 PREFIX = "cluster."
@@ -28,25 +29,24 @@ def main() -> None:
     own = [word for word in arguments.overrides if not word.startswith(PREFIX)]
     ours = [word.removeprefix(PREFIX) for word in arguments.overrides if word.startswith(PREFIX)]
     cluster, job, path = read_cluster(arguments.cluster, ours), arguments.job, arguments.config
+    submit: Callable[..., str]
+    configs: list[RunConfig]
     if job == "commands":
         other = f"'{own and own[0]}': commands have fields of their own: write it in {path}"
         require(not own, other)
         commands = read_commands(Path(path))
         configs = [command.config for command in commands]
+        submit = partial(submit_commands, commands, Path(path).stem, only=arguments.only)
+    elif job == "prepare":
+        corpus = load_config(PretrainConfig, path, own)
+        configs, submit = [corpus], partial(submit_preparation, corpus)
     else:
-        schema = FinetuneConfig if job == "finetune" else PretrainConfig
-        configs = [load_config(schema, path, own)]
+        config = load_config(SCHEMAS[job], path, own)
+        configs, submit = [config], partial(submit_run, job, config)
     if arguments.print_config:
         print(*map(dump_config, (cluster, *configs)), sep="\n", end="")
-        return
-    dry_run = arguments.dry_run
-    if job == "commands":
-        told = submit_commands(commands, Path(path).stem, cluster, arguments.only, dry_run)
-    elif job == "prepare":
-        told = submit_preparation(configs[0], cluster, dry_run)
     else:
-        told = submit_run(job, configs[0], cluster, dry_run)
-    print(told, end="")
+        print(submit(cluster=cluster, dry_run=arguments.dry_run), end="")
 
 
 def parse() -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""Those who race: this project's own trainer, and what all have in common."""
+"""Those who are compared: this project's own trainer, and what all have in common."""
 
 from __future__ import annotations
 
@@ -69,6 +69,7 @@ class Masklab(Contender):
         self.batches = enumerate(self.trainer.batches.prefetched(0, None))
 
     def run(self, seconds: float) -> Round:
+        """Real steps of the trainer; a log window adds them up, and is read by nobody."""
         from pretrain.engine.log_window import Window
         from pretrain.engine.trainer import SUMS
 

@@ -32,7 +32,7 @@ OURS = "masklab"
 
 
 @dataclass
-class Lane:
+class Outcome:
     """One contender's results."""
 
     name: str
@@ -45,6 +45,7 @@ class Lane:
 
     @property
     def tokens_per_second(self) -> float:
+        """Real ones, the median over rounds."""
         return median(turn.tokens / turn.seconds for turn in self.rounds)
 
     @property
@@ -60,38 +61,38 @@ class Lane:
 
 
 @dataclass
-class Race:
+class Contest:
     """A setting, the machine's peak in it, and every contender's results; ours first."""
 
     setting: Setting
     peak_flops: float
-    lanes: list[Lane]
+    outcomes: list[Outcome]
 
-    def ratio(self, other: Lane) -> float:
+    def ratio(self, other: Outcome) -> float:
         """How many times as fast ours is, the median over rounds, in which both met one noise."""
-        ours = self.lanes[0].rounds
+        ours = self.outcomes[0].rounds
         return median(
             (mine.tokens / mine.seconds) / (theirs.tokens / theirs.seconds)
             for mine, theirs in zip(ours, other.rounds)
         )
 
-    def as_json(self) -> dict:
+    def as_json(self) -> dict[str, object]:
         """For programs."""
         lanes = [
-            asdict(lane) | {"ratio": None if lane.failure else self.ratio(lane)}
-            for lane in self.lanes
+            asdict(outcome) | {"ratio": None if outcome.failure else self.ratio(outcome)}
+            for outcome in self.outcomes
         ]
         setting = asdict(self.setting) | {"title": self.setting.title}
         return {"setting": setting, "peak_flops": self.peak_flops, "lanes": lanes}
 
 
-def race(
+def hold_contest(
     setting: Setting,
     names: Sequence[str],
     rounds: int,
     seconds: float,
     traces: Path | None = None,
-) -> Race:
+) -> Contest:
     """Let the contenders take turns of about `seconds`, `rounds` times; the peak is measured
     between them. `traces` is a folder for a profile of each."""
     import torch
@@ -102,77 +103,79 @@ def race(
     peak = partial(matmul_peak, torch.device(setting.device), setting.precision, 1.0)
     peaks = [peak()]
     with ExitStack() as stack:
-        runners = []
+        processes = []
         for name in names:
-            runners.append(stack.enter_context(running(name, setting)))
-            _require_fit(runners[0].lane)
+            processes.append(stack.enter_context(running(name, setting)))
+            _require_fit(processes[0].outcome)
         for _ in range(rounds):
-            for runner in runners:
-                runner.turn(seconds)
+            for process in processes:
+                process.turn(seconds)
             peaks.append(peak())
-        for runner in runners if traces else []:
-            runner.trace(traces / f"{setting.name} {runner.lane.name}.json")
-        lanes = [runner.finish() for runner in runners]
-    _require_fit(lanes[0])
-    return Race(setting, highest(peaks, lanes), lanes)
+        for process in processes:
+            if traces:
+                process.trace(traces / f"{setting.name} {process.outcome.name}.json")
+        outcomes = [process.finish() for process in processes]
+    _require_fit(outcomes[0])
+    return Contest(setting, highest(peaks, outcomes), outcomes)
 
 
-def highest(peaks: list[float], lanes: list[Lane]) -> float:
-    """Of the peaks, each as low as other work on the machine made it; none is below a lane."""
-    return max(*peaks, *(lane.useful_flops for lane in lanes if not lane.failure))
+def highest(peaks: list[float], outcomes: list[Outcome]) -> float:
+    """Of the peaks, each as low as other work on the machine made it; none is below a contender."""
+    return max(*peaks, *(outcome.useful_flops for outcome in outcomes if not outcome.failure))
 
 
-def _require_fit(ours: Lane) -> None:
+def _require_fit(ours: Outcome) -> None:
     """Raise `RunError` where there is nobody to compare the others with."""
     if ours.failure:
         raise RunError(f"{ours.name}: {ours.failure}")
 
 
-class Runner:
+class ContenderProcess:
     """A contender's process, seen from here."""
 
     def __init__(self, name: str, connection: Connection) -> None:
-        self.lane, self.connection = Lane(name), connection
+        self.outcome, self.connection = Outcome(name), connection
         started = perf_counter()
         self._receive()
-        self.lane.ready_seconds = perf_counter() - started
+        self.outcome.ready_seconds = perf_counter() - started
 
     def turn(self, seconds: float) -> None:
         """One round; a contender that has failed sits it out."""
-        if self.lane.failure is None:
+        if self.outcome.failure is None:
             self.connection.send(seconds)
-            found = self._receive()
-            if found is not None:
-                self.lane.rounds.append(found)
+            result = self._receive()
+            if isinstance(result, Round):
+                self.outcome.rounds.append(result)
 
     def trace(self, path: Path) -> None:
         """A profile of two steps, which count for nothing."""
-        if self.lane.failure is None:
+        if self.outcome.failure is None:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.connection.send(path.absolute())
             self._receive()
 
-    def finish(self) -> Lane:
+    def finish(self) -> Outcome:
         """Its results."""
-        if self.lane.failure is None:
+        if self.outcome.failure is None:
             self.connection.send(None)
-            self.lane.memory = self._receive() or 0
-        return self.lane
+            memory = self._receive()
+            self.outcome.memory = memory if isinstance(memory, int) else 0
+        return self.outcome
 
     def _receive(self) -> Round | int | None:
         """What the process sends; None where it has failed, or has nothing to say."""
         try:
-            found = self.connection.recv()
+            sent: Round | int | str = self.connection.recv()
         except EOFError:
-            found = "its process died"
-        if isinstance(found, str):
-            self.lane.failure = found
+            sent = "its process died"
+        if isinstance(sent, str):
+            self.outcome.failure = sent
             return None
-        return found
+        return sent
 
 
 @contextmanager
-def running(name: str, setting: Setting) -> Iterator[Runner]:
+def running(name: str, setting: Setting) -> Iterator[ContenderProcess]:
     """A contender in a process of its own, warmed up; it ends with the block."""
     context = get_context("spawn")
     ours, theirs = context.Pipe()
@@ -180,7 +183,7 @@ def running(name: str, setting: Setting) -> Iterator[Runner]:
     process.start()
     theirs.close()
     try:
-        yield Runner(name, ours)
+        yield ContenderProcess(name, ours)
     finally:
         process.kill()
         process.join()

@@ -8,12 +8,14 @@ or one document a sequence they get our sequences, padded.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from configs.schema import PretrainConfig
 from launch.benchmarks.contenders import Contender, Round
@@ -58,7 +60,7 @@ class HuggingFace(Contender):
         """The model, of the class that pretrains it."""
         from transformers import AutoConfig, AutoModelForMaskedLM, AutoModelForPreTraining
 
-        content = huggingface_config(
+        content: dict[str, Any] = huggingface_config(
             self.config.model,
             self.vocabulary_size,
             corpus.tokenizer.special,
@@ -66,7 +68,8 @@ class HuggingFace(Contender):
         )
         config = AutoConfig.for_model(**content)
         auto = AutoModelForPreTraining if self.setting.next_sentence else AutoModelForMaskedLM
-        return auto.from_config(config, attn_implementation="sdpa")
+        build: Callable[..., torch.nn.Module] = auto.from_config
+        return build(config, attn_implementation="sdpa")
 
     def useful(self, rows: list[dict[str, Any]]) -> tuple[int, float]:
         """(real tokens, useful FLOPs) of training on these rows once."""
@@ -86,9 +89,10 @@ class Shipped(HuggingFace):
     """`transformers.Trainer` with its defaults, and its collator."""
 
     def run(self, seconds: float) -> Round:
+        """A training of its own, from the rows' beginning."""
         import transformers
 
-        clock = _clock(seconds)
+        clock = Clock(seconds)
         arguments = transformers.TrainingArguments(
             output_dir="trainer",
             per_device_train_batch_size=self.setting.sequences,
@@ -129,8 +133,9 @@ class Tuned(HuggingFace):
         self.steps = 0
 
     def run(self, seconds: float) -> Round:
+        """The loop goes through the batches again and again."""
         started, first = perf_counter(), self.steps
-        tokens = flops = 0
+        tokens, flops = 0, 0.0
         while self.steps < first + 2 or perf_counter() - started < seconds:
             batch, real, useful = self.batches[self.steps % len(self.batches)]
             self.step({name: x.to(self.device, non_blocking=True) for name, x in batch.items()})
@@ -158,6 +163,7 @@ class ModernBert(Tuned):
     compiled = False
 
     def build(self, corpus: Corpus) -> torch.nn.Module:
+        """As deep and wide as ours."""
         from transformers import ModernBertConfig, ModernBertForMaskedLM
 
         shape, special = self.config.model, corpus.tokenizer.special
@@ -178,7 +184,8 @@ class ModernBert(Tuned):
             bos_token_id=special.cls,
             eos_token_id=special.sep,
         )
-        return ModernBertForMaskedLM._from_config(config, attn_implementation="sdpa")
+        build: Callable[..., torch.nn.Module] = ModernBertForMaskedLM._from_config
+        return build(config, attn_implementation="sdpa")
 
 
 def blocks(corpus: Corpus, setting: Setting) -> list[dict[str, Any]]:
@@ -192,35 +199,42 @@ def blocks(corpus: Corpus, setting: Setting) -> list[dict[str, Any]]:
 def sequences(corpus: Corpus, config: PretrainConfig) -> list[dict[str, Any]]:
     """Our sequences, before masking, with what NSP needs where it is trained."""
     batches = PhasedBatches(corpus.train, config, make_vocabulary(corpus.tokenizer))
-    found = []
+    rows: list[dict[str, Any]] = []
     for batch in (b for step in range(64) for b in batches.step(step)):
         tokens_T = batch.tokens_T.clone()
         tokens_T[batch.predicted_M] = batch.labels_M
         sizes = batch.boundaries.diff().tolist()
-        columns = zip(tokens_T.split(sizes), batch.segments_T.split(sizes), batch.next_sentence_B)
+        parts = (torch.split(axis_T, sizes) for axis_T in (tokens_T, batch.segments_T))
+        columns = zip(*parts, batch.next_sentence_B)
         for tokens, segments, label in columns:
-            row = {"input_ids": tokens.tolist()}
+            row: dict[str, Any] = {"input_ids": tokens.tolist()}
             if config.next_sentence_prediction:
                 row |= {"token_type_ids": segments.tolist(), "next_sentence_label": int(label)}
-            found.append(row)
-    return found
+            rows.append(row)
+    return rows
 
 
-def _clock(seconds: float) -> Any:
-    """A callback that stops the Trainer after its first step and `seconds` more."""
-    from transformers import TrainerCallback
+class Clock(TrainerCallback):
+    """Stops the Trainer after its first step and `limit` seconds more."""
 
-    class Clock(TrainerCallback):
-        steps, seconds, started = 0, 0.0, None
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self.steps, self.seconds = 0, 0.0
+        self.started: float | None = None
 
-        def on_step_end(self, arguments, state, control, **_):
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            now = perf_counter()
-            if self.started is None:
-                self.started = now
-                return
-            self.steps, self.seconds = self.steps + 1, now - self.started
-            control.should_training_stop = self.steps >= 2 and self.seconds >= seconds
-
-    return Clock()
+    def on_step_end(
+        self,
+        args: TrainingArguments,  # noqa: ARG002 (transformers' protocol)
+        state: TrainerState,  # noqa: ARG002 (transformers' protocol)
+        control: TrainerControl,
+        **_: object,
+    ) -> None:
+        """The first step, which warms up, does not count."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        now = perf_counter()
+        if self.started is None:
+            self.started = now
+            return
+        self.steps, self.seconds = self.steps + 1, now - self.started
+        control.should_training_stop = self.steps >= 2 and self.seconds >= self.limit

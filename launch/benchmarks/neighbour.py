@@ -13,7 +13,7 @@ from statistics import median
 import torch
 
 from configs.errors import RunError
-from launch.benchmarks.contest import OURS, Runner, running
+from launch.benchmarks.contest import OURS, ContenderProcess, running
 from launch.benchmarks.setting import Setting
 from pretrain.engine.precision import choose_precision
 from pretrain.ranks.process import let_waiting_threads_sleep
@@ -27,7 +27,7 @@ BUSY = "while True: pass"
 
 
 @dataclass
-class Lane:
+class Rates:
     """Tokens/s of the small model's training step, turn by turn."""
 
     alone: list[float] = field(default_factory=list)
@@ -43,8 +43,8 @@ class Lane:
 class Neighbour:
     """Both ways of waiting, in turns on one machine."""
 
-    ours: Lane
-    openmp: Lane
+    ours: Rates
+    openmp: Rates
 
     @property
     def lone_ratio(self) -> float:
@@ -54,9 +54,9 @@ class Neighbour:
     def table(self) -> str:
         """Medians over rounds."""
         lines = [f"{'threads that wait':<26}{'alone':>10}{'disturbed':>12}{'slower':>9}"]
-        for name, lane in (("sleep soon (ours)", self.ours), ("spin (OpenMP's way)", self.openmp)):
-            alone, disturbed = median(lane.alone), median(lane.disturbed)
-            lines.append(f"{name:<26}{alone:>10,.0f}{disturbed:>12,.0f}{lane.slowdown:>8.1f}x")
+        for name, rates in (("sleep soon (ours)", self.ours), ("spin (OpenMP's way)", self.openmp)):
+            alone, disturbed = median(rates.alone), median(rates.disturbed)
+            lines.append(f"{name:<26}{alone:>10,.0f}{disturbed:>12,.0f}{rates.slowdown:>8.1f}x")
         return "\n".join(
             ["tokens/s, small model, beside a process that keeps one core busy", *lines]
         )
@@ -70,17 +70,17 @@ def measure(overrides: tuple[str, ...] = ()) -> Neighbour:
     """
     precision = choose_precision("auto", World(0, 1, torch.device("cpu"))).name
     setting = Setting("small", LENGTH, precision, "cpu", overrides=overrides)
-    result = Neighbour(Lane(), Lane())
+    result = Neighbour(Rates(), Rates())
     with ExitStack() as stack:
         pairs = []
-        for lane, spins in ((result.ours, None), (result.openmp, OPENMP)):
+        for rates, spins in ((result.ours, None), (result.openmp, OPENMP)):
             with environment(spins):
-                pairs.append((lane, stack.enter_context(running(OURS, setting))))
+                pairs.append((rates, stack.enter_context(running(OURS, setting))))
         for _ in range(ROUNDS):
-            for lane, runner in pairs:
-                lane.alone.append(_turn(runner))
+            for rates, process in pairs:
+                rates.alone.append(_turn(process))
                 with busy():
-                    lane.disturbed.append(_turn(runner))
+                    rates.disturbed.append(_turn(process))
     return result
 
 
@@ -111,9 +111,9 @@ def busy() -> Iterator[None]:
         process.wait()
 
 
-def _turn(runner: Runner) -> float:
-    runner.turn(SECONDS)
-    if runner.lane.failure:
-        raise RunError(f"the small model's steps failed: {runner.lane.failure}")
-    last = runner.lane.rounds[-1]
+def _turn(process: ContenderProcess) -> float:
+    process.turn(SECONDS)
+    if process.outcome.failure:
+        raise RunError(f"the small model's steps failed: {process.outcome.failure}")
+    last = process.outcome.rounds[-1]
     return last.tokens / last.seconds

@@ -1,4 +1,4 @@
-"""What is trained in a race: a shape, a batch, a text; the same for every contender."""
+"""What is trained in a contest: a shape, a batch, a text; the same for every contender."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ SHAPES = {
     "base": {"layers": 12, "hidden_size": 768, "heads": 12, "feed_forward_size": 3072},
     "large": {"layers": 24, "hidden_size": 1024, "heads": 16, "feed_forward_size": 4096},
 }
-TOKENS = {"cpu": {"small": 2048, "base": 1024, "large": 512}, "cuda": 65_536}
-"""of a step; on CUDA for every size"""
+TOKENS = {"small": 2048, "base": 1024, "large": 512}
+TOKENS_ON_CUDA = 65_536
+"""of a step, for every size"""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One line-up. `precision` is fp32 or bf16."""
+    """One contest's. `precision` is fp32 or bf16."""
 
     size: str
     length: int
@@ -32,8 +33,8 @@ class Setting:
     @property
     def sequences(self) -> int:
         """Global batch, in sequences of full length."""
-        tokens = TOKENS[self.device]
-        return max(1, (tokens if isinstance(tokens, int) else tokens[self.size]) // self.length)
+        tokens = TOKENS_ON_CUDA if self.device == "cuda" else TOKENS[self.size]
+        return max(1, tokens // self.length)
 
     @property
     def name(self) -> str:

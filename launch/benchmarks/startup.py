@@ -34,6 +34,7 @@ class StartUp:
 
     @property
     def own(self) -> float:
+        """What is ours beyond the imports."""
         return self.first_step - self.imports
 
 
@@ -70,8 +71,8 @@ def until_first_step(script: list[str], folder: Path) -> float:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    lines = []
-    for line in process.stdout:
+    lines: list[str] = []
+    for line in process.stdout or ():
         lines.append(line)
         if line.startswith("step      1"):
             seconds = perf_counter() - started

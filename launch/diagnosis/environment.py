@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -78,7 +79,8 @@ def check_accelerator() -> Row:
             return Row("accelerator", "warn", f"torch for CUDA {built}; {cure}")
         return Row("accelerator", "ok", "none on this machine: gloo on the CPU")
     name = torch.cuda.get_device_name(0)
-    nccl = ".".join(map(str, torch.cuda.nccl.version()))
+    nccl_version: Callable[[], tuple[int, ...]] = torch.cuda.nccl.version
+    nccl = ".".join(map(str, nccl_version()))
     text = f"{torch.cuda.device_count()} x {name}, CUDA {torch.version.cuda}, NCCL {nccl}"
     if not torch.cuda.is_bf16_supported(including_emulation=False):
         return Row("accelerator", "warn", f"{text}; no bf16: set engine.precision=fp32")

@@ -104,11 +104,11 @@ def examine(config: PretrainConfig, target: Target, makes_corpus: bool = False) 
     """
     corpus, rows = look_for_corpus(config, makes_corpus)
     config, memory, chosen = plan_memory(config, target, corpus)
-    data, steps, dealt = try_data(config, target, corpus)
+    data, planned_steps, dealt = try_data(config, target, corpus)
     models = [memory.with_config(phase.config) for phase in data.phases]
     largest = max(models, key=lambda m: m.peak(target.ranks, config.engine.zero_stage).total)
     projections = [project(phase, memory, target) for phase in data.phases]
-    steps, hours = duration_of(projections, steps, config.schedule.max_minutes)
+    steps, hours = duration_of(projections, planned_steps, config.schedule.max_minutes)
     disk = disk_bytes(config, memory.parameters, data, steps)
     rows += [*chosen, *dealt, step_row(config, target), memory_row(largest, target)]
     for projection, phase in zip(projections, data.phases):
@@ -189,13 +189,13 @@ def verified_text(corpus: Corpus, config: PretrainConfig) -> str:
     """
     verification = Verification(corpus.folder, config.data, keeps=False)
     verification.begin()
-    facts = verification.facts()
     if not verification.works:
         return f"not verified (data.verify={verification.mode})"
-    if not facts["left_to_the_background"]:
+    total = sum(checked.blocks.bytes for checked in verification.files)
+    done = verification.at_start_bytes + verification.remembered_bytes
+    if done == total:
         return "verified"
-    done = facts["bytes"] - facts["left_to_the_background"]
-    return f"{done / 1e9:,.1f} of {facts['bytes'] / 1e9:,.1f} GB verified, the rest while it trains"
+    return f"{done / 1e9:,.1f} of {total / 1e9:,.1f} GB verified, the rest while it trains"
 
 
 def not_looked_for(size: int) -> str:
@@ -279,6 +279,7 @@ def cure_of_memory(memory: MemoryModel, target: Target, limit: float) -> str:
 def advice(config: PretrainConfig, target: Target, found: Projection) -> list[Row]:
     """What works, but wastes."""
     rows, batch = [], config.batch
+    assert isinstance(batch.micro_sequences, int), "`auto` has become a number"
     held = batch.sequences / batch.micro_batches(target.ranks)
     if held < 0.75 * batch.micro_sequences:
         text = f"micro-batches hold {held:.1f} of batch.micro_sequences={batch.micro_sequences}"

@@ -119,4 +119,5 @@ class Target:
 
     @property
     def nodes(self) -> int:
+        """How many machines hold the ranks."""
         return -(-self.ranks // self.ranks_per_node)

@@ -52,6 +52,7 @@ class Memory:
 
     @property
     def total(self) -> float:
+        """Of all parts."""
         return sum(self.parts.values())
 
 
@@ -262,7 +263,9 @@ class MemoryModel:
 
 def largest_fit(model: MemoryModel, ranks: int, zero_stage: int, memory: float) -> int | None:
     """The largest power of two for `batch.micro_sequences` whose peak is within `memory` bytes."""
-    number = 1 << max(0, model.config.batch.micro_sequences.bit_length() - 1)
+    asked = model.config.batch.micro_sequences
+    assert isinstance(asked, int), "`auto` has become a number"
+    number = 1 << max(0, asked.bit_length() - 1)
     while number >= 1:
         if model.with_micro_sequences(number).peak(ranks, zero_stage).total <= memory:
             return number

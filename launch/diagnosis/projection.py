@@ -93,14 +93,17 @@ class Projection:
 
     @property
     def tokens(self) -> int:
+        """Of a step whose samples are full."""
         return self.sequences * self.max_length
 
     @property
     def seconds(self) -> float:
+        """Of a step."""
         return self.compute_seconds + self.exposed_seconds
 
     @property
     def tokens_per_second(self) -> float:
+        """Of all ranks."""
         return self.tokens / self.seconds
 
     @property

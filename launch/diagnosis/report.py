@@ -106,11 +106,13 @@ def verdict(found: Findings) -> str:
     return f"verdict: ready{warnings}"
 
 
-def as_json(found: Findings, cost_per_gpu_hour: float | None) -> dict:
+def as_json(found: Findings, cost_per_gpu_hour: float | None) -> dict[str, object]:
     """The same for programs; sizes in bytes, times in seconds unless the name says otherwise."""
     target = found.target
     spent = None if found.hours is None else found.hours * target.ranks
-    has_cost = spent is not None and cost_per_gpu_hour is not None
+    cost = None
+    if spent is not None and cost_per_gpu_hour is not None:
+        cost = spent * cost_per_gpu_hour
     return {
         "config": dump_config(found.config),
         "target": {**asdict(target), "nodes": target.nodes},
@@ -131,7 +133,7 @@ def as_json(found: Findings, cost_per_gpu_hour: float | None) -> dict:
         "steps": found.steps,
         "hours": found.hours,
         "gpu_hours": spent,
-        "cost": spent * cost_per_gpu_hour if has_cost else None,
+        "cost": cost,
         "checkpoint_bytes": checkpoint_bytes(found.parameters),
         "disk_bytes": found.disk,
         "checks": [asdict(row) for row in found.rows],

@@ -7,10 +7,11 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from configs.errors import InputError
+from configs.finetune_schema import FinetuneConfig
 from configs.loader import dump_config
+from configs.schema import PretrainConfig
 from configs.system.files import write_text
 from configs.system.run_lock import find_holder
 from configs.system.run_status import read_status, write_status
@@ -60,7 +61,7 @@ def note_job(folder: Path, number: str) -> None:
     write_text(folder / "job.id", f"{number}\n")
 
 
-def write_config(folder: Path, config: Any) -> None:
+def write_config(folder: Path, config: PretrainConfig | FinetuneConfig) -> None:
     """The resolved configuration: what is edited later does not reach a job that waits."""
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "job.yaml", dump_config(config))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 from configs.checks import require
 from configs.errors import InputError
@@ -15,7 +15,9 @@ from configs.schema import PretrainConfig
 from configs.system.run_status import read_status
 from launch.slurm.command_words import read_words
 
-SCHEMAS = {"pretrain": PretrainConfig, "finetune": FinetuneConfig}
+RunConfig: TypeAlias = PretrainConfig | FinetuneConfig
+"""what a job trains by"""
+SCHEMAS: dict[str, type[RunConfig]] = {"pretrain": PretrainConfig, "finetune": FinetuneConfig}
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,11 @@ class Command:
 
     kind: str
     """pretrain or finetune"""
-    config: Any
+    config: RunConfig
 
     @property
     def run_dir(self) -> Path:
+        """The run's folder."""
         return Path(self.config.run_dir)
 
     @property

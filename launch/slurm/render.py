@@ -47,6 +47,7 @@ class Job:
 
     @property
     def log_name(self) -> str:
+        """As sbatch writes it: the numbers are filled in by Slurm."""
         return "%A_%a.out" if self.array else "%j.out"
 
     def log(self, number: str) -> Path:

@@ -12,22 +12,19 @@ from pathlib import Path
 
 from configs.checks import require
 from configs.cluster_schema import ClusterConfig
-from configs.finetune_schema import FinetuneConfig
 from configs.loader import load_config
 from configs.schema import PretrainConfig
 from configs.system.files import write_text
 from configs.system.safe_text import visible
 from launch.slurm.folders import note_job, pending, require_idle, write_config, write_job
-from launch.slurm.grid import Command, choose, ranges, words_of
+from launch.slurm.grid import Command, RunConfig, choose, ranges, words_of
 from launch.slurm.render import Job, render
 from launch.slurm.scheduler import require_slurm, sbatch
 
 
 def read_cluster(name: str, overrides: list[str] | None = None) -> ClusterConfig:
     """The profile of a cluster; `InputError` where it names a file which is not there."""
-    cluster: ClusterConfig = load_config(
-        ClusterConfig, name, overrides, option="--cluster", folder="clusters"
-    )
+    cluster = load_config(ClusterConfig, name, overrides, option="--cluster", folder="clusters")
     site = cluster.site_environment
     require(
         not site or Path(site).is_file(),
@@ -36,9 +33,7 @@ def read_cluster(name: str, overrides: list[str] | None = None) -> ClusterConfig
     return cluster
 
 
-def submit_run(
-    kind: str, config: PretrainConfig | FinetuneConfig, cluster: ClusterConfig, dry_run: bool
-) -> str:
+def submit_run(kind: str, config: RunConfig, cluster: ClusterConfig, dry_run: bool) -> str:
     """One run; `kind` is pretrain or finetune.
 
     Raises:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from launch.benchmarks.contenders import Round
-from launch.benchmarks.contest import OURS, Lane, Race, highest
+from launch.benchmarks.contest import OURS, Contest, Outcome, highest
 from launch.benchmarks.data_path import DataPath
-from launch.benchmarks.report import (
+from launch.benchmarks.goals import (
+    contest_goals,
+    contest_table,
     data_goals,
-    race_goals,
-    race_table,
     start_goals,
     summary,
     unmeasured_goals,
@@ -22,34 +22,38 @@ SETTING = Setting("small", 128, "bf16", "cpu")
 SHIPPED, TUNED = "Hugging Face, as shipped", "Hugging Face, tuned"
 
 
-def lane(name: str, *rates: float) -> Lane:
+def outcome(name: str, *rates: float) -> Outcome:
     """Rounds of two seconds at so many tokens a second, a thousand useful FLOPs each."""
     rounds = [Round(int(2 * rate), 2000 * rate, 2.0, 0.02) for rate in rates]
-    return Lane(name, 3.0, 10**9, rounds)
+    return Outcome(name, 3.0, 10**9, rounds)
 
 
 @pytest.fixture
-def race() -> Race:
+def contest() -> Contest:
     """The machine slows down by half in the second round, for both."""
-    lanes = [lane(OURS, 1000, 500, 900), lane(SHIPPED, 100, 50, 150), lane(TUNED, 500, 250, 500)]
-    return Race(SETTING, 1e6, lanes)
+    outcomes = [
+        outcome(OURS, 1000, 500, 900),
+        outcome(SHIPPED, 100, 50, 150),
+        outcome(TUNED, 500, 250, 500),
+    ]
+    return Contest(SETTING, 1e6, outcomes)
 
 
-def test_the_peak_is_the_highest_seen_and_no_lane_is_above_it(race):
-    assert highest([1e6, 3e6, 2e6], race.lanes) == 3e6
-    assert highest([1e3, 2e3], race.lanes) == race.lanes[0].useful_flops == 900_000
-    broken = Lane(TUNED, failure="its process died")
-    assert highest([1e3], [race.lanes[1], broken]) == 100_000
+def test_the_peak_is_the_highest_seen_and_no_contender_is_above_it(contest):
+    assert highest([1e6, 3e6, 2e6], contest.outcomes) == 3e6
+    assert highest([1e3, 2e3], contest.outcomes) == contest.outcomes[0].useful_flops == 900_000
+    broken = Outcome(TUNED, failure="its process died")
+    assert highest([1e3], [contest.outcomes[1], broken]) == 100_000
 
 
-def test_a_ratio_is_the_median_of_rounds_that_met_the_same_noise(race):
-    assert race.ratio(race.lanes[1]) == 10
-    assert race.ratio(race.lanes[2]) == 2
-    assert race.lanes[0].tokens_per_second == 900
+def test_a_ratio_is_the_median_of_rounds_that_met_the_same_noise(contest):
+    assert contest.ratio(contest.outcomes[1]) == 10
+    assert contest.ratio(contest.outcomes[2]) == 2
+    assert contest.outcomes[0].tokens_per_second == 900
 
 
-def test_goals_are_met_or_missed_by_the_ratio(race):
-    found = {goal.what: (goal.found, goal.met) for goal in race_goals(race)}
+def test_goals_are_met_or_missed_by_the_ratio(contest):
+    found = {goal.what: (goal.found, goal.met) for goal in contest_goals(contest)}
     assert found == {
         f"against {SHIPPED}": ("10.00x", True),
         f"against {TUNED}": ("2.00x", False),
@@ -57,15 +61,18 @@ def test_goals_are_met_or_missed_by_the_ratio(race):
     }
 
 
-def test_who_failed_decides_no_goal_and_says_why(race):
-    race.lanes[2].failure = "CppCompileError: no compiler"
-    assert [goal.what for goal in race_goals(race)] == [f"against {SHIPPED}", "share of the peak"]
-    assert "failed: CppCompileError" in race_table(race)
-    assert race.as_json()["lanes"][2]["ratio"] is None
+def test_who_failed_decides_no_goal_and_says_why(contest):
+    contest.outcomes[2].failure = "CppCompileError: no compiler"
+    assert [goal.what for goal in contest_goals(contest)] == [
+        f"against {SHIPPED}",
+        "share of the peak",
+    ]
+    assert "failed: CppCompileError" in contest_table(contest)
+    assert contest.as_json()["lanes"][2]["ratio"] is None
 
 
-def test_the_table_has_a_line_for_each_contender(race):
-    title, head, *lines = race_table(race).splitlines()
+def test_the_table_has_a_line_for_each_contender(contest):
+    title, head, *lines = contest_table(contest).splitlines()
     assert title.startswith("4x256, 16 x 128 tokens, bf16, dropout 0.1; bf16 matmul peak")
     assert [line.split("  ")[0] for line in lines] == [OURS, SHIPPED, TUNED]
     assert "1.0%" in lines[0], "the share of time without a batch"

@@ -1,10 +1,10 @@
-"""What the races and measurements came to, beside what was aimed at."""
+"""What the contests and measurements came to, beside what was aimed at."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from launch.benchmarks.contest import OURS, Lane, Race
+from launch.benchmarks.contest import OURS, Contest, Outcome
 from launch.benchmarks.data_path import DataPath
 from launch.benchmarks.neighbour import Neighbour
 from launch.benchmarks.startup import StartUp
@@ -39,38 +39,38 @@ class Goal:
     met: bool
 
 
-def race_table(race: Race) -> str:
+def contest_table(contest: Contest) -> str:
     """Every contender's figures."""
     head = f"{'':<26}{'tokens/s':>10}{'ratio':>8}{'useful GFLOP/s':>16}{'of peak':>9}"
     head += f"{'waits':>7}{'memory MB':>11}{'ready s':>9}"
-    title = f"{race.setting.title}; {race.setting.precision} matmul peak "
-    title += f"{race.peak_flops / 1e9:,.0f} GFLOP/s"
-    return "\n".join([title, head, *(_lane(race, lane) for lane in race.lanes)])
+    title = f"{contest.setting.title}; {contest.setting.precision} matmul peak "
+    title += f"{contest.peak_flops / 1e9:,.0f} GFLOP/s"
+    return "\n".join([title, head, *(_line(contest, outcome) for outcome in contest.outcomes)])
 
 
-def _lane(race: Race, lane: Lane) -> str:
-    if lane.failure:
-        return f"{lane.name:<26}  failed: {lane.failure}"
-    ratio = "" if lane.name == OURS else f"{race.ratio(lane):.2f}x"
-    waits = "" if lane.waiting is None else f"{lane.waiting:.1%}"
+def _line(contest: Contest, outcome: Outcome) -> str:
+    if outcome.failure:
+        return f"{outcome.name:<26}  failed: {outcome.failure}"
+    ratio = "" if outcome.name == OURS else f"{contest.ratio(outcome):.2f}x"
+    waits = "" if outcome.waiting is None else f"{outcome.waiting:.1%}"
     return (
-        f"{lane.name:<26}{lane.tokens_per_second:>10,.0f}{ratio:>8}"
-        f"{lane.useful_flops / 1e9:>16,.1f}{lane.useful_flops / race.peak_flops:>9.1%}"
-        f"{waits:>7}{lane.memory / 1e6:>11,.0f}{lane.ready_seconds:>9.1f}"
+        f"{outcome.name:<26}{outcome.tokens_per_second:>10,.0f}{ratio:>8}"
+        f"{outcome.useful_flops / 1e9:>16,.1f}{outcome.useful_flops / contest.peak_flops:>9.1%}"
+        f"{waits:>7}{outcome.memory / 1e6:>11,.0f}{outcome.ready_seconds:>9.1f}"
     )
 
 
-def race_goals(race: Race) -> list[Goal]:
-    """The aims that this race decides."""
-    setting, lanes = race.setting, {lane.name: lane for lane in race.lanes}
+def contest_goals(contest: Contest) -> list[Goal]:
+    """The aims that this contest decides."""
+    setting, outcomes = contest.setting, {outcome.name: outcome for outcome in contest.outcomes}
     key, where = (setting.device, setting.size), f"{setting.device}, {setting.title}"
     goals = []
     for name, aim in RATIOS.get(key, {}).items():
-        if name in lanes and not lanes[name].failure:
-            ratio = race.ratio(lanes[name])
+        if name in outcomes and not outcomes[name].failure:
+            ratio = contest.ratio(outcomes[name])
             goals.append(Goal(where, f"against {name}", f"{ratio:.2f}x", f"{aim:g}x", ratio >= aim))
     if key in SHARES:
-        share = lanes[OURS].useful_flops / race.peak_flops
+        share = outcomes[OURS].useful_flops / contest.peak_flops
         aim = SHARES[key]
         goals.append(Goal(where, "share of the peak", f"{share:.0%}", f"{aim:.0%}", share >= aim))
     return goals
