@@ -139,7 +139,7 @@ def test_a_child_holds_its_lock_after_its_launchers_death(grid, tmp_path):
 def test_a_run_by_hand_is_refused_while_a_launcher_has_it(grid, tmp_path):
     first = find(grid, "static").run_dir
     launcher = spawn(tmp_path, tenths=3000)
-    wait_for(lambda: (first / "cores").is_file())
+    wait_for(lambda: starts(grid)[0] == 1)  # the last that a child writes before it works
     before = {path: path.read_bytes() for path in first.iterdir()}
     words = ["--config", str(first / "job.yaml"), f"run_dir={first}"]
     command = [sys.executable, str(ROOT / "launch" / "pretrain.py"), *words]
