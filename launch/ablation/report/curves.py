@@ -10,6 +10,9 @@ import numpy as np
 
 from pretrain.run.log import read_metrics
 
+POINTS = 200
+"""most of a band"""
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -47,12 +50,13 @@ def read_curve(run_dir: Path, metric: str) -> Curve | None:
     return Curve(np.interp(at, steps, tokens), np.interp(at, steps, minutes), values)
 
 
-def band(curves: Sequence[Curve], axis: str, points: int = 200) -> Band:
+def band(curves: Sequence[Curve], axis: str) -> Band:
     """Median and range over curves, where all of them are; `axis` is tokens or minutes."""
     xs = [getattr(curve, axis) for curve in curves]
     start, end = max(x[0] for x in xs), min(x[-1] for x in xs)
-    inside = np.unique(np.concatenate(xs))
-    grid = inside[(inside >= start) & (inside <= end)]
-    grid = grid if len(grid) <= points else np.linspace(start, end, points)
-    values = np.array([np.interp(grid, x, curve.values) for x, curve in zip(xs, curves)])
-    return Band(grid, np.median(values, axis=0), values.min(axis=0), values.max(axis=0))
+    shared = np.unique(np.concatenate(xs))
+    shared = shared[(shared >= start) & (shared <= end)]
+    if len(shared) > POINTS:
+        shared = np.linspace(start, end, POINTS)
+    values = np.array([np.interp(shared, x, curve.values) for x, curve in zip(xs, curves)])
+    return Band(shared, np.median(values, axis=0), values.min(axis=0), values.max(axis=0))

@@ -11,13 +11,15 @@ from configs.system.safe_text import Spreadsheet, json_text
 from launch.ablation.report.statistics import RULE
 from launch.ablation.report.table import Table, TableCell, TableRow
 
+COMPARED = ("difference", "bootstrap_low", "bootstrap_high", "t_low", "t_high", "p", "pairs")
+
 
 def to_json(table: Table) -> str:
     """The whole table; figures are in the units shown."""
     return json_text({**asdict(table), "rule": RULE}) + "\n"
 
 
-def to_csv(table: Table, safe: Spreadsheet | None = None) -> str:
+def to_csv(table: Table, safe: Spreadsheet | None) -> str:
     """One line for each row and metric; no figure, no text. Cells are as `safe` makes them."""
     pairs = [(row, metric) for row in table.rows for metric in table.metrics]
     records = [record(table, row, metric) for row, metric in pairs]
@@ -60,17 +62,15 @@ def measured(cell: TableCell | None) -> dict[str, object]:
 
 def compared(cell: TableCell | None) -> dict[str, object]:
     """What the pairs with the baseline say."""
-    found = cell.difference if cell else None
-    low, high = (found and found.interval) or (None, None)
-    t_low, t_high = (found and found.t_interval) or (None, None)
-    return {
-        "difference": found.median if found else None,
-        "bootstrap_low": low,
-        "bootstrap_high": high,
-        "t_low": t_low,
-        "t_high": t_high,
-        "p": found.p_value if found else None,
-        "pairs": found.count if found else None,
-        "verdict": found.verdict if found else "",
-        "not_compared": cell.refused if cell else "",
-    }
+    difference = cell.difference if cell else None
+    if difference is None:
+        refused = cell.refused if cell else ""
+        return {**dict.fromkeys(COMPARED), "verdict": "", "not_compared": refused}
+    figures = (
+        difference.median,
+        *(difference.interval or (None, None)),
+        *(difference.t_interval or (None, None)),
+        difference.p_value,
+        difference.count,
+    )
+    return {**dict(zip(COMPARED, figures)), "verdict": difference.verdict, "not_compared": ""}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from configs.ablation_metrics import Metric
@@ -18,12 +19,11 @@ def render(model: Table, plots: dict[str, str]) -> str:
     Args:
         plots: paths, relative to the table's folder, by what they show.
     """
-    found = phrasing.findings(model)
     parts = [
         f"# {markdown(model.title)}",
         markdown(model.question),
         bullets(phrasing.answers(model)),
-        *(["## Against the paper", bullets(found)] if found else []),
+        section("Against the paper", phrasing.findings(model)),
         "## Medians over seeds",
         medians(model),
         "In brackets: quartiles over pretraining seeds; n: pretraining seeds × fine-tuning seeds.",
@@ -31,8 +31,8 @@ def render(model: Table, plots: dict[str, str]) -> str:
         differences(model),
         RULE,
         *(f"![{title}]({path})" for title, path in plots.items()),
-        *(["## What must be known of the runs", bullets(model.marks)] if model.marks else []),
-        *(["## What holds for all runs", bullets(model.notes)] if model.notes else []),
+        section("What must be known of the runs", model.marks),
+        section("What holds for all runs", model.notes),
         "## Rows",
         table(
             ["row", "settings", "tuned for it"],
@@ -41,7 +41,12 @@ def render(model: Table, plots: dict[str, str]) -> str:
         "## Runs",
         runs(model),
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def section(title: str, lines: Sequence[str]) -> str:
+    """A heading and a list; nothing where the list is empty."""
+    return f"## {title}\n\n{bullets(lines)}" if lines else ""
 
 
 def medians(model: Table) -> str:
@@ -75,17 +80,17 @@ def differences(model: Table) -> str:
 
 def judged(cell: TableCell, metric: Metric) -> list[str]:
     """A difference in words."""
-    found, spread = cell.difference, ""
+    difference, spread = cell.difference, ""
     if cell.finetuning_spread is not None:
         spread = phrasing.number(cell.finetuning_spread, metric)
-    if found is None:
+    if difference is None:
         return ["–", "", "", "", cell.refused, spread]
     return [
-        Markup(phrasing.change(found, metric)),
-        Markup(phrasing.interval(found.t_interval, metric)),
-        str(found.count),
-        phrasing.p_value(found),
-        found.verdict,
+        Markup(phrasing.change(difference, metric)),
+        Markup(phrasing.interval(difference.t_interval, metric)),
+        str(difference.count),
+        phrasing.p_value(difference),
+        difference.verdict,
         spread,
     ]
 

@@ -60,7 +60,7 @@ def inline(path: Path) -> str:
 
 def runs(results: Results, table: Table) -> list[dict[str, Any]]:
     """For each row and pretraining seed: its figures by metric, and its folder."""
-    found = []
+    lines = []
     for row in table.rows:
         by_seed: dict[int, dict[str, SeedValue]] = defaultdict(dict)
         for name, cell in row.cells.items():
@@ -70,8 +70,8 @@ def runs(results: Results, table: Table) -> list[dict[str, Any]]:
             path = results.pretraining_runs.get((row.name, seed))
             first = next(iter(values.values())).runs[0]
             folder = relative(path, results.folder) if path else first
-            found.append(dict(row=row.name, seed=seed, figures=values, folder=folder))
-    return found
+            lines.append(dict(row=row.name, seed=seed, figures=values, folder=folder))
+    return lines
 
 
 def baseline_config(results: Results) -> str:

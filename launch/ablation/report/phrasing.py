@@ -99,9 +99,9 @@ def answer(table: Table, metric: Metric) -> str:
     sizes = {}
     for row in table.rows[1:]:
         cell = row.cells.get(metric.name)
-        found = cell.difference if cell else None
-        groups[found.verdict if found else reason(cell)].append(row.label)
-        sizes[row.label] = number(abs(found.median), metric) if found else ""
+        difference = cell.difference if cell else None
+        groups[difference.verdict if difference else reason(cell)].append(row.label)
+        sizes[row.label] = number(abs(difference.median), metric) if difference else ""
     order = [*ORDER, *sorted(set(groups) - set(ORDER))]
     parts = [
         phrase(key, groups[key], [sizes[name] for name in groups[key]], table.baseline.name)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from configs.ablation_metrics import Metric
 from configs.system.safe_text import visible
 from launch.ablation.report import phrasing
-from launch.ablation.report.table import Table, TableRow
+from launch.ablation.report.table import Table, TableCell, TableRow
 
 WIDTH = 100
 FEWEST = 12
@@ -44,23 +44,17 @@ def line(table: Table, row: TableRow, metric: Metric) -> list[str]:
         return [name, "–", "", "", "", "", phrasing.reference(table, row, metric.name)]
     spread = phrasing.quartiles(cell.summary, metric)
     middle = phrasing.number(cell.summary.median, metric) + (f" ({spread})" if spread else "")
-    found = cell.difference
-    judged = (
-        [
-            phrasing.change(found, metric),
-            phrasing.p_value(found),
-            SHORTER.get(found.verdict, found.verdict),
-        ]
-        if found
-        else ["", "", "not comparable" if cell.refused else ""]
-    )
-    return [
-        name,
-        middle,
-        phrasing.count(cell),
-        *judged,
-        phrasing.reference(table, row, metric.name),
-    ]
+    reported = phrasing.reference(table, row, metric.name)
+    return [name, middle, phrasing.count(cell), *judged(cell, metric), reported]
+
+
+def judged(cell: TableCell, metric: Metric) -> list[str]:
+    """The difference to the baseline, its p and the verdict."""
+    difference = cell.difference
+    if difference is None:
+        return ["", "", "not comparable" if cell.refused else ""]
+    verdict = SHORTER.get(difference.verdict, difference.verdict)
+    return [phrasing.change(difference, metric), phrasing.p_value(difference), verdict]
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:

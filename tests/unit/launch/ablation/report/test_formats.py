@@ -84,7 +84,7 @@ def test_cells_of_the_csv_are_no_formulas_where_that_is_asked_for(results):
         measurements=tuple(replace(m, row=names[m.row]) for m in results.measurements),
     )
     table = build(replace(results, **changes, pretraining_runs={}))
-    assert ",=dynamic," in json_csv.to_csv(table)
+    assert ",=dynamic," in json_csv.to_csv(table, None)
     assert ",'=dynamic," in json_csv.to_csv(table, safe) and safe.changed == 32
 
 
@@ -126,7 +126,7 @@ def test_markdown_tables_keep_their_columns(nasty):
 
 
 def test_csv_is_tidy(table):
-    records = list(csv.DictReader(io.StringIO(json_csv.to_csv(table))))
+    records = list(csv.DictReader(io.StringIO(json_csv.to_csv(table, None))))
     assert len(records) == 16
     dynamic = next(r for r in records if (r["row"], r["metric"]) == ("dynamic", "perplexity"))
     assert float(dynamic["difference"]) == table.rows[1].cells["perplexity"].difference.median
