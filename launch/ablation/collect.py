@@ -13,12 +13,12 @@ from configs.system.run_status import read_environment
 from configs.system.safe_text import Spreadsheet
 from finetune.report.method_table import check_same_split
 from finetune.scoring.method_scores import MethodScores, read_scores
-from launch.ablation import report
 from launch.ablation.comparability import Outcome, marks, require_comparable
 from launch.ablation.estimate import minutes_of
 from launch.ablation.grid import Grid
 from launch.ablation.measure import measure
 from launch.ablation.measurements import Results, Row
+from launch.ablation.report.writer import write_report
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def write_table(grid: Grid, csv_safe: bool) -> str:
     # Launchers that share the grid end together.
     lock = take(grid.folder, patience=60)
     try:
-        text = report.write(collect(grid), safe)
+        text = write_report(collect(grid), safe)
     finally:
         lock.release()
     if safe and safe.note:

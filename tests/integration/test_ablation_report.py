@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.ablation.report import write
+from launch.ablation.report.writer import write_report
 from tests.unit.launch.ablation.report.example_results import EFFECTS, make_results
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason=f"none of {', '.join(BRO
 def page(tmp_path_factory) -> Path:
     """report.html of results without a training."""
     results = make_results(tmp_path_factory.mktemp("ablation"))
-    write(results)
+    write_report(results)
     return results.folder / "report.html"
 
 

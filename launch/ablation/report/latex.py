@@ -1,4 +1,4 @@
-"""The table as LaTeX with booktabs: one to \\input, and a page that holds it."""
+r"""The table as LaTeX with booktabs: one to \input, and a page that holds it."""
 
 from __future__ import annotations
 

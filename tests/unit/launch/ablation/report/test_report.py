@@ -9,8 +9,9 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from launch.ablation.report import page, write
+from launch.ablation.report import page
 from launch.ablation.report.table import build
+from launch.ablation.report.writer import write_report
 
 FILES = {
     *("table.md", "table.tex", "table_page.tex", "table.csv", "table.json", "report.html"),
@@ -21,7 +22,7 @@ FILES = {
 @pytest.fixture(scope="module")
 def written(results):
     """What `write` says, and the folder."""
-    return write(results), results.folder
+    return write_report(results), results.folder
 
 
 def test_write_leaves_every_output_and_says_where(written):
@@ -38,7 +39,7 @@ def test_write_leaves_every_output_and_says_where(written):
 def test_writing_again_changes_nothing(written, results):
     text, folder = written
     before = {name: (folder / name).read_bytes() for name in FILES if "." in name}
-    assert write(results) == text
+    assert write_report(results) == text
     assert before == {name: (folder / name).read_bytes() for name in before}
     assert len(list((folder / "tensorboard").iterdir())) == 12
 

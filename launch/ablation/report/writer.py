@@ -1,0 +1,63 @@
+"""Every output of an ablation's report, into one folder."""
+
+from __future__ import annotations
+
+from configs.system.files import write_text, written_aside
+from configs.system.notes import optional
+from configs.system.safe_text import Spreadsheet, visible
+from configs.system.secrets import hide
+from launch.ablation.measurements import Results
+from launch.ablation.report import (
+    hparams,
+    json_csv,
+    latex,
+    markdown,
+    page,
+    phrasing,
+    plots,
+    terminal,
+)
+from launch.ablation.report.table import Table, build
+
+
+def write_report(results: Results, safe: Spreadsheet | None = None) -> str:
+    r"""Every output into `results.folder`; returns the table as text, the answers and the paths.
+
+    The folder gets table.md, table.tex (for \input; table_page.tex holds it), table.csv,
+    table.json, and, which may fail, report.html, plots/ and tensorboard/.
+
+    Args:
+        safe: makes the cells of table.csv.
+
+    Raises:
+        InputError: the results contradict themselves; nothing is written.
+    """
+    table, folder = build(results), results.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    shown = write_plots(results, table)
+    texts = {
+        "table.md": hide(markdown.render(table, shown)),
+        "table.tex": hide(latex.render(table)),
+        "table_page.tex": latex.PAGE,
+        "table.csv": json_csv.to_csv(table, safe),
+        "table.json": json_csv.to_json(table),
+    }
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    with optional(f"{folder}/report.html"):
+        write_text(folder / "report.html", page.render(results, table, shown))
+    with optional(f"{folder}/tensorboard"):
+        hparams.write(results, table, folder / "tensorboard")
+    paths = [folder / name for name in (*texts, "report.html", *shown.values(), "tensorboard")]
+    made = [path for path in paths if path.exists()]
+    closing = [*phrasing.answers(table), *phrasing.findings(table), "", *made]
+    return terminal.render(table) + "\n" + "\n".join(map(visible, closing)) + "\n"
+
+
+def write_plots(results: Results, table: Table) -> dict[str, str]:
+    """Those that can be drawn: what each shows -> its path in the folder."""
+    with optional(f"{results.folder}/plots"):
+        with written_aside(results.folder / "plots") as aside:
+            drawn = plots.write(results, table, aside)
+        return {title: f"plots/{name}" for title, name in drawn.items()}
+    return {}
