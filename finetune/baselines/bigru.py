@@ -29,7 +29,9 @@ class BiGRU(nn.Module):
 
     def __init__(self, vectors: Tensor, classes: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding.from_pretrained(vectors, freeze=False, padding_idx=0)
+        self.embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]  # of torch
+            vectors, freeze=False, padding_idx=0
+        )
         self.gru = nn.GRU(vectors.shape[1], HIDDEN, batch_first=True, bidirectional=True)
         self.dense = nn.Linear(2 * HIDDEN, DENSE)
         self.dropout = nn.Dropout(DROPOUT)
@@ -41,7 +43,8 @@ class BiGRU(nn.Module):
         packed = pack_padded_sequence(embedded, lengths_B, batch_first=True, enforce_sorted=False)
         states_BLD, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True)
         mean_BD = states_BLD.sum(1) / lengths_B[:, None]
-        return self.output(self.dropout(torch.relu(self.dense(mean_BD))))
+        logits_BC: Tensor = self.output(self.dropout(torch.relu(self.dense(mean_BD))))
+        return logits_BC
 
 
 class BiGRUClassifier:
@@ -73,6 +76,11 @@ class BiGRUClassifier:
         self.network.load_state_dict(best[1])
         return self
 
+    def predict(self, texts: Sequence[str]) -> np.ndarray:
+        """The most probable class of each text."""
+        classes: np.ndarray = self.predict_proba(texts).argmax(1)
+        return classes
+
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
         """float32 (texts, classes)."""
         scores = self._scores([self._words(text) for text in texts])
@@ -81,10 +89,10 @@ class BiGRUClassifier:
     def _vectors(self, texts: Sequence[str]) -> Tensor:
         """word2vec rows for the encoder's numbers; small noise for the unknown word."""
         choice = EmbeddingsConfig(skip_gram=self.skip_gram, window=WINDOW, epochs=WORD2VEC_EPOCHS)
-        found = train_word2vec([text.split() for text in texts], WIDTH, choice, self.seed)
+        learnt = train_word2vec([text.split() for text in texts], WIDTH, choice, self.seed)
         vectors = torch.randn(len(self.encoder), WIDTH) * 0.1
         for word, place in self.encoder.places.items():
-            vectors[place] = torch.from_numpy(found[word])
+            vectors[place] = torch.from_numpy(learnt[word])
         vectors[0] = 0
         return vectors
 
@@ -103,7 +111,8 @@ class BiGRUClassifier:
         for chosen in _batches(words, own, chance):
             optimizer.zero_grad()
             logits = self.network(*_pad([words[i] for i in chosen]))
-            nn.functional.cross_entropy(logits, torch.from_numpy(targets[chosen])).backward()
+            loss = nn.functional.cross_entropy(logits, torch.from_numpy(targets[chosen]))
+            torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
             optimizer.step()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from configs.errors import InputError
@@ -14,8 +14,9 @@ from configs.system.notes import EVERY_RANK
 from configs.system.safe_text import visible
 from configs.system.secrets import hide
 from configs.system.version import FINETUNING
+from configs.task_schema import TaskConfig
 from finetune.baselines.rivals import RIVALS, run_rival
-from finetune.data.example import Splits, digest_examples
+from finetune.data.example import Splits, TextExample, digest_examples
 from finetune.data.texts import read_text_splits
 from finetune.report.method_table import comparison
 from finetune.scoring.method_scores import summary
@@ -30,6 +31,16 @@ from pretrain.run.status import kept_status
 logger = logging.getLogger(__name__)
 
 ALL = "classical"
+
+
+@dataclass(frozen=True)
+class RivalTask:
+    """A task that methods are trained on."""
+
+    folder: Path
+    """that holds a folder for each method"""
+    config: FinetuneConfig
+    splits: Splits[TextExample]
 
 
 def find_rivals(model: str | None) -> list[str]:
@@ -59,12 +70,12 @@ def compare_rivals(names: list[str], config: FinetuneConfig, world: World) -> Pa
     agreement.require(start_facts(config, places, FINETUNING, LEARNING))
     with heard(world):
         tasks = read_tasks(config, output)
-    examples = {folder.name: digest_examples(splits)[:16] for folder, _, splits in tasks}
+    examples = {task.folder.name: digest_examples(task.splits)[:16] for task in tasks}
     agreement.require({"examples": examples})
     with owned(Path(config.run_dir), world), kept_status(output, world):
         if world.is_main:
             describe.write_environment(output, config, world, {"agreed": agreement.record})
-            splits = tasks[0][-1]
+            splits = tasks[0].splits
             sizes = f"{len(splits.train):,} training and {len(splits.dev):,} dev examples"
             logger.info(f"{sizes} -> {visible(output)}")
             for note in splits.notes:
@@ -72,41 +83,38 @@ def compare_rivals(names: list[str], config: FinetuneConfig, world: World) -> Pa
         run_rivals(names, tasks, world)
         world.barrier()
         if world.is_main:
-            text = comparison([folder / name for folder, *_ in tasks for name in names])
+            text = comparison([task.folder / name for task in tasks for name in names])
             write_text(output / "table.md", hide(text))
             logger.info(f"\n{text}\ndone: {visible(output)}/table.md")
     return output
 
 
-def run_rivals(
-    names: list[str], tasks: list[tuple[Path, FinetuneConfig, Splits]], world: World
-) -> None:
+def run_rivals(names: list[str], tasks: list[RivalTask], world: World) -> None:
     """Every method on every task, ranks taking turns; a line for each."""
     started, work = time.monotonic(), [(name, task) for name in names for task in tasks]
-    for number, (name, (folder, own, splits)) in enumerate(work, start=1):
+    for number, (name, task) in enumerate(work, start=1):
         if number % world.size == world.rank:
-            scores = run_rival(name, own, splits, folder)
+            scores = run_rival(name, task.config, task.splits, task.folder)
             accuracy, macro_f1 = (summary(scores.values(x)) for x in ("accuracy", "macro_f1"))
             logger.info(
-                f"{number:>2}/{len(work)}  {visible(own.task.name):<10} {name:<24} "
+                f"{number:>2}/{len(work)}  {visible(task.config.task.name):<10} {name:<24} "
                 f"accuracy {accuracy}  "
                 f"macro-F1 {macro_f1}  {duration(time.monotonic() - started)} passed",
                 extra=EVERY_RANK,
             )
 
 
-def read_tasks(config: FinetuneConfig, output: Path) -> list[tuple[Path, FinetuneConfig, Splits]]:
-    """(folder, configuration, examples) of every task that methods are trained on."""
-    if config.task.kind != "classification":
-        raise InputError(f"task.kind={config.task.kind}: the classical methods classify texts")
-    tasks = [(output, *read_task(config, merged=True))]
-    if config.task.unmerged:
-        tasks.append((output / "unmerged", *read_task(config, merged=False)))
+def read_tasks(config: FinetuneConfig, output: Path) -> list[RivalTask]:
+    """The task with its merged labels; with `task.unmerged` also the one with all labels."""
+    task = config.task
+    if task.kind != "classification":
+        raise InputError(f"task.kind={task.kind}: the classical methods classify texts")
+    tasks = [read_task(config, replace(task, unmerged=None), output)]
+    if task.unmerged:
+        tasks.append(read_task(config, replace(task, name=task.unmerged), output / "unmerged"))
     return tasks
 
 
-def read_task(config: FinetuneConfig, merged: bool) -> tuple[FinetuneConfig, Splits]:
-    """(configuration, examples) of the task with merged labels, or with all of them."""
-    task = config.task
-    own = replace(task, unmerged=None) if merged else replace(task, name=task.unmerged)
-    return replace(config, task=own), read_text_splits(own)
+def read_task(config: FinetuneConfig, task: TaskConfig, folder: Path) -> RivalTask:
+    """A task's examples."""
+    return RivalTask(folder, replace(config, task=task), read_text_splits(task))

@@ -19,12 +19,20 @@ from sklearn.preprocessing import normalize
 
 from configs.errors import InputError
 
-__all__ = ["IntegerEncoder", "PlainTfIdf", "TfidfTransformer", "bag_of_words", "runs_of_words"]
+__all__ = [
+    "IntegerEncoder",
+    "PlainTfIdf",
+    "TfidfTransformer",
+    "bag_of_characters",
+    "bag_of_words",
+    "runs_of_words",
+]
 WORD = r"(?u)\b\w+\b"
 UNKNOWN = 1
 
 
-class WordCounter(CountVectorizer):
+# scikit-learn ships no types, so its classes are of type Any.
+class WordCounter(CountVectorizer):  # type: ignore[misc]
     """scikit-learn's, which says in our way that the texts are too few."""
 
     def fit_transform(self, raw_documents: Iterable[str], y: object = None) -> sparse.csr_matrix:
@@ -35,19 +43,26 @@ class WordCounter(CountVectorizer):
             wanted = f"analyzer={self.analyzer}, ngram_range={self.ngram_range}"
             raise InputError(
                 f"nothing to count ({wanted}) stands in {self.min_df} training texts or more: give "
-                "more texts, or name other methods by --rivals"
+                "more texts, or name other methods, e.g. model=majority,n-gram-lm"
             ) from error
 
 
-def bag_of_words(vocabulary: dict[str, int] | None = None, **options) -> CountVectorizer:
-    """Counts of each word; `vocabulary` fixes the columns, else the words of the training texts.
+def bag_of_words(
+    binary: bool = False, ngram_range: tuple[int, int] = (1, 1), min_df: int = 1
+) -> CountVectorizer:
+    """Counts of each word of the training texts, with scikit-learn's options.
 
-    Options are scikit-learn's: `binary=True` is one-hot encoding of the words present,
-    `ngram_range=(1, 2)` counts pairs as well, `analyzer="char_wb"` characters.
+    Args:
+        binary: count a word of a text once: one-hot encoding of the words present.
+        ngram_range: shortest and longest runs of words that count as words.
+        min_df: least number of training texts that hold a word.
     """
-    if options.get("analyzer", "word") == "word":
-        options["token_pattern"] = WORD
-    return WordCounter(vocabulary=vocabulary, **options)
+    return WordCounter(binary=binary, ngram_range=ngram_range, min_df=min_df, token_pattern=WORD)
+
+
+def bag_of_characters(ngram_range: tuple[int, int], min_df: int) -> CountVectorizer:
+    """Counts of each run of characters within a word; options as in `bag_of_words`."""
+    return WordCounter(analyzer="char_wb", ngram_range=ngram_range, min_df=min_df)
 
 
 def runs_of_words(number: int) -> CountVectorizer:
@@ -56,7 +71,7 @@ def runs_of_words(number: int) -> CountVectorizer:
     return WordCounter(tokenizer=str.split, token_pattern=None, lowercase=False, ngram_range=runs)
 
 
-class PlainTfIdf(BaseEstimator, TransformerMixin):
+class PlainTfIdf(BaseEstimator, TransformerMixin):  # type: ignore[misc]
     """Counts times idf = ln(n / (1 + df)), n texts of which df hold the word.
 
     A word of every text gets a slightly negative weight; scikit-learn's own formula adds 1 against
@@ -69,7 +84,11 @@ class PlainTfIdf(BaseEstimator, TransformerMixin):
     def __init__(self, unit_length: bool = False) -> None:
         self.unit_length = unit_length
 
-    def fit(self, counts: sparse.csr_matrix, y: object = None) -> PlainTfIdf:
+    def fit(
+        self,
+        counts: sparse.csr_matrix,
+        y: object = None,  # noqa: ARG002 - what scikit-learn's pipelines call
+    ) -> PlainTfIdf:
         """Learn the idf of every column."""
         frequency = np.bincount(counts.nonzero()[1], minlength=counts.shape[1])
         self.idf_ = np.log(counts.shape[0] / (1 + frequency))
@@ -84,9 +103,9 @@ class PlainTfIdf(BaseEstimator, TransformerMixin):
 class IntegerEncoder:
     """Words as their rank by frequency: 0 is padding, 1 an unknown word, 2 the commonest one."""
 
-    def __init__(self, texts: Sequence[str], most: int | None = None) -> None:
+    def __init__(self, texts: Sequence[str]) -> None:
         counts = Counter(word for text in texts for word in text.split())
-        ranked = sorted(counts, key=lambda word: (-counts[word], word))[:most]
+        ranked = sorted(counts, key=lambda word: (-counts[word], word))
         self.places = {word: place for place, word in enumerate(ranked, start=UNKNOWN + 1)}
 
     def __len__(self) -> int:
@@ -96,7 +115,3 @@ class IntegerEncoder:
     def encode(self, text: str) -> list[int]:
         """One number a word."""
         return [self.places.get(word, UNKNOWN) for word in text.split()]
-
-    def one_hot(self, text: str) -> np.ndarray:
-        """float32 (words, entries): a single 1 in each row."""
-        return np.eye(len(self), dtype=np.float32)[self.encode(text)]

@@ -1,4 +1,7 @@
-"""Linear classifiers on sparse features."""
+"""Linear classifiers on sparse features.
+
+Axes: N texts, C classes.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +18,24 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.svm import LinearSVC
-
-from finetune.baselines.hinge import multiclass_hinge
+from torch import Tensor
 
 FOLDS = 3
 STRENGTHS = (0.1, 0.3, 1.0, 3.0)
 """inverse regularisation (C) to choose from, by cross-validation inside the training split"""
 
 
-class MulticlassHingeSVC(BaseEstimator, ClassifierMixin):
+def multiclass_hinge(scores_NC: Tensor, classes_N: Tensor) -> Tensor:
+    """The mean over texts of the sum over j != y of max(0, s_j - s_y + 1) (Weston and Watkins,
+    1999)."""
+    right_N1 = scores_NC.gather(1, classes_N[:, None])
+    margins_NC = (scores_NC - right_N1 + 1).clamp(min=0)
+    # The right class itself adds exactly 1.
+    return (margins_NC.sum(1) - 1).mean()
+
+
+# scikit-learn ships no types, so its classes are of type Any.
+class MulticlassHingeSVC(BaseEstimator, ClassifierMixin):  # type: ignore[misc]
     """The linear SVM of `multiclass_hinge`, all classes at once; L-BFGS on the whole data.
 
     Minimises C x the summed loss + half the squared norm of the weights, as scikit-learn's SVMs do.
@@ -43,29 +55,31 @@ class MulticlassHingeSVC(BaseEstimator, ClassifierMixin):
             weights, bias = np.split(flat.reshape(features + 1, classes), [features])
             scores = torch.from_numpy(X @ weights + bias).requires_grad_()
             loss = multiclass_hinge(scores, targets)
-            loss.backward()
-            slope, strength = scores.grad.numpy(), 1 / (self.C * texts)
+            (slope_NC,) = torch.autograd.grad(loss, [scores])
+            slope, strength = slope_NC.numpy(), 1 / (self.C * texts)
             gradient = np.vstack([transposed @ slope + strength * weights, slope.sum(0)])
             return loss.item() + strength / 2 * np.square(weights).sum(), gradient.ravel()
 
         start = np.zeros((features + 1) * classes)
         # At the loss's kinks progress is small long before the end; a long memory gets past them.
         options = {"maxiter": self.iterations, "maxcor": 50, "ftol": 0, "gtol": 0}
-        found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
-        solution = found.x.reshape(features + 1, classes)
+        minimum = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
+        solution = minimum.x.reshape(features + 1, classes)
         self.coef_, self.intercept_ = solution[:-1], solution[-1]
         return self
 
     def decision_function(self, X: sparse.csr_matrix) -> np.ndarray:
         """Scores (texts, classes)."""
-        return X @ self.coef_ + self.intercept_
+        scores: np.ndarray = X @ self.coef_ + self.intercept_
+        return scores
 
     def predict(self, X: sparse.csr_matrix) -> np.ndarray:
         """The class of the highest score."""
-        return self.classes_[self.decision_function(X).argmax(1)]
+        classes: np.ndarray = self.classes_[self.decision_function(X).argmax(1)]
+        return classes
 
 
-class Tuned(BaseEstimator, ClassifierMixin):
+class Tuned(BaseEstimator, ClassifierMixin):  # type: ignore[misc]
     """`model` with C chosen by cross-validation; with few examples of a class: as it is."""
 
     def __init__(self, model: BaseEstimator) -> None:
@@ -86,7 +100,8 @@ class Tuned(BaseEstimator, ClassifierMixin):
 
     def predict(self, X: sparse.csr_matrix) -> np.ndarray:
         """The fitted model's answers."""
-        return self.fitted_.predict(X)
+        classes: np.ndarray = self.fitted_.predict(X)
+        return classes
 
 
 def hinge_svm(seed: int) -> BaseEstimator:
@@ -99,16 +114,16 @@ def squared_hinge_svm(seed: int) -> BaseEstimator:
     return Tuned(LinearSVC(random_state=seed))
 
 
-def multiclass_hinge_svm(seed: int) -> BaseEstimator:
+def multiclass_hinge_svm() -> BaseEstimator:
     """`MulticlassHingeSVC`."""
     return Tuned(MulticlassHingeSVC())
 
 
-def logistic_regression(seed: int) -> BaseEstimator:
+def logistic_regression() -> BaseEstimator:
     """Multinomial."""
     return Tuned(LogisticRegression(max_iter=1000))
 
 
-def naive_bayes(seed: int) -> BaseEstimator:
+def naive_bayes() -> BaseEstimator:
     """Multinomial, with Laplace's smoothing."""
     return MultinomialNB()

@@ -1,4 +1,4 @@
-"""An n-gram language model for every class: which of them would have said it?
+"""An n-gram language model for every class; the one that finds a text most probable wins.
 
 Probabilities are interpolated with absolute discounting (Ney et al., 1994): d is taken off every
 count, and what is gained goes to the next shorter history, at last to equal shares of the
@@ -33,6 +33,7 @@ class NgramModel:
         for text in texts:
             for history, word in events(text, order):
                 self.tokens += 1
+                # All shorter histories too, down to none, which probabilities are mixed from.
                 for start in range(order):
                     self.counts[history[start:]][word] += 1
         self.totals = {history: counter.total() for history, counter in self.counts.items()}
@@ -45,6 +46,9 @@ class NgramModel:
     def probability(self, word: str, history: tuple[str, ...]) -> float:
         """P(word | history), above 0 for every word."""
         value = 1 / (self.vocabulary + 2)  # the unknown word and the end
+        # From the shortest history, none, to the longest: `value` is the word's probability after
+        # the one before, and gets the share that this one's discounts leave over, one a word seen.
+        # A history that was never seen says nothing, and leaves the shorter one's word.
         for start in reversed(range(len(history) + 1)):
             seen = self.counts.get(history[start:])
             if seen:
@@ -74,11 +78,18 @@ class NgramClassifier:
             self.log_prior = np.log([len(part) / len(texts) for part in own])
         return self
 
+    def predict(self, texts: Sequence[str]) -> np.ndarray:
+        """The most probable class of each text."""
+        classes: np.ndarray = self.predict_proba(texts).argmax(1)
+        return classes
+
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
         """P(class | text), (texts, classes)."""
         joint = self.log_prior + [[m.log_probability(t) for m in self.models] for t in texts]
-        powers = np.exp(joint - joint.max(1, keepdims=True))
-        return powers / powers.sum(1, keepdims=True)
+        # The largest becomes exp(0): probabilities of whole texts are too small for floats.
+        powers: np.ndarray = np.exp(joint - joint.max(1, keepdims=True))
+        shares: np.ndarray = powers / powers.sum(1, keepdims=True)
+        return shares
 
     def perplexities(self, texts: Sequence[str], classes: Sequence[int]) -> np.ndarray:
         """(class of the text, class of the model): perplexity per word, ends included.

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from sklearn.dummy import DummyClassifier
@@ -18,7 +19,12 @@ from configs.system.notes import optional
 from configs.system.secrets import hide
 from finetune.baselines import linear
 from finetune.baselines.bigru import BiGRUClassifier
-from finetune.baselines.features import PlainTfIdf, TfidfTransformer, bag_of_words
+from finetune.baselines.features import (
+    PlainTfIdf,
+    TfidfTransformer,
+    bag_of_characters,
+    bag_of_words,
+)
 from finetune.baselines.ngram_lm import NgramClassifier
 from finetune.data.example import Splits, TextExample, are_labelled
 from finetune.data.submission import write_submissions
@@ -30,59 +36,68 @@ PAIR_MARK = " ||| "
 """between the two texts of a pair"""
 
 
+class Classifier(Protocol):
+    """What a method makes: it learns classes by number from texts, and answers with them."""
+
+    def fit(self, texts: Sequence[str], classes: Sequence[int], /) -> object:
+        """Learn from texts and their classes."""
+
+    def predict(self, texts: Sequence[str], /) -> np.ndarray:
+        """The class of each text."""
+
+
 @dataclass(frozen=True)
 class Rival:
-    """A method: `make(seed)` has `fit(texts, classes)` and `predict` or `predict_proba`."""
+    """A method."""
 
-    make: Callable[[int], object]
+    make: Callable[[int], Classifier]
+    """from a seed"""
     is_random: bool = False
     """whether seeds matter"""
 
 
-def _pipeline(*steps: object) -> object:
-    return make_pipeline(*steps)
-
-
 RIVALS = {
-    "majority": Rival(lambda seed: _pipeline(bag_of_words(), DummyClassifier())),
+    "majority": Rival(lambda _: make_pipeline(bag_of_words(), DummyClassifier())),
     "one-hot": Rival(
-        lambda seed: _pipeline(bag_of_words(binary=True), linear.logistic_regression(seed))
+        lambda _: make_pipeline(bag_of_words(binary=True), linear.logistic_regression())
     ),
-    "bag-of-words": Rival(lambda seed: _pipeline(bag_of_words(), linear.logistic_regression(seed))),
-    "naive-bayes": Rival(lambda seed: _pipeline(bag_of_words(), linear.naive_bayes(seed))),
+    "bag-of-words": Rival(lambda _: make_pipeline(bag_of_words(), linear.logistic_regression())),
+    "naive-bayes": Rival(lambda _: make_pipeline(bag_of_words(), linear.naive_bayes())),
     "tf-idf": Rival(
-        lambda seed: _pipeline(
-            bag_of_words(), PlainTfIdf(unit_length=True), linear.logistic_regression(seed)
+        lambda _: make_pipeline(
+            bag_of_words(), PlainTfIdf(unit_length=True), linear.logistic_regression()
         )
     ),
     "n-grams": Rival(
-        lambda seed: _pipeline(
-            bag_of_words(ngram_range=(1, 3), min_df=2), linear.logistic_regression(seed)
+        lambda _: make_pipeline(
+            bag_of_words(ngram_range=(1, 3), min_df=2), linear.logistic_regression()
         )
     ),
     "svm-hinge": Rival(
-        lambda seed: _pipeline(bag_of_words(), PlainTfIdf(unit_length=True), linear.hinge_svm(seed))
+        lambda seed: make_pipeline(
+            bag_of_words(), PlainTfIdf(unit_length=True), linear.hinge_svm(seed)
+        )
     ),
     "svm-multiclass-hinge": Rival(
-        lambda seed: _pipeline(
-            bag_of_words(), PlainTfIdf(unit_length=True), linear.multiclass_hinge_svm(seed)
+        lambda _: make_pipeline(
+            bag_of_words(), PlainTfIdf(unit_length=True), linear.multiclass_hinge_svm()
         )
     ),
     "n-grams-svm": Rival(
-        lambda seed: _pipeline(
+        lambda seed: make_pipeline(
             bag_of_words(ngram_range=(1, 2), min_df=2),
             TfidfTransformer(sublinear_tf=True),
             linear.squared_hinge_svm(seed),
         )
     ),
     "characters-svm": Rival(
-        lambda seed: _pipeline(
-            bag_of_words(analyzer="char_wb", ngram_range=(2, 5), min_df=5),
+        lambda seed: make_pipeline(
+            bag_of_characters(ngram_range=(2, 5), min_df=5),
             TfidfTransformer(sublinear_tf=True),
             linear.squared_hinge_svm(seed),
         )
     ),
-    "n-gram-lm": Rival(lambda seed: NgramClassifier()),
+    "n-gram-lm": Rival(lambda _: NgramClassifier()),
     "word2vec-cbow-bigru": Rival(lambda seed: BiGRUClassifier(False, seed), is_random=True),
     "word2vec-skipgram-bigru": Rival(lambda seed: BiGRUClassifier(True, seed), is_random=True),
 }
@@ -92,41 +107,56 @@ def run_rival(
     name: str, config: FinetuneConfig, splits: Splits[TextExample], output: Path
 ) -> MethodScores:
     """Train and score one method with every seed; writes scores.json and predictions.csv."""
-    rival, labels = RIVALS[name], list(splits.labels)
+    rival, folder = RIVALS[name], output / name
     seeds = config.seeds if rival.is_random else config.seeds[:1]
-    trials, predictions = [], {}
+    trials = []
     for seed in seeds:
         started = time.monotonic()
         model = rival.make(seed)
         model.fit(joined_texts(splits.train), targets_of(splits.train))
-        predictions = {part: answers(model, found) for part, found in splits.evaluated.items()}
-        scores = {
-            part: scores_of(found, predictions[part], len(labels))
-            for part, found in splits.evaluated.items()
-            if are_labelled(found)
+        predictions = {
+            part: model.predict(joined_texts(examples))
+            for part, examples in splits.evaluated.items()
         }
-        trials.append(
-            TrialScores(
-                name=f"seed={seed}",
-                seed=seed,
-                dev=scores.pop("dev"),
-                test=scores.pop("test", None),
-                seconds=time.monotonic() - started,
-                confusion=confusion(
-                    targets_of(splits.dev), predictions["dev"], len(labels)
-                ).tolist(),
-                further=scores,
-            )
-        )
-    split = split_fingerprint(splits.dev)
-    found = MethodScores(name, config.task.name, "accuracy", labels, split, trials)
-    write_predictions(output / name, splits, predictions)
-    write_submissions(output / name, config.task, splits)
+        trials.append(trial_scores(seed, splits, predictions, started))
+    write_predictions(folder, splits, predictions)
+    write_submissions(folder, config.task, splits)
     if isinstance(model, NgramClassifier):
-        with optional(f"{output / name}/statistics.md"):
-            write_text(output / name / "statistics.md", hide(statistics(model, splits)))
-    found.write(output / name)
-    return found
+        with optional(f"{folder}/statistics.md"):
+            write_text(folder / "statistics.md", hide(statistics(model, splits)))
+    dev = split_fingerprint(splits.dev)
+    scores = MethodScores(name, config.task.name, "accuracy", list(splits.labels), dev, trials)
+    scores.write(folder)
+    return scores
+
+
+def trial_scores(
+    seed: int,
+    splits: Splits[TextExample],
+    predictions: Mapping[str, np.ndarray],
+    started: float,
+) -> TrialScores:
+    """One seed's scores, by the metrics that encoders are scored by.
+
+    Args:
+        predictions: the class of each example, by part.
+        started: `time.monotonic()` before training.
+    """
+    classes = len(splits.labels)
+    scores = {
+        part: classification_scores(targets_of(examples), predictions[part], classes)
+        for part, examples in splits.evaluated.items()
+        if are_labelled(examples)
+    }
+    return TrialScores(
+        name=f"seed={seed}",
+        seed=seed,
+        dev=scores.pop("dev"),
+        test=scores.pop("test", None),
+        seconds=time.monotonic() - started,
+        confusion=confusion(targets_of(splits.dev), predictions["dev"], classes).tolist(),
+        further=scores,
+    )
 
 
 def joined_texts(examples: Sequence[TextExample]) -> list[str]:
@@ -136,22 +166,7 @@ def joined_texts(examples: Sequence[TextExample]) -> list[str]:
 
 def targets_of(examples: Sequence[TextExample]) -> list[int]:
     """The classes."""
-    return [int(example.target) for example in examples]
-
-
-def answers(model: object, examples: Sequence[TextExample]) -> np.ndarray:
-    """The class of each example."""
-    texts = joined_texts(examples)
-    if isinstance(model, (BiGRUClassifier, NgramClassifier)):
-        return model.predict_proba(texts).argmax(1)
-    return model.predict(texts)
-
-
-def scores_of(
-    examples: Sequence[TextExample], predictions: np.ndarray, classes: int
-) -> dict[str, float]:
-    """The metrics that encoders are scored by."""
-    return classification_scores(targets_of(examples), predictions, classes)
+    return [example.label for example in examples]
 
 
 def write_predictions(
@@ -165,7 +180,7 @@ def write_predictions(
         writer.writerow(["split", "id", "label", "prediction"])
         for part, examples in splits.evaluated.items():
             for example, place in zip(examples, predictions[part]):
-                known = splits.labels[example.target] if example.is_labelled else ""
+                known = splits.labels[example.label] if example.is_labelled else ""
                 writer.writerow([part, example.id, known, splits.labels[place]])
 
 

@@ -10,14 +10,26 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from finetune.explore.profile import Column
 from finetune.explore.terms import Term
 from finetune.report.markdown_tables import short
-from pretrain.run.plots import BLUE, GREY, ORANGE, date_axis, drawable, new_figure, save
+from pretrain.run.plots import (
+    BLUE,
+    GREY,
+    ORANGE,
+    date_axis,
+    drawable,
+    new_figure,
+    plain_frame,
+    save,
+)
+
+if TYPE_CHECKING:
+    from pretrain.run.plots import Axes
 
 PALE, FAINT, INK = "#93b4f5", "#d1d5db", "#1f2937"
 SHADES = (BLUE, PALE, FAINT)
@@ -34,10 +46,10 @@ FAR = 2
 """times the longest texts: a limit that would squeeze their distribution is not drawn"""
 STEPS = 40
 """of a distribution's outline"""
-Row = TypeVar("Row")
 MOST_ROWS = 60
 MOST_PANELS = 30
 """of thousands of labels the first ones are drawn: the report's tables have all"""
+Content = TypeVar("Content")
 
 
 def plot_columns(columns: Sequence[Column], path: Path) -> bool:
@@ -94,7 +106,7 @@ def _totals(panel: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
 
 
 def draw_balance(
-    axes,
+    axes: Axes,
     panel: Mapping[str, Mapping[str, int]],
     totals: Mapping[str, int],
     splits: Sequence[str],
@@ -140,17 +152,18 @@ def plot_tokens(lengths: Mapping[str, np.ndarray], max_length: int, path: Path) 
     if max_length < FAR * right:
         right = max(right, 1.08 * max_length)
         axes.axvline(max_length, color=ORANGE, lw=1, ls="--")
-        note(axes, max_length, -0.65, f"max_length {max_length}", ha="center", va="bottom")
+        name = f"max_length {max_length}"
+        axes.text(max_length, -0.65, name, fontsize=SMALL, color=INK, ha="center", va="bottom")
     axes.set_xlim(0, right)
-    for place, found in enumerate(lengths.values()):
-        share = 100 * (found > max_length).mean()
+    for place, tokens in enumerate(lengths.values()):
+        share = 100 * (tokens > max_length).mean()
         note(axes, 1.02 * right, place, f"{share:.2f} %\nabove {max_length}", size=TINY)
     axes.set_xlabel("tokens, special ones included")
     tidy(axes)
     return save(figure, path, DPI)
 
 
-def draw_distributions(axes, groups: Mapping[str, np.ndarray]) -> None:
+def draw_distributions(axes: Axes, groups: Mapping[str, np.ndarray]) -> None:
     """A row a group: outline, line from the 5 % to the 95 % quantile, and the median's figure."""
     top = max(np.quantile(lengths, 0.998) for lengths in groups.values())
     bins = np.arange(0, top + 2, max(1, round(top / STEPS)))
@@ -163,7 +176,8 @@ def draw_distributions(axes, groups: Mapping[str, np.ndarray]) -> None:
         axes.stairs(outline, bins, baseline=base, fill=True, color=PALE)
         axes.plot([low, high], [base, base], color=BLUE, lw=1.5, solid_capstyle="butt")
         axes.plot(median, base, "o", color=BLUE, ms=4)
-        note(axes, median, base + 0.09, f"{median:.0f}", size=TINY, ha="center", va="top")
+        figure = f"{median:.0f}"
+        axes.text(median, base + 0.09, figure, fontsize=TINY, color=INK, ha="center", va="top")
     name_rows(axes, list(groups))
     axes.set_xlim(0, bins[-1])
 
@@ -180,11 +194,11 @@ def plot_terms(terms: Mapping[str, Sequence[Term]], axis: str, path: Path) -> bo
     most = max(map(len, terms.values()))
     figure = new_figure(PAGE, lines * (0.7 + 0.19 * most))
     grid = figure.subplots(lines, columns, squeeze=False, sharex=True).ravel()
-    for axes, (label, found) in zip(grid, terms.items()):
-        axes.barh(range(len(found)), [term.score for term in found], color=PALE, height=0.66)
-        for place, term in enumerate(found):
+    for axes, (label, chosen) in zip(grid, terms.items()):
+        axes.barh(range(len(chosen)), [term.score for term in chosen], color=PALE, height=0.66)
+        for place, term in enumerate(chosen):
             note(axes, term.score, place, f" {term.count:,}", size=TINY)
-        name_rows(axes, [term.name for term in found])
+        name_rows(axes, [term.name for term in chosen])
         axes.set_title(short(label, NAME), fontsize=NORMAL, loc="left", color=INK)
         axes.margins(x=0.25)
         tidy(axes)
@@ -201,10 +215,17 @@ def plot_days(counts: Mapping[date, int], path: Path) -> bool:
     starts, heights, width = by_period(counts)
     figure = new_figure(COLUMN, 1.9)
     axes = figure.subplots()
-    axes.bar(starts, heights, width=0.8 * width, color=PALE)
+    axes.bar(np.array(starts), heights, width=0.8 * width, color=PALE)
     peak = int(heights.argmax())
-    place = {"textcoords": "offset points", "ha": "center", "fontsize": TINY, "color": INK}
-    axes.annotate(f"{heights[peak]:,}", (starts[peak], heights[peak]), (0, 2), **place)
+    axes.annotate(
+        f"{heights[peak]:,}",
+        (starts[peak], heights[peak]),
+        (0, 2),
+        textcoords="offset points",
+        ha="center",
+        fontsize=TINY,
+        color=INK,
+    )
     axes.set_ylabel("examples a day" if width == 1 else f"examples in {width} days")
     axes.set_xlabel(f"{min(counts)} to {max(counts)}")
     axes.yaxis.set_major_formatter("{x:,.0f}")
@@ -224,7 +245,7 @@ def by_period(counts: Mapping[date, int]) -> tuple[list[date], np.ndarray, int]:
     return [first + timedelta(width * number) for number in range(len(heights))], heights, width
 
 
-def _first(rows: Mapping[str, Row], most: int) -> dict[str, Row]:
+def _first(rows: Mapping[str, Content], most: int) -> dict[str, Content]:
     return dict(islice(rows.items(), most))
 
 
@@ -233,7 +254,7 @@ def _remark(rows: int, most: int) -> str:
     return f", the first {most} of {rows:,}" if rows > most else ""
 
 
-def name_rows(axes, names: Sequence[str]) -> None:
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
     """Names on the left, the first on top, no ticks."""
     axes.set_yticks(range(len(names)), [short(name, NAME) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
@@ -241,17 +262,15 @@ def name_rows(axes, names: Sequence[str]) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def note(
-    axes, x: float, y: float, text: str, size: int = SMALL, ha: str = "left", va: str = "center"
-) -> None:
-    """A few words at a mark."""
-    axes.text(x, y, text, fontsize=size, color=INK, ha=ha, va=va)
+def note(axes: Axes, x: float, y: float, text: str, size: int = SMALL) -> None:
+    """A few words to the right of a mark."""
+    axes.text(x, y, text, fontsize=size, color=INK, ha="left", va="center")
 
 
-def tidy(axes) -> None:
-    """Small figures, no frame."""
+def tidy(axes: Axes) -> None:
+    """Small figures in dark grey; no grid, as figures stand at the marks."""
     axes.tick_params(labelsize=SMALL, colors=INK)
     for axis in (axes.xaxis, axes.yaxis):
         axis.label.set(size=SMALL, color=INK)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain_frame(axes, grid=False)
     axes.spines[["bottom", "left"]].set_color(GREY)

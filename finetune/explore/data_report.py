@@ -6,6 +6,7 @@ and test hold.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date
@@ -13,14 +14,22 @@ from pathlib import Path
 
 import numpy as np
 
+from configs.errors import InputError
+from configs.finetune_schema import FinetuneConfig
 from configs.system.files import write_text
-from configs.system.safe_text import markdown
+from configs.system.safe_text import markdown, visible
 from configs.system.secrets import hide
 from finetune.data.example import are_labelled
-from finetune.explore import data_plots as plots
-from finetune.explore.fertility import TokenCounts, count_tokens, texts_of, train_tokenizers
+from finetune.explore import data_plots
+from finetune.explore.fertility import (
+    TokenCounts,
+    count_tokens,
+    open_tokenizers,
+    texts_of,
+    train_tokenizers,
+)
 from finetune.explore.profile import Column, clean_by_steps, profile_columns, summarize
-from finetune.explore.task_data import TaskData, raw_texts, words_of
+from finetune.explore.task_data import TaskData, raw_texts, read_task, words_of
 from finetune.explore.terms import term_steps
 from finetune.explore.text_parts import (
     beyond,
@@ -34,10 +43,31 @@ from finetune.report.gallery import Gallery
 from finetune.report.markdown_tables import bullets, percent, short, table
 from tokenizer.base import Tokenizer
 
+logger = logging.getLogger(__name__)
+
 CELL = 60
 """longest quotation in a table, in characters"""
 SHOWN = 3
 """values that are no dates"""
+
+
+def explore(config: FinetuneConfig, paths: Sequence[Path], output: Path) -> None:
+    """Read a task, write the report on its data into `output`, and log a summary.
+
+    Args:
+        paths: tokenizers to count tokens with, as `open_tokenizers` takes them.
+    Raises:
+        InputError: the task is of another kind than classification, or cannot be read.
+    """
+    if config.task.kind != "classification":
+        raise InputError(f"task.kind={config.task.kind}: the data report is for classification")
+    tokenizers, data = open_tokenizers(paths), read_task(config.task)
+    output.mkdir(parents=True, exist_ok=True)
+    for line in overview(data):
+        logger.info(visible(line))
+    for line in write_data_report(data, tokenizers, config.max_length, output):
+        logger.info(visible(line))
+    logger.info(f"done: {visible(output)}/report.md")
 
 
 def write_data_report(
@@ -97,7 +127,10 @@ def columns_part(data: TaskData, gallery: Gallery) -> list[str]:
             if c.blank
         ]
     first = profile_columns(data.tables[0])
-    return [*parts, gallery.add("columns", "non-null values by column", plots.plot_columns, first)]
+    return [
+        *parts,
+        gallery.add("columns", "non-null values by column", data_plots.plot_columns, first),
+    ]
 
 
 def columns_table(columns: Sequence[Column]) -> str:
@@ -131,15 +164,15 @@ def dates_part(data: TaskData, gallery: Gallery) -> list[str]:
             values = ", ".join(map(markdown, dict.fromkeys(dates.unread[:SHOWN])))
             parts.append(f"{len(dates.unread):,} values are no dates, e.g. {values}")
         title = f"examples by day ({markdown(name)})"
-        plot = (f"days_{number}", title, plots.plot_days, days)
+        plot = (f"days_{number}", title, data_plots.plot_days, days)
         parts.append(gallery.add(*plot))
     return parts
 
 
 def day_range(days: Iterable[date]) -> str:
     """From when to when."""
-    found = set(days)
-    return f"{min(found)} to {max(found)}, {len(found):,} different days"
+    different = set(days)
+    return f"{min(different)} to {max(different)}, {len(different):,} different days"
 
 
 def labels_part(data: TaskData, gallery: Gallery) -> list[str]:
@@ -152,21 +185,21 @@ def labels_part(data: TaskData, gallery: Gallery) -> list[str]:
         for row in rows.rows
     )
     counts = {
-        name: np.bincount([e.target for e in part], minlength=len(labels))
+        name: np.bincount([e.label for e in part], minlength=len(labels))
         for name, part in data.parts.items()
         if are_labelled(part)
     }
     panels = {"all labels": by_split(counts, labels, range(len(labels)))}
     parts = ["## Labels", balance_table(panels["all labels"], in_files)]
     if data.merged != labels:
-        merged = Counter()
+        merged: Counter[str] = Counter()
         for label, count in in_files.items():
             merged[config.merge.get(label, label)] += count
         panels["merged"] = by_split(counts, data.merged, data.places)
         parts += ["Merged:", balance_table(panels["merged"], merged)]
     else:
         panels = {"": panels["all labels"]}
-    return [*parts, gallery.add("labels", "label balance", plots.plot_balance, panels)]
+    return [*parts, gallery.add("labels", "label balance", data_plots.plot_balance, panels)]
 
 
 def by_split(
@@ -182,7 +215,7 @@ def by_split(
     }
 
 
-def balance_table(panel: dict[str, dict[str, int]], in_files: Counter) -> str:
+def balance_table(panel: dict[str, dict[str, int]], in_files: Counter[str]) -> str:
     """Counts in the files, counts and shares in each split."""
     names = list(next(iter(panel.values())))
     totals = {name: sum(counts[name] for counts in panel.values()) for name in names}
@@ -191,7 +224,7 @@ def balance_table(panel: dict[str, dict[str, int]], in_files: Counter) -> str:
         [
             label,
             in_files[label],
-            *(x for n in names for x in (counts[n], percent(counts[n] / totals[n]))),
+            *(cell for n in names for cell in (counts[n], percent(counts[n] / totals[n]))),
         ]
         for label, counts in panel.items()
     ]
@@ -203,7 +236,7 @@ def summary(data: TaskData, counts: Sequence[TokenCounts], max_length: int) -> l
     columns = [column for column in profile_columns(data.tables[0]) if column.missing]
     missing = ", ".join(f"{column.name} {column.missing:,}" for column in columns) or "none"
     words = summarize([words_of(example) for example in data.splits.train])
-    targets = [example.target for example in data.splits.train]
+    targets = [example.label for example in data.splits.train]
     shares = np.bincount(targets, minlength=len(data.splits.labels)) / len(targets)
     balance = ", ".join(f"{n} {percent(s)} %" for n, s in zip(data.splits.labels, shares))
     return [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from tokenizer.base import Tokenizer
 from tokenizer.load import load_tokenizer
 from tokenizer.train import train_tokenizer
 
-KINDS = ("wordpiece", "byte-bpe", "sentencepiece")
+KINDS: Final = ("wordpiece", "byte-bpe", "sentencepiece")
 VOCABULARY = 8192
 INSIDE_RUN = "tokenizer"
 
@@ -46,6 +47,7 @@ def count_tokens(name: str, tokenizer: Tokenizer, examples: Sequence[TextExample
     """Encode all examples."""
     texts = texts_of(examples)
     encoded = tokenizer.encode_batch(texts)
+    # Rows: all first texts, and of pairs all second ones.
     sizes = np.array([len(ids) for ids in encoded]).reshape(-1, len(examples))
     ids = np.concatenate(encoded)
     return TokenCounts(
@@ -80,8 +82,8 @@ def open_tokenizer(path: Path) -> Tokenizer:
 
 def train_tokenizers(texts: Sequence[str]) -> dict[str, Tokenizer]:
     """One of each kind, of `VOCABULARY` entries or what the texts allow."""
-    size = {"vocabulary_size": VOCABULARY, "allow_smaller_vocabulary": True}
-    return {
-        f"{kind}, trained here": train_tokenizer(TokenizerConfig(kind, **size), texts)
-        for kind in KINDS
-    }
+    trained = {}
+    for kind in KINDS:
+        config = TokenizerConfig(kind, VOCABULARY, allow_smaller_vocabulary=True)
+        trained[f"{kind}, trained here"] = train_tokenizer(config, texts)
+    return trained

@@ -23,29 +23,32 @@ class TaskData:
     splits: Splits[TextExample]
 
     @cached_property
+    def becomes(self) -> list[str]:
+        """Of every label, the one that it is merged into, or itself."""
+        return [self.config.merge.get(label, label) for label in self.splits.labels]
+
+    @cached_property
     def merged(self) -> tuple[str, ...]:
         """The labels that are left after `task.merge`, in the configuration's order."""
-        found = [self.config.merge.get(label, label) for label in self.splits.labels]
-        order = self.config.labels or found
-        return tuple(sorted(set(found), key=order.index))
+        order = self.config.labels or self.becomes
+        return tuple(sorted(set(self.becomes), key=order.index))
 
     @cached_property
     def places(self) -> list[int]:
         """Of every label, its place among the merged ones."""
-        found = [self.config.merge.get(label, label) for label in self.splits.labels]
-        return [self.merged.index(label) for label in found]
+        return [self.merged.index(label) for label in self.becomes]
 
     @cached_property
     def dates(self) -> dict[str, Dates]:
         """The training file's columns of dates."""
         texts = (self.config.text, self.config.text_pair, self.config.label)
         table = self.tables[0]
-        found = {
+        read = {
             name: read_dates([row[name] for row in table.rows])
             for name in table.columns
             if name not in texts
         }
-        return {name: dates for name, dates in found.items() if dates}
+        return {name: dates for name, dates in read.items() if dates}
 
     @cached_property
     def parts(self) -> dict[str, list[TextExample]]:

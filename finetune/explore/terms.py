@@ -99,24 +99,27 @@ def log_odds(counts_CF: np.ndarray) -> np.ndarray:
     own = counts_CF + prior_F
     others = total_F - counts_CF + prior_F
     difference = np.log(odds(own)) - np.log(odds(others))
-    return difference / np.sqrt(1 / own + 1 / others)
+    scores_CF: np.ndarray = difference / np.sqrt(1 / own + 1 / others)
+    return scores_CF
 
 
 def odds(weights_CF: np.ndarray) -> np.ndarray:
     """Of each term against all others of its class."""
-    return weights_CF / np.maximum(weights_CF.sum(1, keepdims=True) - weights_CF, 1e-9)
+    others_CF = weights_CF.sum(1, keepdims=True) - weights_CF
+    odds_CF: np.ndarray = weights_CF / np.maximum(others_CF, 1e-9)
+    return odds_CF
 
 
 def most_frequent(terms: Terms, most: int) -> list[list[Term]]:
     """Of each class, the terms that occur most often in it."""
-    found = best(terms, terms.counts_CF, most)
-    return [[term for term in row if term.count] for row in found]
+    rows = best(terms, terms.counts_CF, most)
+    return [[term for term in row if term.count] for row in rows]
 
 
 def most_typical(terms: Terms, most: int) -> list[list[Term]]:
     """Of each class, the terms that speak most for it; none that speaks against it."""
-    found = best(terms, log_odds(terms.counts_CF), most)
-    return [[term for term in row if term.score > 0] for row in found]
+    rows = best(terms, log_odds(terms.counts_CF), most)
+    return [[term for term in row if term.score > 0] for row in rows]
 
 
 def best(terms: Terms, scores_CF: np.ndarray, most: int) -> list[list[Term]]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from configs.system.safe_text import Markup, markdown
 from finetune.data.preprocess import steps_of
-from finetune.explore import data_plots as plots
+from finetune.explore import data_plots
 from finetune.explore.fertility import TokenCounts
 from finetune.explore.profile import SHARES, CleaningStep, clean_by_steps, summarize
 from finetune.explore.task_data import TaskData, raw_texts, words_of
@@ -47,7 +47,7 @@ QUANTILES = "(Line: from the 5 % to the 95 % quantile; point: median.)"
 
 def lengths_part(data: TaskData, tokens: TokenCounts, gallery: Gallery) -> list[str]:
     """Words and tokens of the cleaned training texts, by label."""
-    targets = np.array([example.target for example in data.splits.train])
+    targets = np.array([example.label for example in data.splits.train])
     sizes = {
         "words": np.array([words_of(example) for example in data.splits.train]),
         f"tokens ({tokens.name})": tokens.lengths,
@@ -58,21 +58,21 @@ def lengths_part(data: TaskData, tokens: TokenCounts, gallery: Gallery) -> list[
         groups = {
             label: lengths[targets == place] for place, label in enumerate(data.splits.labels)
         }
-        groups = {label: found for label, found in groups.items() if len(found)}
+        groups = {label: group for label, group in groups.items() if len(group)}
         panels[unit] = groups
-        rows = [length_row(label, found) for label, found in (*groups.items(), ("all", lengths))]
+        rows = [length_row(label, group) for label, group in (*groups.items(), ("all", lengths))]
         parts.append(table([unit, "texts", "mean", *header], rows))
     return [
         *parts,
-        gallery.add("lengths", "lengths by label", plots.plot_lengths, panels),
+        gallery.add("lengths", "lengths by label", data_plots.plot_lengths, panels),
         QUANTILES,
     ]
 
 
 def length_row(label: str, lengths: np.ndarray) -> list[object]:
     """A line of the table of lengths."""
-    found = summarize(lengths)
-    return [label, found.texts, f"{found.mean:.1f}", *found.quantiles, found.longest]
+    summary = summarize(lengths)
+    return [label, summary.texts, f"{summary.mean:.1f}", *summary.quantiles, summary.longest]
 
 
 def words_part(data: TaskData, terms: Sequence[str], gallery: Gallery) -> list[str]:
@@ -82,8 +82,9 @@ def words_part(data: TaskData, terms: Sequence[str], gallery: Gallery) -> list[s
         terms: of the training texts, after `term_steps`.
     """
     raw = raw_texts(data.splits.train)
-    classes = [example.target for example in data.splits.train]
-    classes *= len(terms) // len(classes)
+    classes = [example.label for example in data.splits.train]
+    if len(terms) > len(classes):  # of pairs: all first texts, then all second ones
+        classes = [*classes, *classes]
     parts = ["## Words", WORDS.format(data.config.preprocess.stop_words)]
     units = {
         "hashtag": (list(map(keep_hashtags, terms)), 1),
@@ -91,9 +92,9 @@ def words_part(data: TaskData, terms: Sequence[str], gallery: Gallery) -> list[s
         **{unit: (terms, words) for unit, words in NGRAMS.items()},
     }
     for unit, (texts, words) in units.items():
-        found = count_terms(texts, classes, len(data.splits.labels), words)
-        if found is not None:
-            parts += unit_part(data, unit, found, len(terms), gallery)
+        counted = count_terms(texts, classes, len(data.splits.labels), words)
+        if counted is not None:
+            parts += unit_part(data, unit, counted, len(terms), gallery)
     return parts
 
 
@@ -108,15 +109,15 @@ def unit_part(data: TaskData, unit: str, terms: Terms, texts: int, gallery: Gall
         title = f"{kind} {unit}s"
         chosen = dict(zip(data.merged, choose(terms, DRAWN)))
         name = title.replace(" ", "_")
-        parts.append(gallery.add(name, title, plots.plot_terms, chosen, AXES[kind]))
+        parts.append(gallery.add(name, title, data_plots.plot_terms, chosen, AXES[kind]))
     return parts
 
 
 def frequent_table(terms: Terms, texts: int) -> str:
     """The commonest of all labels together."""
-    (found,) = most_frequent(terms.merged([0] * len(terms.counts_CF)), FREQUENT)
+    (commonest,) = most_frequent(terms.merged([0] * len(terms.counts_CF)), FREQUENT)
     holders = dict(zip(terms.names, terms.texts_F))
-    rows = [[term.name, term.count, percent(holders[term.name] / texts)] for term in found]
+    rows = [[term.name, term.count, percent(holders[term.name] / texts)] for term in commonest]
     return table(["term", "count", "texts with it, %"], rows)
 
 
@@ -147,11 +148,11 @@ def tokens_part(
     """What each tokenizer makes of the same texts."""
     header = ["tokenizer", "kind", "entries", "mean", "median", "95 %", "longest"]
     header += [f"beyond {max_length}, %", "tokens a word", "tokens a word, dev", "unknown, %"]
-    rows = []
+    rows: list[list[object]] = []
     for own, dev in zip(counts, heldout):
-        found = summarize(own.lengths)
-        median, _, high, _ = found.quantiles
-        sizes = [f"{found.mean:.1f}", median, high, found.longest, beyond(own, max_length)]
+        summary = summarize(own.lengths)
+        median, _, high, _ = summary.quantiles
+        sizes = [f"{summary.mean:.1f}", median, high, summary.longest, beyond(own, max_length)]
         fertility = [f"{own.tokens_per_word:.3f}", f"{dev.tokens_per_word:.3f}"]
         unknown = f"{100 * own.unknown:.3f}"
         rows.append([own.name, own.kind, own.entries, *sizes, *fertility, unknown])
@@ -160,7 +161,7 @@ def tokens_part(
         "## Tokens per example",
         "Of cleaned training texts, special tokens included in lengths.",
         table(header, rows),
-        gallery.add("tokens", "tokens by tokenizer", plots.plot_tokens, lengths, max_length),
+        gallery.add("tokens", "tokens by tokenizer", data_plots.plot_tokens, lengths, max_length),
         QUANTILES,
     ]
 
@@ -181,7 +182,8 @@ def cleaning_part(data: TaskData, counted: Sequence[CleaningStep]) -> list[str]:
             for s in steps
         ]
         header = ["step", "words", "words a text", "texts changed, %"]
-        parts += [title, table(header, rows)] if len(steps) > 1 else []
+        if len(steps) > 1:
+            parts += [title, table(header, rows)]
     return parts
 
 

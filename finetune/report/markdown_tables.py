@@ -24,7 +24,7 @@ def cell(value: object) -> str:
     return markdown(" ".join(str(value).split()), in_table=True)
 
 
-def confusion_table(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
+def confusion_table(matrix: Iterable[Iterable[int]], labels: Sequence[str]) -> str:
     """Rows: what the examples are; columns: what they were taken for."""
     rows = [[label, *map(int, counts)] for label, counts in zip(labels, matrix)]
     return table(["is ↓, taken for →", *labels], rows)

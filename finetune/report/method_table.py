@@ -12,9 +12,10 @@ from finetune.report.markdown_tables import confusion_table, table
 from finetune.scoring.method_scores import MethodScores, read_scores, summary
 
 METRICS = ("accuracy", "macro_f1")
+"""that are shown where a task has them; else the one that its runs are compared by"""
 
 
-def comparison(folders: Sequence[Path], metrics: Sequence[str] = METRICS) -> str:
+def comparison(folders: Sequence[Path]) -> str:
     """Markdown: one line a method, medians (interquartile ranges) in percent; confusion matrices.
 
     Args:
@@ -24,16 +25,16 @@ def comparison(folders: Sequence[Path], metrics: Sequence[str] = METRICS) -> str
     """
     by_task: dict[str, list[MethodScores]] = defaultdict(list)
     for folder in expand(folders):
-        found = read_scores(folder)
-        by_task[found.task].append(found)
+        scores = read_scores(folder)
+        by_task[scores.task].append(scores)
     for task, methods in by_task.items():
         check_same_split(task, methods)
-    return "\n\n".join(section(task, methods, metrics) for task, methods in by_task.items()) + "\n"
+    return "\n\n".join(section(task, methods) for task, methods in by_task.items()) + "\n"
 
 
 def expand(folders: Sequence[Path]) -> list[Path]:
     """The folders that hold a scores.json, those below the given ones included, each once."""
-    found: dict[Path, Path] = {}
+    holders: dict[Path, Path] = {}
     for folder in folders:
         below = [path.parent for path in sorted(folder.rglob("scores.json"))]
         if not below:
@@ -41,8 +42,9 @@ def expand(folders: Sequence[Path]) -> list[Path]:
                 f"--runs {folder}: no scores.json there: name folders of finished runs of "
                 "launch/finetune.py"
             )
-        found |= {path.resolve(): path for path in below if path.resolve() not in found}
-    return list(found.values())
+        for path in below:
+            holders.setdefault(path.resolve(), path)
+    return list(holders.values())
 
 
 def check_same_split(task: str, methods: Sequence[MethodScores]) -> None:
@@ -56,9 +58,9 @@ def check_same_split(task: str, methods: Sequence[MethodScores]) -> None:
         )
 
 
-def section(task: str, methods: Sequence[MethodScores], metrics: Sequence[str]) -> str:
+def section(task: str, methods: Sequence[MethodScores]) -> str:
     """One task: its table, best method last, and the confusion matrices."""
-    shown = [metric for metric in metrics if any(m.values(metric) for m in methods)]
+    shown = [metric for metric in METRICS if any(m.values(metric) for m in methods)]
     shown = shown or [methods[0].metric]
     ordered = sorted(methods, key=lambda m: sorted(m.values(shown[0]))[len(m.trials) // 2])
     further = dict.fromkeys(name for m in methods for trial in m.trials for name in trial.further)

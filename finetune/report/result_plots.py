@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from finetune.report.markdown_tables import short
 from finetune.scoring.metrics import Bin
-from pretrain.run.plots import BLUE, GREY, ORANGE, drawable, new_figure, save
+from pretrain.run.plots import BLUE, GREY, ORANGE, drawable, new_figure, plain_frame, save
+
+if TYPE_CHECKING:
+    from pretrain.run.plots import Axes
 
 SURE = 0.55
 """share of a row above which white figures read better"""
@@ -27,19 +31,27 @@ def plot_confusion(matrix: np.ndarray, labels: Sequence[str], title: str, path: 
     axes = figure.subplots()
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), share in () if is_large else np.ndenumerate(shares):
-        color = "white" if share > SURE else "black"
-        text = f"{share:.0%}\n{matrix[row, column]:,}"
-        axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9)
-    wrapped = [] if is_large else [short(label, NAME).replace(" ", "\n") for label in labels]
-    axes.set_xticks(range(len(wrapped)), wrapped)
-    axes.set_yticks(range(len(wrapped)), wrapped)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    if not is_large:
+        write_shares(axes, matrix, shares)
+        wrapped = [short(label, NAME).replace(" ", "\n") for label in labels]
+        axes.set_xticks(range(len(wrapped)), wrapped)
+        axes.set_yticks(range(len(wrapped)), wrapped)
     axes.set_xlabel("taken for")
     axes.set_ylabel("is")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_title(title, fontsize=11)
     return save(figure, path)
+
+
+def write_shares(axes: Axes, matrix: np.ndarray, shares: np.ndarray) -> None:
+    """Into each cell its share of the row, and the count."""
+    for (row, column), share in np.ndenumerate(shares):
+        color = "white" if share > SURE else "black"
+        text = f"{share:.0%}\n{matrix[row, column]:,}"
+        axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9)
 
 
 def plot_calibration(bins: Sequence[Bin], error: float, title: str, path: Path) -> bool:
@@ -55,7 +67,7 @@ def plot_calibration(bins: Sequence[Bin], error: float, title: str, path: Path) 
     axes.set(xlim=(low, 1.03), ylim=(low, 1.03), xlabel="confidence", ylabel="accuracy")
     axes.set_title(f"{title}: expected calibration error {error:.3f}", fontsize=11)
     axes.legend(frameon=False, loc="upper left")
-    _tidy(axes)
+    plain_frame(axes)
     return save(figure, path)
 
 
@@ -66,17 +78,12 @@ def plot_trials(curves: dict[str, list[tuple[int, float]]], metric: str, path: P
     best = max(curves, key=lambda name: max(value for _, value in curves[name]))
     for name, points in curves.items():
         steps, values = zip(*points)
-        is_best, shown = name == best, drawable(name)
-        style = (
-            dict(color=ORANGE, zorder=3, label=shown) if is_best else dict(color=GREY, alpha=0.6)
-        )
-        axes.plot(steps, values, "o-", ms=4, lw=2 if is_best else 1, **style)
+        if name == best:
+            shown = drawable(name)
+            axes.plot(steps, values, "o-", ms=4, lw=2, color=ORANGE, zorder=3, label=shown)
+        else:
+            axes.plot(steps, values, "o-", ms=4, lw=1, color=GREY, alpha=0.6)
     axes.set(xlabel="step", ylabel=f"dev {metric}")
     axes.legend(frameon=False, title="best trial", loc="lower right")
-    _tidy(axes)
+    plain_frame(axes)
     return save(figure, path)
-
-
-def _tidy(axes) -> None:
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)

@@ -20,13 +20,13 @@ from configs.system.json_files import read_json
 from configs.system.notes import optional
 from configs.system.safe_text import Markup, markdown
 from configs.system.secrets import hide
-from finetune.data.example import Splits, are_labelled
+from finetune.data.example import Splits, TextExample, are_labelled
 from finetune.report.gallery import Gallery
 from finetune.report.markdown_tables import bullets, confusion_table, percent, table
 from finetune.report.result_plots import plot_calibration, plot_confusion, plot_trials
 from finetune.scoring.method_scores import MethodScores, TrialScores, split_fingerprint, summary
 from finetune.scoring.metrics import calibration, class_scores, confusion
-from finetune.tasks.task import Task
+from finetune.tasks.task import AnyTask
 from finetune.tasks.text import UNMERGED
 from pretrain.run.log import read_metrics
 
@@ -36,17 +36,19 @@ TOO_WIDE = f"(More than {MOST_COLUMNS} classes: no table here; scores.json has t
 
 
 @dataclass(frozen=True)
-class TrialFolder:
-    """A finished trial on disk."""
+class FinishedTrial:
+    """A trial's folder as it was left."""
 
     folder: Path
 
     @cached_property
     def result(self) -> dict[str, Any]:
+        """The content of result.json."""
         return read_json(self.folder / "result.json", "run its trial anew", infinite=True)
 
     @cached_property
     def predictions(self) -> list[dict[str, str]]:
+        """The lines of predictions.csv."""
         with (self.folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
 
@@ -83,8 +85,24 @@ class Classified:
         )
 
 
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run whose trials are all done."""
+
+    folder: Path
+    config: FinetuneConfig
+    task: AnyTask
+    splits: Splits[Any]
+    trials: list[FinishedTrial]
+
+    @cached_property
+    def best(self) -> FinishedTrial:
+        """The trial with the highest dev score."""
+        return max(self.trials, key=lambda trial: trial.result["dev"][self.task.metric])
+
+
 def write_report(
-    run_dir: Path, config: FinetuneConfig, task: Task, splits: Splits, names: Sequence[str]
+    run_dir: Path, config: FinetuneConfig, task: AnyTask, splits: Splits[Any], names: Sequence[str]
 ) -> str:
     """predictions.csv, scores.json, metrics.jsonl, and of them report.md and plots/, which may
     fail; returns the first table.
@@ -92,44 +110,39 @@ def write_report(
     Args:
         names: the run's trials, in order.
     """
-    trials = [TrialFolder(run_dir / "trials" / name) for name in names]
-    best = max(trials, key=lambda trial: trial.result["dev"][task.metric])
+    trials = [FinishedTrial(run_dir / "trials" / name) for name in names]
+    run = FinishedRun(run_dir, config, task, splits, trials)
     with written_file(run_dir / "predictions.csv") as aside:
-        shutil.copyfile(best.folder / "predictions.csv", aside)
-    merge_metrics(run_dir, trials)
-    write_scores(run_dir, config, task, splits, trials)
-    overview = trial_table(trials, task.metric)
+        shutil.copyfile(run.best.folder / "predictions.csv", aside)
+    merge_metrics(run)
+    write_scores(run)
+    overview = trial_table(trials)
     with optional(f"{run_dir}/report.md"):
-        text = report(run_dir, config, task, splits, trials, best, overview)
-        write_text(run_dir / "report.md", hide(text))
+        write_text(run_dir / "report.md", hide(report(run, overview)))
     return overview
 
 
-def report(
-    run_dir: Path,
-    config: FinetuneConfig,
-    task: Task,
-    splits: Splits,
-    trials: Sequence[TrialFolder],
-    best: TrialFolder,
-    overview: str,
-) -> str:
-    """report.md, whose plots are drawn."""
-    gallery = Gallery(run_dir)
-    curves = dev_curves(trials, task.metric)
+def report(run: FinishedRun, overview: str) -> str:
+    """report.md, whose plots are drawn.
+
+    Args:
+        overview: the table of all trials.
+    """
+    config, best, metric = run.config, run.best, run.task.metric
+    gallery = Gallery(run.folder)
     parts = [
         f"# {markdown(config.task.name)}: {markdown(config.model)}",
-        facts(config, splits),
+        facts(config, run.splits),
         "## Scores",
         overview,
-        gallery.add("trials", "dev score by step", plot_trials, curves, task.metric),
+        gallery.add("trials", "dev score by step", plot_trials, dev_curves(run), metric),
         f"## The best trial on dev: {best.result['name']}",
         "Its model is in `checkpoints/best`, its answers are in `predictions.csv`.",
     ]
-    for name, examples in splits.evaluated.items():
+    for name, examples in run.splits.evaluated.items():
         rows, is_scored = best.split(name), are_labelled(examples)
         if is_scored and config.task.kind == "classification":
-            parts += classification_part(gallery, name, rows, examples, task.shown_labels)
+            parts += classification_part(gallery, name, rows, examples, run.task.shown_labels)
         else:
             parts += [f"### Some answers on {name}", sample_answers(rows, is_scored)]
         are_equal = len({row["prediction"] for row in rows}) == 1
@@ -138,7 +151,7 @@ def report(
     return "\n\n".join(parts) + "\n"
 
 
-def facts(config: FinetuneConfig, splits: Splits) -> str:
+def facts(config: FinetuneConfig, splits: Splits[Any]) -> str:
     """What the run was made of."""
     parts = {"train": splits.train, **splits.evaluated}
     sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
@@ -154,12 +167,13 @@ def facts(config: FinetuneConfig, splits: Splits) -> str:
     return bullets(lines)
 
 
-def trial_table(trials: Sequence[TrialFolder], metric: str) -> str:
+def trial_table(trials: Sequence[FinishedTrial]) -> str:
     """Every trial's scores; the median and interquartile range where there are several seeds."""
     names = list(trials[0].result["dev"])
     splits = list(trials[0].scores)
     header = ["trial", *(f"{s} {n}" for s in splits for n in names), "best epoch", "minutes"]
-    rows, points = [], defaultdict(list)
+    rows: list[list[object]] = []
+    points: dict[str, list[dict[str, dict[str, float]]]] = defaultdict(list)
     for trial in trials:
         result = trial.result
         points[result["point"]].append(trial.scores)
@@ -176,7 +190,11 @@ def trial_table(trials: Sequence[TrialFolder], metric: str) -> str:
 
 
 def classification_part(
-    gallery: Gallery, split: str, rows: Sequence[dict], examples: Sequence, labels: Sequence[str]
+    gallery: Gallery,
+    split: str,
+    rows: Sequence[dict[str, str]],
+    examples: Sequence[TextExample],
+    labels: Sequence[str],
 ) -> list[str]:
     """Per class, confusion matrix, calibration and errors of one split."""
     answers = Classified.of(rows, labels)
@@ -209,7 +227,9 @@ def classification_part(
     ]
 
 
-def confident_errors(answers: Classified, examples: Sequence, labels: Sequence[str]) -> str:
+def confident_errors(
+    answers: Classified, examples: Sequence[TextExample], labels: Sequence[str]
+) -> str:
     """Where the model is most sure and wrong, as text."""
     wrong = [i for i, (g, p) in enumerate(zip(answers.gold, answers.predicted)) if g != p]
     wrong.sort(key=lambda i: -answers.probabilities_NC[i].max())
@@ -223,7 +243,7 @@ def confident_errors(answers: Classified, examples: Sequence, labels: Sequence[s
     return bullets(lines) or "none"
 
 
-def sample_answers(rows: Sequence[dict], is_scored: bool) -> str:
+def sample_answers(rows: Sequence[dict[str, str]], is_scored: bool) -> str:
     """The first answers, or those of them that differ from what was wanted."""
     shown = [row for row in rows if not is_scored or row.get("label") != row["prediction"]]
     hidden = ("split",) if is_scored else ("split", "label", f"{UNMERGED}label")
@@ -231,59 +251,73 @@ def sample_answers(rows: Sequence[dict], is_scored: bool) -> str:
     return table(names, [[row[name] for name in names] for row in shown[:ERRORS]])
 
 
-def merge_metrics(run_dir: Path, trials: Sequence[TrialFolder]) -> None:
+def merge_metrics(run: FinishedRun) -> None:
     """All trials' records in one metrics.jsonl, each with its trial's name."""
     records = [
         {"trial": trial.result["name"], **record}
-        for trial in trials
+        for trial in run.trials
         for record in read_metrics(trial.folder / "metrics.jsonl")
     ]
-    write_text(run_dir / "metrics.jsonl", "".join(f"{json.dumps(r)}\n" for r in records))
+    write_text(run.folder / "metrics.jsonl", "".join(f"{json.dumps(r)}\n" for r in records))
 
 
-def dev_curves(trials: Sequence[TrialFolder], metric: str) -> dict[str, list[tuple[int, float]]]:
+def dev_curves(run: FinishedRun) -> dict[str, list[tuple[int, float]]]:
     """(step, dev score) of every evaluation, by trial."""
     return {
         trial.result["name"]: [
-            (record["step"], record[metric])
+            (record["step"], record[run.task.metric])
             for record in read_metrics(trial.folder / "metrics.jsonl")
             if record["kind"] == "dev"
         ]
-        for trial in trials
+        for trial in run.trials
     }
 
 
-def write_scores(
-    run_dir: Path, config: FinetuneConfig, task: Task, splits: Splits, trials: Sequence[TrialFolder]
-) -> None:
+def write_scores(run: FinishedRun) -> None:
     """scores.json, for tables over many runs; another in unmerged/ for a task with all labels."""
-    split = split_fingerprint(splits.dev)
-    common = dict(method=run_dir.name, metric=task.metric, split=split)
-    labels = task.shown_labels
-    found = [trial_scores(trial, "", labels, config.task.kind) for trial in trials]
-    MethodScores(task=config.task.name, labels=list(labels), trials=found, **common).write(run_dir)
-    if config.task.unmerged:
-        found = [trial_scores(t, UNMERGED, task.labels, config.task.kind) for t in trials]
-        scores = MethodScores(
-            task=config.task.unmerged, labels=list(task.labels), trials=found, **common
-        )
-        scores.write(run_dir / "unmerged")
+    method_scores(run, run.config.task.name, "", run.task.shown_labels).write(run.folder)
+    unmerged = run.config.task.unmerged
+    if unmerged:
+        scores = method_scores(run, unmerged, UNMERGED, run.task.labels)
+        scores.write(run.folder / "unmerged")
 
 
-def trial_scores(trial: TrialFolder, prefix: str, labels: Sequence[str], kind: str) -> TrialScores:
+def method_scores(run: FinishedRun, name: str, prefix: str, labels: Sequence[str]) -> MethodScores:
+    """What the run scored on the task called `name`: the metrics with a prefix."""
+    kind = run.config.task.kind
+    return MethodScores(
+        method=run.folder.name,
+        task=name,
+        metric=run.task.metric,
+        labels=list(labels),
+        split=split_fingerprint(run.splits.dev),
+        trials=[trial_scores(trial, prefix, labels, kind) for trial in run.trials],
+    )
+
+
+def trial_scores(
+    trial: FinishedTrial, prefix: str, labels: Sequence[str], kind: str
+) -> TrialScores:
     """A trial's scores of the metrics with a prefix; of those with none for an empty one."""
     result, matrix = trial.result, []
     if kind == "classification":
         answers = Classified.of(trial.split("dev"), labels, prefix)
         matrix = confusion(answers.gold, answers.predicted, len(labels)).tolist()
+    return TrialScores(
+        name=result["name"],
+        seed=result["seed"],
+        dev=with_prefix(result["dev"], prefix),
+        test=with_prefix(result["test"], prefix) if result["test"] else None,
+        seconds=result["seconds"],
+        confusion=matrix,
+        further={name: with_prefix(scores, prefix) for name, scores in result["further"].items()},
+    )
 
-    def own(scores: dict[str, float] | None) -> dict[str, float] | None:
-        chosen = {k: v for k, v in (scores or {}).items() if k.startswith(prefix or "")}
-        if not prefix:
-            chosen = {k: v for k, v in chosen.items() if not k.startswith(UNMERGED)}
-        return {k.removeprefix(prefix): v for k, v in chosen.items()} or None
 
-    dev, test = own(result["dev"]), own(result["test"])
-    further = {name: own(scores) for name, scores in result["further"].items()}
-    known = (result["name"], result["seed"], dev, test, result["seconds"])
-    return TrialScores(*known, matrix, further)
+def with_prefix(scores: dict[str, float], prefix: str) -> dict[str, float]:
+    """The metrics whose names begin with a prefix, without it; for none those of shown labels."""
+    if prefix:
+        named = {name: value for name, value in scores.items() if name.startswith(prefix)}
+    else:
+        named = {name: value for name, value in scores.items() if not name.startswith(UNMERGED)}
+    return {name.removeprefix(prefix): value for name, value in named.items()}

@@ -6,11 +6,20 @@ import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from configs.system.files import make_folder, written_file
 from configs.system.safe_text import visible
 
+if TYPE_CHECKING:  # matplotlib is imported by whoever draws
+    from matplotlib.axes import Axes as Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure as Figure
+
+Records = list[dict[str, Any]]
+"""of metrics.jsonl"""
+Series = dict[str, list[float]]
+"""columns of records"""
 BLUE, ORANGE, GREY = "#2563eb", "#ea580c", "#6b7280"
 FURTHER_FONTS = ("Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "Malgun Gothic", "AppleGothic")
 """used, where they are installed, for characters that matplotlib's own font lacks"""
@@ -20,7 +29,7 @@ LONGEST = 60
 """characters of a text in a picture, whoever wrote it"""
 
 
-def plot_curves(records: list[dict], path: Path, title: str) -> None:
+def plot_curves(records: Records, path: Path, title: str) -> None:
     """Loss (training, held-out, unigram yardstick), masked accuracy and learning rate by step."""
     figure = new_figure(11, 4.2)
     loss, accuracy = figure.subplots(1, 2, width_ratios=[3, 2])
@@ -29,13 +38,12 @@ def plot_curves(records: list[dict], path: Path, title: str) -> None:
     _draw_accuracy(accuracy, train, heldout)
     for axes in (loss, accuracy):
         axes.set_xlabel("step")
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+        plain_frame(axes)
     figure.suptitle(title)
     save(figure, path)
 
 
-def new_figure(width: float, height: float):
+def new_figure(width: float, height: float) -> Figure:
     """An empty matplotlib figure of so many inches, in which a dollar is a dollar."""
     from matplotlib import rcParams
     from matplotlib.figure import Figure
@@ -44,7 +52,7 @@ def new_figure(width: float, height: float):
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def save(figure, path: Path, dpi: int = 150) -> bool:
+def save(figure: Figure, path: Path, dpi: int = 150) -> bool:
     """Write a PNG, whole or not at all; its folder is made.
 
     Returns:
@@ -60,10 +68,10 @@ def save(figure, path: Path, dpi: int = 150) -> bool:
     for text in figure.findobj(Text):
         text.set_fontfamily(families)
     make_folder(path.parent)
-    dpi = min(dpi, MOST_PIXELS / max(figure.get_size_inches()))
+    finest = MOST_PIXELS / max(figure.get_size_inches())
     with written_file(path) as aside, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        figure.savefig(aside, dpi=dpi, format="png")
+        figure.savefig(aside, dpi=min(dpi, finest), format="png")
     return not any("Glyph" in str(warning.message) for warning in caught)
 
 
@@ -76,7 +84,7 @@ def drawable(text: str) -> str:
     return f" {shown}" if shown.startswith("_") else shown
 
 
-def _show_as_it_is(figure) -> None:
+def _show_as_it_is(figure: Figure) -> None:
     """Make every text of a figure drawable, those of its axes' ticks too."""
     from matplotlib.text import Text
     from matplotlib.ticker import FuncFormatter
@@ -91,26 +99,35 @@ def _show_as_it_is(figure) -> None:
 
 
 def _drawing(name_of: Callable[..., str]) -> Callable[..., str]:
-    def draw(*place: Any) -> str:
+    def draw(*place: object) -> str:
         return drawable(name_of(*place))
 
     return draw
 
 
-def date_axis(axis) -> None:
+def plain_frame(axes: Axes, grid: bool = True) -> None:
+    """The style of all pictures: a frame on two sides only, and a pale grid."""
+    if grid:
+        axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def date_axis(axis: Axis) -> None:
     """Few, short labels on an axis of dates."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-    locator = AutoDateLocator(minticks=3, maxticks=7)
+    # matplotlib declares no types for these two.
+    locator = AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
     ticks = ["%Y", "%b %Y", "%d %b", "%H:%M", "%H:%M", "%S"]
     zeros = ["", "%Y", "%d %b", "%d %b", "%H:%M", "%H:%M"]
     axis.set_major_locator(locator)
-    axis.set_major_formatter(
-        ConciseDateFormatter(locator, formats=ticks, zero_formats=zeros, show_offset=False)
+    formatter = ConciseDateFormatter(  # type: ignore[no-untyped-call]
+        locator, formats=ticks, zero_formats=zeros, show_offset=False
     )
+    axis.set_major_formatter(formatter)
 
 
-def _draw_loss(axes, train: dict, heldout: dict, baseline: dict) -> None:
+def _draw_loss(axes: Axes, train: Series, heldout: Series, baseline: Series) -> None:
     axes.plot(
         train.get("step", []),
         train.get("mlm_loss", []),
@@ -134,7 +151,7 @@ def _draw_loss(axes, train: dict, heldout: dict, baseline: dict) -> None:
     axes.legend(frameon=False)
 
 
-def _draw_accuracy(axes, train: dict, heldout: dict) -> None:
+def _draw_accuracy(axes: Axes, train: Series, heldout: Series) -> None:
     for series, color, style in ((train, BLUE, "-"), (heldout, ORANGE, "o-")):
         values = [100 * v for v in series.get("mlm_accuracy", [])]
         axes.plot(series.get("step", []), values, style, color=color, ms=4, lw=1)
@@ -145,7 +162,7 @@ def _draw_accuracy(axes, train: dict, heldout: dict) -> None:
     axes.set_ylabel("accuracy (%)")
 
 
-def _series(records: list[dict], kind: str) -> dict[str, list[float]]:
+def _series(records: Records, kind: str) -> Series:
     """The records of a kind as columns; one that a record lacks has a gap there."""
     chosen = [record for record in records if record["kind"] == kind]
     names = {"mlm_loss", "mlm_accuracy"}.union(*chosen) if chosen else ()

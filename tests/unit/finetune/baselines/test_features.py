@@ -7,7 +7,13 @@ import pytest
 from sklearn.pipeline import make_pipeline
 
 from configs.errors import InputError
-from finetune.baselines.features import UNKNOWN, IntegerEncoder, PlainTfIdf, bag_of_words
+from finetune.baselines.features import (
+    UNKNOWN,
+    IntegerEncoder,
+    PlainTfIdf,
+    bag_of_characters,
+    bag_of_words,
+)
 
 DOCUMENTS = ["먹고 싶은 사과", "먹고 싶은 바나나", "길고 노란 바나나 바나나", "저는 과일이 좋아요"]
 ONE, TWO = 0.693147, 0.287682
@@ -18,11 +24,10 @@ TABLE = [
     {"길고": ONE, "노란": ONE, "바나나": 0.575364},
     {"저는": ONE, "과일이": ONE, "좋아요": ONE},
 ]
-VOCABULARY = {"the": 4, "cat": 0, "sat": 3, "in": 2, "hat": 1, "with": 5}
 
 
-def columns(texts: list[str], **options) -> dict[str, list[float]]:
-    counter = bag_of_words(**options)
+def columns(texts: list[str], count=bag_of_words, **options) -> dict[str, list[float]]:
+    counter = count(**options)
     counts = counter.fit_transform(texts).toarray().T.tolist()
     return dict(zip(counter.get_feature_names_out(), counts))
 
@@ -55,14 +60,11 @@ def test_unit_length_keeps_the_direction():
     np.testing.assert_allclose(unit, plain / np.linalg.norm(plain, axis=1, keepdims=True))
 
 
-def test_bag_of_words_in_a_given_vocabulary():
-    counts = bag_of_words(VOCABULARY).transform(["the cat cat sat in the hat"])
-    assert counts.toarray().tolist() == [[2, 1, 1, 1, 2, 0]]
-
-
 def test_one_hot_says_only_whether_a_word_is_there():
-    counts = bag_of_words(VOCABULARY, binary=True).transform(["the cat cat sat in the hat"])
-    assert counts.toarray().tolist() == [[1, 1, 1, 1, 1, 0]]
+    text = "the cat cat sat in the hat"
+    words = {"the": [2], "cat": [2], "sat": [1], "in": [1], "hat": [1]}
+    assert columns([text]) == words
+    assert columns([text], binary=True) == {word: [1] for word in words}
 
 
 def test_case_and_punctuation_do_not_count_and_short_words_do():
@@ -78,7 +80,7 @@ def test_n_grams_are_runs_of_words():
 
 @pytest.mark.filterwarnings("error")
 def test_character_n_grams_stay_within_words():
-    found = columns(["ab c"], analyzer="char_wb", ngram_range=(2, 2))
+    found = columns(["ab c"], bag_of_characters, ngram_range=(2, 2), min_df=1)
     assert found == {" a": [1], "ab": [1], "b ": [1], " c": [1], "c ": [1]}
 
 
@@ -94,14 +96,3 @@ def test_integers_are_ranks_by_frequency_and_unknown_words_share_one():
     assert encoder.encode("the cat hat sat") == [2, 3, 4, 5]
     assert encoder.encode("the dog The") == [2, UNKNOWN, UNKNOWN]
     assert len(encoder) == 6
-
-
-def test_only_the_commonest_words_are_numbered():
-    encoder = IntegerEncoder(["b a a", "c b a"], most=2)
-    assert encoder.encode("a b c") == [2, 3, UNKNOWN]
-    assert len(encoder) == 4
-
-
-def test_one_hot_rows_have_a_single_one_each():
-    encoder = IntegerEncoder(["a b a"])
-    assert encoder.one_hot("b a x").tolist() == [[0, 0, 0, 1], [0, 0, 1, 0], [0, 1, 0, 0]]

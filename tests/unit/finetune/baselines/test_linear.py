@@ -13,7 +13,6 @@ from sklearn.model_selection import cross_val_score
 from sklearn.svm import LinearSVC
 
 from finetune.baselines import linear
-from finetune.baselines.hinge import binary_hinge
 
 CLASSES, WIDTH = 3, 4
 
@@ -104,8 +103,8 @@ def test_scikit_learns_binary_svm_minimises_our_binary_hinge(problem):
     points = np.hstack([X.toarray(), np.ones((len(y), 1))])
 
     def value(weights: np.ndarray) -> float:
-        loss = binary_hinge(torch.from_numpy(points @ weights), torch.from_numpy(signs))
-        return C * len(y) * float(loss) + weights @ weights / 2
+        loss = np.maximum(0, 1 - signs * (points @ weights)).mean()
+        return C * len(y) * loss + weights @ weights / 2
 
     theirs = LinearSVC(loss="hinge", C=C, max_iter=100_000, tol=1e-8).fit(X, signs)
     found = np.append(theirs.coef_[0], theirs.intercept_)
@@ -115,18 +114,54 @@ def test_scikit_learns_binary_svm_minimises_our_binary_hinge(problem):
 
 
 @pytest.mark.parametrize(
-    "make", [linear.hinge_svm, linear.squared_hinge_svm, linear.logistic_regression]
+    "model", [linear.hinge_svm(0), linear.squared_hinge_svm(0), linear.logistic_regression()]
 )
-def test_with_few_examples_of_a_class_the_strength_is_not_tuned(make):
+def test_with_few_examples_of_a_class_the_strength_is_not_tuned(model):
     X = sparse.csr_matrix(np.eye(4))
-    model = make(0).fit(X, [0, 0, 1, 1])
+    model.fit(X, [0, 0, 1, 1])
     assert model.fitted_.C == 1.0
     assert model.predict(X).tolist() == [0, 0, 1, 1]
 
 
 def test_naive_bayes_has_laplaces_smoothing():
-    model = linear.naive_bayes(0).fit(sparse.csr_matrix([[3, 0], [0, 1]]), [0, 1])
+    model = linear.naive_bayes().fit(sparse.csr_matrix([[3, 0], [0, 1]]), [0, 1])
     shares = np.array([[4 / 5, 1 / 3], [1 / 5, 2 / 3]])
     expected = shares[0] ** 2 * shares[1]
     found = model.predict_proba(sparse.csr_matrix([[2, 1]]))[0]
     np.testing.assert_allclose(found, expected / expected.sum())
+
+
+IMAGES = torch.tensor([[3.2, 5.1, -1.7], [1.3, 4.9, 2.0], [2.2, 2.5, -3.1]])
+RIGHT = torch.tensor([0, 1, 2])
+LOSSES = [2.9, 0.0, 12.9]
+
+
+@pytest.mark.parametrize("row", range(3))
+def test_three_images_of_cat_car_and_frog(row):
+    """The example of Stanford's CS231n."""
+    loss = linear.multiclass_hinge(IMAGES[row : row + 1], RIGHT[row : row + 1])
+    assert float(loss) == pytest.approx(LOSSES[row], abs=1e-5)
+
+
+def test_the_loss_of_a_batch_is_the_mean():
+    assert float(linear.multiclass_hinge(IMAGES, RIGHT)) == pytest.approx(15.8 / 3, abs=1e-5)
+
+
+def test_the_multiclass_loss_as_its_definition_says():
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(50, 5, generator=generator).double()
+    classes = torch.randint(0, 5, (50,), generator=generator)
+    expected = sum(
+        max(0.0, float(row[j] - row[y]) + 1)
+        for row, y in zip(scores, classes.tolist())
+        for j in range(5)
+        if j != y
+    )
+    assert float(linear.multiclass_hinge(scores, classes)) == pytest.approx(expected / 50)
+
+
+def test_gradients_away_from_the_kinks():
+    generator = torch.Generator().manual_seed(1)
+    scores = torch.randn(6, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    classes = torch.tensor([0, 1, 2, 3, 0, 1])
+    assert torch.autograd.gradcheck(lambda s: linear.multiclass_hinge(s, classes), scores)
