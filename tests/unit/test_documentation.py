@@ -56,6 +56,13 @@ def test_every_page_is_in_the_readme():
     assert set(PAGES[1:]) <= linked
 
 
+@pytest.mark.parametrize("package", ROOMS.split("|")[:5])
+def test_every_room_is_in_the_readme(package):
+    row = re.search(rf"^\| `{package}/` \|.*$", read(README), re.MULTILINE).group()
+    rooms = [path.parent.name for path in (ROOT / package).glob("*/__init__.py")]
+    assert [room for room in rooms if f"`{room}/`" not in row] == []
+
+
 def schema_of(example: str) -> type:
     if re.search(r"^(base: ablations/|axes:)", example, re.MULTILINE):
         return AblationConfig
