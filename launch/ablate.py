@@ -11,13 +11,12 @@ if __name__ == "__main__" and not __package__:
     as_script.begin(hurries=False)
 
 from configs.ablation_schema import AblationConfig
-from configs.checks import require
 from configs.errors import RunError
 from configs.system.safe_text import visible
 from launch.ablation.grid import Grid
 from launch.ablation.preconditions import require_effect
 from launch.ablation.shared_precision import with_shared_precision
-from launch.command import config_parser, read_config, run
+from launch.command import config_parser, read_config, require_at_least_1, run
 
 PURPOSE = (
     "Train every run of an ablation that is not completed, fine-tune its encoders, and print the "
@@ -68,9 +67,7 @@ def parse() -> argparse.Namespace:
     add("--submit", choices=["slurm"], help="queue what can be started now as an array, and stop")
     add("--cluster", metavar="NAME|PATH", default="default", help="profile for --submit slurm")
     arguments = parser.parse_intermixed_args()
-    for name in ("seeds", "jobs"):
-        value = getattr(arguments, name)
-        require(value is None or value >= 1, f"--{name} {value} must be at least 1")
+    require_at_least_1(arguments, "seeds", "jobs")
     return arguments
 
 

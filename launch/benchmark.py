@@ -12,8 +12,7 @@ if __name__ == "__main__" and not __package__:
 
     as_script.begin()
 
-from configs.checks import require
-from launch.command import run, write_json
+from launch.command import require_at_least_1, run, write_json
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -69,7 +68,7 @@ def measure(arguments: argparse.Namespace) -> None:
     """Everything that was asked for, each table as soon as it is there, and the summary."""
     parts = arguments.parts
     if "step" in parts:
-        require(arguments.rounds >= 1, f"--rounds {arguments.rounds} must be at least 1")
+        require_at_least_1(arguments, "rounds")
     from launch.benchmarks.benchmark_results import BenchmarkResults
 
     result = BenchmarkResults(tuple(arguments.overrides))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from configs.ablation_schema import AblationConfig
+from configs.checks import require
 from configs.described import describe
 from configs.errors import InputError, RunError
 from configs.finetune_schema import FinetuneConfig
@@ -107,6 +108,15 @@ def read_and_join(
             raise failure
     assert config is not None
     return config, ranks
+
+
+def require_at_least_1(arguments: argparse.Namespace, *names: str) -> None:
+    """Raise `InputError` for a number of the command line that is given and is less."""
+    for name in names:
+        value = getattr(arguments, name)
+        require(
+            value is None or value >= 1, f"--{name.replace('_', '-')} {value} must be at least 1"
+        )
 
 
 def write_json(path: Path | None, content: object) -> None:

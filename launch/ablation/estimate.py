@@ -16,7 +16,7 @@ from launch.slurm.folders import is_waiting
 from pretrain.run.log import read_metrics
 
 if TYPE_CHECKING:
-    from launch.diagnosis.gpus import Target
+    from launch.diagnosis.gpus import Hardware
 
 
 def dry_run(runs: list[GridRun]) -> str:
@@ -89,19 +89,19 @@ def projected_hours(config: PretrainConfig) -> float | None:
     from launch.diagnosis.examine import plan_memory
     from launch.diagnosis.projection import Data, duration_of, project
 
-    target = _target(config.engine.precision, config.data.cache)
-    config, memory, _ = plan_memory(config, target)
+    hardware = _hardware(config.engine.precision, config.data.cache)
+    config, memory, _ = plan_memory(config, hardware)
     data = Data.without_corpus(config)
-    projections = [project(phase, memory, target) for phase in data.phases]
+    projections = [project(phase, memory, hardware) for phase in data.phases]
     steps = data.total_steps(config)
     return duration_of(projections, steps, config.schedule.max_minutes)[1]
 
 
 @cache
-def _target(precision: Literal["auto", "fp32", "bf16"], folder: str) -> Target:
+def _hardware(precision: Literal["auto", "fp32", "bf16"], folder: str) -> Hardware:
     """This machine, whose peak is measured once."""
-    from launch.diagnosis.examine import target_here
+    from launch.diagnosis.examine import hardware_here
 
-    return target_here(
+    return hardware_here(
         PretrainConfig(data=DataConfig(cache=folder), engine=EngineConfig(precision)), None, None
     )

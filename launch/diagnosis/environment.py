@@ -23,7 +23,7 @@ SKEW_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Row:
+class Check:
     """One finding."""
 
     name: str
@@ -33,35 +33,37 @@ class Row:
     """what was found, and where it is not ok, the cure"""
 
 
-def check_environment(run_dir: Path, needed: int) -> list[Row]:
-    """All rows; `needed` is the disk space of the run in bytes."""
+def check_environment(run_dir: Path, needed: int) -> list[Check]:
+    """All checks; `needed` is the disk space of the run in bytes."""
     folder = _existing(run_dir)
-    rows = [check_python(), check_torch(), check_deepspeed(), check_accelerator(), check_threads()]
-    return [*rows, check_space(folder, needed), *check_writing(folder)]
+    software = [check_python(), check_torch(), check_deepspeed()]
+    machine = [check_accelerator(), check_threads(), check_space(folder, needed)]
+    return [*software, *machine, *check_writing(folder)]
 
 
-def check_python() -> Row:
+def check_python() -> Check:
     """3.10 or later."""
     good = sys.version_info >= (3, 10)
     cure = "" if good else ": install 3.10 or later"
-    return Row("python", "ok" if good else "fail", platform.python_version() + cure)
+    return Check("python", "ok" if good else "fail", platform.python_version() + cure)
 
 
-def check_torch() -> Row:
+def check_torch() -> Check:
     """At least the oldest that setup.cfg allows."""
     good = version_of(torch.__version__) >= TESTED_TORCH
     cure = "" if good else ": install torch>=2.6"
-    return Row("torch", "ok" if good else "fail", torch.__version__ + cure)
+    return Check("torch", "ok" if good else "fail", torch.__version__ + cure)
 
 
-def check_deepspeed() -> Row:
+def check_deepspeed() -> Check:
     """Installed, and at least the oldest that setup.cfg allows; not imported."""
     try:
-        found = metadata.version("deepspeed")
+        version = metadata.version("deepspeed")
     except metadata.PackageNotFoundError:
-        return Row("deepspeed", "fail", "not installed: pip install deepspeed")
-    good = version_of(found) >= TESTED_DEEPSPEED
-    return Row("deepspeed", "ok" if good else "fail", found + ("" if good else ": update to 0.19"))
+        return Check("deepspeed", "fail", "not installed: pip install deepspeed")
+    good = version_of(version) >= TESTED_DEEPSPEED
+    cure = "" if good else ": update to 0.19"
+    return Check("deepspeed", "ok" if good else "fail", version + cure)
 
 
 def version_of(text: str) -> tuple[int, int]:
@@ -70,47 +72,47 @@ def version_of(text: str) -> tuple[int, int]:
     return int(major), int(minor)
 
 
-def check_accelerator() -> Row:
+def check_accelerator() -> Check:
     """CUDA, bf16 and NCCL of this machine; a machine without is no error: jobs run elsewhere."""
     if not torch.cuda.is_available():
         built = torch.version.cuda
         if built and shutil.which("nvidia-smi"):
             cure = "nvidia-smi is here but CUDA does not start: compare driver and torch's CUDA"
-            return Row("accelerator", "warn", f"torch for CUDA {built}; {cure}")
-        return Row("accelerator", "ok", "none on this machine: gloo on the CPU")
+            return Check("accelerator", "warn", f"torch for CUDA {built}; {cure}")
+        return Check("accelerator", "ok", "none on this machine: gloo on the CPU")
     name = torch.cuda.get_device_name(0)
     nccl_version: Callable[[], tuple[int, ...]] = torch.cuda.nccl.version
     nccl = ".".join(map(str, nccl_version()))
     text = f"{torch.cuda.device_count()} x {name}, CUDA {torch.version.cuda}, NCCL {nccl}"
     if not torch.cuda.is_bf16_supported(including_emulation=False):
-        return Row("accelerator", "warn", f"{text}; no bf16: set engine.precision=fp32")
-    return Row("accelerator", "ok", text)
+        return Check("accelerator", "warn", f"{text}; no bf16: set engine.precision=fp32")
+    return Check("accelerator", "ok", text)
 
 
-def check_threads() -> Row:
+def check_threads() -> Check:
     """Cores that this process may use, and settings that would fight over them."""
     may = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     asked = os.environ.get("OMP_NUM_THREADS")
     text = f"{may} of {os.cpu_count()} cores"
     if asked and asked.isdigit() and int(asked) > (may or 1):
         cure = "unset it: ranks share the cores by themselves"
-        return Row("threads", "warn", f"{text}, but OMP_NUM_THREADS={asked}: {cure}")
-    return Row("threads", "ok", text)
+        return Check("threads", "warn", f"{text}, but OMP_NUM_THREADS={asked}: {cure}")
+    return Check("threads", "ok", text)
 
 
-def check_space(folder: Path, needed: int) -> Row:
+def check_space(folder: Path, needed: int) -> Check:
     """Free space where the run folder will be."""
     free = shutil.disk_usage(folder).free
     text = f"{free / 1e9:,.1f} GB free at {folder}, {needed / 1e9:,.1f} GB needed"
     if free < needed:
         cure = "lower checkpoint.keep or set run_dir to a larger disk"
-        return Row("disk space", "fail", f"{text}: {cure}")
+        return Check("disk space", "fail", f"{text}: {cure}")
     if free < 1.5 * needed:
-        return Row("disk space", "warn", f"{text}: that is tight")
-    return Row("disk space", "ok", text)
+        return Check("disk space", "warn", f"{text}: that is tight")
+    return Check("disk space", "ok", text)
 
 
-def check_writing(folder: Path) -> list[Row]:
+def check_writing(folder: Path) -> list[Check]:
     """Write speed, flushed to the disk, and the clock of the file system against this host's."""
     probe = folder / f".doctor.{uuid.uuid4().hex[:8]}"
     block = os.urandom(2**20)
@@ -124,28 +126,28 @@ def check_writing(folder: Path) -> list[Row]:
         seconds = time.perf_counter() - started
         skew = probe.stat().st_mtime - time.time()
     except OSError as error:
-        return [Row("disk writes", "fail", f"{folder}: {error.strerror}: set run_dir elsewhere")]
+        return [Check("disk writes", "fail", f"{folder}: {error.strerror}: set run_dir elsewhere")]
     finally:
         probe.unlink(missing_ok=True)
-    return [speed_row(PROBE_BYTES / seconds), clock_row(skew)]
+    return [check_speed(PROBE_BYTES / seconds), check_clock(skew)]
 
 
-def speed_row(speed: float) -> Row:
+def check_speed(speed: float) -> Check:
     """How fast checkpoints can be written, in bytes/s."""
     text = f"{speed / 1e6:,.0f} MB/s, flushed"
     if speed < SLOW_DISK:
-        return Row("disk writes", "warn", f"{text}: save less often, or to a faster disk")
-    return Row("disk writes", "ok", text)
+        return Check("disk writes", "warn", f"{text}: save less often, or to a faster disk")
+    return Check("disk writes", "ok", text)
 
 
-def clock_row(skew: float) -> Row:
+def check_clock(skew: float) -> Check:
     """`skew`: the file system's clock minus this host's, in seconds."""
     if not time.get_clock_info("monotonic").monotonic:
-        return Row("clock", "fail", "no monotonic clock: time limits cannot be kept")
+        return Check("clock", "fail", "no monotonic clock: time limits cannot be kept")
     if abs(skew) > SKEW_SECONDS:
         cure = "synchronise both (NTP), or logs and locks will contradict each other"
-        return Row("clock", "warn", f"the file system is {skew:+.1f} s off this host: {cure}")
-    return Row("clock", "ok", f"file system within {SKEW_SECONDS:g} s of this host")
+        return Check("clock", "warn", f"the file system is {skew:+.1f} s off this host: {cure}")
+    return Check("clock", "ok", f"file system within {SKEW_SECONDS:g} s of this host")
 
 
 def _existing(path: Path) -> Path:

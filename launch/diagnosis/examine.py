@@ -1,4 +1,4 @@
-"""Everything that doctor finds out about a configuration, as values that report.py prints."""
+"""What doctor finds out about a configuration, as values; doctor_report.py tells them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from launch.diagnosis.dry_run import (
     pretended_ranks,
     try_step,
 )
-from launch.diagnosis.environment import Row, check_environment
-from launch.diagnosis.gpus import DEFAULT_MFU, Target, find_gpu, this_machine
-from launch.diagnosis.memory import Memory, MemoryModel, largest_fit
+from launch.diagnosis.environment import Check, check_environment
+from launch.diagnosis.gpus import DEFAULT_MFU, Hardware, find_gpu, this_machine
+from launch.diagnosis.memory_model import Memory, MemoryModel, largest_fit
 from launch.diagnosis.projection import Data, Projection, disk_bytes, duration_of, project
 from pretrain.data.manifest import read_manifest
 from pretrain.data.prepare import Corpus, prepare
@@ -42,11 +42,11 @@ LARGE_SHARE = 0.3
 
 
 @dataclass(frozen=True)
-class Findings:
+class Diagnosis:
     """What there is to report."""
 
     config: PretrainConfig
-    target: Target
+    hardware: Hardware
     parameters: int
     parts: dict[int, dict[str, float]]
     """bytes by ZeRO stage and part, each at its largest"""
@@ -58,12 +58,12 @@ class Findings:
     hours: float | None
     """None where a corpus that is not there would tell"""
     disk: int
-    rows: list[Row]
+    checks: list[Check]
 
     @property
     def works(self) -> bool:
         """Whether nothing speaks against starting."""
-        return all(row.state != "fail" for row in self.rows)
+        return all(check.state != "fail" for check in self.checks)
 
     @property
     def last(self) -> Projection:
@@ -71,17 +71,17 @@ class Findings:
         return self.projections[-1]
 
 
-def target_gpus(
+def hardware_with_gpus(
     config: PretrainConfig, kind: str, ranks: int, per_node: int, ring: Ring | None, mfu: float
-) -> Target:
+) -> Hardware:
     """GPUs of the table, on nodes of `per_node`."""
     device, choice = find_gpu(kind), config.engine.precision
     precision = "bf16" if choice == "auto" else choice
     cost = ring or device.ring(ranks, per_node)
-    return Target(device, ranks, per_node, precision, cost, bool(ring), mfu or DEFAULT_MFU)
+    return Hardware(device, ranks, per_node, precision, cost, bool(ring), mfu or DEFAULT_MFU)
 
 
-def target_here(config: PretrainConfig, ring: Ring | None, mfu: float) -> Target:
+def hardware_here(config: PretrainConfig, ring: Ring | None, mfu: float) -> Hardware:
     """All GPUs of this machine, or one rank on its processor; their peak is measured."""
     on_gpu = torch.cuda.is_available()
     ranks = torch.cuda.device_count() if on_gpu else 1
@@ -93,92 +93,92 @@ def target_here(config: PretrainConfig, ring: Ring | None, mfu: float) -> Target
         device = this_machine(peak, ranks)
     cost = ring or device.ring(ranks, ranks)
     default = DEFAULT_MFU if on_gpu else CPU_MFU
-    return Target(device, ranks, ranks, precision, cost, bool(ring), mfu or default)
+    return Hardware(device, ranks, ranks, precision, cost, bool(ring), mfu or default)
 
 
-def examine(config: PretrainConfig, target: Target, makes_corpus: bool = False) -> Findings:
-    """Look at everything; what cannot work becomes a row with the state `fail`.
+def examine(config: PretrainConfig, hardware: Hardware, makes_corpus: bool) -> Diagnosis:
+    """Look at everything; what cannot work becomes a check with the state `fail`.
 
     Args:
         makes_corpus: prepare the corpus where it is missing, which may take long.
     """
-    corpus, rows = look_for_corpus(config, makes_corpus)
-    config, memory, chosen = plan_memory(config, target, corpus)
-    data, planned_steps, dealt = try_data(config, target, corpus)
+    corpus, checks = look_for_corpus(config, makes_corpus)
+    config, memory, chosen = plan_memory(config, hardware, corpus)
+    data, planned_steps, dealt = try_data(config, hardware, corpus)
     models = [memory.with_config(phase.config) for phase in data.phases]
-    largest = max(models, key=lambda m: m.peak(target.ranks, config.engine.zero_stage).total)
-    projections = [project(phase, memory, target) for phase in data.phases]
+    largest = max(models, key=lambda m: m.peak(hardware.ranks, config.engine.zero_stage).total)
+    projections = [project(phase, memory, hardware) for phase in data.phases]
     steps, hours = duration_of(projections, planned_steps, config.schedule.max_minutes)
     disk = disk_bytes(config, memory.parameters, data, steps)
-    rows += [*chosen, *dealt, step_row(config, target), memory_row(largest, target)]
+    checks += [*chosen, *dealt, check_step(config, hardware), check_memory(largest, hardware)]
     for projection, phase in zip(projections, data.phases):
-        rows += advice(phase.config, target, projection)
+        checks += advice(phase.config, hardware, projection)
     if hours is None:
         text = "schedule.max_epochs has no length without a corpus: hours are unknown"
-        rows.append(Row("schedule", "warn", text))
+        checks.append(Check("schedule", "warn", text))
     stages = (0,) if config.optimizer.name == "lamb" else (0, 1, 2)
-    return Findings(
+    return Diagnosis(
         config,
-        target,
+        hardware,
         memory.parameters,
-        {stage: largest.largest_parts(target.ranks, stage) for stage in stages},
-        {stage: largest.peak(target.ranks, stage) for stage in stages},
+        {stage: largest.largest_parts(hardware.ranks, stage) for stage in stages},
+        {stage: largest.peak(hardware.ranks, stage) for stage in stages},
         projections,
         steps,
         hours,
         disk,
-        [*check_environment(Path(config.run_dir), disk), *dict.fromkeys(rows)],
+        [*check_environment(Path(config.run_dir), disk), *dict.fromkeys(checks)],
     )
 
 
 def plan_memory(
-    config: PretrainConfig, target: Target, corpus: Corpus | None = None
-) -> tuple[PretrainConfig, MemoryModel, list[Row]]:
-    """What a rank holds, and the configuration with a micro-batch that fits, as `with_micro_batch`.
+    config: PretrainConfig, hardware: Hardware, corpus: Corpus | None = None
+) -> tuple[PretrainConfig, MemoryModel, list[Check]]:
+    """What a rank holds, and the configuration with a micro-batch that fits.
 
     Without a corpus the vocabulary is as large as it is asked to be.
     """
     memory = MemoryModel(
         config,
         corpus.tokenizer.vocabulary_size if corpus else vocabulary_size(config),
-        target.device.kind,
-        target.precision,
-        target.device.framework,
+        hardware.device.kind,
+        hardware.precision,
+        hardware.device.framework,
         corpus.tokenizer.special.pad if corpus else 1,
     )
-    return with_micro_batch(config, memory, target)
+    return with_largest_micro_batch(config, memory, hardware)
 
 
-def with_micro_batch(
-    config: PretrainConfig, memory: MemoryModel, target: Target
-) -> tuple[PretrainConfig, MemoryModel, list[Row]]:
-    """The same with a number in place of `batch.micro_sequences=auto`, and a row that says so."""
+def with_largest_micro_batch(
+    config: PretrainConfig, memory: MemoryModel, hardware: Hardware
+) -> tuple[PretrainConfig, MemoryModel, list[Check]]:
+    """The same with a number in place of `batch.micro_sequences=auto`, and a check that says so."""
     if config.batch.micro_sequences != "auto":
         return config, memory, []
-    most = max(1, config.batch.sequences // target.ranks)
+    most = max(1, config.batch.sequences // hardware.ranks)
     model = memory.with_micro_sequences(1 << (most.bit_length() - 1))
-    limit, stage = USABLE * target.device.memory, config.engine.zero_stage
-    number = largest_fit(model, target.ranks, stage, limit) or 1
+    limit, stage = USABLE * hardware.device.memory, config.engine.zero_stage
+    number = largest_fit(model, hardware.ranks, stage, limit) or 1
     model = model.with_micro_sequences(number)
     text = f"batch.micro_sequences=auto: {number} should fit"
-    return model.config, model, [Row("micro-batch", "ok", text)]
+    return model.config, model, [Check("micro-batch", "ok", text)]
 
 
-def look_for_corpus(config: PretrainConfig, makes: bool) -> tuple[Corpus | None, list[Row]]:
+def look_for_corpus(config: PretrainConfig, makes: bool) -> tuple[Corpus | None, list[Check]]:
     """The corpus, if it is there or may be made, and what to say of it."""
     try:
         size = 0 if makes else bytes_to_hash(config)
         if size > LARGEST_TO_HASH:
-            return None, [Row("corpus", "warn", not_looked_for(size))]
+            return None, [Check("corpus", "warn", not_looked_for(size))]
         corpus = prepare(config) if makes else find_corpus(config)
         verified = verified_text(corpus, config) if corpus else ""
     except InputError as error:
-        return None, [Row("corpus", "fail", str(error))]
+        return None, [Check("corpus", "fail", str(error))]
     if corpus is None:
         cure = "python launch/prepare.py makes it, or doctor.py --prepare"
-        return None, [Row("corpus", "warn", f"not there yet, lengths are assumed full: {cure}")]
+        return None, [Check("corpus", "warn", f"not there yet, lengths are assumed full: {cure}")]
     text = f"{corpus.train.token_count:,} training tokens in {corpus.folder}; {verified}"
-    return corpus, [Row("corpus", "ok", text)]
+    return corpus, [Check("corpus", "ok", text)]
 
 
 def verified_text(corpus: Corpus, config: PretrainConfig) -> str:
@@ -223,70 +223,76 @@ def vocabulary_size(config: PretrainConfig) -> int:
 
 
 def try_data(
-    config: PretrainConfig, target: Target, corpus: Corpus | None
-) -> tuple[Data, int | None, list[Row]]:
+    config: PretrainConfig, hardware: Hardware, corpus: Corpus | None
+) -> tuple[Data, int | None, list[Check]]:
     """What the data tells, the steps of the run, and what speaks against dealing it."""
     data, steps = Data.without_corpus(config), None
     try:
         if corpus:
-            data = deal(config, corpus, target.ranks)
+            data = deal(config, corpus, hardware.ranks)
         else:
-            check_shares(data, target.ranks)
+            check_shares(data, hardware.ranks)
         steps = data.total_steps(config)
     except InputError as error:
-        return data, steps, [Row("batches", "fail", str(error))]
-    return data, steps, [Row("batches", "ok", "a step holds enough samples for all ranks")]
+        return data, steps, [Check("batches", "fail", str(error))]
+    return data, steps, [Check("batches", "ok", "a step holds enough samples for all ranks")]
 
 
-def step_row(config: PretrainConfig, target: Target) -> Row:
+def check_step(config: PretrainConfig, hardware: Hardware) -> Check:
     """Whether an optimizer step can be taken."""
     try:
-        with pretended_ranks(target.ranks) as world:
-            try_step(config, world, target.precision)
+        with pretended_ranks(hardware.ranks) as world:
+            try_step(config, world, hardware.precision)
     except InputError as error:
-        return Row("step", "fail", str(error))
+        return Check("step", "fail", str(error))
     except Exception as error:  # whatever DeepSpeed has against the configuration
-        return Row("step", "fail", f"{type(error).__name__}: {' '.join(str(error).split())}")
-    return Row("step", "ok", f"one taken as rank 0 of {target.ranks}, in one narrow layer")
+        return Check("step", "fail", f"{type(error).__name__}: {' '.join(str(error).split())}")
+    return Check("step", "ok", f"one taken as rank 0 of {hardware.ranks}, in one narrow layer")
 
 
-def memory_row(memory: MemoryModel, target: Target) -> Row:
+def check_memory(memory: MemoryModel, hardware: Hardware) -> Check:
     """Whether it fits, and if not, what would."""
-    stage, limit = memory.config.engine.zero_stage, target.device.memory
-    peak = memory.peak(target.ranks, stage).total
+    stage, limit = memory.config.engine.zero_stage, hardware.device.memory
+    peak = memory.peak(hardware.ranks, stage).total
     text = f"{peak / 1e9:,.1f} of {limit / 1e9:,.0f} GB per rank"
     if peak <= USABLE * limit:
-        return Row("memory", "ok", f"fits: {text}")
-    cure = cure_of_memory(memory, target, USABLE * limit)
-    state = "fail" if peak > limit else "warn"
-    return Row("memory", state, f"{'does NOT fit' if state == 'fail' else 'tight'}: {text}: {cure}")
+        return Check("memory", "ok", f"fits: {text}")
+    cure = cure_of_memory(memory, hardware, USABLE * limit)
+    if peak > limit:
+        return Check("memory", "fail", f"does NOT fit: {text}: {cure}")
+    return Check("memory", "warn", f"tight: {text}: {cure}")
 
 
-def cure_of_memory(memory: MemoryModel, target: Target, limit: float) -> str:
+def cure_of_memory(memory: MemoryModel, hardware: Hardware, limit: float) -> str:
     """The smallest change that makes a rank fit into `limit` bytes."""
     engine = memory.config.engine
-    stages = [engine.zero_stage] + [2] * (memory.config.optimizer.name != "lamb")
+    stages = [engine.zero_stage]
+    if memory.config.optimizer.name != "lamb":
+        stages.append(2)
     for stage, recomputes in product(stages, (engine.activation_checkpointing, True)):
         choice = replace(engine, zero_stage=stage, activation_checkpointing=recomputes)
         other = memory.with_config(replace(memory.config, engine=choice))
-        if number := largest_fit(other, target.ranks, stage, limit):
-            words = [f"engine.zero_stage={stage}"] * (stage != engine.zero_stage)
-            words += ["engine.activation_checkpointing=true"] * (choice != engine and recomputes)
-            return " ".join(["set", *words, f"batch.micro_sequences={number}"])
+        if number := largest_fit(other, hardware.ranks, stage, limit):
+            changes = ["set"]
+            if stage != engine.zero_stage:
+                changes.append(f"engine.zero_stage={stage}")
+            if recomputes and choice != engine:
+                changes.append("engine.activation_checkpointing=true")
+            return " ".join([*changes, f"batch.micro_sequences={number}"])
     return "choose a smaller model or a larger device"
 
 
-def advice(config: PretrainConfig, target: Target, found: Projection) -> list[Row]:
+def advice(config: PretrainConfig, hardware: Hardware, projection: Projection) -> list[Check]:
     """What works, but wastes."""
-    rows, batch = [], config.batch
+    checks, batch = [], config.batch
     assert isinstance(batch.micro_sequences, int), "`auto` has become a number"
-    held = batch.sequences / batch.micro_batches(target.ranks)
+    held = batch.sequences / batch.micro_batches(hardware.ranks)
     if held < 0.75 * batch.micro_sequences:
         text = f"micro-batches hold {held:.1f} of batch.micro_sequences={batch.micro_sequences}"
         cure = "the ranks are many for the batch: raise batch.sequences or use fewer"
-        rows.append(Row("micro-batches", "warn", f"{text}: {cure}"))
-    share = found.allreduce_share
+        checks.append(Check("micro-batches", "warn", f"{text}: {cure}"))
+    share = projection.allreduce_share
     if share > LARGE_SHARE:
         cure = "more batch.sequences, collective.overlap=true with engine.zero_stage=1, fewer ranks"
-        rows.append(Row("all-reduce", "warn", f"{share:.0%} of the step; what helps: {cure}"))
-    return rows
+        checks.append(Check("all-reduce", "warn", f"{share:.0%} of the step; what helps: {cure}"))
+    return checks

@@ -97,8 +97,8 @@ def this_machine(peak: float, ranks: int) -> Device:
         ranks: how many share the machine.
     """
     if torch.cuda.is_available():
-        found = torch.cuda.get_device_properties(0)
-        return Device(found.name, found.total_memory, peak, 32 * GIGA, 50 * GIGA)
+        gpu = torch.cuda.get_device_properties(0)
+        return Device(gpu.name, gpu.total_memory, peak, 32 * GIGA, 50 * GIGA)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / ranks
     name = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
     # gloo over the loopback interface: of the order measured on a small machine.
@@ -106,7 +106,7 @@ def this_machine(peak: float, ranks: int) -> Device:
 
 
 @dataclass(frozen=True)
-class Target:
+class Hardware:
     """What a run will use."""
 
     device: Device

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from configs.schema import PhaseConfig, PretrainConfig
-from launch.diagnosis.gpus import Target
-from launch.diagnosis.memory import MemoryModel
+from launch.diagnosis.gpus import Hardware
+from launch.diagnosis.memory_model import MemoryModel
 from pretrain.data.phases import batch_of, phases_of
 from pretrain.model.flops import flops_per_step
 from pretrain.optim.schedule import Phase, Schedule
@@ -112,15 +112,15 @@ class Projection:
         return self.exposed_seconds / self.seconds
 
 
-def project(phase: RunPhase, memory: MemoryModel, target: Target) -> Projection:
-    """A step of `phase` on the target's ranks."""
-    config, ranks = phase.config, target.ranks
+def project(phase: RunPhase, memory: MemoryModel, hardware: Hardware) -> Projection:
+    """A step of `phase` on the ranks of the hardware."""
+    config, ranks = phase.config, hardware.ranks
     micro_batches = config.batch.micro_batches(ranks) // ranks
     flops = step_flops(config, memory.vocabulary_size, phase.mean_length)
-    compute = flops / (ranks * target.device.peak * target.mfu)
+    compute = flops / (ranks * hardware.device.peak * hardware.mfu)
     stage = config.engine.zero_stage
     traffic = Traffic.of(memory.sizes, config.collective, stage, micro_batches)
-    reducing, gathering = traffic.seconds(target.ring, ranks)
+    reducing, gathering = traffic.seconds(hardware.ring, ranks)
     hidden = BACKWARD_SHARE * compute if config.collective.overlap else 0.0
     if stage == 1:  # reduces with the last micro-batch only
         hidden /= micro_batches
@@ -170,9 +170,7 @@ def checkpoint_bytes(parameters: int) -> int:
     return WEIGHTS_AND_MOMENTS * parameters
 
 
-def disk_bytes(
-    config: PretrainConfig, parameters: int, data: Data, steps: float | None = None
-) -> int:
+def disk_bytes(config: PretrainConfig, parameters: int, data: Data, steps: float | None) -> int:
     """What the run needs: checkpoints, one more while it is written, the export, the store."""
     spacing = config.checkpoint.keep_every_steps
     kept = config.checkpoint.keep + 1 + (int(steps / spacing) if spacing and steps else 0)

@@ -1,4 +1,4 @@
-"""The few words that are spoken with Slurm."""
+"""The three commands of Slurm that are called here: sbatch, squeue, and whether there are any."""
 
 from __future__ import annotations
 

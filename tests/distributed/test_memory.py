@@ -32,7 +32,7 @@ def peak(world, overrides: list[str]) -> tuple[int, float]:
 
     from configs.loader import load_config
     from configs.schema import PretrainConfig
-    from launch.diagnosis.memory import MemoryModel
+    from launch.diagnosis.memory_model import MemoryModel
     from pretrain.engine.engine import Engine
     from pretrain.model.pretraining import PretrainingModel, initialise
     from tests.unit.pretrain.model.examples import random_batch

@@ -13,8 +13,8 @@ from tests.conftest import deepspeed
 
 
 def test_doctor_reports_in_words_and_in_json(launch, tiny, tmp_path):
-    target = ["--gpus", "4", "--gpu", "a100", "--cost-per-gpu-hour", "2", "--json", "found.json"]
-    done = launch("doctor.py", "--config", tiny, "--prepare", *target)
+    hardware = ["--gpus", "4", "--gpu", "a100", "--cost-per-gpu-hour", "2", "--json", "found.json"]
+    done = launch("doctor.py", "--config", tiny, "--prepare", *hardware)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "verdict: ready" in done.stdout and "4 x a100" in done.stdout
     found = json.loads((tmp_path / "found.json").read_text())
@@ -27,10 +27,10 @@ def test_doctor_reports_in_words_and_in_json(launch, tiny, tmp_path):
 def test_doctor_says_what_cannot_work(monkeypatch, console, tiny, tmp_path):
     from launch.diagnosis import examine
 
-    taken = examine.Row("step", "ok", "not here: a pretended group would stay with this process")
-    monkeypatch.setattr(examine, "step_row", lambda config, target: taken)
-    target = ["--gpus", "64", "--gpu", "h100", "--mfu", "0.4", f"run_dir={tmp_path}"]
-    monkeypatch.setattr("sys.argv", ["doctor.py", "--config", str(tiny), *target])
+    taken = examine.Check("step", "ok", "not here: a pretended group would stay with this process")
+    monkeypatch.setattr(examine, "check_step", lambda config, hardware: taken)
+    hardware = ["--gpus", "64", "--gpu", "h100", "--mfu", "0.4", f"run_dir={tmp_path}"]
+    monkeypatch.setattr("sys.argv", ["doctor.py", "--config", str(tiny), *hardware])
     with pytest.raises(SystemExit) as exit_code:
         doctor.main()
     assert exit_code.value.code == 2

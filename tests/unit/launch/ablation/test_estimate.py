@@ -12,18 +12,18 @@ from configs.loader import load_config
 from configs.schema import PretrainConfig
 from launch.ablation import estimate
 from launch.ablation.grid import Grid
-from launch.diagnosis.examine import target_gpus
+from launch.diagnosis.examine import hardware_with_gpus
 
 
 @pytest.fixture(autouse=True)
 def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A device whose peak need not be measured."""
 
-    def target(precision: str, cache: str):
+    def hardware(precision: str, cache: str):
         config = load_config(PretrainConfig, "roberta_small", [f"engine.precision={precision}"])
-        return target_gpus(config, "h100", 1, 8, None, None)
+        return hardware_with_gpus(config, "h100", 1, 8, None, None)
 
-    monkeypatch.setattr(estimate, "_target", target)
+    monkeypatch.setattr(estimate, "_hardware", hardware)
 
 
 def hours(*overrides: str) -> float | None:

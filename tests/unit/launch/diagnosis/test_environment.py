@@ -9,21 +9,21 @@ import pytest
 
 from launch.diagnosis import environment
 from launch.diagnosis.environment import (
+    check_clock,
     check_environment,
     check_space,
+    check_speed,
     check_threads,
     check_writing,
-    clock_row,
-    speed_row,
     version_of,
 )
 
 
 def test_this_machine_passes(tmp_path, monkeypatch):
     monkeypatch.setattr(environment, "PROBE_BYTES", 2**20)
-    rows = check_environment(tmp_path / "not" / "yet", needed=1000)
-    assert {row.state for row in rows} <= {"ok", "warn"}
-    assert len({row.name for row in rows}) == len(rows) == 8
+    checks = check_environment(tmp_path / "not" / "yet", needed=1000)
+    assert {check.state for check in checks} <= {"ok", "warn"}
+    assert len({check.name for check in checks}) == len(checks) == 8
     assert not any(tmp_path.iterdir()), "nothing is left behind"
 
 
@@ -31,20 +31,20 @@ def test_this_machine_passes(tmp_path, monkeypatch):
 def test_free_space(tmp_path, monkeypatch, free, state):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(9999, 0, free))
-    row = check_space(tmp_path, needed=1000)
-    assert row.state == state
-    assert ("checkpoint.keep" in row.text) == (state == "fail")
+    check = check_space(tmp_path, needed=1000)
+    assert check.state == state
+    assert ("checkpoint.keep" in check.text) == (state == "fail")
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):
-    (row,) = check_writing(tmp_path / "nowhere")
-    assert row.state == "fail" and "set run_dir elsewhere" in row.text
+    (check,) = check_writing(tmp_path / "nowhere")
+    assert check.state == "fail" and "set run_dir elsewhere" in check.text
 
 
 def test_slow_disks_and_wrong_clocks_are_worth_a_word():
-    assert speed_row(1e9).state == "ok" and speed_row(1e7).state == "warn"
-    assert clock_row(0.01).state == "ok"
-    assert clock_row(-60).state == "warn" and "-60.0 s" in clock_row(-60).text
+    assert check_speed(1e9).state == "ok" and check_speed(1e7).state == "warn"
+    assert check_clock(0.01).state == "ok"
+    assert check_clock(-60).state == "warn" and "-60.0 s" in check_clock(-60).text
 
 
 def test_more_threads_than_cores(monkeypatch):

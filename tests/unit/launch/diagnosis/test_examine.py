@@ -1,4 +1,4 @@
-"""Findings: what fits, what would, what fails and what is only worth a word."""
+"""Diagnosis: what fits, what would, what fails and what is only worth a word."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from configs.schema import PretrainConfig
 from launch.diagnosis.dry_run import check_shares, deal, find_corpus, shrunken
 from launch.diagnosis.examine import (
     advice,
+    check_memory,
+    hardware_with_gpus,
     look_for_corpus,
-    memory_row,
-    target_gpus,
-    with_micro_batch,
+    with_largest_micro_batch,
 )
-from launch.diagnosis.memory import MemoryModel
+from launch.diagnosis.memory_model import MemoryModel
 from launch.diagnosis.projection import Data, project
 from pretrain.data.prepare import prepare, prepare_store
 from tests.distributed.ranks import on_ranks
@@ -34,12 +34,12 @@ def model_of(config: PretrainConfig) -> MemoryModel:
 
 
 def memory_of(config: PretrainConfig, kind: str):
-    return memory_row(model_of(config), target_gpus(config, kind, 64, 8, None, None))
+    return check_memory(model_of(config), hardware_with_gpus(config, kind, 64, 8, None, None))
 
 
 def test_what_fits_is_ok():
-    row = memory_of(base(), "h100")
-    assert row.state == "ok" and row.text.startswith("fits: ")
+    check = memory_of(base(), "h100")
+    assert check.state == "ok" and check.text.startswith("fits: ")
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,9 @@ def test_what_fits_is_ok():
 )
 def test_what_does_not_fit_says_what_would(layers, cure):
     overrides = ["batch.micro_sequences=128", f"model.layers={layers}"]
-    row = memory_of(base(*overrides), "l4")
-    assert row.state == "fail" and "does NOT fit" in row.text
-    assert row.text.endswith(cure)
+    check = memory_of(base(*overrides), "l4")
+    assert check.state == "fail" and "does NOT fit" in check.text
+    assert check.text.endswith(cure)
     if cure.startswith("set"):
         assert memory_of(base(*overrides, *cure.split()[1:]), "l4").state == "ok"
 
@@ -71,18 +71,21 @@ def test_zero_stages_split_what_they_promise():
 
 def test_bad_use_of_ranks_is_worth_a_word():
     config = base("batch.sequences=64")
-    target = target_gpus(config, "l4", 64, 8, None, 0.5)
+    hardware = hardware_with_gpus(config, "l4", 64, 8, None, 0.5)
     (phase,) = Data.without_corpus(config).phases
-    found = project(phase, model_of(config), target)
-    assert {row.name for row in advice(config, target, found)} == {"micro-batches", "all-reduce"}
+    found = project(phase, model_of(config), hardware)
+    assert {check.name for check in advice(config, hardware, found)} == {
+        "micro-batches",
+        "all-reduce",
+    }
 
 
 def test_an_automatic_micro_batch_is_estimated():
     config = base("batch.micro_sequences=auto")
-    target = target_gpus(config, "l4", 64, 8, None, None)
-    chosen, memory, (row,) = with_micro_batch(config, model_of(config), target)
-    assert chosen.batch.micro_sequences == 64 and row.state == "ok"
-    assert memory_row(memory, target).state == "ok"
+    hardware = hardware_with_gpus(config, "l4", 64, 8, None, None)
+    chosen, memory, (check,) = with_largest_micro_batch(config, model_of(config), hardware)
+    assert chosen.batch.micro_sequences == 64 and check.state == "ok"
+    assert check_memory(memory, hardware).state == "ok"
 
 
 def test_too_few_sequences_for_the_ranks_are_found_without_a_corpus():
@@ -114,12 +117,12 @@ def test_a_damaged_store_is_told(tiny, tmp_path):
     made = prepare_store(load_config(PretrainConfig, str(tiny)))
     store = Path(shutil.copytree(made, tmp_path / "store"))
     config = load_config(PretrainConfig, str(tiny), [f"data.store={store}"])
-    corpus, (row,) = look_for_corpus(config, makes=False)
-    assert corpus and row.state == "ok" and row.text.endswith("; verified")
+    corpus, (check,) = look_for_corpus(config, makes=False)
+    assert corpus and check.state == "ok" and check.text.endswith("; verified")
     (tokens,) = store.glob("*/train/*.tokens")
     tokens.write_bytes(tokens.read_bytes()[::-1])
-    corpus, (row,) = look_for_corpus(config, makes=False)
-    assert corpus is None and row.state == "fail" and str(tokens) in row.text
+    corpus, (check,) = look_for_corpus(config, makes=False)
+    assert corpus is None and check.state == "fail" and str(tokens) in check.text
 
 
 VARIANTS = [

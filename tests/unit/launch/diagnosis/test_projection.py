@@ -9,8 +9,8 @@ import pytest
 from configs.errors import InputError
 from configs.loader import load_config
 from configs.schema import PretrainConfig
-from launch.diagnosis.gpus import GPUS, NETWORK_LATENCY, Target, find_gpu
-from launch.diagnosis.memory import MemoryModel
+from launch.diagnosis.gpus import GPUS, NETWORK_LATENCY, Hardware, find_gpu
+from launch.diagnosis.memory_model import MemoryModel
 from launch.diagnosis.projection import (
     Data,
     Projection,
@@ -33,8 +33,8 @@ def base(*overrides: str) -> PretrainConfig:
 def projected(config: PretrainConfig, ranks: int, mfu: float = 0.5) -> list[Projection]:
     """Of each phase."""
     memory = MemoryModel(config, 50265, "cuda", "bf16")
-    target = Target(GPUS["h100"], ranks, 8, "bf16", RING, True, mfu)
-    return [project(phase, memory, target) for phase in Data.without_corpus(config).phases]
+    hardware = Hardware(GPUS["h100"], ranks, 8, "bf16", RING, True, mfu)
+    return [project(phase, memory, hardware) for phase in Data.without_corpus(config).phases]
 
 
 def test_a_steps_time_is_arithmetic_plus_ring():
@@ -106,7 +106,7 @@ def test_phases_add_up():
 
 def test_disk_holds_the_checkpoints_one_more_the_export_and_the_store():
     config, store = base("checkpoint.keep=2"), 5 * 10**9
-    needed = disk_bytes(config, BASE_PARAMETERS, Data([], store))
+    needed = disk_bytes(config, BASE_PARAMETERS, Data([], store), steps=None)
     assert needed == 3 * 12 * BASE_PARAMETERS + 4 * BASE_PARAMETERS + store
     config = base("checkpoint.keep_every_steps=100000")
     needed = disk_bytes(config, BASE_PARAMETERS, Data([]), steps=500_000)

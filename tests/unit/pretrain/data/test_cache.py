@@ -98,11 +98,11 @@ def test_a_store_that_is_not_looked_for_is_said_so(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = config_of(folder)
-    corpus, (row,) = examine.look_for_corpus(config, makes=False)
-    assert row.state == "ok" and corpus.folder == find_corpus(config).folder
+    corpus, (check,) = examine.look_for_corpus(config, makes=False)
+    assert check.state == "ok" and corpus.folder == find_corpus(config).folder
     monkeypatch.setattr(examine, "LARGEST_TO_HASH", 100)
-    corpus, (row,) = examine.look_for_corpus(config, makes=False)
-    assert corpus is None and row.text.startswith("not looked for")
+    corpus, (check,) = examine.look_for_corpus(config, makes=False)
+    assert corpus is None and check.text.startswith("not looked for")
 
 
 def test_hashes_that_a_preparation_kept_are_used_and_not_written(

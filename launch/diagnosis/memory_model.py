@@ -97,7 +97,7 @@ class MemoryModel:
     # -- what the forward pass leaves for the backward pass ---------------------------------------
 
     def layer(self, size: MicroBatchSize, is_last: bool = False) -> float:
-        """Saved tensors of one layer; the last one goes on from attention with few tokens."""
+        """Saved tensors of one layer; after attention, the last one computes few tokens."""
         shape, t, b = self.config.model, size.tokens, self.number
         width, inner = shape.hidden_size, shape.feed_forward_size
         n = self.needed(size) if is_last else t
@@ -212,7 +212,7 @@ class MemoryModel:
             "logits and heads": self.heads(size) + stream * self.needed(size) / size.tokens,
             "loss in fp32": self.loss_chunk(size),
         }
-        found = [Memory("the forward pass ends", {**held, **kept, **forward})]
+        moments = [Memory("the forward pass ends", {**held, **kept, **forward})]
         if checkpointing:
             layer = self.layer(size) + 2 * self.number * size.tokens * (
                 self.config.model.feed_forward_size
@@ -223,14 +223,14 @@ class MemoryModel:
                 "bf16 copies of weights": self.weight_copies(1),
                 "gradients": self.gradients(ranks, zero_stage),
             }
-            found.append(Memory("a layer is recomputed", {**held, **again}))
+            moments.append(Memory("a layer is recomputed", {**held, **again}))
         update = {
             "gradients": self.gradients(ranks, zero_stage),
             "reduce buckets": self.buckets(zero_stage) if ranks > 1 or zero_stage else 0.0,
         }
         if self.config.optimizer.name == "lamb":
             update["LAMB's directions"] = 2 * 4.0 * self.parameters
-        return [*found, Memory("weights are updated", {**held, **update})]
+        return [*moments, Memory("weights are updated", {**held, **update})]
 
     def loss_chunk(self, size: MicroBatchSize) -> float:
         """Logits and their exponentials in fp32, of as many words as the loss takes at a time."""

@@ -24,7 +24,7 @@ def peaks(overrides: list[str]) -> tuple[int, float]:
     """(measured, predicted) bytes of two steps of two micro-batches."""
     from configs.loader import load_config
     from configs.schema import PretrainConfig
-    from launch.diagnosis.memory import MemoryModel
+    from launch.diagnosis.memory_model import MemoryModel
     from pretrain.engine.engine import Engine
     from pretrain.model.pretraining import PretrainingModel, initialise
     from pretrain.ranks import world as ranks

@@ -9,7 +9,7 @@ import torch
 
 from configs.loader import load_config
 from configs.schema import PretrainConfig
-from launch.diagnosis.memory import MemoryModel, MicroBatchSize
+from launch.diagnosis.memory_model import MemoryModel, MicroBatchSize
 from pretrain.model.pretraining import PretrainingModel, initialise
 from tests.unit.pretrain.model.examples import VOCABULARY, random_batch
 
