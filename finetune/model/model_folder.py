@@ -31,6 +31,7 @@ from finetune.model.task_model import TaskModel, batch_logits
 from finetune.tasks.feature import Feature
 from finetune.tasks.kinds import make_task
 from finetune.tasks.task import AnyTask
+from pretrain.model.encoder import Encoder
 from pretrain.run.pretrained import WORDS, Pretrained, load_pretrained
 from pretrain.run.tensors import check_tensors, read_tensors, shapes_of, write_tensors
 from tokenizer.base import Tokenizer
@@ -70,7 +71,7 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Finetuned:
+class FinetunedModel:
     """A model that answers."""
 
     card: Card
@@ -79,6 +80,7 @@ class Finetuned:
 
     @property
     def task(self) -> AnyTask:
+        """With the labels that the model has learnt."""
         return make_task(self.card.task, self.card.max_length, self.card.labels)
 
     def features(self, examples: Sequence[Any]) -> list[Feature]:
@@ -115,7 +117,7 @@ def find_finetuned(path: Path) -> Path | None:
     return next((folder for folder in folders if (folder / CARD).is_file()), None)
 
 
-def load_finetuned(path: Path, device: torch.device | str = "cpu") -> Finetuned:
+def load_finetuned(path: Path, device: torch.device | str = "cpu") -> FinetunedModel:
     """The model in `path`, a fine-tuning run or the folder in it, on `device`.
 
     Raises:
@@ -127,41 +129,41 @@ def load_finetuned(path: Path, device: torch.device | str = "cpu") -> Finetuned:
             f"--model {path}: no fine-tuned model ({CARD} is missing): name the run folder of a "
             "finished launch/finetune.py"
         )
-    path = folder / "model.safetensors"
+    weights_file = folder / "model.safetensors"
     try:
         card = read_card(folder / CARD)
     except Exception as error:
         raise InputError(f"{folder} is damaged ({error}): make or copy it anew") from error
-    weights, tokenizer = read_tensors(path), load_tokenizer(folder / "tokenizer")
+    weights, tokenizer = read_tensors(weights_file), load_tokenizer(folder / "tokenizer")
     rows = len(weights.get(WORDS, ()))
     if rows < tokenizer.vocabulary_size:
         raise InputError(
-            f"{path}: {rows:,} embeddings for the {tokenizer.vocabulary_size:,} entries of its "
-            "tokenizer: they do not belong together"
+            f"{weights_file}: {rows:,} embeddings for the {tokenizer.vocabulary_size:,} entries "
+            "of its tokenizer: they do not belong together"
         )
     with torch.device("meta"):
         expected = make_task_model(card, tokenizer, vocabulary_size=rows)
-    check_tensors(path, weights, shapes_of(expected))
+    check_tensors(weights_file, weights, shapes_of(expected))
     # Answers are computed in fp32 wherever they are asked for, which "flash" alone cannot.
     anywhere = replace(card, model=replace(card.model, attention="auto"))
     model = make_task_model(anywhere, tokenizer, vocabulary_size=rows)
     model.load_state_dict(weights)
-    return Finetuned(card, tokenizer, model.to(device).eval())
+    return FinetunedModel(card, tokenizer, model.to(device).eval())
 
 
 def load_encoder(name: str) -> Pretrained:
     """The encoder called `name`: a fine-tuning run's, without its head, or a pretrained one.
 
-    Going on from a related task's model helps small tasks (Phang et al., 2018; RoBERTa, section
-    5.1, starts RTE, MRPC and STS-B from MNLI).
+    To start from the model of a related task helps small tasks (Phang et al., 2018; RoBERTa,
+    section 5.1, starts RTE, MRPC and STS-B from MNLI).
     """
     folder = find_finetuned(Path(name))
     if folder is None:
         return load_pretrained(name)
-    found = load_finetuned(folder)
-    weights = found.model.state_dict()
+    related = load_finetuned(folder)
+    weights = related.model.state_dict()
     own = {name: w for name, w in weights.items() if name.startswith("encoder.")}
-    return Pretrained(found.card.model, found.tokenizer, own)
+    return Pretrained(related.card.model, related.tokenizer, own)
 
 
 def read_card(path: Path) -> Card:
@@ -186,15 +188,9 @@ def make_task_model(
     activation_checkpointing: bool = False,
 ) -> TaskModel:
     """The model of a card, its weights not yet set."""
-    kind = card.task.kind
     outputs = make_task(card.task, card.max_length, card.labels).outputs
-    return TaskModel(
-        card.model,
-        vocabulary_size or tokenizer.vocabulary_size,
-        tokenizer.special.pad,
-        kind,
-        outputs,
-        card.head,
-        TaskLoss(kind, card.head, class_weights),
-        activation_checkpointing,
-    )
+    loss = TaskLoss(card.task.kind, card.head, class_weights)
+    entries = vocabulary_size or tokenizer.vocabulary_size
+    pad = tokenizer.special.pad
+    encoder = Encoder(card.model, entries, pad, activation_checkpointing)
+    return TaskModel(encoder, outputs, loss)

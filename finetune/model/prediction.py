@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import torch
 
@@ -16,7 +16,7 @@ from configs.task_schema import TaskConfig
 from finetune.data.example import SpanExample, TagExample, TextExample
 from finetune.data.preprocess import Preprocessor
 from finetune.data.tables import open_file, read_table, require_columns
-from finetune.model.model_folder import Finetuned
+from finetune.model.model_folder import FinetunedModel
 from pretrain.text.encoding import Decoder, Encoding, lines_of
 
 BLANK = "."
@@ -76,17 +76,19 @@ def read_line_file(path: Path, encoding: Encoding) -> Iterator[NewText]:
     """The lines of a file, which is checked as a whole before the first is given."""
     with open_file(path) as stream:
         encoding.decoder(str(path)).check_told(stream)
-    for told in (encoding, replace(encoding, most_bad=1.0, notes=[])):
-        with open_file(path) as stream:
-            rows = read_lines(stream, told.decoder(str(path), "line", told.repairs), whole=True)
-            if told is encoding:
-                deque(rows, maxlen=0)
-            else:
-                yield from rows
+    deque(_file_lines(path, encoding), maxlen=0)  # raises, or notes what was changed
+    yield from _file_lines(path, replace(encoding, most_bad=1.0, notes=[]))
+
+
+def _file_lines(path: Path, encoding: Encoding) -> Iterator[NewText]:
+    """One reading of a file."""
+    with open_file(path) as stream:
+        decoder = encoding.decoder(str(path), "line", encoding.repairs)
+        yield from read_lines(stream, decoder, whole=True)
 
 
 def read_rows(
-    path: Path, model: Finetuned, column: str | None, encoding: Encoding
+    path: Path, model: FinetunedModel, column: str | None, encoding: Encoding
 ) -> Iterator[NewText]:
     """The texts of a table: of `column`, or else of the column that the task was trained on.
 
@@ -111,9 +113,15 @@ def columns_of(task: TaskConfig) -> tuple[str, str | None]:
     return ("question", "context") if task.kind == "span" else (task.text, task.text_pair)
 
 
+Asked = TextExample | SpanExample | TagExample
+"""what a new text becomes"""
+Line = dict[str, object]
+"""of the output, by column"""
+
+
 def predict(
-    model: Finetuned, rows: Iterable[NewText], block: int, notes: list[str]
-) -> Iterator[dict[str, object]]:
+    model: FinetunedModel, rows: Iterable[NewText], block: int, notes: list[str]
+) -> Iterator[Line]:
     """A line of output for every row, `block` rows at a time.
 
     A row without text cannot be labelled: its line has its id and is empty otherwise, so that
@@ -133,32 +141,33 @@ def predict(
         answers = model.answers(examples, features, block)
         seen["cut"] += len({feature.example for feature in features if feature.cut})
         for row, example, line in zip(chunk, examples, model.task.rows(examples, answers)):
-            known = {name: value for name, value in line.items() if not name.endswith("label")}
-            if row.is_blank:
-                known = dict.fromkeys(known, "") | {"id": row.id}
+            known: Line = {n: value for n, value in line.items() if not n.endswith("label")}
             seen["rows"] += 1
-            seen["blank"] += row.is_blank
-            seen["cleaned away"] += not row.is_blank and is_cleaned_away(example)
+            if row.is_blank:
+                known = {**dict.fromkeys(known, ""), "id": row.id}
+                seen["blank"] += 1
+            elif is_cleaned_away(example):
+                seen["cleaned away"] += 1
             yield {**known, "text": row.text}
     notes += [f"{seen[k]:,} of {seen['rows']:,} rows {text}" for k, text in SEEN.items() if seen[k]]
 
 
-def is_cleaned_away(example: Any) -> bool:
+def is_cleaned_away(example: Asked) -> bool:
     """Whether the task's preprocessing left nothing of a text."""
     return isinstance(example, TextExample) and not example.text.strip()
 
 
-def example_maker(model: Finetuned):
+def example_maker(model: FinetunedModel) -> Callable[[NewText], Asked]:
     """What makes a new text the example of a task; a blank one's text is a full stop."""
     task, kind = model.card.task, model.card.task.kind
     needs_pair = kind == "span" or task.text_pair is not None
     clean = Preprocessor(task.preprocess)
 
-    def make(row: NewText) -> Any:
+    def make(row: NewText) -> Asked:
         if needs_pair and row.pair is None:
             raise InputError(
                 f"{row.where}: this model reads two texts at once: give a .csv or .jsonl with the "
-                f"columns {' and '.join(columns_of(task))}"
+                f"columns {' and '.join(filter(None, columns_of(task)))}"
             )
         if row.is_blank:
             row = replace(row, text=BLANK, pair=row.pair and BLANK)
@@ -175,7 +184,7 @@ def example_maker(model: Finetuned):
     return make
 
 
-def first_and_rest(lines: Iterator[dict]) -> tuple[list[str], Iterator[dict]]:
+def first_and_rest(lines: Iterator[Line]) -> tuple[list[str], Iterator[Line]]:
     """(column names, all lines); no line at all is an `InputError`."""
     first = next(lines, None)
     if first is None:

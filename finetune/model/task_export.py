@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from configs.errors import InputError
 from configs.system.files import written_aside
-from finetune.model.model_folder import Finetuned
-from finetune.model.task_model import SequenceHead
+from finetune.model.model_folder import FinetunedModel
+from finetune.model.task_model import SequenceHead, TokenHead
 from pretrain.model.convert import huggingface_config, renamed
 from pretrain.run.onnx import PaddedEncoder, write_onnx
 from pretrain.run.tensors import write_tensors
@@ -42,7 +42,7 @@ def head_names(kind: str, architecture: str) -> dict[str, str]:
     return {"head.dense": f"{architecture}.pooler.dense", "head.output": "classifier"}
 
 
-def export_huggingface(model: Finetuned, folder: Path) -> str:
+def export_huggingface(model: FinetunedModel, folder: Path) -> str:
     """Write `folder` for transformers' Auto classes; returns the class's name.
 
     Raises:
@@ -64,7 +64,7 @@ def export_huggingface(model: Finetuned, folder: Path) -> str:
     return name
 
 
-def export_onnx(model: Finetuned, folder: Path) -> list[str]:
+def export_onnx(model: FinetunedModel, folder: Path) -> list[str]:
     """Write `folder` with encoder.onnx and model.onnx; returns their names."""
     is_span = model.card.task.kind == "span"
     outputs = ("start_logits", "end_logits") if is_span else ("logits",)
@@ -78,7 +78,7 @@ def export_onnx(model: Finetuned, folder: Path) -> list[str]:
     return ["encoder.onnx", "model.onnx"]
 
 
-def write_card(folder: Path, model: Finetuned, name: str) -> None:
+def write_card(folder: Path, model: FinetunedModel, name: str) -> None:
     """config.json with the labels, and the tokenizer's files."""
     card, tokenizer = model.card, model.tokenizer
     words = len(model.model.encoder.embeddings.word.weight)
@@ -101,7 +101,9 @@ def write_card(folder: Path, model: Finetuned, name: str) -> None:
 class PaddedTask(nn.Module):
     """Encoder and head on padded input, from the same parameters, in evaluation."""
 
-    def __init__(self, head: nn.Module, encoder: PaddedEncoder, splits_sides: bool) -> None:
+    def __init__(
+        self, head: SequenceHead | TokenHead, encoder: PaddedEncoder, splits_sides: bool
+    ) -> None:
         super().__init__()
         self.head, self.encoder, self.splits_sides = head, encoder, splits_sides
 
@@ -109,12 +111,13 @@ class PaddedTask(nn.Module):
         self, ids_BL: Tensor, mask_BL: Tensor, segments_BL: Tensor
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Logits (B, C) or (B, L, C); for spans those of start and end, each (B, L)."""
-        hidden_BLD = self.encoder(ids_BL, mask_BL, segments_BL)
+        hidden_BLD: Tensor = self.encoder(ids_BL, mask_BL, segments_BL)
         if isinstance(self.head, SequenceHead):
             pooled_BD = hidden_BLD[:, 0]
             if self.head.pooling == "mean":
                 weights_BL1 = mask_BL[..., None].to(hidden_BLD.dtype)
                 pooled_BD = (hidden_BLD * weights_BL1).sum(1) / weights_BL1.sum(1)
-            return self.head.output(torch.tanh(self.head.dense(pooled_BD)))
-        logits_BLC = self.head.output(hidden_BLD)
+            logits_BC: Tensor = self.head.output(torch.tanh(self.head.dense(pooled_BD)))
+            return logits_BC
+        logits_BLC: Tensor = self.head.output(hidden_BLD)
         return (logits_BLC[..., 0], logits_BLC[..., 1]) if self.splits_sides else logits_BLC

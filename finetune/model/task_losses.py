@@ -25,6 +25,8 @@ class TaskLoss(nn.Module):
         class_weights: float32 (C), or None where all classes weigh 1.
     """
 
+    class_weights: Tensor | None
+
     def __init__(self, kind: str, config: HeadConfig, class_weights: Tensor | None = None) -> None:
         super().__init__()
         self.kind, self.config = kind, config
@@ -79,11 +81,11 @@ def span_loss(logits_T2: Tensor, targets_B2: Tensor, packing: Packing) -> Tensor
     """Mean of the start's and the end's cross entropy over a sequence's places, summed over B."""
     # Places past a sequence's end must not take part in its softmax.
     padded_BL2 = packing.pad(logits_T2) + packing.score_bias_BL[..., None]
-    entropies = [
+    start, end = (
         F.cross_entropy(padded_BL2[..., side], targets_B2[:, side], reduction="sum")
         for side in (0, 1)
-    ]
-    return sum(entropies) / 2
+    )
+    return (start + end) / 2
 
 
 def balanced_weights(targets: Sequence[int], classes: int) -> Tensor:

@@ -5,15 +5,14 @@ Axes: T tokens, B sequences, D hidden size, C outputs, L longest sequence.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from configs.finetune_schema import HeadConfig
-from configs.schema import ModelConfig
 from finetune.model.task_batches import TaskBatch
 from finetune.model.task_losses import TaskLoss
 from finetune.tasks.feature import Feature
@@ -49,12 +48,17 @@ class SequenceHead(nn.Module):
     def forward(self, hidden_TD: Tensor, packing: Packing) -> Tensor:
         """(B, C)."""
         pooled_BD = torch.tanh(self.dense(self.pool(hidden_TD, packing)))
-        return self.output(self.dropout(pooled_BD, one_token_each(packing)))
+        logits_BC: Tensor = self.output(self.dropout(pooled_BD, one_token_each(packing)))
+        return logits_BC
 
     def pool(self, hidden_TD: Tensor, packing: Packing) -> Tensor:
         """What stands for each sequence, (B, D)."""
         if self.pooling == "cls":
-            return Gather.apply(hidden_TD, packing.boundaries[:-1].long(), packing.sequences)
+            starts_B = packing.boundaries[:-1].long()
+            first_BD: Tensor = Gather.apply(  # type: ignore[no-untyped-call]  # of torch
+                hidden_TD, starts_B, packing.sequences
+            )
+            return first_BD
         return packing.pad(hidden_TD).sum(1) / packing.lengths_B[:, None]
 
 
@@ -68,10 +72,11 @@ class TokenHead(nn.Module):
 
     def forward(self, hidden_TD: Tensor, packing: Packing) -> Tensor:
         """(T, C)."""
-        return self.output(self.dropout(hidden_TD, packing))
+        logits_TC: Tensor = self.output(self.dropout(hidden_TD, packing))
+        return logits_TC
 
 
-HEADS = {
+HEADS: dict[str, type[SequenceHead | TokenHead]] = {
     "classification": SequenceHead,
     "regression": SequenceHead,
     "choice": SequenceHead,
@@ -84,27 +89,17 @@ class TaskModel(nn.Module):
     """Encoder and head.
 
     Args:
-        kind: the task's, which chooses head and loss.
         outputs: width of the last linear map.
-        loss: what is minimised.
+        loss: what is minimised; of the task's kind, which chooses the head.
     """
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        vocabulary_size: int,
-        pad_id: int,
-        kind: str,
-        outputs: int,
-        head: HeadConfig,
-        loss: TaskLoss,
-        activation_checkpointing: bool = False,
-    ) -> None:
+    def __init__(self, encoder: Encoder, outputs: int, loss: TaskLoss) -> None:
         super().__init__()
-        self.config, self.kind, self.loss = config, kind, loss
-        self.encoder = Encoder(config, vocabulary_size, pad_id, activation_checkpointing)
-        first_site = 1 + SITES_PER_LAYER * config.layers
-        self.head = HEADS[kind](config.hidden_size, outputs, head, first_site)
+        self.config, self.kind, self.loss = encoder.config, loss.kind, loss
+        self.encoder = encoder
+        first_site = 1 + SITES_PER_LAYER * self.config.layers
+        width = self.config.hidden_size
+        self.head = HEADS[self.kind](width, outputs, loss.config, first_site)
 
     def forward(self, batch: TaskBatch) -> TaskOutput:
         """Summed loss and logits of a micro-batch."""
@@ -124,7 +119,11 @@ def one_token_each(packing: Packing) -> Packing:
 
 @torch.no_grad()
 def batch_logits(
-    model: Any, kind: str, features: Sequence[Feature], batch: TaskBatch, device: torch.device
+    model: Callable[[TaskBatch], TaskOutput],
+    kind: str,
+    features: Sequence[Feature],
+    batch: TaskBatch,
+    device: torch.device,
 ) -> dict[int, np.ndarray]:
     """The logits of each feature of a batch, by its index; shapes as `Task.answers` takes them."""
     logits = model(batch.to(device)).logits.cpu()
@@ -133,9 +132,9 @@ def batch_logits(
         features[number].tokens if per_token else len(features[number].ids)
         for number in batch.features
     ]
-    rows = (part.numpy() for part in logits.split(counts))
-    if kind == "choice":
-        rows = (part[:, 0] for part in rows)
-    elif not per_token:
-        rows = (part[0] for part in rows)
+    rows = [part.numpy() for part in torch.split(logits, counts)]
+    if kind == "choice":  # a logit for each option
+        rows = [part[:, 0] for part in rows]
+    elif not per_token:  # all logits of the one sequence
+        rows = [part[0] for part in rows]
     return dict(zip(batch.features, rows))

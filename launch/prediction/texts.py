@@ -10,7 +10,7 @@ from pathlib import Path
 from configs.errors import InputError
 from configs.system.notes import PROGRESS
 from finetune.data.tables import suffix_of
-from finetune.model.model_folder import Finetuned
+from finetune.model.model_folder import FinetunedModel
 from finetune.model.prediction import NewText, read_line_file, read_lines, read_rows
 from pretrain.text.encoding import Encoding
 
@@ -22,7 +22,7 @@ LINE_FILES = ("", ".txt")
 
 
 def read_texts(
-    source: str, model: Finetuned, column: str | None, encoding: Encoding
+    source: str, model: FinetunedModel, column: str | None, encoding: Encoding
 ) -> Iterator[NewText]:
     """The rows or lines of `source`, a file or `STANDARD_INPUT`, in order.
 

@@ -44,6 +44,7 @@ def tune_one(world, folder: Path, overrides: list[str]) -> tuple[list[float], di
     from finetune.runner import Framed, Runner
     from finetune.tasks.kinds import make_task
     from finetune.trials import make_trials
+    from pretrain.model.encoder import Encoder
     from pretrain.model.pretraining import initialise
     from pretrain.run.log import RunLog, read_metrics
 
@@ -57,7 +58,7 @@ def tune_one(world, folder: Path, overrides: list[str]) -> tuple[list[float], di
     framed = Framed(Splits(train[0], dev[0], [], LABELS), train[1], {"dev": dev[1]})
     weights = balanced_weights([example.target for example in train[0]], len(LABELS))
     loss = TaskLoss("classification", config.head, weights)
-    model = TaskModel(shape, VOCABULARY, 1, "classification", len(LABELS), config.head, loss)
+    model = TaskModel(Encoder(shape, VOCABULARY, 1), len(LABELS), loss)
     initialise(model, shape, seed=7)
     log = RunLog(folder, world.is_main)
     result = Runner(trial, task, framed, model, world, log).run()

@@ -12,7 +12,13 @@ import pytest
 
 from configs.errors import InputError
 from configs.task_schema import PreprocessConfig
-from finetune.model.model_folder import CARD, Finetuned, find_finetuned, load_finetuned, read_card
+from finetune.model.model_folder import (
+    CARD,
+    FinetunedModel,
+    find_finetuned,
+    load_finetuned,
+    read_card,
+)
 from finetune.model.prediction import (
     NewText,
     choose_device,
@@ -30,11 +36,13 @@ TEXTS = [text for text, _ in topic_rows(seed=7, rows=21)]
 
 
 @pytest.fixture(scope="module")
-def model(tiny_finetuned) -> Finetuned:
+def model(tiny_finetuned) -> FinetunedModel:
     return load_finetuned(tiny_finetuned)
 
 
-def with_task(model: Finetuned, labels: tuple[str, ...] | None = None, **changes) -> Finetuned:
+def with_task(
+    model: FinetunedModel, labels: tuple[str, ...] | None = None, **changes
+) -> FinetunedModel:
     """The same weights for another task."""
     task = replace(model.card.task, **changes)
     card = replace(model.card, task=task, labels=labels or model.card.labels)
@@ -45,7 +53,7 @@ def rows_of(texts: list[str]) -> list[NewText]:
     return [NewText(f"row {n}", str(n), text) for n, text in enumerate(texts, start=1)]
 
 
-def ask(model: Finetuned, rows: list[NewText], block: int) -> list[dict]:
+def ask(model: FinetunedModel, rows: list[NewText], block: int) -> list[dict]:
     return list(predict(model, rows, block, []))
 
 
@@ -222,7 +230,7 @@ def test_tables_are_read_by_the_columns_of_the_task(model, tmp_path):
     assert [row.text for row in rows_in(path, model, "n")] == ["7", "8"]
 
 
-def rows_in(path: Path, model: Finetuned, column: str | None = None) -> list[NewText]:
+def rows_in(path: Path, model: FinetunedModel, column: str | None = None) -> list[NewText]:
     return list(read_rows(path, model, column, Encoding()))
 
 
@@ -238,7 +246,7 @@ def test_rows_of_jsonl_are_read_too(model, tmp_path):
     assert [row.text for row in rows_in(path, model)] == TEXTS
 
 
-def refusal(path: Path, model: Finetuned, column: str | None = None) -> str:
+def refusal(path: Path, model: FinetunedModel, column: str | None = None) -> str:
     with pytest.raises(InputError) as error:
         rows_in(path, model, column)
     return str(error.value)

@@ -15,7 +15,7 @@ from configs.finetune_schema import HeadConfig
 from configs.schema import ModelConfig, TokenizerConfig
 from configs.task_schema import TaskConfig
 from finetune.data.example import TextExample
-from finetune.model.model_folder import Card, Finetuned, load_finetuned, make_task_model
+from finetune.model.model_folder import Card, FinetunedModel, load_finetuned, make_task_model
 from finetune.model.task_export import CLASSES, export_huggingface, export_onnx
 from launch.export import main
 from pretrain.model.packing import Packing
@@ -52,7 +52,7 @@ def tokenizers() -> dict[str, Tokenizer]:
 
 def random_finetuned(
     kind: str, architecture: str, tokenizers: dict[str, Tokenizer], pooling: str = "cls"
-) -> Finetuned:
+) -> FinetunedModel:
     """A tiny model, every parameter random, whose table is larger than its tokenizer needs."""
     shape = ModelConfig(
         architecture=architecture,
@@ -70,10 +70,10 @@ def random_finetuned(
     model = make_task_model(card, tokenizer, vocabulary_size=tokenizer.vocabulary_size + 5)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    return Finetuned(card, tokenizer, model.eval())
+    return FinetunedModel(card, tokenizer, model.eval())
 
 
-def inputs_of(model: Finetuned, lengths: tuple[int, ...] = LENGTHS):
+def inputs_of(model: FinetunedModel, lengths: tuple[int, ...] = LENGTHS):
     """(sequences, segments), the latter all 0 where the model has one type."""
     sequences = random_sequences(lengths, model.tokenizer.vocabulary_size)
     two = model.card.model.segment_types == 2
@@ -81,14 +81,14 @@ def inputs_of(model: Finetuned, lengths: tuple[int, ...] = LENGTHS):
 
 
 @torch.no_grad()
-def our_logits(model: Finetuned, sequences, segments) -> torch.Tensor:
+def our_logits(model: FinetunedModel, sequences, segments) -> torch.Tensor:
     """(sequences, outputs), or (tokens, outputs) for tagging and spans."""
     batch = flat(sequences, segments)
     return model.model.head(model.model.encoder(batch), Packing.of(batch))
 
 
 @torch.no_grad()
-def huggingface_logits(model: Finetuned, folder: Path, sequences, segments) -> torch.Tensor:
+def huggingface_logits(model: FinetunedModel, folder: Path, sequences, segments) -> torch.Tensor:
     kind = model.card.task.kind
     theirs, report = getattr(transformers, AUTO[kind]).from_pretrained(
         folder, output_loading_info=True
@@ -105,7 +105,7 @@ def huggingface_logits(model: Finetuned, folder: Path, sequences, segments) -> t
     return out.logits[parts[1].bool()] if kind == "tagging" else out.logits
 
 
-def onnx_logits(model: Finetuned, folder: Path, sequences, segments) -> np.ndarray:
+def onnx_logits(model: FinetunedModel, folder: Path, sequences, segments) -> np.ndarray:
     graph = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
     parts = [part.numpy() for part in padded(sequences, segments, model.tokenizer.special.pad)]
     names = ("input_ids", "attention_mask", "token_type_ids")

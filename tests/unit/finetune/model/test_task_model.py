@@ -15,6 +15,7 @@ from finetune.model.task_losses import TaskLoss
 from finetune.model.task_model import TaskModel, one_token_each
 from finetune.tasks.feature import Feature
 from pretrain.model.convert import huggingface_config, renamed
+from pretrain.model.encoder import Encoder
 from pretrain.model.packing import Packing
 from tests.unit.pretrain.model.examples import PAD, VOCABULARY, tiny
 from tokenizer.base import SpecialTokens
@@ -35,7 +36,7 @@ def make_model(kind: str, architecture: str = "bert", **head) -> TaskModel:
     torch.manual_seed(0)
     config = HeadConfig(**head)
     outputs, loss = OUTPUTS[kind], TaskLoss(kind, config)
-    model = TaskModel(SHAPES[architecture], VOCABULARY, PAD, kind, outputs, config, loss)
+    model = TaskModel(Encoder(SHAPES[architecture], VOCABULARY, PAD), outputs, loss)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return model.eval()
@@ -183,7 +184,7 @@ def test_activation_checkpointing_changes_nothing():
     gradients = []
     for saves_memory in (False, True):
         torch.manual_seed(0)
-        model = TaskModel(shape, VOCABULARY, PAD, "classification", 3, config, loss, saves_memory)
+        model = TaskModel(Encoder(shape, VOCABULARY, PAD, saves_memory), 3, loss)
         model.train()(batch).loss_sum.backward()
         gradients.append([parameter.grad for parameter in model.parameters()])
     torch.testing.assert_close(*gradients)
