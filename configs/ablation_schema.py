@@ -19,11 +19,11 @@ class DownstreamConfig:
     config: str = ""
     """name or path of a fine-tuning configuration, e.g. finetune/sst2.yaml"""
     fields: dict[str, Any] = field(default_factory=dict)
-    """its fields that are different here, nested or with dots"""
+    """its fields that are changed here, nested or with dots"""
     seeds: Optional[list[int]] = None
-    """trials of each encoder; null: those of the configuration"""
+    """a trial of each encoder for each; null: those of the configuration"""
     metrics: list[str] = field(default_factory=list)
-    """dev scores that become columns; empty: the one that the task chooses by"""
+    """dev scores that become columns; empty: the one by which the task selects"""
 
     def __post_init__(self) -> None:
         require(bool(self.config), "tasks: config is missing: name one, e.g. finetune/sst2.yaml")
@@ -32,12 +32,12 @@ class DownstreamConfig:
 
 @dataclass(frozen=True)
 class ScaleConfig:
-    """A size at which the whole ablation runs; what is null is as in the ablation itself."""
+    """A size at which the whole ablation runs; null: as in the ablation itself."""
 
     recipe: Optional[str] = None
     """in place of the ablation's `recipe`"""
     fields: dict[str, Any] = field(default_factory=dict)
-    """fields of the recipe that are different at this scale; they beat the ablation's `fields`"""
+    """fields of the recipe that are changed at this scale; they override the ablation's `fields`"""
     seeds: Optional[list[int]] = None
     """in place of the ablation's `seeds`"""
     baseline: Optional[str] = None
@@ -63,9 +63,9 @@ class AblationConfig:
     source: str = ""
     """where the reference figures stand, e.g. RoBERTa, table 1"""
     recipe: str = "roberta_small.yaml"
-    """name or path of the pretraining configuration that all runs begin with"""
+    """name or path of the pretraining configuration that all runs start from"""
     fields: dict[str, Any] = field(default_factory=dict)
-    """its fields that are different in all runs, nested or with dots"""
+    """its fields that are changed in all runs, nested or with dots"""
     scale: str = "tiny"
     """which of `scales` runs unless --scale says otherwise"""
     scales: dict[str, ScaleConfig] = field(default_factory=dict)
@@ -79,9 +79,9 @@ class AblationConfig:
     cumulative: bool = False
     """for a single axis: each choice keeps the fields of those before it"""
     apart: list[str] = field(default_factory=list)
-    """choices of a cumulative axis that stand alone: they keep no fields and hand none on"""
+    """choices of a cumulative axis that take no fields from those before and pass none on"""
     baseline: Optional[str] = None
-    """the row that differences are taken to; null: the first"""
+    """the row that the others are compared with; null: the first"""
     tune: dict[str, list[Any]] = field(default_factory=dict)
     """one field and its values: every row tries them on the first seed, and keeps the one with the
     lowest held-out MLM loss for its other seeds"""
@@ -91,19 +91,19 @@ class AblationConfig:
     """further rows: classical methods (see `model` of fine-tuning) on the same tasks"""
     metrics: list[str] = field(default_factory=lambda: ["perplexity", "mlm_loss"])
     """of pretraining: mlm_loss, perplexity, mlm_accuracy, bits_per_byte, nsp_accuracy (held-out),
-    fertility (tokens a word), parameters; the first stands in progress lines"""
+    fertility (tokens per word), parameters; the first is shown in progress lines"""
     reference: dict[str, dict[str, float]] = field(default_factory=dict)
-    """row -> metric -> what the paper prints; a row that is not run here shows at other scales"""
+    """row -> metric -> what the paper prints; rows that the scale does not run are left out"""
 
     def __post_init__(self) -> None:
         require_visible("run_dir", self.run_dir)
         require_visible("recipe", self.recipe)
         _require_seeds("seeds", self.seeds)
         self._check_axes()
-        self._check_columns()
+        self._check_metrics()
         require(
             not self.scales or self.scale in self.scales,
-            f"scale={self.scale} is none of this ablation's: choose of {', '.join(self.scales)}",
+            f"scale={self.scale} is none of this ablation's: choose from {', '.join(self.scales)}",
         )
 
     def _check_axes(self) -> None:
@@ -120,7 +120,7 @@ class AblationConfig:
         rows = self.rows()
         require(
             self.baseline is None or not rows or self.baseline in rows,
-            f"baseline={self.baseline} is no row: choose of {', '.join(rows)}",
+            f"baseline={self.baseline} is no row: choose from {', '.join(rows)}",
         )
         require(
             len(self.tune) <= 1 and all(self.tune.values()),
@@ -132,9 +132,10 @@ class AblationConfig:
                 f"tune.{name}: values are numbers or words",
             )
 
-    def _check_columns(self) -> None:
+    def _check_metrics(self) -> None:
         for name in self.metrics:
-            require(name in METRICS, f"metrics: no run has {name}: choose of {', '.join(METRICS)}")
+            known = ", ".join(METRICS)
+            require(name in METRICS, f"metrics: no run has {name}: choose from {known}")
         require(
             bool(self.metrics or self.tasks),
             "metrics and tasks are both empty: name what to measure",

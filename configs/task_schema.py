@@ -83,7 +83,8 @@ class PreprocessConfig:
         unknown = [step for step in self.steps or () if step not in STEPS]
         require(
             not unknown,
-            f"task.preprocess.steps: no step is called {unknown[:1]}: choose of {', '.join(STEPS)}",
+            f"task.preprocess.steps: no step is called {unknown[:1]}: choose from "
+            f"{', '.join(STEPS)}",
         )
         require(self.minimum_words >= 0, "task.preprocess.minimum_words must not be negative")
 
@@ -185,7 +186,7 @@ class TaskConfig:
             require_visible(f"task.further.{name}", file)
         require(
             self.metric is None or self.metric in METRICS[self.kind],
-            f"task.metric={self.metric} is no score of task.kind={self.kind}: choose of "
+            f"task.metric={self.metric} is no score of task.kind={self.kind}: choose from "
             f"{', '.join(METRICS[self.kind])}",
         )
         require(
@@ -256,7 +257,7 @@ class TaskConfig:
             )
             require(
                 task is None or task in SUBMISSIONS,
-                f"task.submission.{name}={task} is none of GLUE's: choose of "
+                f"task.submission.{name}={task} is none of GLUE's: choose from "
                 f"{', '.join(SUBMISSIONS)}",
             )
         require(

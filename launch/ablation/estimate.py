@@ -73,7 +73,8 @@ def minutes_of(run: GridRun) -> float:
     """From each start of a run to its last sign of life before the next."""
     times = [record["time"] for record in read_metrics(run.run_dir / "metrics.jsonl")]
     status = run.status_dir / "status"
-    times += [status.stat().st_mtime] if status.is_file() else []
+    if status.is_file():
+        times.append(status.stat().st_mtime)
     starts = [start["time"] for start in earlier_starts(run.status_dir)]
     ends = [*starts[1:], float("inf")]
     lasts = [

@@ -148,9 +148,11 @@ class Launcher:
                 lock.release()
 
     def _cores(self, slot: int) -> list[int]:
-        """This slot's equal share of the cores."""
+        """This slot's equal share of the cores; some share one where there are too few."""
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        return cores[slot :: self.jobs] or cores[slot % max(1, len(cores)) :][:1]
+        if len(cores) >= self.jobs or not cores:
+            return cores[slot :: self.jobs]
+        return [cores[slot % len(cores)]]
 
     def _close(self, working: Working) -> None:
         """Say what became of a run."""

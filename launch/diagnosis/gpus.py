@@ -85,7 +85,7 @@ GPUS = {
 def find_gpu(name: str) -> Device:
     """The entry of the table; `InputError` names the others."""
     if name.lower() not in GPUS:
-        raise InputError(f"--gpu {name}: no such entry: choose of {', '.join(GPUS)}")
+        raise InputError(f"--gpu {name}: no such entry: choose from {', '.join(GPUS)}")
     return GPUS[name.lower()]
 
 

@@ -64,7 +64,7 @@ def test_allreduce_under_the_launcher(launch):
         (["benchmark.py", "allreduce", "--ranks", "1"], "--ranks 1: nobody to talk to"),
         (["benchmark.py", "allreduce", "--sizes", "3x"], "--sizes 3x is no size"),
         (["doctor.py", "--config", "roberta_base", "--gpus", "8"], "Add e.g. --gpu h100"),
-        (["doctor.py", "--config", "roberta_base", "--gpu", "h99"], "choose of a100"),
+        (["doctor.py", "--config", "roberta_base", "--gpu", "h99"], "choose from a100"),
         (["doctor.py", "--config", "roberta_base", "--mfu", "2"], "--mfu 2.0 must lie"),
         (["doctor.py", "--config", "roberta_base", "--allreduce", "no"], "--allreduce no"),
     ],

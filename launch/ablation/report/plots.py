@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from configs.ablation_metrics import Metric
 from configs.system.notes import optional
@@ -11,8 +12,12 @@ from finetune.report.markdown_tables import short
 from launch.ablation.measurements import Results
 from launch.ablation.report.confounders import refusal
 from launch.ablation.report.curves import Band, Curve, band, read_curve
-from launch.ablation.report.table import Table, TableRow
-from pretrain.run.plots import drawable, new_figure, save
+from launch.ablation.report.statistics import Difference
+from launch.ablation.report.table import Table, TableRow, paired
+from pretrain.run.plots import drawable, new_figure, plain_frame, save
+
+if TYPE_CHECKING:
+    from pretrain.run.plots import Axes
 
 BLACK, GREY = "#000000", "#8a8a8a"
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d")
@@ -36,7 +41,7 @@ def write(results: Results, table: Table, folder: Path) -> dict[str, str]:
     show."""
     metric = curve_metric(results)
     curves = {row.name: row_curves(results, row.name, metric) for row in table.rows}
-    curves = {name: found for name, found in curves.items() if found}
+    curves = {name: own for name, own in curves.items() if own}
     made = {}
     if curves:
         for axis, name in (("tokens", "curves.png"), ("minutes", "curves_time.png")):
@@ -70,29 +75,31 @@ def plot_curves(
     curves: dict[str, list[Curve]], table: Table, metric: str, axis: str, path: Path
 ) -> None:
     """Median over seeds as a line, all seeds within the band; the whole run, and its end."""
-    bands = {name: band(found, axis) for name, found in curves.items()}
+    bands = {name: band(own, axis) for name, own in curves.items()}
     figure = new_figure(10.5, 4)
     whole, late = figure.subplots(1, 2)
     for place, row in enumerate(row for row in table.rows if row.name in bands):
-        found, style = bands[row.name], line_style(place, row.is_baseline)
         for axes in (whole, late):
-            axes.fill_between(
-                found.x, found.low, found.high, color=style["color"], alpha=0.18, lw=0
-            )
-            axes.plot(found.x, found.median, label=drawable(short(row.name, 28)), **style)
+            draw_band(axes, bands[row.name], row.name, line_style(place, row.is_baseline))
     zoom(late, list(bands.values()))
     for axes, title in ((whole, "the whole run"), (late, "the last third")):
         axes.set_title(title, fontsize=10)
         axes.set_xlabel(LABELS[axis])
         axes.xaxis.set_major_formatter(thousands if axis == "tokens" else plain)
-        tidy(axes)
+        plain_frame(axes)
     whole.set_ylabel(LABELS[metric])
     handles, labels = whole.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=9)
     save(figure, path, dpi=180)
 
 
-def line_style(place: int, is_baseline: bool) -> dict:
+def draw_band(axes: Axes, curve: Band, name: str, style: dict[str, Any]) -> None:
+    """The median as a line that the legend names, and the range as a shade."""
+    axes.fill_between(curve.x, curve.low, curve.high, color=style["color"], alpha=0.18, lw=0)
+    axes.plot(curve.x, curve.median, label=drawable(short(name, 28)), **style)
+
+
+def line_style(place: int, is_baseline: bool) -> dict[str, Any]:
     """The baseline in black; the others by colour, then by dashes."""
     if is_baseline:
         return dict(color=BLACK, lw=1.8, ls="-", zorder=3)
@@ -100,17 +107,17 @@ def line_style(place: int, is_baseline: bool) -> dict:
     return dict(color=COLORS[number], lw=1.6, ls=DASHES[turn % len(DASHES)])
 
 
-def zoom(axes, bands: Sequence[Band]) -> None:
+def zoom(axes: Axes, bands: Sequence[Band]) -> None:
     """Limits that hold the last part of every curve, the shortest one's too."""
-    end, start = max(f.x[-1] for f in bands), (1 - LATE) * min(f.x[-1] for f in bands)
-    ends = [(f.low[f.x >= start], f.high[f.x >= start]) for f in bands]
-    low, high = min(part.min() for part, _ in ends), max(part.max() for _, part in ends)
+    end, start = max(b.x[-1] for b in bands), (1 - LATE) * min(b.x[-1] for b in bands)
+    low = min(b.low[b.x >= start].min() for b in bands)
+    high = max(b.high[b.x >= start].max() for b in bands)
     margin = 0.06 * (high - low) or 0.01
     axes.set(xlim=(start, end), ylim=(low - margin, high + margin))
 
 
 def thousands(value: float, _: int) -> str:
-    """2.5M"""
+    """As 2.5M."""
     for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
         if abs(value) >= size:
             return f"{value / size:g}{unit}"
@@ -118,18 +125,23 @@ def thousands(value: float, _: int) -> str:
 
 
 def plain(value: float, _: int) -> str:
-    """2.5"""
+    """As 2.5."""
     return f"{value:g}"
 
 
 def panels(table: Table) -> list[tuple[Metric, list[TableRow]]]:
     """Metrics with the rows that have a difference in them."""
-    rows = table.rows[1:]
-    found = [
-        (m, [r for r in rows if m.name in r.cells and r.cells[m.name].difference])
-        for m in table.metrics
+    compared = [
+        (metric, [row for row in table.rows[1:] if difference_of(row, metric)])
+        for metric in table.metrics
     ]
-    return [(metric, with_difference) for metric, with_difference in found if with_difference]
+    return [(metric, rows) for metric, rows in compared if rows]
+
+
+def difference_of(row: TableRow, metric: Metric) -> Difference | None:
+    """What separates a row from the baseline; None where it is not measured or not compared."""
+    cell = row.cells.get(metric.name)
+    return cell.difference if cell else None
 
 
 def plot_differences(table: Table, path: Path) -> None:
@@ -139,52 +151,52 @@ def plot_differences(table: Table, path: Path) -> None:
     height = -(-len(shown) // COLUMNS)
     width = -(-len(shown) // height)
     figure = new_figure(2.2 + 3.1 * width, height * (1.2 + 0.42 * len(names)) + 0.5)
-    grid = figure.subplots(height, width, sharey=True, squeeze=False)
-    for axes, (metric, rows) in zip(grid.flat, shown):
-        draw_panel(axes, table, metric, rows, names)
-    for axes in list(grid.flat)[len(shown) :]:
+    places = figure.subplots(height, width, sharey=True, squeeze=False)
+    for axes, (metric, _) in zip(places.flat, shown):
+        draw_panel(axes, table, metric, names)
+    for axes in list(places.flat)[len(shown) :]:
         axes.set_visible(False)
-    first = grid[0, 0]
+    first = places[0, 0]
     first.set_yticks(range(len(names)), [short(name, 30) for name in names])
     first.set_ylim(len(names) - 0.5, -0.5)
     figure.suptitle(f"Difference to {short(table.baseline.name, 40)}, paired by seed", fontsize=11)
-    figure.legend(
-        handles=legend_handles(first),
-        loc="outside lower center",
-        ncols=4,
-        frameon=False,
-        fontsize=8.5,
-    )
+    draw_key(first)
+    handles, labels = first.get_legend_handles_labels()
+    style: dict[str, Any] = dict(ncols=4, frameon=False, fontsize=8.5)
+    figure.legend(handles, labels, loc="outside lower center", **style)
     save(figure, path, dpi=180)
 
 
-def draw_panel(
-    axes, table: Table, metric: Metric, rows: Sequence[TableRow], names: Sequence[str]
-) -> None:
-    """One metric of all rows, its zero line being the baseline."""
+def draw_panel(axes: Axes, table: Table, metric: Metric, names: Sequence[str]) -> None:
+    """One metric of all rows that have a difference, its zero line being the baseline."""
     axes.axvline(0, color=BLACK, lw=1)
-    partner = {seed.seed: seed.value for seed in table.baseline.cells[metric.name].seeds}
-    for row in rows:
-        cell, y = row.cells[metric.name], names.index(row.name)
-        found = cell.difference
-        color = VERDICTS.get(found.verdict, GREY)
-        if found.interval and found.t_interval:
-            axes.plot(found.t_interval, (y, y), color=color, lw=1, zorder=2)
-            axes.plot(found.interval, (y, y), color=color, lw=3.5, zorder=2, solid_capstyle="butt")
-        pairs = [seed.value - partner[seed.seed] for seed in cell.seeds if seed.seed in partner]
-        axes.plot(pairs, [y + 0.22] * len(pairs), "o", ms=3.5, mfc="none", color=color, zorder=2)
-        axes.plot(found.median, y, "o", ms=7, color=color, zorder=3)
+    for row in table.rows[1:]:
+        difference = difference_of(row, metric)
+        if difference:
+            pairs = paired(row.cells[metric.name].seeds, table.baseline.cells[metric.name].seeds)
+            draw_difference(axes, difference, pairs, names.index(row.name))
     axes.set_title(metric.label, fontsize=10)
-    axes.set_xlabel(f"{'better →' if metric.higher_is_better else '← better'}", fontsize=9)
+    axes.set_xlabel("better →" if metric.higher_is_better else "← better", fontsize=9)
     axes.margins(x=0.08)
     axes.locator_params(axis="x", nbins=5)
     axes.tick_params(axis="y", length=0)
-    tidy(axes)
+    plain_frame(axes)
 
 
-def legend_handles(axes) -> list:
-    """What the marks of a panel mean, drawn nowhere else."""
-    styles = {
+def draw_difference(axes: Axes, difference: Difference, pairs: Sequence[float], y: int) -> None:
+    """One row of a panel: its intervals as lines, every pair as a ring, the median as a disc."""
+    color = VERDICTS.get(difference.verdict, GREY)
+    if difference.interval and difference.t_interval:
+        axes.plot(difference.t_interval, (y, y), color=color, lw=1, zorder=2)
+        bar = axes.plot(difference.interval, (y, y), color=color, lw=3.5, zorder=2)
+        bar[0].set_solid_capstyle("butt")
+    axes.plot(pairs, [y + 0.22] * len(pairs), "o", ms=3.5, mfc="none", color=color, zorder=2)
+    axes.plot(difference.median, y, "o", ms=7, color=color, zorder=3)
+
+
+def draw_key(axes: Axes) -> None:
+    """What the marks of a panel mean, for a legend alone: nothing is seen of them."""
+    styles: dict[str, dict[str, Any]] = {
         "median": dict(color=GREY, marker="o", ms=7, ls=""),
         "95 % bootstrap of the median": dict(color=GREY, lw=3.5),
         "95 % t of the mean": dict(color=GREY, lw=1),
@@ -193,10 +205,5 @@ def legend_handles(axes) -> list:
         "worse": dict(color=VERDICTS["worse"], marker="s", ls=""),
         "not told from the baseline": dict(color=GREY, marker="s", ls=""),
     }
-    return [axes.plot([], [], label=label, **style)[0] for label, style in styles.items()]
-
-
-def tidy(axes) -> None:
-    """No frame, a faint grid."""
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    for label, style in styles.items():
+        axes.plot([], [], label=label, **style)

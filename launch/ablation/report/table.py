@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -158,8 +158,7 @@ def build_cell(
     metric: Metric, own: tuple[SeedValue, ...], other: tuple[SeedValue, ...], refused: str
 ) -> TableCell:
     """Summary of a row's own figures, and their paired differences to another's."""
-    partner = {seed.seed: seed.value for seed in other}
-    pairs = [seed.value - partner[seed.seed] for seed in own if seed.seed in partner]
+    pairs = paired(own, other)
     if other and not pairs:
         refused = refused or "no pretraining seed in common with the baseline"
     spreads = [
@@ -172,6 +171,12 @@ def build_cell(
         compare(pairs, metric.higher_is_better) if pairs and not refused else None,
         refused,
     )
+
+
+def paired(own: Sequence[SeedValue], other: Sequence[SeedValue]) -> list[float]:
+    """Own minus other, for each pretraining seed that both have."""
+    partner = {seed.seed: seed.value for seed in other}
+    return [seed.value - partner[seed.seed] for seed in own if seed.seed in partner]
 
 
 def seed_values(

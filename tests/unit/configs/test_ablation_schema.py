@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from configs.ablation_metrics import METRICS
 from configs.ablation_schema import AblationConfig, slug
+from configs.described import describe
 from configs.loader import dump_config, load_config, shipped_configs
 
 
@@ -22,6 +26,11 @@ def test_a_scale_sets_what_it_names_and_inherits_the_rest():
     assert (paper.recipe, paper.seeds, paper.scale) == ("bert_base.yaml", [0, 1, 2], "paper")
     assert ablation.at().recipe == "roberta_small.yaml"
     assert ablation.at(seeds=2).seeds == [0, 1]
+
+
+def test_help_names_every_metric():
+    (text,) = (f.meaning for f in describe(AblationConfig) if f.name == "metrics")
+    assert [name for name in METRICS if not re.search(rf"\b{name}\b", text)] == []
 
 
 @pytest.mark.parametrize(

@@ -123,5 +123,5 @@ def test_a_ring_through_several_nodes_is_as_fast_as_the_slower_wire():
 
 
 def test_an_unknown_gpu_is_refused():
-    with pytest.raises(InputError, match="--gpu h99: no such entry: choose of a100"):
+    with pytest.raises(InputError, match="--gpu h99: no such entry: choose from a100"):
         find_gpu("h99")
