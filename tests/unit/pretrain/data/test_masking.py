@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from math import floor
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,9 +12,10 @@ import pytest
 
 from configs.schema import MaskingConfig
 from pretrain.data import masking
-from pretrain.data.masking import Masked, Vocabulary, mask_tokens
+from pretrain.data.masking import Masked, Vocabulary, make_vocabulary, mask_tokens
 from pretrain.randomness import Purpose, draw
 from tests.helpers import assert_binomial, assert_uniform, simple_vocabulary
+from tokenizer.base import SpecialTokens
 
 SINGLE, WHOLE_WORD = MaskingConfig(), MaskingConfig(whole_word=True)
 EPOCH, SEED = 3, 11
@@ -211,6 +213,17 @@ def test_random_tokens_skip_special_ids_wherever_they_stand():
     config = MaskingConfig(probability=0.9, mask_share=0.0, random_share=1.0)
     shown = np.unique(batch.mask(config, vocabulary).tokens_T)
     assert shown.tolist() == vocabulary.ordinary.tolist()
+
+
+def test_no_special_token_of_a_tokenizer_is_ordinary():
+    """Random replacement must draw none, wherever they stand; [UNK] is special as well."""
+    special = SpecialTokens(cls=0, sep=7, pad=2, mask=9, unk=4)
+    continues = np.arange(10) % 2 == 1
+    tokenizer = SimpleNamespace(special=special, vocabulary_size=10, continues_word=continues)
+    vocabulary = make_vocabulary(tokenizer)
+    assert (vocabulary.cls_id, vocabulary.sep_id, vocabulary.mask_id) == (0, 7, 9)
+    assert vocabulary.ordinary.tolist() == [1, 3, 5, 6, 8]
+    assert vocabulary.continues_word is continues
 
 
 def test_labels_are_the_tokens_that_stood_there_and_id_0_counts(million):

@@ -64,6 +64,14 @@ def test_the_narrowest_type_is_chosen(tmp_path, vocabulary_size, kind):
     assert shard.read().tolist() == [0, highest, highest]
 
 
+def test_an_id_just_beyond_the_vocabulary_is_damage(tmp_path):
+    folder = write_store(tmp_path / "store", 64, train=[[[1, 2]]])
+    (tokens,) = folder.glob("train/*.tokens")
+    tokens.write_bytes(np.asarray([1, 64], "<u2").tobytes())
+    with pytest.raises(InputError, match="id 64 is beyond the vocabulary of 64 entries"):
+        TokenStore.open(folder, "train")
+
+
 def test_empty_sentences_and_documents_are_dropped(tmp_path):
     store = open_store(tmp_path / "store", [[[1], [], [2, 3]], [], [[]], [[4]]])
     assert documents_in(store) == [[[1], [2, 3]], [[4]]]

@@ -1,0 +1,197 @@
+"""Would the unit tests notice? Small faults in the core, one at a time, each of which must fail.
+
+    python tests/mutants.py [--only TEXT]
+
+Every mutant is a copy of the sources with one expression changed: a bound off by one, a mask
+inverted, a sum over the wrong axis. The unit tests of that module run on it and have to fail; a
+mutant that lives shows what nobody checks. That each one still applies is a unit test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("configs", "tokenizer", "pretrain", "finetune", "launch", "tests")
+LONGEST = 120
+"""seconds of the tests on one mutant; an endless loop is noticed, too"""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A fault: `after` in place of `before`, which stands in `file` once."""
+
+    file: str
+    before: str
+    after: str
+    tests: str = ""
+    """whose tests must notice, by default those that mirror the file"""
+
+    @property
+    def test_path(self) -> str:
+        folder, _, name = self.file.rpartition("/")
+        return self.tests or f"tests/unit/{folder}/test_{name}"
+
+    def apply(self, root: Path) -> str:
+        """Change the file below `root`; returns what it was. Raises ValueError where it cannot."""
+        path = root / self.file
+        text = path.read_text(encoding="utf-8")
+        if text.count(self.before) != 1:
+            raise ValueError(f"{self.file}: {self.before!r} stands {text.count(self.before)} times")
+        path.write_text(text.replace(self.before, self.after), encoding="utf-8")
+        return text
+
+
+MASKING, FORMATS = "pretrain/data/masking.py", "pretrain/data/formats.py"
+BATCHES, COLLATE = "pretrain/data/batches.py", "pretrain/data/collate.py"
+PHASES, STORE = "pretrain/data/phases.py", "pretrain/data/store.py"
+RANDOM, SCHEDULE = "pretrain/randomness.py", "pretrain/optim/schedule.py"
+LAMB, GROUPS = "pretrain/optim/lamb.py", "pretrain/optim/groups.py"
+LOSS, DROPOUT = "pretrain/model/loss.py", "pretrain/model/dropout.py"
+PACKING, ATTENTION = "pretrain/model/packing.py", "pretrain/model/attention.py"
+ENCODER, TIED = "pretrain/model/encoder.py", "pretrain/model/tied_embeddings.py"
+PRETRAINING = "pretrain/model/pretraining.py"
+CHECKPOINT, SKIPPED = "pretrain/run/checkpoint.py", "pretrain/engine/skipped.py"
+WINDOW, EVALUATE = "pretrain/engine/log_window.py", "pretrain/engine/evaluate.py"
+OF_MODEL = "tests/unit/pretrain/model"
+OF_PRUNE = "tests/unit/pretrain/engine/test_prune.py"
+
+MUTANTS = (
+    # which tokens are predicted, and what is shown in their place
+    Mutant(MASKING, "return np.maximum(1, np.floor(", "return np.maximum(0, np.floor("),
+    Mutant(
+        MASKING, "config.probability * maskable_B + chance_B", "config.probability * maskable_B"
+    ),
+    Mutant(
+        MASKING,
+        "np.setdiff1d(np.arange(tokenizer.vocabulary_size), special.ids)",
+        "np.arange(tokenizer.vocabulary_size)",
+    ),
+    Mutant(MASKING, "labels, places = tokens_T[chosen]", "labels, places = tokens_T[chosen] + 1"),
+    Mutant(MASKING, "left_B -= np.bincount", "left_B -= 0 * np.bincount"),
+    # where samples begin and end
+    Mutant(FORMATS, "words[1] < 2**31", "words[1] < 2**30"),
+    Mutant(FORMATS, "other += other >= document", "other += other > document"),
+    Mutant(FORMATS, "room = config.max_length - 3", "room = config.max_length - 2"),
+    Mutant(
+        FORMATS, "(total[beyond] - here <= max_length - 1)", "(total[beyond] - here <= max_length)"
+    ),
+    Mutant(FORMATS, "return np.minimum(following, own_end)", "return following"),
+    Mutant(FORMATS, "span[1] -= lost - front", "span[1] -= lost"),
+    # which samples a step sees, and who computes them
+    Mutant(BATCHES, "parts[rank::world_size]", "parts[rank : rank + 1]"),
+    Mutant(BATCHES, "if rest < 0.5:", "if rest < 0.0:", "tests/unit/pretrain/data/test_phases.py"),
+    Mutant(
+        BATCHES,
+        "Purpose.SAMPLE_ORDER, epoch, len(lengths)",
+        "Purpose.SAMPLE_ORDER, 0, len(lengths)",
+    ),
+    Mutant(COLLATE, "return epoch if period is None else epoch % period", "return epoch"),
+    Mutant(COLLATE, "Purpose.DROPOUT, step, samples", "Purpose.DROPOUT, 0, samples"),
+    Mutant(PHASES, "step, place.epoch + (place.sample > 0)", "step, place.epoch"),
+    Mutant(
+        PHASES,
+        "config.batch.micro_sequences * config.max_length // length",
+        "config.batch.micro_sequences",
+    ),
+    Mutant(STORE, "(sentence_ends + self.tokens).astype(ENDS)", "sentence_ends.astype(ENDS)"),
+    Mutant(STORE, "if highest >= vocabulary_size:", "if highest > vocabulary_size:"),
+    # random numbers
+    Mutant(RANDOM, "ROUNDS = 10", "ROUNDS = 9"),
+    Mutant(RANDOM, "*words, sample >> SHIFT", "*words, sample & LOW"),
+    # the learning rate, and what it scales
+    Mutant(
+        SCHEDULE, "return math.ceil(round(share * steps, 6))", "return math.floor(share * steps)"
+    ),
+    Mutant(SCHEDULE, "place = step + 1 - curve.first_step", "place = step - curve.first_step"),
+    Mutant(LAMB, "torch.where((w > 0) & (d > 0), w / d,", "torch.where((w > 0) & (d > 0), d / w,"),
+    Mutant(
+        LAMB,
+        'steps = [state["step"].double().clamp(min=1)',
+        'steps = [(state["step"] + 1).double()',
+    ),
+    Mutant(
+        GROUPS, '"weight_decay": weight_decay if is_matrix else 0.0', '"weight_decay": weight_decay'
+    ),
+    # the model
+    Mutant(LOSS, "factor[predicted:] = 0", "factor[predicted:] = 1", OF_MODEL),
+    Mutant(LOSS, "self.total_M1 * (self.highest_M1 - highest_M1).exp()", "self.total_M1"),
+    Mutant(LOSS, "self.correct_M1 & (self.labelled_M1 >= top_M1)", "self.correct_M1"),
+    Mutant(DROPOUT, "return min(round(256 * rate), 255)", "return min(round(255 * rate), 254)"),
+    Mutant(DROPOUT, "counter=[0, 0, 0, site]", "counter=[0, 0, 0, 0]"),
+    Mutant(
+        PACKING,
+        "return places_L < self.lengths_B[:, None]",
+        "return places_L <= self.lengths_B[:, None]",
+    ),
+    Mutant(PACKING, "gathered[len(slots) :] = 0", "gathered[len(slots) :] = 1"),
+    Mutant(ATTENTION, "alpha=width**-0.5", "alpha=width**-1"),
+    Mutant(ATTENTION, "beta=0 if packing.is_uniform else 1", "beta=0"),
+    Mutant(ENCODER, "pad_id + 1 if config.architecture", "pad_id if config.architecture", OF_MODEL),
+    Mutant(TIED, "gradient_VD = gradient_VD.add_(self._waiting)", "pass", OF_MODEL),
+    Mutant(PRETRAINING, "batch.boundaries[:-1]", "batch.boundaries[1:] - 1", OF_MODEL),
+    Mutant(PRETRAINING, "sample=crc32(name.encode())", "sample=0"),
+    # the loop and what it leaves behind
+    Mutant(SKIPPED, "if self.in_a_row >= self.limit:", "if self.in_a_row > self.limit:"),
+    Mutant(WINDOW, "torch.where(skipped, torch.zeros_like(self._step), self._step)", "self._step"),
+    Mutant(EVALUATE, "loss / math.log(2) * store.token_count", "loss * store.token_count"),
+    Mutant(CHECKPOINT, "for path in past[:-keep] if", "for path in past[: -keep - 1] if", OF_PRUNE),
+    Mutant(CHECKPOINT, "[path for path in saved if path > newest] + old", "old", OF_PRUNE),
+)
+
+
+def copy_sources(target: Path) -> None:
+    """Everything the unit tests need, below `target`."""
+    for name in PACKAGES:
+        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.cfg", "pyproject.toml"):
+        shutil.copy(ROOT / name, target)
+
+
+def is_noticed(root: Path, mutant: Mutant) -> bool:
+    """Whether the tests fail with the mutant in place of the source."""
+    original = mutant.apply(root)
+    words = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", mutant.test_path]
+    environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        done = subprocess.run(
+            words, cwd=root, env=environment, capture_output=True, text=True, timeout=LONGEST
+        )
+    except subprocess.TimeoutExpired:
+        return True
+    finally:
+        (root / mutant.file).write_text(original, encoding="utf-8")
+    if done.returncode not in (0, 1):  # no test ran: that proves nothing
+        raise RuntimeError(f"{mutant.test_path}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.returncode == 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="mutants whose file contains this")
+    chosen = [m for m in MUTANTS if parser.parse_args().only in m.file]
+    alive = []
+    with tempfile.TemporaryDirectory() as folder:
+        copy_sources(Path(folder))
+        for number, mutant in enumerate(chosen, 1):
+            began = time.monotonic()
+            noticed = is_noticed(Path(folder), mutant)
+            if not noticed:
+                alive.append(mutant)
+            word, seconds = "killed" if noticed else "ALIVE ", time.monotonic() - began
+            where = f"{mutant.file}: {mutant.after}"
+            print(f"{number:>3}/{len(chosen)}  {word}  {seconds:5.1f} s  {where}", flush=True)
+    print(f"{len(chosen) - len(alive)} of {len(chosen)} killed")
+    sys.exit(bool(alive))
+
+
+if __name__ == "__main__":
+    main()
