@@ -8,6 +8,7 @@ from typing import Literal, Optional
 from configs.checks import require, require_fraction, require_visible
 from configs.schema import (
     BatchConfig,
+    CheckpointConfig,
     CollectiveConfig,
     EngineConfig,
     OptimizerConfig,
@@ -112,6 +113,11 @@ class FinetuneConfig:
     )
     engine: EngineConfig = field(default_factory=EngineConfig)
     collective: CollectiveConfig = field(default_factory=CollectiveConfig)
+    checkpoint: CheckpointConfig = field(
+        default_factory=lambda: CheckpointConfig(every_steps=1000, keep=1)
+    )
+    """where a trial that was cut goes on; removed once the trial is done, which need not last so
+    many steps. A trial that is asked to leave saves at once"""
     safety: SafetyConfig = field(default_factory=SafetyConfig)
 
     def __post_init__(self) -> None:
@@ -141,6 +147,12 @@ class FinetuneConfig:
             self.head.label_smoothing == 0
             or (self.task.kind in ("classification", "tagging") and self.head.loss != "focal"),
             "head.label_smoothing is for classification and tagging with head.loss=cross-entropy",
+        )
+        saving = self.checkpoint
+        require(
+            (saving.keep_every_steps, saving.resume, saving.allow_changes) == (None, "auto", []),
+            "checkpoint.keep_every_steps, resume and allow_changes are for pretraining: a trial "
+            "always goes on where it was cut, with the same configuration",
         )
         self.collective.check_stage(self.engine.zero_stage)
         empty = [name for name, values in self.grid.items() if not values]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
 import logging
 import time
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,28 +14,33 @@ from torch import Tensor
 from configs.errors import InputError, RunError
 from configs.finetune_schema import PLACES, FinetuneConfig
 from configs.schema import ModelConfig
-from configs.system.aside import clear_leftovers
-from configs.system.files import write_text, written_file
-from configs.system.json_files import REMAKE, read_json
-from configs.system.notes import warn_once
 from configs.system.run_status import recorded_precision
 from configs.system.safe_text import visible
 from configs.system.version import FINETUNING
 from finetune.adapt import adapt
-from finetune.data.example import digest_examples
+from finetune.data.example import Splits, digest_examples
 from finetune.data.submission import write_submissions
 from finetune.model.model_folder import (
     Card,
     find_finetuned,
     load_encoder,
     make_task_model,
-    save_finetuned,
 )
 from finetune.model.task_losses import balanced_weights
+from finetune.model.task_model import TaskModel
 from finetune.report.results import write_report
-from finetune.runner import Framed, Result, Runner
+from finetune.task_objective import Framed, Result
 from finetune.tasks.kinds import make_task
-from finetune.tasks.task import Task
+from finetune.tasks.task import AnyTask
+from finetune.trial_folder import (
+    check_run_dir,
+    drop_checkpoints,
+    is_done,
+    keep_best,
+    write_predictions,
+    write_result,
+)
+from finetune.trial_trainer import Surroundings, train_trial
 from finetune.trials import Trial, make_trials
 from pretrain.engine.precision import Precision, choose_precision
 from pretrain.model.pretraining import initialise
@@ -49,7 +51,7 @@ from pretrain.ranks.watchdog import Watchdog
 from pretrain.ranks.world import World
 from pretrain.run import describe
 from pretrain.run.facts import LEARNING, start_facts
-from pretrain.run.log import RunLog, duration
+from pretrain.run.log import duration
 from pretrain.run.owner import owned
 from pretrain.run.pretrained import Pretrained
 from pretrain.run.status import kept_status
@@ -79,8 +81,8 @@ def run_trials(config: FinetuneConfig, agreement: Agreement) -> Path:
         trials = make_trials(config)
         task, examples, pretrained = prepare(config)
         hashes = {"encoder": digest(pretrained.weights), "examples": digest_examples(examples)}
-        identity = "".join(hashes.values())
-        check_run_dir(run_dir, trials, identity)
+        contents = "".join(hashes.values())
+        check_run_dir(trials, contents)
         framed = frame(task, examples, pretrained)
     tokenizer = pretrained.tokenizer.fingerprint[:16]
     encoder = {"encoder": hashes["encoder"][:16], "tokenizer": tokenizer}
@@ -98,11 +100,14 @@ def run_trials(config: FinetuneConfig, agreement: Agreement) -> Path:
         started = time.monotonic()
         with notice.listening(world):
             for number, trial in enumerate(trials):
-                if not world.from_main(is_done(run_dir, trial, identity)):
+                if not world.from_main(is_done(trial)):
                     with Watchdog(config.safety.hang_minutes, run_dir, world.rank) as watchdog:
-                        surroundings = (world, precision, notice, watchdog)
-                        run_trial(trial, task, framed, pretrained, identity, *surroundings)
+                        around = Surroundings(agreement, precision.name, notice, watchdog.beat)
+                        fingerprint = trial.fingerprint(contents)
+                        run_trial(trial, task, framed, pretrained, fingerprint, around)
                     say_left(world, number + 1, len(trials), time.monotonic() - started)
+                if world.is_main:
+                    drop_checkpoints(trial)  # also what a kill has left beside a result
         if world.is_main:
             logger.info(
                 write_report(run_dir, config, task, framed.examples, [t.name for t in trials])
@@ -160,7 +165,7 @@ def say_left(world: World, done: int, trials: int, seconds: float) -> None:
         logger.info(f"trial {done} of {trials} is done; about {left} left")
 
 
-def prepare(config: FinetuneConfig) -> tuple[Task, Any, Pretrained]:
+def prepare(config: FinetuneConfig) -> tuple[AnyTask, Splits[Any], Pretrained]:
     """(task, its examples, the encoder), each checked."""
     if not config.model:
         raise InputError("model is missing: name a run folder, a Hugging Face folder or a hub name")
@@ -179,7 +184,7 @@ def prepare(config: FinetuneConfig) -> tuple[Task, Any, Pretrained]:
     return task, task.read(), pretrained
 
 
-def frame(task: Task, examples: Any, pretrained: Pretrained) -> Framed:
+def frame(task: AnyTask, examples: Splits[Any], pretrained: Pretrained) -> Framed:
     """The features of every split, and notes on what the model does not see."""
     tokenizer, segments = pretrained.tokenizer, pretrained.model.segment_types
     parts = {"train": examples.train, **examples.evaluated}
@@ -195,43 +200,34 @@ def frame(task: Task, examples: Any, pretrained: Pretrained) -> Framed:
 
 def run_trial(
     trial: Trial,
-    task: Task,
+    task: AnyTask,
     framed: Framed,
     pretrained: Pretrained,
-    identity: str,
-    world: World,
-    precision: Precision,
-    notice: PreemptionNotice,
-    watchdog: Watchdog,
+    fingerprint: str,
+    around: Surroundings,
 ) -> None:
     """Train one model and write what it found."""
-    run_dir = Path(trial.config.run_dir)
+    world, tokenizer = around.agreement.world, pretrained.tokenizer
     card = make_card(trial, framed, pretrained.model)
     model = build_model(trial, card, framed, pretrained).to(world.device)
-    folder = run_dir / "trials" / trial.name
-    log = RunLog(folder, world.is_main, tensorboard=run_dir / "tensorboard" / trial.name)
-    try:
-        surroundings = (world, log, notice, watchdog.beat, precision.name)
-        result = Runner(trial, task, framed, model, *surroundings).run()
-    finally:
-        log.close()
+    result = train_trial(trial, task, framed, model, tokenizer, fingerprint, around)
     require_same_weights(trial, result, world)
     if world.is_main:
-        keep_best(run_dir, card, trial, result, pretrained, task.metric)
-        write_predictions(folder / "predictions.csv", task, framed, result)
-        write_result(folder, trial, result, identity)
+        keep_best(card, trial, result, tokenizer, task.metric)
+        write_predictions(trial.folder / "predictions.csv", task, framed, result)
+        write_result(trial, result, fingerprint)
     world.barrier()
 
 
 def require_same_weights(trial: Trial, result: Result, world: World) -> None:
-    """Raise `RunError` on all ranks where they found different models: whose would be kept?"""
+    """Raise `RunError` on all ranks where they found different models: none can be kept."""
     drift = find_drift(world, result.weights)
     if drift:
         raise by_all(
             RunError(
                 f"{trial.name}: ranks no longer hold the same weights: {drift}: memory or "
-                "arithmetic of a node failed; the trial was not kept, the same command begins it "
-                "anew"
+                "arithmetic of a node failed; the trial was not kept, the same command trains it "
+                "again"
             )
         )
 
@@ -246,7 +242,7 @@ def make_card(trial: Trial, framed: Framed, shape: ModelConfig) -> Card:
     return Card(config.task, shape, config.head, labels, config.max_length, {}, {})
 
 
-def build_model(trial: Trial, card: Card, framed: Framed, pretrained: Pretrained):
+def build_model(trial: Trial, card: Card, framed: Framed, pretrained: Pretrained) -> TaskModel:
     """The encoder's weights (unless it is to forget them) under a new head."""
     weights = pretrained.weights
     balanced = None
@@ -271,79 +267,6 @@ def inherited(weights: dict[str, Tensor]) -> dict[str, Tensor]:
         if pooler is not None:
             kept[f"head.dense.{kind}"] = pooler
     return kept
-
-
-def keep_best(
-    run_dir: Path, card: Card, trial: Trial, result: Result, pretrained: Pretrained, metric: str
-) -> None:
-    """Let the model take the place of `checkpoints/best` if its dev score is higher."""
-    folder = run_dir / "checkpoints" / "best"
-    clear_leftovers(folder.parent)
-    scores = {"trial": trial.name, **result.by_part}
-    if (folder / "finetuned.json").is_file():
-        with suppress(InputError, KeyError, TypeError):  # a torn one is worse than any
-            before = read_json(folder / "finetuned.json", infinite=True)["scores"]
-            if before["dev"][metric] >= result.scores["dev"][metric]:
-                return
-    card = replace(card, settings=result.settings, scores=scores)
-    save_finetuned(folder, card, pretrained.tokenizer, result.weights)
-
-
-def write_predictions(path: Path, task: Task, framed: Framed, result: Result) -> None:
-    """A line for every example but those of train; one without a label has none."""
-    rows = [
-        {"split": name, **row}
-        for name, examples in framed.examples.evaluated.items()
-        for row in task.rows(examples, result.answers[name])
-    ]
-    with written_file(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def write_result(folder: Path, trial: Trial, result: Result, identity: str) -> None:
-    """result.json, last: it marks the trial as done."""
-    content = {
-        "name": trial.name,
-        "point": trial.point,
-        "seed": trial.seed,
-        **result.by_part,
-        "settings": result.settings,
-        "best_step": result.step,
-        "epoch": result.epoch,
-        "seconds": result.seconds,
-        "fingerprint": trial.fingerprint(identity),
-    }
-    write_text(folder / "result.json", json.dumps(content, indent=1) + "\n")
-
-
-def is_done(run_dir: Path, trial: Trial, identity: str) -> bool:
-    """Whether a trial has its result."""
-    return find_fingerprint(run_dir, trial) is not None
-
-
-def find_fingerprint(run_dir: Path, trial: Trial) -> str | None:
-    """What a trial's result says it was made from; None without a result, or with a torn one."""
-    path = run_dir / "trials" / trial.name / "result.json"
-    if not path.is_file():
-        return None
-    try:
-        return str(read_json(path, infinite=True).get("fingerprint"))
-    except InputError as error:
-        warn_once(f"{str(error).removesuffix(REMAKE)}its trial is run anew")
-        return None
-
-
-def check_run_dir(run_dir: Path, trials: list[Trial], identity: str) -> None:
-    """Raise `InputError` where `run_dir` holds trials of another configuration."""
-    for trial in trials:
-        found = find_fingerprint(run_dir, trial)
-        if found is not None and found != trial.fingerprint(identity):
-            raise InputError(
-                f"{run_dir}/trials/{trial.name}/result.json is from another configuration, encoder "
-                "or data: choose another run_dir, or remove this one"
-            )
 
 
 def digest(weights: dict[str, Tensor]) -> str:

@@ -6,12 +6,13 @@ import hashlib
 import itertools
 from collections import Counter
 from dataclasses import dataclass, is_dataclass, replace
+from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from configs.errors import InputError
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import recipe_text
-from configs.schema import CollectiveConfig, SafetyConfig
+from configs.schema import CheckpointConfig, CollectiveConfig, SafetyConfig
 
 SHARED = (
     "run_dir",
@@ -22,6 +23,7 @@ SHARED = (
     "max_length",
     "task",
     "adapt",
+    "checkpoint",
     "safety",
 )
 """fields that all trials have in common: examples are read and framed once"""
@@ -49,6 +51,11 @@ class Trial:
         """Of folders and curves."""
         return "_".join(filter(None, (self.point, f"seed={self.seed}")))
 
+    @property
+    def folder(self) -> Path:
+        """What it leaves is in here."""
+        return Path(self.config.run_dir) / "trials" / self.name
+
     def fingerprint(self, contents: str) -> str:
         """sha256 of all that decides its result.
 
@@ -63,6 +70,7 @@ class Trial:
             seeds=[self.seed],
             grid={},
             log_every_steps=1,
+            checkpoint=CheckpointConfig(),
             safety=SafetyConfig(),
             collective=CollectiveConfig(compression=config.collective.compression),
             task=replace(config.task, folder=""),

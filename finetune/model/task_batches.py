@@ -13,7 +13,7 @@ from configs.errors import InputError
 from configs.schema import BatchConfig
 from finetune.tasks.feature import Feature
 from pretrain.batch import MicroBatch
-from pretrain.data.batches import equal_parts
+from pretrain.data.batches import Steps, equal_parts
 from pretrain.randomness import Purpose, keys_64, permutation
 
 MAX_OPTIONS = 64
@@ -36,7 +36,7 @@ class TaskBatch:
         return TaskBatch(self.inputs.to(device), targets, self.features)
 
 
-class TaskBatches:
+class TaskBatches(Steps[TaskBatch]):
     """The training features as a function of the step; an epoch is a permutation of all."""
 
     def __init__(self, features: Sequence[Feature], batch: BatchConfig, seed: int) -> None:

@@ -71,16 +71,15 @@ class Masklab(Contender):
     def run(self, seconds: float) -> Round:
         """Real steps of the trainer; a log window adds them up, and is read by nobody."""
         from pretrain.engine.log_window import Window
-        from pretrain.engine.trainer import SUMS
 
-        trainer, window = self.trainer, Window(self.device, len(SUMS))
+        loop, window = self.trainer.loop, Window(self.device)
         started, tokens, waiting = perf_counter(), 0, 0.0
         while len(window) < 2 or perf_counter() - started < seconds:
             asked = perf_counter()
             step, batches = next(self.batches)
             waiting += perf_counter() - asked
-            predicted, pairs, _ = trainer.agree(batches)
-            trainer.step(step, batches, predicted, pairs, window)
+            divisors, _ = loop.agree(batches)
+            loop.take_step(step, batches, divisors, window)
             tokens += sum(len(batch.tokens_T) for batch in batches)
         self.wait()
         return Round(tokens, window.flops, perf_counter() - started, waiting)

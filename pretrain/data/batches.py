@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from configs.schema import BatchConfig
 from pretrain.batch import MicroBatch
 from pretrain.data.collate import Collator
 from pretrain.randomness import Purpose, permutation
+
+Batch = TypeVar("Batch")
+"""one micro-batch"""
 
 
 @dataclass(frozen=True)
@@ -34,16 +38,16 @@ class Position:
     """how many of the epoch's samples, in its order, were seen"""
 
 
-class Steps(ABC):
+class Steps(ABC, Generic[Batch]):
     """Training data as a function of the step."""
 
     @abstractmethod
-    def step(self, step: int, rank: int = 0, world_size: int = 1) -> list[MicroBatch]:
+    def step(self, step: int, rank: int = 0, world_size: int = 1) -> list[Batch]:
         """The micro-batches that `rank` computes in `step` (from 0)."""
 
     def prefetched(
         self, first: int, last: int | None, rank: int = 0, world_size: int = 1
-    ) -> Iterator[list[MicroBatch]]:
+    ) -> Iterator[list[Batch]]:
         """`step(s)` for s in [first, last), each made in a thread while the one before is used.
 
         Without a `last`, for a run that the clock ends, the steps go on for ever.
@@ -57,7 +61,7 @@ class Steps(ABC):
                 yield batches
 
 
-class Batches(Steps):
+class Batches(Steps[MicroBatch]):
     """Steps of one size and one length, from a position on."""
 
     def __init__(

@@ -21,7 +21,7 @@ from pretrain.data.store import TokenStore
 from pretrain.optim.schedule import Phase
 
 
-class PhasedBatches(Steps):
+class PhasedBatches(Steps[MicroBatch]):
     """The training data of all phases."""
 
     def __init__(self, store: TokenStore, config: PretrainConfig, vocabulary: Vocabulary) -> None:

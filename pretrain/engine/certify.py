@@ -40,6 +40,7 @@ class Certifier:
 
     @property
     def is_damaged(self) -> bool:
+        """Whether this rank has seen damage."""
         return self.verification.damage is not None
 
     def leave(self) -> NoReturn:
@@ -63,8 +64,8 @@ class Certifier:
         if self.world.sum_on_host(not verification.is_done)[0]:
             self._share_used()
         while True:
-            left = verification.catch_up(SLICE_SECONDS)
-            left, damaged = self.world.sum_on_host(left, self.is_damaged)
+            own = verification.catch_up(SLICE_SECONDS)
+            left, damaged = self.world.sum_on_host(own, self.is_damaged)
             if damaged:
                 self.leave()
             if not left:

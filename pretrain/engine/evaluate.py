@@ -7,12 +7,35 @@ import math
 import numpy as np
 import torch
 
+from configs.schema import PretrainConfig
 from pretrain.batch import MicroBatch
+from pretrain.data.batches import heldout_batches
+from pretrain.data.collate import Collator
+from pretrain.data.masking import make_vocabulary
+from pretrain.data.prepare import Corpus
 from pretrain.data.store import TokenStore
 from pretrain.engine.engine import Engine
+from pretrain.ranks.world import World
 
 LARGEST_EXPONENT = 700.0
 """beyond it there is no float"""
+
+
+class Heldout:
+    """The held-out text as a run scores it: always the same samples, always masked alike."""
+
+    def __init__(self, corpus: Corpus, config: PretrainConfig, world: World) -> None:
+        self.corpus = corpus
+        self._collate = Collator(corpus.heldout, config, make_vocabulary(corpus.tokenizer))
+        self._batches = heldout_batches(self._collate, world.rank, world.size)
+
+    def scores(self, engine: Engine) -> dict[str, float]:
+        """As `evaluate`; every rank scores its share."""
+        return evaluate(engine, self._batches, self.corpus.heldout)
+
+    def unigram_loss(self) -> float:
+        """As the function, for all samples."""
+        return unigram_loss(self.corpus.train, heldout_batches(self._collate))
 
 
 def evaluate(engine: Engine, batches: list[MicroBatch], heldout: TokenStore) -> dict[str, float]:

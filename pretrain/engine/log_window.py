@@ -13,8 +13,9 @@ from torch import Tensor
 class Reading:
     """A window, read from the device."""
 
+    names: tuple[str, ...]
     sums: Tensor
-    """of what `Window.add` was given, over the steps that were taken; this rank's part"""
+    """of the figures `names`, float64, over the steps that were taken; this rank's part"""
     taken: int
     skipped: tuple[int, ...]
     """numbers of the steps that were not: their gradient was not finite, on all ranks alike"""
@@ -27,12 +28,11 @@ class Reading:
 class Window:
     """One step after the other; `read` waits for the device, nothing else does."""
 
-    def __init__(self, device: torch.device, sums: int) -> None:
-        """`sums` is how many values each micro-batch brings; the first is its loss."""
-        self.size = sums
-        self.started, self.device = time.monotonic(), device
+    def __init__(self, device: torch.device) -> None:
+        self.started = time.monotonic()
         self.learning_rate = self.progress = 0.0
-        self._sums, self._step = self._zeros(), self._zeros()
+        self._names: tuple[str, ...] = ()
+        self._sums = self._step = self._zero = torch.zeros((), dtype=torch.float64, device=device)
         self._norm = torch.full((), float("nan"), device=device)
         self._steps: list[int] = []
         self._skipped: list[Tensor] = []
@@ -42,10 +42,11 @@ class Window:
     def __len__(self) -> int:
         return len(self._steps)
 
-    def add(self, step: int, sums: list[Tensor], flops: float = 0.0) -> None:
-        """A micro-batch of `step`."""
-        self._step += torch.stack([value.detach().double() for value in sums])
-        self._losses.setdefault(step, []).append(sums[0].detach())
+    def add(self, step: int, loss: Tensor, figures: dict[str, Tensor], flops: float = 0.0) -> None:
+        """A micro-batch of `step`; all of a window have figures of the same names."""
+        self._names = tuple(figures)
+        self._step = self._step + torch.stack([v.detach().double() for v in figures.values()])
+        self._losses.setdefault(step, []).append(loss.detach())
         self._flops[step] = self._flops.get(step, 0.0) + flops
 
     @property
@@ -56,9 +57,9 @@ class Window:
     def close_step(self, step: int, norm: Tensor, learning_rate: float) -> None:
         """The last micro-batch of `step` was added; `norm` decided whether it was taken."""
         skipped = ~torch.isfinite(norm)
-        self._sums += torch.where(skipped, torch.zeros_like(self._step), self._step)
+        self._sums = self._sums + torch.where(skipped, self._zero, self._step)
         self._norm = torch.where(skipped, self._norm, norm)
-        self._step = self._zeros()
+        self._step = self._zero
         self._steps.append(step)
         self._skipped.append(skipped)
         self.learning_rate = learning_rate
@@ -69,11 +70,8 @@ class Window:
         skipped = tuple(step for step, flag in zip(self._steps, flags) if flag)
         flops = self.flops - sum(self._flops.get(step, 0.0) for step in skipped)
         taken = len(flags) - len(skipped)
-        return Reading(self._sums, taken, skipped, float(self._norm), flops)
+        return Reading(self._names, self._sums, taken, skipped, float(self._norm), flops)
 
     def losses(self, step: int) -> list[float]:
         """This rank's loss of each micro-batch of a step."""
         return [float(loss) for loss in self._losses[step]]
-
-    def _zeros(self) -> Tensor:
-        return torch.zeros(self.size, dtype=torch.float64, device=self.device)

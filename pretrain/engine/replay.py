@@ -1,4 +1,4 @@
-"""A step once more, sample by sample: which of them is it that has no finite loss or gradient?
+"""A step once more, sample by sample, to find the one that has no finite loss or gradient.
 
 What a step sees is a function of its number (law 1), so a run folder and a number are enough. The
 weights are those of the newest checkpoint before the step.
@@ -21,9 +21,10 @@ from pretrain.data.phases import PhasedBatches
 from pretrain.data.prepare import open_corpus
 from pretrain.data.verification import verify_used
 from pretrain.engine.skipped import texts
-from pretrain.model.pretraining import make_model
+from pretrain.model.pretraining import PretrainingModel, make_model
 from pretrain.run import checkpoint
 from pretrain.run.tensors import read_tensors
+from tokenizer.base import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,10 @@ def replay(run_dir: Path, step: int) -> Replay:
         raise InputError(f"--run {run_dir}: no run folder (config.yaml is missing)")
     config = load_run_config(PretrainConfig, run_dir)
     found = newest_before(run_dir / "checkpoints", step)
-    corpus = open_corpus(Path(checkpoint.read_state(found, {}).store), config)
+    store = checkpoint.read_state(found, {}).store
+    if store is None:
+        raise InputError(f"{found}/state.json names no store: it is of fine-tuning")
+    corpus = open_corpus(Path(store), config)
     batches = PhasedBatches(corpus.train, config, make_vocabulary(corpus.tokenizer)).step(step)
     verify_used(corpus.folder, config.data, corpus.train.shards)
     model = make_model(config, corpus.tokenizer).eval()
@@ -96,7 +100,7 @@ def split(batch: MicroBatch) -> Iterator[MicroBatch]:
         )
 
 
-def examine(model, batch: MicroBatch, tokenizer) -> Sample:
+def examine(model: PretrainingModel, batch: MicroBatch, tokenizer: Tokenizer) -> Sample:
     """Loss and gradient norm of one sample."""
     model.zero_grad()
     sums = model(batch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from configs.errors import RunError
@@ -51,8 +52,8 @@ def write_dump(
     folder: Path,
     step: int,
     rank: int,
-    batches: list[MicroBatch],
-    losses: list[float],
+    batches: Sequence[MicroBatch],
+    losses: Sequence[float],
     tokenizer: Tokenizer,
 ) -> Path | None:
     """What a rank saw in a skipped step: sample ids, losses and text, the culprits alone if known.

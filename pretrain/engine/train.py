@@ -44,18 +44,16 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
     agreement.require(start_facts(config, PLACES, PRETRAINING))
     notice = PreemptionNotice(config.safety.stop_after_minutes)
     with owned(run_dir, world):
-        corpus, verification, found = find_ground(config, agreement)
+        corpus, verification, saved = find_ground(config, agreement)
         with Watchdog(config.safety.hang_minutes, run_dir, world.rank) as watchdog:
             with memory_explained(run_dir, world), loss_explained(run_dir):
-                config = with_micro_batch(config, world, corpus.tokenizer, found)
+                config = with_micro_batch(config, world, corpus.tokenizer, saved)
                 certifier = Certifier(world, corpus, verification)
-                trainer = Trainer(
-                    config, world, corpus, found, notice, watchdog, agreement, certifier
-                )
+                trainer = Trainer(config, world, corpus, saved, notice, watchdog, certifier)
             try:
                 with notice.listening(world), kept_status(run_dir, world):
                     if world.is_main:
-                        write_run_folder(trainer)
+                        write_run_folder(trainer, agreement)
                     verification.go_on()
                     trainer.run()
                     if world.is_main:
@@ -69,7 +67,7 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
     return run_dir
 
 
-def write_run_folder(trainer: Trainer) -> None:
+def write_run_folder(trainer: Trainer, agreement: Agreement) -> None:
     """config.yaml, environment.json and the tokenizer."""
     run_dir, corpus = trainer.run_dir, trainer.corpus
     make_folder(run_dir)
@@ -81,7 +79,7 @@ def write_run_folder(trainer: Trainer) -> None:
         "store": str(corpus.folder),
         "verified": trainer.certifier.verification.facts(),
         "parameters": sum(p.numel() for p in trainer.engine.model.parameters()),
-        "agreed": trainer.agreement.record,
+        "agreed": agreement.record,
     }
     step = trainer.state.step
     describe.write_environment(run_dir, trainer.config, trainer.world, decided, PRETRAINING, step)

@@ -4,7 +4,8 @@
         model.safetensors       fp32 weights
         optimizer.safetensors   moments of every parameter, under its name, unpartitioned
         state.json              step, elapsed minutes, fingerprints
-        manifest.json           sha256 of the three
+        extra.safetensors       what else the state names; not in pretraining
+        manifest.json           sha256 of these
         complete                sha256 of the manifest
 
 A folder is written aside, hashed, marked complete, flushed and renamed. Loading verifies the
@@ -22,7 +23,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 Tensors = dict[str, Tensor]
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
+EXTRA = "extra.safetensors"
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """of every parameter: names in the optimizer's state, and after its own in the file"""
 
@@ -98,6 +100,10 @@ class State:
     """ranks that saved it"""
     micro_sequences: int | None = None
     """what `batch.micro_sequences` was resolved to"""
+    evaluated_step: int | None = None
+    """of the last evaluation; None: not known, of this step then"""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """what its objective keeps (`Objective.extra_state`)"""
 
     def check(self) -> None:
         """Raise `ValueError` for a value that no run writes."""
@@ -111,6 +117,8 @@ class State:
             "precision": self.precision in (None, "fp32", "bf16"),
             "world_size": self.world_size is None or type(self.world_size) is int,
             "micro_sequences": self.micro_sequences is None or type(self.micro_sequences) is int,
+            "evaluated_step": self.evaluated_step is None or type(self.evaluated_step) is int,
+            "extra": isinstance(self.extra, dict),
         }
         for name, is_sound in sound.items():
             if not is_sound:
@@ -129,11 +137,13 @@ class Writer:
         self._pool = ThreadPoolExecutor(1, "checkpoint") if config.asynchronous else None
         self._pending: Future | None = None
 
-    def save(self, engine: Saveable, state: State) -> None:
+    def save(self, engine: Saveable, state: State, extra: Tensors | None = None) -> None:
         """Write one checkpoint and drop those that need not stay, or begin to.
 
         Called by every rank, since ZeRO's partitions are gathered; rank 0 writes.
 
+        Args:
+            extra: tensors that belong to `state.extra`, on the CPU; they must not change any more.
         Raises:
             InputError: the disk is full; of this save, or of one before that ran in the thread.
             RunError: ranks no longer hold the same weights; nothing is written.
@@ -141,10 +151,13 @@ class Writer:
         self.wait()
         require_same_weights(engine, state.step, self.folder)
         weights, moments = gather(engine, copy=self._pool is not None)
+        tensors = dict(zip(FILES, (weights, moments)))
+        if extra:
+            tensors[EXTRA] = extra
         if engine.world.is_main and self._pool:
-            self._pending = self._pool.submit(self._write, weights, moments, state)
+            self._pending = self._pool.submit(self._write, tensors, state)
         elif engine.world.is_main:
-            self._write(weights, moments, state)
+            self._write(tensors, state)
         engine.world.barrier()
 
     def wait(self) -> None:
@@ -153,12 +166,12 @@ class Writer:
         if pending:
             pending.result()
 
-    def _write(self, weights: Tensors, moments: Tensors, state: State) -> None:
+    def _write(self, tensors: dict[str, Tensors], state: State) -> None:
         with written_aside(self.folder / f"step-{state.step:08d}") as aside:
-            write_tensors(aside / "model.safetensors", weights)
-            write_tensors(aside / "optimizer.safetensors", moments)
+            for name, content in tensors.items():
+                write_tensors(aside / name, content)
             (aside / "state.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
-            hashes = {name: sha256_file(aside / name) for name in FILES}
+            hashes = {name: sha256_file(aside / name) for name in (*tensors, FILES[2])}
             (aside / "manifest.json").write_text(json.dumps(hashes), encoding="utf-8")
             mark = sha256_file(aside / "manifest.json")
             (aside / "complete").write_text(f"{mark}\n", encoding="utf-8")
@@ -252,7 +265,8 @@ def find_damage(path: Path) -> str | None:
         if (path / "complete").read_bytes() != f"{sha256_file(path / 'manifest.json')}\n".encode():
             return "content of manifest.json or complete has changed"
         hashes = read_json(path / "manifest.json")
-        broken = [name for name in FILES if sha256_file(path / name) != hashes[name]]
+        names = (*FILES, EXTRA) if EXTRA in hashes else FILES
+        broken = [name for name in names if sha256_file(path / name) != hashes[name]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{type(error).__name__}: {error}"
     return f"content of {broken[0]} has changed" if broken else None
@@ -266,7 +280,8 @@ def read_state(path: Path, fingerprints: dict[str, str], allowed: Collection[str
     Raises:
         InputError: naming the first other fingerprint that differs.
     """
-    content = read_json(path / "state.json", "restore it or remove the checkpoint")
+    # A score may be NaN; `check` lets none of the other numbers be.
+    content = read_json(path / "state.json", "restore it or remove the checkpoint", infinite=True)
     try:
         state = State(**content)
         state.check()
@@ -298,6 +313,18 @@ def restore(path: Path, engine: Saveable, state: State) -> None:
         check_tensors(path / FILES[1], moments, of_moments)
     require_same(engine.world, weights | moments, str(path))
     scatter(engine, weights, moments, state.step - state.skipped_steps)
+
+
+def read_extra(path: Path, world: World) -> Tensors:
+    """What `Writer.save` was given as `extra`; empty where it was nothing.
+
+    Raises:
+        InputError: on all ranks, as `restore`.
+    """
+    with heard(world):
+        extra = read_tensors(path / EXTRA) if (path / EXTRA).is_file() else {}
+    require_same(world, extra, str(path))
+    return extra
 
 
 def gather(engine: Saveable, copy: bool = False) -> tuple[Tensors, Tensors]:

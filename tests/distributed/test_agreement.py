@@ -25,19 +25,19 @@ import torch
 
 from launch import pretrain
 from launch.command import run
-from pretrain.engine.trainer import Trainer
+from pretrain.engine.loop import Loop
 
-take = Trainer.step
+take = Loop.take_step
 
 
-def step(trainer, number, *rest):
-    take(trainer, number, *rest)
-    if trainer.world.rank == 1 and number == 4:
-        weight = next(trainer.engine.model.parameters())
+def step(loop, number, *rest):
+    take(loop, number, *rest)
+    if loop.world.rank == 1 and number == 4:
+        weight = next(loop.engine.model.parameters())
         weight.data.view(-1).view(torch.int32)[7] ^= 1
 
 
-Trainer.step = step
+Loop.take_step = step
 run(pretrain.main)
 """
 

@@ -89,21 +89,21 @@ def config_of(variant: str, **more: str):
 def run(store: str, folder: str, variants: list[str]) -> None:
     """Train every variant by a clock that moves with the steps alone; called on every rank."""
     from pretrain.data.prepare import Corpus
-    from pretrain.engine import log_window, machine, trainer
+    from pretrain.engine import evaluate, log_window, loop, machine, trainer
     from pretrain.ranks import world as ranks
     from pretrain.ranks.preemption import PreemptionNotice
     from pretrain.ranks.watchdog import Watchdog
 
     world, clock = ranks.start(), SimpleNamespace(now=1000.0)
-    trainer.time = log_window.time = SimpleNamespace(monotonic=lambda: clock.now)
+    loop.time = log_window.time = SimpleNamespace(monotonic=lambda: clock.now)
     machine.matmul_peak = lambda device, precision: PEAK
-    evaluate = trainer.evaluate
+    score = evaluate.evaluate
 
     def slow_evaluation(*arguments):
         clock.now += 500.0
-        return evaluate(*arguments)
+        return score(*arguments)
 
-    trainer.evaluate = slow_evaluation
+    evaluate.evaluate = slow_evaluation
     corpus = Corpus(
         Path(store),
         Tokenizer(),

@@ -41,14 +41,17 @@ def tune_one(world, folder: Path, overrides: list[str]) -> tuple[list[float], di
     from finetune.data.example import Splits
     from finetune.model.task_losses import TaskLoss, balanced_weights
     from finetune.model.task_model import TaskModel
-    from finetune.runner import Framed, Runner
+    from finetune.task_objective import Framed
     from finetune.tasks.kinds import make_task
+    from finetune.trial_trainer import Surroundings, train_trial
     from finetune.trials import make_trials
     from pretrain.model.encoder import Encoder
     from pretrain.model.pretraining import initialise
-    from pretrain.run.log import RunLog, read_metrics
+    from pretrain.ranks.agreement import Agreement
+    from pretrain.ranks.preemption import PreemptionNotice
+    from pretrain.run.log import read_metrics
 
-    config = load_config(FinetuneConfig, "finetune/sst2", [*TINY, *overrides])
+    config = load_config(FinetuneConfig, "finetune/sst2", [*TINY, f"run_dir={folder}", *overrides])
     (trial,) = make_trials(config)
     shape = ModelConfig(
         layers=2, hidden_size=32, heads=2, feed_forward_size=64, max_positions=64, dropout=0.1
@@ -60,11 +63,11 @@ def tune_one(world, folder: Path, overrides: list[str]) -> tuple[list[float], di
     loss = TaskLoss("classification", config.head, weights)
     model = TaskModel(Encoder(shape, VOCABULARY, 1), len(LABELS), loss)
     initialise(model, shape, seed=7)
-    log = RunLog(folder, world.is_main)
-    result = Runner(trial, task, framed, model, world, log).run()
-    log.close()
+    around = Surroundings(Agreement(world), "fp32", PreemptionNotice(), beat=lambda doing: None)
+    result = train_trial(trial, task, framed, model, None, "fingerprint", around)
     world.barrier()
-    losses = [r["loss"] for r in read_metrics(folder / "metrics.jsonl") if r["kind"] == "train"]
+    records = read_metrics(trial.folder / "metrics.jsonl")
+    losses = [r["loss"] for r in records if r["kind"] == "train"]
     kept = {name: w.numpy() for name, w in result.weights.items()}
     return losses, result.scores["dev"], result.answers["dev"], kept
 

@@ -71,9 +71,9 @@ def test_a_run_whose_time_is_over_asks_for_another_start(tiny_task, tmp_path):
     words = ("finetune.py", "--config", tiny_task, "run_dir=run")
     done = Command(*words, "safety.stop_after_minutes=0.0001", cwd=tmp_path).finish()
     assert done.returncode == 0, done.stderr
-    assert "leaving at step 0 (seed=0, safety.stop_after_minutes=0.0001 are over)" in done.stdout
+    assert "leaving at step 1 (seed=0, safety.stop_after_minutes=0.0001 are over)" in done.stdout
     assert (tmp_path / "run/status").read_text() == "preempted\n"
-    assert (tmp_path / "run/REQUEUE").read_text().startswith("0 seed=0")
+    assert (tmp_path / "run/REQUEUE").read_text().startswith("1 seed=0")
     again = Command(*words, cwd=tmp_path).finish()
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "run/status").read_text() == "completed\n"

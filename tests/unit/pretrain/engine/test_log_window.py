@@ -18,16 +18,18 @@ NAN = float("nan")
 
 def window_of(losses: list[list[float]], norms: list[float]) -> Window:
     """A window with these losses of micro-batches; each brings one token."""
-    window = Window(torch.device("cpu"), sums=2)
+    window = Window(torch.device("cpu"))
     for step, (parts, norm) in enumerate(zip(losses, norms)):
         for loss in parts:
-            window.add(step, [torch.tensor(loss), torch.tensor(1)], flops=10.0**step)
+            share = torch.tensor(loss)
+            window.add(step, share, {"loss": share, "tokens": torch.tensor(1)}, 10.0**step)
         window.close_step(step, torch.tensor(norm), learning_rate=0.5)
     return window
 
 
 def test_sums_of_all_steps():
     reading = window_of([[1.0, 2.0], [3.0]], [0.5, 0.25]).read()
+    assert reading.names == ("loss", "tokens")
     assert reading.sums.tolist() == [6.0, 3.0]
     assert (reading.taken, reading.skipped, reading.norm) == (2, (), 0.25)
 

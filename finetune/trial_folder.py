@@ -1,0 +1,113 @@
+"""What a trial leaves in its folder, and what its folder tells a later start."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from configs.errors import InputError
+from configs.system.aside import clear_leftovers, remove
+from configs.system.files import write_text, written_file
+from configs.system.json_files import REMAKE, read_json
+from configs.system.notes import warn_once
+from finetune.model.model_folder import Card, save_finetuned
+from finetune.task_objective import Framed, Result
+from finetune.tasks.task import AnyTask
+from finetune.trials import Trial
+from pretrain.run import checkpoint
+from tokenizer.base import Tokenizer
+
+
+def keep_best(card: Card, trial: Trial, result: Result, tokenizer: Tokenizer, metric: str) -> None:
+    """Let the model take the place of `checkpoints/best` if its dev score is higher."""
+    folder = Path(trial.config.run_dir) / "checkpoints" / "best"
+    clear_leftovers(folder.parent)
+    scores = {"trial": trial.name, **result.by_part}
+    if (folder / "finetuned.json").is_file():
+        with suppress(InputError, KeyError, TypeError):  # a torn one is worse than any
+            before = read_json(folder / "finetuned.json", infinite=True)["scores"]
+            if before["dev"][metric] >= result.scores["dev"][metric]:
+                return
+    card = replace(card, settings=result.settings, scores=scores)
+    save_finetuned(folder, card, tokenizer, result.weights)
+
+
+def write_predictions(path: Path, task: AnyTask, framed: Framed, result: Result) -> None:
+    """A line for every example but those of train; one without a label has none."""
+    rows = [
+        {"split": name, **row}
+        for name, examples in framed.examples.evaluated.items()
+        for row in task.rows(examples, result.answers[name])
+    ]
+    with written_file(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_result(trial: Trial, result: Result, fingerprint: str) -> None:
+    """result.json, last: it marks the trial as done."""
+    content = {
+        "name": trial.name,
+        "point": trial.point,
+        "seed": trial.seed,
+        **result.by_part,
+        "settings": result.settings,
+        "best_step": result.step,
+        "epoch": result.epoch,
+        "seconds": result.seconds,
+        "fingerprint": fingerprint,
+    }
+    write_text(trial.folder / "result.json", json.dumps(content, indent=1) + "\n")
+
+
+def is_done(trial: Trial) -> bool:
+    """Whether a trial has its result."""
+    return _result_fingerprint(trial) is not None
+
+
+def check_run_dir(trials: Sequence[Trial], contents: str) -> None:
+    """Raise `InputError` where a trial's folder holds a result or a checkpoint of another recipe.
+
+    Args:
+        contents: as in `Trial.fingerprint`.
+    """
+    for trial in trials:
+        found, path = _result_fingerprint(trial), trial.folder / "result.json"
+        if found is None:
+            found, path = _saved_fingerprint(trial), trial.folder / "checkpoints"
+        if found is not None and found != trial.fingerprint(contents):
+            raise InputError(
+                f"{path} is from another configuration, encoder or data: choose another run_dir, "
+                "or remove this one"
+            )
+
+
+def drop_checkpoints(trial: Trial) -> None:
+    """Remove what a trial needed to be resumed, once it is done."""
+    if stayed := remove(trial.folder / "checkpoints"):
+        warn_once(f"{stayed}: it stays")
+
+
+def _result_fingerprint(trial: Trial) -> str | None:
+    """What a trial's result says it was made from; None without a result, or with a torn one."""
+    path = trial.folder / "result.json"
+    if not path.is_file():
+        return None
+    try:
+        return str(read_json(path, infinite=True).get("fingerprint"))
+    except InputError as error:
+        warn_once(f"{str(error).removesuffix(REMAKE)}its trial is run anew")
+        return None
+
+
+def _saved_fingerprint(trial: Trial) -> str | None:
+    """The same of its last checkpoint; whether that is whole is found out when it is read."""
+    saved = checkpoint.list_checkpoints(trial.folder / "checkpoints")
+    with suppress(InputError):
+        return checkpoint.read_state(saved[-1], {}).fingerprints.get("trial") if saved else None
+    return None

@@ -1,0 +1,141 @@
+"""What people watch and programs read of a training run: lines, metrics, dumps, pictures."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from configs.system.notes import optional
+from pretrain.batch import MicroBatch
+from pretrain.engine.machine import Peak
+from pretrain.engine.skipped import write_dump
+from pretrain.optim.schedule import Schedule
+from pretrain.run.log import RunLog, duration, read_metrics
+from pretrain.run.plots import plot_curves
+from tokenizer.base import Tokenizer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The steps since the last log line, over all ranks; skipped ones left out."""
+
+    step: int
+    """steps done in the run so far"""
+    minutes: float
+    """training time of the run so far"""
+    means: dict[str, float]
+    """of every figure of the objective, by its name in metrics.jsonl"""
+    learning_rate: float
+    gradient_norm: float
+    """of the last step, before clipping"""
+    tokens: float
+    """of the run so far"""
+    tokens_per_second: float
+    flops_per_second: float
+    """of this rank"""
+    memory: dict[str, float]
+    """that this process holds, as `memory_held` tells"""
+
+
+class Reporter:
+    """The log of one training run in `folder`, and its lines on the console.
+
+    Args:
+        name: stands in front of lines where a process trains several models.
+    """
+
+    def __init__(
+        self, log: RunLog, folder: Path, schedule: Schedule, tokenizer: Tokenizer, name: str = ""
+    ) -> None:
+        self.log, self.folder, self.schedule, self.tokenizer = log, folder, schedule, tokenizer
+        self.prefix = f"{name}  " if name else ""
+
+    def say(self, text: str) -> None:
+        """A line for the person at the terminal."""
+        logger.info(f"{self.prefix}{text}")
+
+    def train(self, summary: Summary) -> None:
+        """A record of metrics.jsonl and a line on the console."""
+        values = self.metrics(summary)
+        self.log.record("train", summary.step, values)
+        step, minutes = summary.step, summary.minutes
+        left = duration(60 * self.schedule.minutes_left(step, minutes))
+        total = f"/{self.schedule.total_steps}" if self.schedule.total_steps else ""
+        self.say(
+            f"step {step:>6}{total}  {self.schedule.progress(step, minutes):4.0%}  "
+            f"{self.shown(values)}lr {summary.learning_rate:.1e}  "
+            f"norm {summary.gradient_norm:5.2f}  {summary.tokens_per_second:>9,.0f} tokens/s  "
+            + (f"MFU {values['mfu']:4.0%}  " if "mfu" in values else "")
+            + f"left {left}"
+        )
+
+    def metrics(self, summary: Summary) -> dict[str, float]:
+        """What metrics.jsonl keeps of a summary."""
+        return {
+            **summary.means,
+            "learning_rate": summary.learning_rate,
+            "gradient_norm": summary.gradient_norm,
+            "tokens_per_second": summary.tokens_per_second,
+            **summary.memory,
+        }
+
+    def shown(self, values: dict[str, float]) -> str:
+        """The part of a line that tells how well the model does, two spaces at its end."""
+        return f"loss {values['loss']:6.4f}  "
+
+    def skipped(self, step: int, steps: Sequence[int], total: int) -> None:
+        """Which steps of those up to `step` changed nothing; `total` in the run so far."""
+        self.log.record("skipped", step, {"steps": len(steps), "total": total})
+        self.say(
+            f"step {step:>6}  skipped {list(steps)}: loss or gradient not finite "
+            f"({total} so far); what was seen is in {self.folder / 'dumps'}"
+        )
+
+    def dump(
+        self, step: int, rank: int, batches: Sequence[MicroBatch], losses: Sequence[float]
+    ) -> None:
+        """What this rank saw in a step that was skipped, and the loss of each micro-batch."""
+        write_dump(self.folder / "dumps", step, rank, batches, losses, self.tokenizer)
+
+
+class PretrainingReporter(Reporter):
+    """Says masked-language-model figures; `peak` is what the device can do."""
+
+    def __init__(
+        self, log: RunLog, folder: Path, schedule: Schedule, tokenizer: Tokenizer, peak: Peak
+    ) -> None:
+        super().__init__(log, folder, schedule, tokenizer)
+        self.peak = peak
+
+    def metrics(self, summary: Summary) -> dict[str, float]:
+        """Tokens so far and MFU as well."""
+        mfu = self.peak.share(summary.flops_per_second)
+        return {**super().metrics(summary), "tokens": summary.tokens, "mfu": mfu}
+
+    def shown(self, values: dict[str, float]) -> str:
+        """Loss and accuracies."""
+        nsp = f"nsp {values['nsp_accuracy']:4.0%}  " if "nsp_accuracy" in values else ""
+        return f"loss {values['mlm_loss']:6.3f}  accuracy {values['mlm_accuracy']:5.1%}  {nsp}"
+
+    def baseline(self, loss: float) -> None:
+        """What the text's unigram distribution scores, for the log and the plot."""
+        self.log.record("baseline", 0, {"unigram_loss": loss})
+        self.say(f"held-out loss of the unigram distribution: {loss:.3f}")
+
+    def heldout(self, step: int, scores: dict[str, float]) -> None:
+        """An evaluation: a record, a line, and the curves so far as a picture."""
+        self.log.record("heldout", step, scores)
+        nsp = f"  nsp {scores['nsp_accuracy']:.1%}" if "nsp_accuracy" in scores else ""
+        self.say(
+            f"step {step:>6}  held-out: loss {scores['mlm_loss']:.3f}  "
+            f"perplexity {scores['perplexity']:,.1f}  accuracy {scores['mlm_accuracy']:.1%}  "
+            f"bits per byte {scores['bits_per_byte']:.3f}{nsp}"
+        )
+        if self.log.is_main and step:
+            picture = self.folder / "plots" / "curves.png"
+            with optional(str(picture)):
+                plot_curves(read_metrics(self.log.path), picture, self.folder.name)
