@@ -40,7 +40,7 @@ def main() -> None:
     if arguments.submit:
         from launch.ablation.slurm_array import submit
 
-        submit(grid, arguments.cluster, only_failed=bool(arguments.only))
+        print(submit(grid, arguments.cluster, only_failed=bool(arguments.only)), end="")
         return
 
     from launch.ablation.collect import write_table

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 from configs.checks import require
 from configs.system.run_lock import is_taken
 from launch.ablation.grid import Grid
@@ -11,11 +9,9 @@ from launch.slurm.folders import queued_job
 from launch.slurm.scheduler import require_slurm
 from launch.slurm.submission import read_cluster, submit_commands
 
-logger = logging.getLogger(__name__)
 
-
-def submit(grid: Grid, cluster: str, only_failed: bool) -> None:
-    """Queue all runs that can be started now and are not in the queue.
+def submit(grid: Grid, cluster: str, only_failed: bool) -> str:
+    """Queue all runs that can be started now and are not in the queue; returns what is told of it.
 
     The tasks of an encoder, and what waits for a tuned value, can be queued by the same command
     once the array is done.
@@ -29,5 +25,4 @@ def submit(grid: Grid, cluster: str, only_failed: bool) -> None:
     runs = [r for r in runs if queued_job(r.run_dir) is None and not is_taken(r.run_dir)]
     require(bool(runs), f"{grid.folder}: no run can be queued now: see --dry-run, or wait")
     name = f"{grid.folder.parent.name}-{grid.config.scale}"
-    told = submit_commands([run.command for run in runs], name, profile)
-    logger.info(told.rstrip())
+    return submit_commands([run.command for run in runs], name, profile)

@@ -20,8 +20,8 @@ from pathlib import Path
 if not __package__:  # run by its path
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from tests.slurm import scripts_cases
 from tests.slurm.cluster import Cluster, missing_requirement, wait_for
+from tests.slurm.scripts_case import take_over_snapshots
 from tests.slurm.scripts_cases import FIELDS
 from tests.unit.launch.slurm.fakes import install
 
@@ -124,7 +124,7 @@ def prepare(place: Path, cluster: Cluster | None) -> None:
     recorder.chmod(0o755)
     os.environ.update(cluster.environment if cluster else {})
     os.environ["PATH"] = path
-    scripts_cases.take_over_snapshots()
+    take_over_snapshots()
 
 
 if __name__ == "__main__":
