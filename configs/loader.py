@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from configs.errors import InputError
 from configs.system import secrets
 from configs.system.files import check_stored
+from configs.system.run_names import CONFIG
 from configs.system.safe_text import first_hidden
 
 FOLDER = Path(__file__).parent
@@ -75,7 +76,7 @@ def load_config(
 
 def load_run_config(schema: type[Schema], run_dir: Path) -> Schema:
     """The configuration that a run was started with, as its folder has it."""
-    return load_config(schema, str(run_dir / "config.yaml"), stored=True)
+    return load_config(schema, str(run_dir / CONFIG), stored=True)
 
 
 def find_config(name: str, option: str = "--config", folder: str = "") -> Path:
@@ -329,8 +330,8 @@ def _refuse_references(config: Any, path: Path) -> None:
     for key, value in values.items():
         if "${" in str(value) and not secrets.is_unset(str(value)):
             raise InputError(
-                f"{path}: {key} holds the text ${{, which in a run's config.yaml would stand for "
-                "the value of another field: write it without"
+                f"{path}: {key} holds the text ${{, which in a run's {CONFIG} would stand for the "
+                "value of another field: write it without"
             )
 
 

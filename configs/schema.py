@@ -13,6 +13,7 @@ from configs.checks import require, require_fraction, require_visible
 from configs.collective_schema import CollectiveConfig
 from configs.corpus_schema import DataConfig, MaskingConfig, SourceConfig, TokenizerConfig
 from configs.model_schema import EmbeddingsConfig, ModelConfig
+from configs.system.run_names import TOKENIZER
 from configs.training_schema import (
     LIMITS,
     BatchConfig,
@@ -128,7 +129,7 @@ class PretrainConfig:
         require(
             not self.initial_model or bool(self.tokenizer.path or self.data.store),
             f"initial_model={self.initial_model} has a tokenizer: name it, e.g. "
-            f"tokenizer.path={self.initial_model}/tokenizer",
+            f"tokenizer.path={self.initial_model}/{TOKENIZER}",
         )
         self._check_next_sentence_prediction()
         self._check_epochs()

@@ -21,6 +21,7 @@ from configs.schema import (
     TokenizerConfig,
 )
 from configs.system.files import write_text
+from configs.system.run_folder import RunFolder
 from finetune.data.example import ChoiceExample, SpanExample, TagExample, TextExample
 from pretrain.engine.precision import Precision
 from pretrain.engine.train import pretrain
@@ -45,7 +46,7 @@ def adapt(
 
     The pretraining run lies in `run_dir/adapt` and goes on from its last checkpoint if it was cut.
     """
-    folder = Path(config.run_dir) / "adapt"
+    folder = RunFolder(Path(config.run_dir)).adapt
     with heard(world):
         if world.is_main:
             folder.mkdir(parents=True, exist_ok=True)

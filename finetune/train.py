@@ -14,7 +14,7 @@ from torch import Tensor
 from configs.errors import InputError, RunError
 from configs.finetune_schema import PLACES, FinetuneConfig
 from configs.schema import ModelConfig
-from configs.system.run_status import recorded_precision
+from configs.system.run_folder import RunFolder
 from configs.system.safe_text import visible
 from configs.system.version import FINETUNING
 from finetune.adapt import adapt
@@ -114,8 +114,8 @@ def run_trials(config: FinetuneConfig, agreement: Agreement) -> Path:
             )
             for path in write_submissions(run_dir, config.task, examples):
                 logger.info(f"answers for GLUE's server: {visible(path)}")
-            shown = visible(run_dir)
-            logger.info(f"done: report {shown}/report.md, model {shown}/checkpoints/best")
+            folder = RunFolder(run_dir)
+            logger.info(f"done: report {visible(folder.report)}, model {visible(folder.best)}")
     return run_dir
 
 
@@ -123,7 +123,7 @@ def find_precision(config: FinetuneConfig, world: World) -> Precision:
     """One for all trials, also of a run that goes on: scores of two would not compare."""
     asked, before = config.engine.precision, None
     if asked == "auto":
-        before = world.from_main(recorded_precision(Path(config.run_dir)))
+        before = world.from_main(RunFolder(Path(config.run_dir)).recorded_precision())
     return choose_precision(asked, world, config.adapt.cache, before)
 
 
@@ -214,7 +214,7 @@ def run_trial(
     require_same_weights(trial, result, world)
     if world.is_main:
         keep_best(card, trial, result, tokenizer, task.metric)
-        write_predictions(trial.folder / "predictions.csv", task, framed, result)
+        write_predictions(RunFolder(trial.folder).predictions, task, framed, result)
         write_result(trial, result, fingerprint)
     world.barrier()
 

@@ -14,6 +14,8 @@ from configs.system.aside import clear_leftovers, remove
 from configs.system.files import write_text, written_file
 from configs.system.json_files import REMAKE, read_json
 from configs.system.notes import warn_once
+from configs.system.run_folder import RunFolder
+from configs.system.run_names import CARD
 from finetune.model.model_folder import Card, save_finetuned
 from finetune.task_objective import Framed, Result
 from finetune.tasks.task import AnyTask
@@ -24,12 +26,12 @@ from tokenizer.base import Tokenizer
 
 def keep_best(card: Card, trial: Trial, result: Result, tokenizer: Tokenizer, metric: str) -> None:
     """Let the model take the place of `checkpoints/best` if its dev score is higher."""
-    folder = Path(trial.config.run_dir) / "checkpoints" / "best"
+    folder = RunFolder(Path(trial.config.run_dir)).best
     clear_leftovers(folder.parent)
     scores = {"trial": trial.name, **result.by_part}
-    if (folder / "finetuned.json").is_file():
+    if (folder / CARD).is_file():
         with suppress(InputError, KeyError, TypeError):  # a torn one is worse than any
-            before = read_json(folder / "finetuned.json", infinite=True)["scores"]
+            before = read_json(folder / CARD, infinite=True)["scores"]
             if before["dev"][metric] >= result.scores["dev"][metric]:
                 return
     card = replace(card, settings=result.settings, scores=scores)
@@ -62,7 +64,7 @@ def write_result(trial: Trial, result: Result, fingerprint: str) -> None:
         "seconds": result.seconds,
         "fingerprint": fingerprint,
     }
-    write_text(trial.folder / "result.json", json.dumps(content, indent=1) + "\n")
+    write_text(RunFolder(trial.folder).result, json.dumps(content, indent=1) + "\n")
 
 
 def is_done(trial: Trial) -> bool:
@@ -77,9 +79,9 @@ def check_run_dir(trials: Sequence[Trial], contents: str) -> None:
         contents: as in `Trial.fingerprint`.
     """
     for trial in trials:
-        found, path = _result_fingerprint(trial), trial.folder / "result.json"
+        found, path = _result_fingerprint(trial), RunFolder(trial.folder).result
         if found is None:
-            found, path = _saved_fingerprint(trial), trial.folder / "checkpoints"
+            found, path = _saved_fingerprint(trial), RunFolder(trial.folder).checkpoints
         if found is not None and found != trial.fingerprint(contents):
             raise InputError(
                 f"{path} is from another configuration, encoder or data: choose another run_dir, "
@@ -89,13 +91,13 @@ def check_run_dir(trials: Sequence[Trial], contents: str) -> None:
 
 def drop_checkpoints(trial: Trial) -> None:
     """Remove what a trial needed to be resumed, once it is done."""
-    if stayed := remove(trial.folder / "checkpoints"):
+    if stayed := remove(RunFolder(trial.folder).checkpoints):
         warn_once(f"{stayed}: it stays")
 
 
 def _result_fingerprint(trial: Trial) -> str | None:
     """What a trial's result says it was made from; None without a result, or with a torn one."""
-    path = trial.folder / "result.json"
+    path = RunFolder(trial.folder).result
     if not path.is_file():
         return None
     try:
@@ -107,7 +109,7 @@ def _result_fingerprint(trial: Trial) -> str | None:
 
 def _saved_fingerprint(trial: Trial) -> str | None:
     """The same of its last checkpoint; whether that is whole is found out when it is read."""
-    saved = checkpoint.list_checkpoints(trial.folder / "checkpoints")
+    saved = checkpoint.list_checkpoints(RunFolder(trial.folder).checkpoints)
     with suppress(InputError):
         return checkpoint.read_state(saved[-1], {}).fingerprints.get("trial") if saved else None
     return None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from configs.system.run_folder import RunFolder
 from finetune.model.task_batches import TaskBatches
 from finetune.model.task_model import TaskModel
 from finetune.task_objective import Framed, Result, TaskObjective, TrialReporter
@@ -54,14 +55,14 @@ def train_trial(
     """
     config, world = trial.config, around.agreement.world
     folder = trial.folder
-    saved = find_saved(folder / "checkpoints", around.agreement)
+    saved = find_saved(RunFolder(folder).checkpoints, around.agreement)
     fingerprints = {"trial": fingerprint}
     state = checkpoint.read_state(saved, fingerprints) if saved else checkpoint.State(0)
     data = TaskBatches(framed.train, config.batch, trial.seed)
     phase = Phase(0, data.steps_per_epoch, data.tokens_per_epoch)
     schedule = Schedule.make(config.schedule, [phase])
     engine = Engine(model, config, world, around.precision, config.layer_decay)
-    events = Path(config.run_dir) / "tensorboard" / trial.name
+    events = RunFolder(Path(config.run_dir)).tensorboard / trial.name
     log = RunLog(folder, world.is_main, state.step, events)
     try:
         reporter = TrialReporter(log, folder, schedule, tokenizer, trial.name)
@@ -79,7 +80,7 @@ def train_trial(
             precision=around.precision,
             world_size=world.size,
         )
-        writer = checkpoint.Writer(folder / "checkpoints", config.checkpoint)
+        writer = checkpoint.Writer(RunFolder(folder).checkpoints, config.checkpoint)
         loop = Loop(objective, config, begin, writer, around.notice, around.beat)
         loop.run()
         result = objective.result(around.beat)

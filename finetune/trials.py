@@ -13,6 +13,7 @@ from configs.errors import InputError
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import recipe_text
 from configs.schema import CheckpointConfig, CollectiveConfig, SafetyConfig
+from configs.system.run_folder import RunFolder
 
 SHARED = (
     "run_dir",
@@ -54,7 +55,7 @@ class Trial:
     @property
     def folder(self) -> Path:
         """What it leaves is in here."""
-        return Path(self.config.run_dir) / "trials" / self.name
+        return RunFolder(Path(self.config.run_dir)).trial(self.name).path
 
     def fingerprint(self, contents: str) -> str:
         """sha256 of all that decides its result.

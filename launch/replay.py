@@ -29,7 +29,7 @@ def main() -> None:
     from pretrain.engine.replay import replay
 
     found = replay(arguments.run, arguments.step)
-    print(f"step {arguments.step} with the weights of {visible(found.found)}")
+    print(f"step {arguments.step} with the weights of {visible(found.checkpoint)}")
     print(f"{'sample':>9}{'tokens':>8}{'loss':>10}{'gradient norm':>15}  text")
     samples = sorted(
         found.samples,

@@ -23,10 +23,10 @@ from pathlib import Path
 
 from configs.errors import InputError, RunError
 from configs.system.lock_holder import Holder
+from configs.system.run_names import LOCK
 
 logger = logging.getLogger(__name__)
 
-LOCK = "lock"
 INHERITED = "MASKLAB_LOCK"
 """environment variable: number of the descriptor by which a driver hands a lock to its child"""
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)

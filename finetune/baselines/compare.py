@@ -11,6 +11,7 @@ from configs.errors import InputError
 from configs.finetune_schema import PLACES, FinetuneConfig
 from configs.system.files import write_text
 from configs.system.notes import EVERY_RANK
+from configs.system.run_names import UNMERGED_FOLDER
 from configs.system.safe_text import visible
 from configs.system.secrets import hide
 from configs.system.version import FINETUNING
@@ -111,7 +112,7 @@ def read_tasks(config: FinetuneConfig, output: Path) -> list[RivalTask]:
         raise InputError(f"task.kind={task.kind}: the classical methods classify texts")
     tasks = [read_task(config, replace(task, unmerged=None), output)]
     if task.unmerged:
-        tasks.append(read_task(config, replace(task, name=task.unmerged), output / "unmerged"))
+        tasks.append(read_task(config, replace(task, name=task.unmerged), output / UNMERGED_FOLDER))
     return tasks
 
 

@@ -16,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from configs.finetune_schema import FinetuneConfig
 from configs.system.files import make_folder, write_text, written_file
 from configs.system.notes import optional
+from configs.system.run_names import PREDICTIONS
 from configs.system.secrets import hide
 from finetune.baselines import linear
 from finetune.baselines.bigru import BiGRUClassifier
@@ -174,7 +175,7 @@ def write_predictions(
 ) -> None:
     """The last seed's answers to every part but train; `label` is empty where there is none."""
     make_folder(folder)
-    path = folder / "predictions.csv"
+    path = folder / PREDICTIONS
     with written_file(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["split", "id", "label", "prediction"])

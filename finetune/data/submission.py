@@ -14,6 +14,7 @@ from typing import Any
 
 from configs.errors import InputError
 from configs.system.files import write_text
+from configs.system.run_names import PREDICTIONS
 from configs.task_schema import TaskConfig
 from finetune.data.example import Splits, TextExample, are_labelled
 
@@ -98,7 +99,7 @@ def write_submissions(folder: Path, config: TaskConfig, splits: Splits[Any]) -> 
     tasks = submitted(config, splits)
     if not tasks:
         return []
-    with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
+    with (folder / PREDICTIONS).open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     (folder / FOLDER).mkdir(exist_ok=True)
     paths = []

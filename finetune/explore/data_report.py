@@ -17,6 +17,7 @@ import numpy as np
 from configs.errors import InputError
 from configs.finetune_schema import FinetuneConfig
 from configs.system.files import write_text
+from configs.system.run_names import REPORT
 from configs.system.safe_text import markdown, visible
 from configs.system.secrets import hide
 from finetune.data.example import are_labelled
@@ -67,7 +68,7 @@ def explore(config: FinetuneConfig, paths: Sequence[Path], output: Path) -> None
         logger.info(visible(line))
     for line in write_data_report(data, tokenizers, config.max_length, output):
         logger.info(visible(line))
-    logger.info(f"done: {visible(output)}/report.md")
+    logger.info(f"done: {visible(output / REPORT)}")
 
 
 def write_data_report(
@@ -98,7 +99,7 @@ def write_data_report(
         *cleaning_part(data, steps),
         *examples_part(data),
     ]
-    write_text(output / "report.md", hide("\n\n".join(parts)) + "\n")
+    write_text(output / REPORT, hide("\n\n".join(parts)) + "\n")
     return summary(data, counts, max_length)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from configs.errors import InputError
 from configs.schema import TokenizerConfig
+from configs.system.run_names import TOKENIZER
 from finetune.data.example import TextExample
 from finetune.explore.profile import count_words
 from tokenizer.base import Tokenizer
@@ -19,7 +20,6 @@ from tokenizer.train import train_tokenizer
 
 KINDS: Final = ("wordpiece", "byte-bpe", "sentencepiece")
 VOCABULARY = 8192
-INSIDE_RUN = "tokenizer"
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ def open_tokenizers(paths: Sequence[Path]) -> dict[str, Tokenizer]:
     """Tokenizers by name: saved folders, run folders, published vocabularies."""
     opened = {}
     for path in paths:
-        folder = path / INSIDE_RUN if (path / INSIDE_RUN).is_dir() else path
+        folder = path / TOKENIZER if (path / TOKENIZER).is_dir() else path
         tokenizer = open_tokenizer(folder)
-        place = folder.parent if folder.name == INSIDE_RUN else folder
+        place = folder.parent if folder.name == TOKENIZER else folder
         name = place.resolve().stem
         opened[str(path) if name in opened else name] = tokenizer
     return opened

@@ -22,6 +22,8 @@ from configs.loader import from_container
 from configs.schema import ModelConfig
 from configs.system.files import written_aside
 from configs.system.json_files import read_json
+from configs.system.run_folder import RunFolder
+from configs.system.run_names import CARD, TOKENIZER, WEIGHTS
 from configs.system.safe_text import json_text
 from configs.system.secrets import as_stored
 from configs.task_schema import TaskConfig
@@ -36,8 +38,6 @@ from pretrain.run.pretrained import WORDS, Pretrained, load_pretrained
 from pretrain.run.tensors import check_tensors, read_tensors, shapes_of, write_tensors
 from tokenizer.base import Tokenizer
 from tokenizer.load import load_tokenizer
-
-CARD = "finetuned.json"
 
 
 @dataclass(frozen=True)
@@ -105,15 +105,15 @@ def save_finetuned(
 ) -> None:
     """Write `folder`, or replace it, at once."""
     with written_aside(folder) as aside:
-        write_tensors(aside / "model.safetensors", weights)
+        write_tensors(aside / WEIGHTS, weights)
         (aside / CARD).write_text(json_text(as_stored(asdict(card))), "utf-8")
-        tokenizer.save(aside / "tokenizer")
+        tokenizer.save(aside / TOKENIZER)
 
 
 def find_finetuned(path: Path) -> Path | None:
     """The folder of the model in `path`: a fine-tuning run, or the folder itself."""
     path = path.expanduser()
-    folders = (path, path / "checkpoints" / "best")
+    folders = (path, RunFolder(path).best)
     return next((folder for folder in folders if (folder / CARD).is_file()), None)
 
 
@@ -129,12 +129,12 @@ def load_finetuned(path: Path, device: torch.device | str = "cpu") -> FinetunedM
             f"--model {path}: no fine-tuned model ({CARD} is missing): name the run folder of a "
             "finished launch/finetune.py"
         )
-    weights_file = folder / "model.safetensors"
+    weights_file = folder / WEIGHTS
     try:
         card = read_card(folder / CARD)
     except Exception as error:
         raise InputError(f"{folder} is damaged ({error}): make or copy it anew") from error
-    weights, tokenizer = read_tensors(weights_file), load_tokenizer(folder / "tokenizer")
+    weights, tokenizer = read_tensors(weights_file), load_tokenizer(folder / TOKENIZER)
     rows = len(weights.get(WORDS, ()))
     if rows < tokenizer.vocabulary_size:
         raise InputError(

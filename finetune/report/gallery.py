@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs.system.notes import optional
+from configs.system.run_names import PLOTS
 
 NO_FONT = (
     "(The boxes in this picture are characters that no installed font has: install one, e.g. Noto "
@@ -26,12 +27,12 @@ class Gallery:
         Args:
             draw: takes `content` and the path; returns whether the fonts have every character.
         """
-        path = self.folder / "plots" / f"{name}.png"
+        path = self.folder / PLOTS / f"{name}.png"
         complete = None
         with optional(str(path)):
             complete = draw(*content, path)
         if complete is None:
             path.unlink(missing_ok=True)
             return f"({title}: the picture could not be drawn.)"
-        picture = f"![{title}](plots/{name}.png)"
+        picture = f"![{title}]({PLOTS}/{name}.png)"
         return picture if complete else f"{picture}\n\n{NO_FONT}"

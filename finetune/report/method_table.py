@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from configs.errors import InputError
+from configs.system.run_names import SCORES
 from configs.system.safe_text import markdown
 from finetune.report.markdown_tables import confusion_table, table
 from finetune.scoring.method_scores import MethodScores, read_scores, summary
@@ -36,10 +37,10 @@ def expand(folders: Sequence[Path]) -> list[Path]:
     """The folders that hold a scores.json, those below the given ones included, each once."""
     holders: dict[Path, Path] = {}
     for folder in folders:
-        below = [path.parent for path in sorted(folder.rglob("scores.json"))]
+        below = [path.parent for path in sorted(folder.rglob(SCORES))]
         if not below:
             raise InputError(
-                f"--runs {folder}: no scores.json there: name folders of finished runs of "
+                f"--runs {folder}: no {SCORES} there: name folders of finished runs of "
                 "launch/finetune.py"
             )
         for path in below:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import shutil
 from collections import defaultdict
 from collections.abc import Sequence
@@ -18,6 +17,8 @@ from configs.finetune_schema import FinetuneConfig
 from configs.system.files import write_text, written_file
 from configs.system.json_files import read_json
 from configs.system.notes import optional
+from configs.system.run_folder import RunFolder
+from configs.system.run_names import BEST, CHECKPOINTS, PREDICTIONS, SCORES, UNMERGED_FOLDER
 from configs.system.safe_text import Markup, markdown
 from configs.system.secrets import hide
 from finetune.data.example import Splits, TextExample, are_labelled
@@ -28,11 +29,10 @@ from finetune.scoring.method_scores import MethodScores, TrialScores, split_fing
 from finetune.scoring.metrics import calibration, class_scores, confusion
 from finetune.tasks.task import AnyTask
 from finetune.tasks.text import UNMERGED
-from pretrain.run.log import read_metrics
 
 ERRORS = 15
 MOST_COLUMNS = 100
-TOO_WIDE = f"(More than {MOST_COLUMNS} classes: no table here; scores.json has the counts.)"
+TOO_WIDE = f"(More than {MOST_COLUMNS} classes: no table here; {SCORES} has the counts.)"
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class FinishedTrial:
     @cached_property
     def result(self) -> dict[str, Any]:
         """The content of result.json."""
-        return read_json(self.folder / "result.json", "run its trial anew", infinite=True)
+        return read_json(RunFolder(self.folder).result, "run its trial anew", infinite=True)
 
     @cached_property
     def predictions(self) -> list[dict[str, str]]:
         """The lines of predictions.csv."""
-        with (self.folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        with RunFolder(self.folder).predictions.open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
 
     @property
@@ -110,15 +110,16 @@ def write_report(
     Args:
         names: the run's trials, in order.
     """
-    trials = [FinishedTrial(run_dir / "trials" / name) for name in names]
+    folder = RunFolder(run_dir)
+    trials = [FinishedTrial(folder.trial(name).path) for name in names]
     run = FinishedRun(run_dir, config, task, splits, trials)
-    with written_file(run_dir / "predictions.csv") as aside:
-        shutil.copyfile(run.best.folder / "predictions.csv", aside)
+    with written_file(folder.predictions) as aside:
+        shutil.copyfile(RunFolder(run.best.folder).predictions, aside)
     merge_metrics(run)
     write_scores(run)
     overview = trial_table(trials)
-    with optional(f"{run_dir}/report.md"):
-        write_text(run_dir / "report.md", hide(report(run, overview)))
+    with optional(str(folder.report)):
+        write_text(folder.report, hide(report(run, overview)))
     return overview
 
 
@@ -137,7 +138,7 @@ def report(run: FinishedRun, overview: str) -> str:
         overview,
         gallery.add("trials", "dev score by step", plot_trials, dev_curves(run), metric),
         f"## The best trial on dev: {best.result['name']}",
-        "Its model is in `checkpoints/best`, its answers are in `predictions.csv`.",
+        f"Its model is in `{CHECKPOINTS}/{BEST}`, its answers are in `{PREDICTIONS}`.",
     ]
     for name, examples in run.splits.evaluated.items():
         rows, is_scored = best.split(name), are_labelled(examples)
@@ -256,9 +257,9 @@ def merge_metrics(run: FinishedRun) -> None:
     records = [
         {"trial": trial.result["name"], **record}
         for trial in run.trials
-        for record in read_metrics(trial.folder / "metrics.jsonl")
+        for record in RunFolder(trial.folder).read_metrics()
     ]
-    write_text(run.folder / "metrics.jsonl", "".join(f"{json.dumps(r)}\n" for r in records))
+    RunFolder(run.folder).write_metrics(records)
 
 
 def dev_curves(run: FinishedRun) -> dict[str, list[tuple[int, float]]]:
@@ -266,7 +267,7 @@ def dev_curves(run: FinishedRun) -> dict[str, list[tuple[int, float]]]:
     return {
         trial.result["name"]: [
             (record["step"], record[run.task.metric])
-            for record in read_metrics(trial.folder / "metrics.jsonl")
+            for record in RunFolder(trial.folder).read_metrics()
             if record["kind"] == "dev"
         ]
         for trial in run.trials
@@ -279,7 +280,7 @@ def write_scores(run: FinishedRun) -> None:
     unmerged = run.config.task.unmerged
     if unmerged:
         scores = method_scores(run, unmerged, UNMERGED, run.task.labels)
-        scores.write(run.folder / "unmerged")
+        scores.write(run.folder / UNMERGED_FOLDER)
 
 
 def method_scores(run: FinishedRun, name: str, prefix: str, labels: Sequence[str]) -> MethodScores:

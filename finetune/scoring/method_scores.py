@@ -13,10 +13,9 @@ import numpy as np
 from configs.errors import InputError
 from configs.system.files import make_folder, write_text
 from configs.system.json_files import read_json
+from configs.system.run_names import SCORES
 from configs.system.safe_text import json_text
 from configs.system.secrets import hide
-
-FILE = "scores.json"
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class MethodScores:
     def write(self, folder: Path) -> None:
         """Into `folder`, at once."""
         make_folder(folder)
-        write_text(folder / FILE, json_text({**asdict(self), "task": hide(self.task)}) + "\n")
+        write_text(folder / SCORES, json_text({**asdict(self), "task": hide(self.task)}) + "\n")
 
     def values(self, metric: str, split: str = "dev") -> list[float]:
         """One metric of all trials that have it."""
@@ -69,13 +68,15 @@ class MethodScores:
 def read_scores(folder: Path) -> MethodScores:
     """The scores in a folder."""
     try:
-        content: dict[str, Any] = read_json(folder / FILE, infinite=True)
+        content: dict[str, Any] = read_json(folder / SCORES, infinite=True)
         trials = [TrialScores(**trial) for trial in content.pop("trials")]
         return MethodScores(**content, trials=trials)
     except FileNotFoundError as error:
-        raise InputError(f"{folder} holds no {FILE}: name the folder of a finished run") from error
+        raise InputError(
+            f"{folder} holds no {SCORES}: name the folder of a finished run"
+        ) from error
     except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{folder / FILE} is damaged ({error}): run its method anew") from error
+        raise InputError(f"{folder / SCORES} is damaged ({error}): run its method anew") from error
 
 
 def split_fingerprint(examples: Iterable[Any]) -> str:

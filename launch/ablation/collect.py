@@ -8,8 +8,8 @@ from pathlib import Path
 
 from configs.ablation_metrics import METRICS
 from configs.schema import PretrainConfig
+from configs.system.run_folder import RunFolder
 from configs.system.run_lock import take
-from configs.system.run_status import read_environment
 from configs.system.safe_text import Spreadsheet
 from finetune.report.method_table import check_same_split
 from finetune.scoring.method_scores import MethodScores, read_scores
@@ -120,7 +120,10 @@ def describe_origin(completed: list[Outcome]) -> list[str]:
     trained = [outcome for outcome in completed if not outcome.run.task]
     if not trained:
         return []
-    environment, config = read_environment(trained[0].run.run_dir), trained[0].run.config
+    environment, config = (
+        RunFolder(trained[0].run.run_dir).read_environment(),
+        trained[0].run.config,
+    )
     assert isinstance(config, PretrainConfig)
     tokens = [outcome.tokens for outcome in trained if outcome.tokens]
     lines = [

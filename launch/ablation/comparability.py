@@ -10,7 +10,7 @@ from configs.errors import InputError
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import flat, load_run_config
 from configs.schema import FREE_TO_CHANGE, PretrainConfig
-from configs.system.run_status import earlier_starts, read_environment, recorded_precision
+from configs.system.run_folder import RunFolder
 from launch.ablation.grid import GridRun, in_precision, last_record
 
 SAME_BUDGET = 0.02
@@ -41,7 +41,7 @@ class Outcome:
         which `auto` became. Where both leave it open the facts decide."""
         asked, folder = self.run.config, self.run.status_dir
         config = load_run_config(type(asked), folder)
-        precision = recorded_precision(folder)
+        precision = RunFolder(folder).recorded_precision()
         if not precision or asked.engine.precision == "auto":
             return config
         return in_precision(config, precision)
@@ -49,7 +49,7 @@ class Outcome:
     @cached_property
     def facts(self) -> dict[str, Any]:
         """Those of `FACTS`, by name; None for what it did not say."""
-        environment = read_environment(self.run.status_dir)
+        environment = RunFolder(self.run.status_dir).read_environment()
         known = {**environment, "torch": environment.get("packages", {}).get("torch")}
         return {name: known.get(name) for name in FACTS}
 
@@ -73,7 +73,7 @@ class Outcome:
 def require_same_recipe(outcome: Outcome) -> None:
     """Raise `InputError` where the folder holds a run of another recipe than the grid's."""
     run = outcome.run
-    if not (run.status_dir / "config.yaml").is_file():
+    if not RunFolder(run.status_dir).config.is_file():
         return
     for name, (there, asked) in differences(outcome.config, run.config).items():
         raise InputError(
@@ -177,7 +177,7 @@ def _is_free(name: str) -> bool:
 def _code_versions(run: GridRun) -> list[str]:
     """Fingerprints of the code that the run, since it last began, was made by."""
     versions: dict[str, None] = {}
-    for start in earlier_starts(run.status_dir):
+    for start in RunFolder(run.status_dir).earlier_starts():
         if start["step"] == 0:
             versions.clear()
         versions[start["source"]] = None

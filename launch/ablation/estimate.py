@@ -8,12 +8,11 @@ from statistics import median
 from typing import TYPE_CHECKING, Literal
 
 from configs.schema import DataConfig, EngineConfig, PretrainConfig
+from configs.system.run_folder import RunFolder
 from configs.system.run_lock import is_taken
-from configs.system.run_status import earlier_starts
 from configs.system.safe_text import visible
 from launch.ablation.grid import GridRun
 from launch.slurm.folders import is_waiting
-from pretrain.run.log import read_metrics
 
 if TYPE_CHECKING:
     from launch.diagnosis.gpus import Hardware
@@ -71,11 +70,11 @@ def measured_hours(runs: list[GridRun]) -> dict[str, float]:
 
 def minutes_of(run: GridRun) -> float:
     """From each start of a run to its last sign of life before the next."""
-    times = [record["time"] for record in read_metrics(run.run_dir / "metrics.jsonl")]
-    status = run.status_dir / "status"
+    times = [record["time"] for record in RunFolder(run.run_dir).read_metrics()]
+    status = RunFolder(run.status_dir).status
     if status.is_file():
         times.append(status.stat().st_mtime)
-    starts = [start["time"] for start in earlier_starts(run.status_dir)]
+    starts = [start["time"] for start in RunFolder(run.status_dir).earlier_starts()]
     ends = [*starts[1:], float("inf")]
     lasts = [
         max((time for time in times if start <= time < end), default=start)

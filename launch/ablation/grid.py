@@ -17,10 +17,9 @@ from configs.ablation_schema import AblationConfig, slug
 from configs.checks import require
 from configs.finetune_schema import FinetuneConfig
 from configs.schema import PretrainConfig
-from configs.system.run_status import read_status
+from configs.system.run_folder import RunFolder
 from launch.ablation.recipes import recipe_of, settings_of_rows, task_of
 from launch.slurm.grid import Command
-from pretrain.run.log import read_metrics
 
 CLASSICAL = "classical"
 """folder in which a fine-tuning run keeps what its classical methods leave behind"""
@@ -71,7 +70,7 @@ class GridRun:
     @property
     def status(self) -> str | None:
         """The word in its status; None where it was not started."""
-        return read_status(self.status_dir)
+        return RunFolder(self.status_dir).read_status()
 
     @property
     def is_completed(self) -> bool:
@@ -222,7 +221,7 @@ def heldout_loss(run_dir: Path) -> float:
 
 def last_record(run_dir: Path, kind: str) -> dict[str, Any]:
     """The last record of this kind in metrics.jsonl; empty where there is none."""
-    records = [r for r in read_metrics(run_dir / "metrics.jsonl") if r["kind"] == kind]
+    records = [r for r in RunFolder(run_dir).read_metrics() if r["kind"] == kind]
     return records[-1] if records else {}
 
 

@@ -22,6 +22,7 @@ from statistics import mean
 
 from configs.checks import require
 from configs.system.run_lock import INHERITED, Lock, Taken, take
+from configs.system.run_names import JOB_CONFIG
 from configs.system.safe_text import visible
 from configs.system.version import ROOT
 from launch.ablation.comparability import Outcome, require_same_recipe
@@ -185,7 +186,7 @@ class Launcher:
 
 def launch_command(run: GridRun) -> list[str]:
     """What a person would type for this run."""
-    script, config = f"launch/{run.command.kind}.py", run.run_dir / "job.yaml"
+    script, config = f"launch/{run.command.kind}.py", run.run_dir / JOB_CONFIG
     return [sys.executable, str(ROOT / script), "--config", str(config)]
 
 

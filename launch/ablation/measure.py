@@ -10,9 +10,8 @@ from pathlib import Path
 from statistics import median
 
 from configs.ablation_metrics import METRICS, Metric
-from configs.loader import load_run_config
-from configs.schema import PretrainConfig
-from configs.system.run_status import read_environment
+from configs.system.run_folder import RunFolder
+from configs.system.run_names import SCORES, UNMERGED_FOLDER
 from finetune.scoring.method_scores import read_scores
 from launch.ablation.grid import GridRun, last_record
 from launch.ablation.measurements import Measurement
@@ -47,9 +46,9 @@ def _pretraining_figures(run: GridRun, metrics: list[str]) -> Iterator[Measureme
 
 def _task_scores(run: GridRun) -> Iterator[Measurement]:
     """Of the task and, where labels were merged for it, of the task with all labels."""
-    for place in (run.status_dir, run.status_dir / "unmerged"):
+    for place in (run.status_dir, run.status_dir / UNMERGED_FOLDER):
         folder = place / (run.method or "")
-        if not (folder / "scores.json").is_file():
+        if not (folder / SCORES).is_file():
             continue
         scores = read_scores(folder)
         for name in run.metrics or (scores.metric,):
@@ -63,12 +62,12 @@ def _task_scores(run: GridRun) -> Iterator[Measurement]:
 
 def parameters(run_dir: Path) -> float | None:
     """Of the encoder and its heads; None where the run did not say."""
-    return read_environment(run_dir).get("parameters")
+    return RunFolder(run_dir).read_environment().get("parameters")
 
 
 def fertility(run_dir: Path) -> float | None:
     """Tokens a word of held-out text (Rust et al., 2021); None where a run read no text itself."""
-    environment = read_environment(run_dir)
+    environment = RunFolder(run_dir).read_environment()
     return _count(_Vocabulary(environment.get("tokenizer"), environment.get("corpus"), run_dir))
 
 
@@ -91,12 +90,11 @@ class _Vocabulary:
 @cache
 def _count(vocabulary: _Vocabulary) -> float | None:
     from pretrain.data.prepare import sentences
-    from tokenizer.load import load_tokenizer
+    from pretrain.run.load import open_run
     from tokenizer.report import report
 
-    run_dir = vocabulary.run_dir
-    config = load_run_config(PretrainConfig, run_dir)
-    if config.data.store:
+    run = open_run(vocabulary.run_dir)
+    if run.config.data.store:
         return None
-    texts = list(islice(sentences(config, heldout=True), SENTENCES))
-    return report(load_tokenizer(run_dir / "tokenizer"), texts).tokens_per_word
+    texts = list(islice(sentences(run.config, heldout=True), SENTENCES))
+    return report(run.tokenizer, texts).tokens_per_word

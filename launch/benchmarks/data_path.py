@@ -15,6 +15,7 @@ from time import perf_counter
 
 from configs.loader import load_config
 from configs.schema import PretrainConfig
+from configs.system.run_names import TOKENIZER
 from launch.benchmarks.setting import Setting
 
 ROUNDS = 3
@@ -76,7 +77,7 @@ def tokenising_rates(
     from pretrain.text.sentences import split_sentences
 
     corpus = prepare(config)
-    corpus.tokenizer.save(folder / "tokenizer")
+    corpus.tokenizer.save(folder / TOKENIZER)
     documents = list(take(texts(config), megabytes))
     sentences = [s for text in documents for s in split_sentences(text, "en")]
     lines = "".join(json.dumps({"text": text}) + "\n" for text in documents)
@@ -88,7 +89,7 @@ def tokenising_rates(
         choices = [
             f"data.sources=[{{kind: jsonl, path: {folder / 'text.jsonl'}}}]",
             f"data.cache={folder / str(turn)}",
-            f"tokenizer.path={folder / 'tokenizer'}",
+            f"tokenizer.path={folder / TOKENIZER}",
         ]
         own = load_config(PretrainConfig, "roberta_small.yaml", choices)
         with silenced():

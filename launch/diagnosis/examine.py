@@ -10,6 +10,7 @@ import torch
 
 from configs.errors import InputError
 from configs.schema import PretrainConfig
+from configs.system.run_names import TOKENIZER
 from launch.diagnosis.dry_run import (
     bytes_to_hash,
     check_shares,
@@ -215,7 +216,7 @@ def vocabulary_size(config: PretrainConfig) -> int:
     """
     if config.data.store:
         read_manifest(Path(config.data.store))
-        return load_tokenizer(Path(config.data.store) / "tokenizer").vocabulary_size
+        return load_tokenizer(Path(config.data.store) / TOKENIZER).vocabulary_size
     if config.tokenizer.path:
         path = Path(config.tokenizer.path)
         return load_tokenizer(path, lowercase=config.tokenizer.lowercase).vocabulary_size

@@ -13,8 +13,9 @@ from configs.finetune_schema import FinetuneConfig
 from configs.loader import dump_config
 from configs.schema import PretrainConfig
 from configs.system.files import write_text
+from configs.system.run_folder import RunFolder
 from configs.system.run_lock import find_holder
-from configs.system.run_status import read_status, write_status
+from configs.system.run_names import JOB_CODE, JOB_CONFIG, JOB_ID, JOB_LOGS
 from launch.slurm.render import Job
 from launch.slurm.scheduler import is_queued
 from launch.slurm.snapshot import take_snapshot
@@ -38,7 +39,7 @@ def require_idle(folder: Path) -> None:
 
 def queued_job(folder: Path) -> str | None:
     """The job that was last submitted for a folder, if it waits or runs."""
-    path = folder / "job.id"
+    path = folder / JOB_ID
     job = path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
     is_whole = re.fullmatch(r"[0-9][0-9,_]*", job)
     return job if is_whole and is_queued(job) else None
@@ -51,33 +52,33 @@ def is_waiting(folder: Path) -> bool:
 
 def write_job(job: Job, script: str) -> None:
     """The script as rendered, the code and the folder of logs."""
-    (job.folder / "logs").mkdir(parents=True, exist_ok=True)
-    take_snapshot(job.folder / "code")
+    (job.folder / JOB_LOGS).mkdir(parents=True, exist_ok=True)
+    take_snapshot(job.folder / JOB_CODE)
     write_text(job.script, script)
 
 
 def note_job(folder: Path, number: str) -> None:
     """For `require_idle`."""
-    write_text(folder / "job.id", f"{number}\n")
+    write_text(folder / JOB_ID, f"{number}\n")
 
 
 def write_config(folder: Path, config: PretrainConfig | FinetuneConfig) -> None:
     """The resolved configuration: what is edited later does not reach a job that waits."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "job.yaml", dump_config(config))
+    write_text(folder / JOB_CONFIG, dump_config(config))
 
 
 @contextmanager
 def pending(folders: list[Path]) -> Iterator[None]:
     """`pending` is the status of run folders; where the block fails, it is what it was before."""
-    before = {folder: read_status(folder) for folder in folders}
+    before = {folder: RunFolder(folder).read_status() for folder in folders}
     for folder in folders:
-        write_status(folder, "pending")
+        RunFolder(folder).write_status("pending")
     try:
         yield
     except BaseException:
         for folder, status in before.items():
-            (folder / "status").unlink()
+            RunFolder(folder).status.unlink()
             if status:
-                write_status(folder, status)
+                RunFolder(folder).write_status(status)
         raise

@@ -12,7 +12,8 @@ from configs.errors import InputError
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import load_config
 from configs.schema import PretrainConfig
-from configs.system.run_status import read_status
+from configs.system.run_folder import RunFolder
+from configs.system.run_names import JOB_CONFIG
 from launch.slurm.command_words import read_words
 
 RunConfig: TypeAlias = PretrainConfig | FinetuneConfig
@@ -36,7 +37,7 @@ class Command:
     @property
     def words(self) -> list[str]:
         """Its run folder, and what its array element runs: the configuration that stands there."""
-        config = str(self.run_dir / "job.yaml")
+        config = str(self.run_dir / JOB_CONFIG)
         return [str(self.run_dir), f"launch/{self.kind}.py", "--config", config]
 
 
@@ -77,7 +78,11 @@ def choose(commands: list[Command], only: str | None) -> dict[int, Path]:
     """
     chosen = {number: command.run_dir for number, command in enumerate(commands, start=1)}
     if only == "failed":
-        chosen = {n: folder for n, folder in chosen.items() if read_status(folder) != "completed"}
+        chosen = {
+            n: folder
+            for n, folder in chosen.items()
+            if RunFolder(folder).read_status() != "completed"
+        }
     require(bool(chosen), "--only failed: every run is completed")
     return chosen
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from configs.checks import require, require_visible
 from configs.cluster_schema import ClusterConfig
+from configs.system.run_names import ARRAY_SCRIPT, JOB_CODE, JOB_LOGS, JOB_SCRIPT
 from configs.system.safe_text import visible
 from configs.system.secrets import hide, require_none
 
@@ -43,7 +44,7 @@ class Job:
     @property
     def script(self) -> Path:
         """The batch script: an array's is not that of the job which waits for it."""
-        return self.folder / ("array.sbatch" if self.array else "job.sbatch")
+        return self.folder / (ARRAY_SCRIPT if self.array else JOB_SCRIPT)
 
     @property
     def log_name(self) -> str:
@@ -52,7 +53,7 @@ class Job:
 
     def log(self, number: str) -> Path:
         """Where the job of this number writes; an array has several such files."""
-        return self.folder / "logs" / (f"{number}_*.out" if self.array else f"{number}.out")
+        return self.folder / JOB_LOGS / (f"{number}_*.out" if self.array else f"{number}.out")
 
 
 def render(job: Job, cluster: ClusterConfig) -> str:
@@ -76,7 +77,7 @@ def sbatch_lines(job: Job, cluster: ClusterConfig) -> list[str]:
     options = {
         "job-name": job.name,
         "chdir": str(Path.cwd()),
-        "output": _literal(job.folder / "logs") + f"/{job.log_name}",
+        "output": _literal(job.folder / JOB_LOGS) + f"/{job.log_name}",
         "open-mode": "append",
         "requeue": True,
         "signal": f"B:USR1@{cluster.signal_lead_seconds}",
@@ -100,7 +101,7 @@ def sbatch_lines(job: Job, cluster: ClusterConfig) -> list[str]:
 def settings(job: Job, cluster: ClusterConfig) -> list[str]:
     """The variables that `common.sh` reads, and the arguments, as lines of bash."""
     variables = {
-        "CODE": str(job.folder / "code"),
+        "CODE": str(job.folder / JOB_CODE),
         "PYTHON": _interpreter(cluster),
         "SITE": str(Path(cluster.site_environment).resolve()) if cluster.site_environment else "",
         "MAX_RESTARTS": str(cluster.max_restarts),

@@ -15,6 +15,7 @@ from configs.cluster_schema import ClusterConfig
 from configs.loader import load_config
 from configs.schema import PretrainConfig
 from configs.system.files import write_text
+from configs.system.run_names import JOB_CONFIG
 from configs.system.safe_text import visible
 from launch.slurm.folders import note_job, pending, require_idle, write_config, write_job
 from launch.slurm.grid import Command, RunConfig, choose, ranges, words_of
@@ -41,7 +42,7 @@ def submit_run(kind: str, config: RunConfig, cluster: ClusterConfig, dry_run: bo
     """
     folder = Path(config.run_dir).absolute()
     variables = {"RUN_DIR": str(folder)}
-    job = Job(kind, f"{kind}-{folder.name}", folder, [str(folder / "job.yaml")], variables)
+    job = Job(kind, f"{kind}-{folder.name}", folder, [str(folder / JOB_CONFIG)], variables)
     script = render(job, cluster)
     if dry_run:
         return script
@@ -66,7 +67,7 @@ def submit_preparation(config: PretrainConfig, cluster: ClusterConfig, dry_run: 
         template="prepare",
         name=f"prepare-{run_dir.name}",
         folder=folder,
-        arguments=[str(folder / "job.yaml")],
+        arguments=[str(folder / JOB_CONFIG)],
         variables={"SHARDS": str(shards)},
         array=f"0-{shards - 1}",
     )

@@ -18,6 +18,7 @@ from configs.errors import InputError
 from configs.schema import PretrainConfig, SourceConfig
 from configs.system.aside import clear_leftovers, remove
 from configs.system.notes import PROGRESS
+from configs.system.run_names import TOKENIZER
 from configs.system.waiting import locked
 from pretrain.data.cache import (
     CachedStore,
@@ -133,11 +134,11 @@ def open_corpus(folder: Path, config: PretrainConfig, most_tokens: int | None = 
     `most_tokens` opens the first documents of each split only.
     """
     manifest = read_manifest(folder)
-    tokenizer = load_tokenizer(folder / "tokenizer")
+    tokenizer = load_tokenizer(folder / TOKENIZER)
     made_with = (manifest.get("identity") or {}).get("tokenizer", tokenizer.fingerprint)
     if made_with != tokenizer.fingerprint:
         raise InputError(
-            f"{folder}/tokenizer is not the one that the store was made with: restore it, or "
+            f"{folder / TOKENIZER} is not the one that the store was made with: restore it, or "
             f"delete {folder} to rebuild the store"
         )
     if config.data.store and config.tokenizer.path:
@@ -212,7 +213,7 @@ def _join(store: CachedStore, units: list[ReadUnit]) -> None:
         split: join_splits(store.folder, split, {n: p["splits"][split] for n, p in pieces.items()})
         for split in SPLITS
     }
-    store.tokenizer.save(store.folder / "tokenizer")
+    store.tokenizer.save(store.folder / TOKENIZER)
     clear_leftovers(store.folder)
     for lock in store.folder.glob(".*.lock"):
         lock.unlink()

@@ -13,17 +13,15 @@ from pathlib import Path
 import torch
 
 from configs.errors import InputError
-from configs.loader import load_run_config
-from configs.schema import PretrainConfig
 from pretrain.batch import MicroBatch
 from pretrain.data.masking import make_vocabulary
 from pretrain.data.phases import PhasedBatches
 from pretrain.data.prepare import open_corpus
 from pretrain.data.verification import verify_used
 from pretrain.engine.skipped import texts
-from pretrain.model.pretraining import PretrainingModel, make_model
-from pretrain.run import checkpoint
-from pretrain.run.tensors import read_tensors
+from pretrain.model.pretraining import PretrainingModel
+from pretrain.run.checkpoint import STATE
+from pretrain.run.load import open_run
 from tokenizer.base import Tokenizer
 
 
@@ -44,8 +42,8 @@ class Sample:
 class Replay:
     """A step of a run, to be looked at."""
 
-    found: Path
-    """checkpoint that the weights come from"""
+    checkpoint: Path
+    """that the weights come from"""
     samples: Iterator[Sample]
 
 
@@ -55,30 +53,15 @@ def replay(run_dir: Path, step: int) -> Replay:
     Raises:
         InputError: no run, no whole checkpoint from before the step, or a damaged store.
     """
-    if not (run_dir / "config.yaml").is_file():
-        raise InputError(f"--run {run_dir}: no run folder (config.yaml is missing)")
-    config = load_run_config(PretrainConfig, run_dir)
-    found = newest_before(run_dir / "checkpoints", step)
-    store = checkpoint.read_state(found, {}).store
-    if store is None:
-        raise InputError(f"{found}/state.json names no store: it is of fine-tuning")
-    corpus = open_corpus(Path(store), config)
-    batches = PhasedBatches(corpus.train, config, make_vocabulary(corpus.tokenizer)).step(step)
-    verify_used(corpus.folder, config.data, corpus.train.shards)
-    model = make_model(config, corpus.tokenizer).eval()
-    model.load_state_dict(read_tensors(found / "model.safetensors"))
-    return Replay(
-        found, (examine(model, one, corpus.tokenizer) for b in batches for one in split(b))
-    )
-
-
-def newest_before(folder: Path, step: int) -> Path:
-    """The newest whole checkpoint of at most `step` steps."""
-    saved = [p for p in checkpoint.list_checkpoints(folder) if checkpoint.step_of(p) <= step]
-    whole = [path for path in saved if checkpoint.find_damage(path) is None]
-    if not whole:
-        raise InputError(f"{folder}: no whole checkpoint from before step {step}")
-    return whole[-1]
+    run = open_run(run_dir, f"--run {run_dir}", up_to_step=step)
+    if run.state.store is None:
+        raise InputError(f"{run.checkpoint}/{STATE} names no store: it is of fine-tuning")
+    model, corpus = run.model().eval(), open_corpus(Path(run.state.store), run.config)
+    vocabulary = make_vocabulary(corpus.tokenizer)
+    batches = PhasedBatches(corpus.train, run.config, vocabulary).step(step)
+    verify_used(corpus.folder, run.config.data, corpus.train.shards)
+    samples = (examine(model, one, corpus.tokenizer) for batch in batches for one in split(batch))
+    return Replay(run.checkpoint, samples)
 
 
 def split(batch: MicroBatch) -> Iterator[MicroBatch]:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs.system.notes import optional
+from configs.system.run_folder import RunFolder
 from pretrain.batch import MicroBatch
 from pretrain.engine.machine import Peak
 from pretrain.engine.skipped import write_dump
 from pretrain.optim.schedule import Schedule
-from pretrain.run.log import RunLog, duration, read_metrics
+from pretrain.run.log import RunLog, duration
 from pretrain.run.plots import plot_curves
 from tokenizer.base import Tokenizer
 
@@ -92,14 +93,14 @@ class Reporter:
         self.log.record("skipped", step, {"steps": len(steps), "total": total})
         self.say(
             f"step {step:>6}  skipped {list(steps)}: loss or gradient not finite "
-            f"({total} so far); what was seen is in {self.folder / 'dumps'}"
+            f"({total} so far); what was seen is in {RunFolder(self.folder).dumps}"
         )
 
     def dump(
         self, step: int, rank: int, batches: Sequence[MicroBatch], losses: Sequence[float]
     ) -> None:
         """What this rank saw in a step that was skipped, and the loss of each micro-batch."""
-        write_dump(self.folder / "dumps", step, rank, batches, losses, self.tokenizer)
+        write_dump(RunFolder(self.folder).dumps, step, rank, batches, losses, self.tokenizer)
 
 
 class PretrainingReporter(Reporter):
@@ -136,6 +137,7 @@ class PretrainingReporter(Reporter):
             f"bits per byte {scores['bits_per_byte']:.3f}{nsp}"
         )
         if self.log.is_main and step:
-            picture = self.folder / "plots" / "curves.png"
+            run = RunFolder(self.folder)
+            picture = run.curves
             with optional(str(picture)):
-                plot_curves(read_metrics(self.log.path), picture, self.folder.name)
+                plot_curves(run.read_metrics(), picture, self.folder.name)

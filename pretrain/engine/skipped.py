@@ -10,11 +10,12 @@ from configs.errors import RunError
 from configs.system.files import make_folder, write_text
 from configs.system.notes import optional
 from configs.system.run_lock import require_ours
+from configs.system.run_names import DUMPS, STEP
 from configs.system.safe_text import json_text
 from pretrain.batch import MicroBatch
 from tokenizer.base import Tokenizer
 
-DUMPS = 20
+MOST_DUMPS = 20
 """of one run, at most, on each rank"""
 TEXT = 2000
 """characters of a sample that a dump shows"""
@@ -42,7 +43,7 @@ class SkippedSteps:
                 raise RunError(
                     f"loss or gradient is not finite at step {step}, nor in {self.in_a_row} steps "
                     "in a row: lower optimizer.learning_rate or lengthen the warm-up; what "
-                    "they saw is in run_dir/dumps"
+                    f"they saw is in run_dir/{DUMPS}"
                 )
         if self._last != end - 1:
             self.in_a_row = 0
@@ -61,8 +62,8 @@ def write_dump(
     Returns None where there are enough dumps.
     """
     require_ours(folder)
-    path = folder / f"step-{step:08d}-rank-{rank}.json"
-    if len(list(folder.glob(f"step-*-rank-{rank}.json"))) >= DUMPS:
+    path = folder / f"{STEP}{step:08d}-rank-{rank}.json"
+    if len(list(folder.glob(f"{STEP}*-rank-{rank}.json"))) >= MOST_DUMPS:
         return None
     found = [
         {

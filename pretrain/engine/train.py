@@ -8,8 +8,8 @@ from pathlib import Path
 from configs.errors import InputError
 from configs.schema import PLACES, PretrainConfig
 from configs.system.files import make_folder
+from configs.system.run_folder import RunFolder
 from configs.system.run_lock import exclusive
-from configs.system.run_status import read_status
 from configs.system.safe_text import visible
 from configs.system.version import PRETRAINING
 from pretrain.data.prepare import Corpus, prepare
@@ -40,6 +40,7 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
         Leave: the same before the first step.
     """
     run_dir = Path(config.run_dir)
+    folder = RunFolder(run_dir)
     agreement = Agreement(world)
     agreement.require(start_facts(config, PLACES, PRETRAINING))
     notice = PreemptionNotice(config.safety.stop_after_minutes)
@@ -57,13 +58,12 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
                     verification.go_on()
                     trainer.run()
                     if world.is_main:
-                        with exclusive(run_dir / "export", patience=600):
-                            export.export_run(run_dir, run_dir / "export")
+                        with exclusive(folder.export, patience=600):
+                            export.export_run(run_dir, folder.export)
             finally:
                 verification.close()
                 trainer.log.close()
-    shown = visible(run_dir)
-    logger.info(f"done: curves {shown}/plots/curves.png, model {shown}/export")
+    logger.info(f"done: curves {visible(folder.curves)}, model {visible(folder.export)}")
     return run_dir
 
 
@@ -71,7 +71,7 @@ def write_run_folder(trainer: Trainer, agreement: Agreement) -> None:
     """config.yaml, environment.json and the tokenizer."""
     run_dir, corpus = trainer.run_dir, trainer.corpus
     make_folder(run_dir)
-    corpus.tokenizer.save(run_dir / "tokenizer")
+    corpus.tokenizer.save(RunFolder(run_dir).tokenizer)
     decided = {
         "tokenizer": corpus.tokenizer.fingerprint,
         "corpus": corpus.fingerprint,
@@ -112,8 +112,8 @@ def find_ground(
 
 def find_checkpoint(config: PretrainConfig, run_dir: Path) -> Path | None:
     """Where to go on from, by `checkpoint.resume`; None starts anew."""
-    folder, resume = run_dir / "checkpoints", config.checkpoint.resume
-    if resume == "auto" or read_status(run_dir) == "preempted":
+    folder, resume = RunFolder(run_dir).checkpoints, config.checkpoint.resume
+    if resume == "auto" or RunFolder(run_dir).read_status() == "preempted":
         return checkpoint.find_last(folder)
     if resume == "never":
         if checkpoint.list_checkpoints(folder):

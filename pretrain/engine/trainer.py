@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from configs.schema import PretrainConfig
+from configs.system.run_folder import RunFolder
 from pretrain.data.masking import make_vocabulary
 from pretrain.data.phases import PhasedBatches
 from pretrain.data.prepare import Corpus
@@ -82,7 +83,7 @@ class Trainer:
         self.objective = MlmObjective(
             config, self.engine, self.batches, heldout, reporter, self.certifier
         )
-        writer = checkpoint.Writer(self.run_dir / "checkpoints", config.checkpoint)
+        writer = checkpoint.Writer(RunFolder(self.run_dir).checkpoints, config.checkpoint)
         self.loop = Loop(self.objective, config, self.state, writer, notice, watchdog.beat)
 
     def run(self) -> None:

@@ -256,19 +256,19 @@ class Leaving:
                 time.sleep(POLL)  # the others still ask
 
     def _write_status(self) -> None:
-        from configs.system.files import write_text
-        from configs.system.run_status import read_status, write_status
+        from configs.system.run_folder import RunFolder
 
         if self.run_dir is None:
             return
+        folder = RunFolder(self.run_dir)
         with contextlib.suppress(Exception):
-            status = read_status(self.run_dir)
+            status = folder.read_status()
             if self.interrupted is not None:
                 if status == "running":
-                    write_status(self.run_dir, "interrupted")
+                    folder.write_status("interrupted")
             elif status != "completed":
-                write_status(self.run_dir, "preempted")
-                write_text(self.run_dir / "REQUEUE", f"{newest(self.run_dir)} {self.reason}\n")
+                folder.write_status("preempted")
+                folder.write_requeue(folder.newest_step(), self.reason)
 
     def _words(self) -> tuple[str]:
         if self.interrupted is not None:
@@ -277,12 +277,6 @@ class Leaving:
 
     def _stream(self) -> Any:
         return sys.stdout if self.interrupted is None else sys.stderr
-
-
-def newest(run_dir: Path) -> int:
-    """The step of the newest checkpoint; 0 where there is none."""
-    names = [path.name.removeprefix("step-") for path in run_dir.glob("checkpoints/step-*")]
-    return max((int(name) for name in names if name.isdigit()), default=0)
 
 
 LEAVING = Leaving()

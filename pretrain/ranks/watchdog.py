@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 from configs.errors import RunError
+from configs.system.run_folder import RunFolder
 from configs.system.run_lock import require_ours
-from configs.system.run_status import read_status, settle_status
 
 BEFORE = (None, "pending", "preempted", "running")
 """what a hang turns into `failed`; other words tell more, and come from a rank that knew"""
@@ -25,8 +25,8 @@ class Watchdog:
     """
 
     def __init__(self, minutes: float, run_dir: Path, rank: int) -> None:
-        self.limit, self.run_dir = 60 * minutes, run_dir
-        self.dump = run_dir / "dumps" / f"hang-rank-{rank}.txt"
+        self.limit, self.folder = 60 * minutes, RunFolder(run_dir)
+        self.dump = self.folder.dumps / f"hang-rank-{rank}.txt"
         self._doing, self._since = "starting", time.monotonic()
         self._over = threading.Event()
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
@@ -50,9 +50,9 @@ class Watchdog:
     def _end(self) -> None:
         told = f"every rank's stacks are in {self.dump.parent}"
         try:
-            require_ours(self.run_dir)
-            if read_status(self.run_dir) in BEFORE:
-                settle_status(self.run_dir, "failed")
+            require_ours(self.folder.path)
+            if self.folder.read_status() in BEFORE:
+                self.folder.settle_status("failed")
             self._write_dump()
         except (OSError, RunError) as error:
             told = f"its stacks were not kept ({error})"

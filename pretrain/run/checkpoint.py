@@ -34,6 +34,7 @@ from configs.system.aside import remove
 from configs.system.files import sha256_file, written_aside
 from configs.system.json_files import read_json
 from configs.system.notes import warn_once
+from configs.system.run_names import STEP, WEIGHTS
 from pretrain.ranks.agreement import by_all, heard
 from pretrain.ranks.checksums import find_drift, require_same
 from pretrain.ranks.world import World
@@ -42,8 +43,12 @@ from pretrain.run.tensors import check_tensors, read_tensors, write_tensors
 logger = logging.getLogger(__name__)
 
 Tensors = dict[str, Tensor]
-FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
+OPTIMIZER = "optimizer.safetensors"
 EXTRA = "extra.safetensors"
+STATE = "state.json"
+MANIFEST = "manifest.json"
+COMPLETE = "complete"
+FILES = (WEIGHTS, OPTIMIZER, STATE)
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """of every parameter: names in the optimizer's state, and after its own in the file"""
 
@@ -167,14 +172,14 @@ class Writer:
             pending.result()
 
     def _write(self, tensors: dict[str, Tensors], state: State) -> None:
-        with written_aside(self.folder / f"step-{state.step:08d}") as aside:
+        with written_aside(checkpoint_in(self.folder, state.step)) as aside:
             for name, content in tensors.items():
                 write_tensors(aside / name, content)
-            (aside / "state.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
-            hashes = {name: sha256_file(aside / name) for name in (*tensors, FILES[2])}
-            (aside / "manifest.json").write_text(json.dumps(hashes), encoding="utf-8")
-            mark = sha256_file(aside / "manifest.json")
-            (aside / "complete").write_text(f"{mark}\n", encoding="utf-8")
+            (aside / STATE).write_text(json.dumps(asdict(state)), encoding="utf-8")
+            hashes = {name: sha256_file(aside / name) for name in (*tensors, STATE)}
+            (aside / MANIFEST).write_text(json.dumps(hashes), encoding="utf-8")
+            mark = sha256_file(aside / MANIFEST)
+            (aside / COMPLETE).write_text(f"{mark}\n", encoding="utf-8")
         self.prune(state.step)
 
     def prune(self, step: int) -> None:
@@ -206,11 +211,11 @@ def prune(folder: Path, step: int, keep: int, keep_every: int | None = None) -> 
     Those of every `keep_every`-th step stay. Later ones exist where a run went on from an earlier
     checkpoint: their future is abandoned.
     """
-    newest = folder / f"step-{step:08d}"
+    newest = checkpoint_in(folder, step)
     saved = list_checkpoints(folder)
     past = [path for path in saved if path <= newest]
     old = [path for path in past[:-keep] if not keep_every or step_of(path) % keep_every]
-    stale = [path for path in saved if path > newest] + old + list(folder.glob(".step-*"))
+    stale = [path for path in saved if path > newest] + old + list(folder.glob(f".{STEP}*"))
     for path in stale:
         _drop(path)
 
@@ -228,27 +233,34 @@ def _drop(path: Path) -> None:
         warn_once(f"{stayed}: it stays")
 
 
+def checkpoint_in(folder: Path, step: int) -> Path:
+    """The checkpoint after `step` steps in a folder of checkpoints."""
+    return folder / f"{STEP}{step:08d}"
+
+
 def step_of(path: Path) -> int:
     """The step that a checkpoint's folder is named by."""
-    return int(path.name.removeprefix("step-"))
+    return int(path.name.removeprefix(STEP))
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """Finished checkpoints, oldest first."""
     if not folder.is_dir():
         return []
-    return sorted(p for p in folder.iterdir() if re.fullmatch(r"step-\d{8}", p.name))
+    return sorted(p for p in folder.iterdir() if re.fullmatch(rf"{STEP}\d{{8}}", p.name))
 
 
-def find_last(folder: Path) -> Path | None:
+def find_last(folder: Path, up_to_step: int | None = None) -> Path | None:
     """The newest checkpoint that is whole; damaged ones are named on standard error.
 
-    Returns None where there is none at all.
+    Returns None where there is none at all, or none of `up_to_step` steps or fewer.
 
     Raises:
         InputError: there are checkpoints, and all of them are damaged.
     """
     saved = list_checkpoints(folder)
+    if up_to_step is not None:
+        saved = [path for path in saved if step_of(path) <= up_to_step]
     for path in reversed(saved):
         damage = find_damage(path)
         if damage is None:
@@ -262,9 +274,9 @@ def find_last(folder: Path) -> Path | None:
 def find_damage(path: Path) -> str | None:
     """What is wrong with a checkpoint, or None."""
     try:
-        if (path / "complete").read_bytes() != f"{sha256_file(path / 'manifest.json')}\n".encode():
-            return "content of manifest.json or complete has changed"
-        hashes = read_json(path / "manifest.json")
+        if (path / COMPLETE).read_bytes() != f"{sha256_file(path / MANIFEST)}\n".encode():
+            return f"content of {MANIFEST} or {COMPLETE} has changed"
+        hashes = read_json(path / MANIFEST)
         names = (*FILES, EXTRA) if EXTRA in hashes else FILES
         broken = [name for name in names if sha256_file(path / name) != hashes[name]]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -281,12 +293,12 @@ def read_state(path: Path, fingerprints: dict[str, str], allowed: Collection[str
         InputError: naming the first other fingerprint that differs.
     """
     # A score may be NaN; `check` lets none of the other numbers be.
-    content = read_json(path / "state.json", "restore it or remove the checkpoint", infinite=True)
+    content = read_json(path / STATE, "restore it or remove the checkpoint", infinite=True)
     try:
         state = State(**content)
         state.check()
     except (TypeError, ValueError) as error:
-        raise InputError(f"{path}/state.json: written by another version ({error})") from error
+        raise InputError(f"{path / STATE}: written by another version ({error})") from error
     for name, value in fingerprints.items():
         saved = state.fingerprints.get(name)
         if saved != value and name not in allowed:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import sys
@@ -19,7 +18,7 @@ import torch
 from configs.loader import dump_config, flat
 from configs.schema import FREE_TO_CHANGE, PretrainConfig
 from configs.system.files import make_folder, write_text
-from configs.system.run_status import earlier_starts, read_environment
+from configs.system.run_folder import RunFolder
 from configs.system.secrets import hashed, hide
 from configs.system.version import (
     FINETUNING,
@@ -51,10 +50,11 @@ def fingerprints(config: PretrainConfig, corpus: Corpus) -> dict[str, str]:
 
 def note_verified(run_dir: Path, step: int, verified_bytes: int) -> None:
     """Into environment.json: how much of the store was verified when a checkpoint was written."""
-    environment = read_environment(run_dir)
+    folder = RunFolder(run_dir)
+    environment = folder.read_environment()
     if "verified" in environment:
         environment["verified"] |= {"at_step": step, "verified_by_then": verified_bytes}
-        _write(run_dir / "environment.json", environment)
+        folder.write_environment(environment)
 
 
 def write_environment(
@@ -71,14 +71,15 @@ def write_environment(
         packages: of ours, whose code decides what the run finds.
         step: where the run goes on; 0: it begins. None: it is no run of steps.
     """
+    folder = RunFolder(run_dir)
     make_folder(run_dir)
-    write_text(run_dir / "config.yaml", dump_config(config))
+    write_text(folder.config, dump_config(config))
     version = {"code": code_version(), "source": source_fingerprint(packages)}
     start = {"step": step, **version, "time": round(time.time(), 3)}
     environment = {
         **decided,
         **version,
-        "starts": [*earlier_starts(run_dir), start],
+        "starts": [*folder.earlier_starts(), start],
         "packages": {name: package_version(name) for name in ("masklab", *PACKAGES)},
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
@@ -87,11 +88,7 @@ def write_environment(
         "threads_per_rank": torch.get_num_threads(),
         "command": list(map(hide, sys.argv)),
     }
-    _write(run_dir / "environment.json", environment)
-
-
-def _write(path: Path, environment: dict[str, Any]) -> None:
-    write_text(path, json.dumps(environment, indent=1) + "\n")
+    folder.write_environment(environment)
 
 
 def device_name(device: torch.device) -> str:

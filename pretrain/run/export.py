@@ -6,17 +6,16 @@ import json
 from pathlib import Path
 
 from configs.errors import InputError
-from configs.loader import load_run_config
 from configs.schema import PretrainConfig
 from configs.system.files import written_aside
+from configs.system.run_names import WEIGHTS
 from pretrain.model.convert import huggingface_config, to_huggingface
-from pretrain.model.pretraining import PretrainingModel, make_model
-from pretrain.run import checkpoint
-from pretrain.run.onnx import PaddedEncoder, PaddedMLM, write_onnx
-from pretrain.run.tensors import check_tensors, read_tensors, shapes_of, write_tensors
+from pretrain.model.pretraining import PretrainingModel
+from pretrain.run.load import open_run
+from pretrain.run.onnx import ENCODER_GRAPH, MLM_GRAPH, PaddedEncoder, PaddedMLM, write_onnx
+from pretrain.run.tensors import write_tensors
 from tokenizer.base import Tokenizer
 from tokenizer.huggingface import write_huggingface
-from tokenizer.load import load_tokenizer
 
 
 def export_model(
@@ -28,7 +27,7 @@ def export_model(
     """
     with written_aside(folder) as aside:
         weights = {name: w.cpu().contiguous() for name, w in to_huggingface(model).items()}
-        write_tensors(aside / "model.safetensors", weights)
+        write_tensors(aside / WEIGHTS, weights)
         write_config(aside, config, tokenizer)
 
 
@@ -46,7 +45,7 @@ def write_config(folder: Path, config: PretrainConfig, tokenizer: Tokenizer) -> 
 
 def check_output(folder: Path) -> None:
     """Raise `InputError` where an export to `folder` would replace anything but an export."""
-    weights = ("model.safetensors", "encoder.onnx")
+    weights = (WEIGHTS, ENCODER_GRAPH)
     is_export = (folder / "config.json").is_file() and any(
         (folder / name).is_file() for name in weights
     )
@@ -61,33 +60,18 @@ def export_run(run_dir: Path, folder: Path) -> Path:
     Raises:
         InputError: `run_dir` is no run folder, or holds no whole checkpoint.
     """
-    found, model, config, tokenizer = open_run(run_dir)
-    export_model(folder, model, config, tokenizer)
-    return found
+    run = open_run(run_dir, f"--model {run_dir}")
+    export_model(folder, run.model(), run.config, run.tokenizer)
+    return run.checkpoint
 
 
 def export_run_onnx(run_dir: Path, folder: Path) -> Path:
     """The same as encoder.onnx and mlm.onnx, with the tokenizer's files."""
-    found, model, config, tokenizer = open_run(run_dir)
+    run = open_run(run_dir, f"--model {run_dir}")
+    model = run.model()
     with written_aside(folder) as aside:
         encoder = PaddedEncoder(model.encoder)
-        write_onnx(aside / "encoder.onnx", encoder, ("last_hidden_state",), per_token=True)
-        write_onnx(aside / "mlm.onnx", PaddedMLM(model), ("logits",), per_token=True)
-        write_config(aside, config, tokenizer)
-    return found
-
-
-def open_run(run_dir: Path) -> tuple[Path, PretrainingModel, PretrainConfig, Tokenizer]:
-    """(newest whole checkpoint, its model, the run's configuration and tokenizer)."""
-    if not (run_dir / "config.yaml").is_file():
-        raise InputError(f"--model {run_dir}: no run folder (config.yaml is missing)")
-    found = checkpoint.find_last(run_dir / "checkpoints")
-    if found is None:
-        raise InputError(f"--model {run_dir}: no whole checkpoint to export yet")
-    config = load_run_config(PretrainConfig, run_dir)
-    tokenizer = load_tokenizer(run_dir / "tokenizer")
-    model = make_model(config, tokenizer)
-    weights = read_tensors(found / "model.safetensors")
-    check_tensors(found / "model.safetensors", weights, shapes_of(model))
-    model.load_state_dict(weights)
-    return found, model, config, tokenizer
+        write_onnx(aside / ENCODER_GRAPH, encoder, ("last_hidden_state",), per_token=True)
+        write_onnx(aside / MLM_GRAPH, PaddedMLM(model), ("logits",), per_token=True)
+        write_config(aside, run.config, run.tokenizer)
+    return run.checkpoint

@@ -21,6 +21,7 @@ from configs.system.version import package_version, source_fingerprint
 from pretrain.data.prepare import Corpus
 from pretrain.data.store import TokenStore
 from pretrain.ranks.agreement import Facts
+from pretrain.run.checkpoint import MANIFEST, STATE
 from pretrain.run.describe import PACKAGES
 
 VARIABLES = (
@@ -114,7 +115,7 @@ def checkpoint_facts(found: Path | None) -> Facts:
     if found is None:
         return {"checkpoint": "none"}
     try:
-        hashes = {name: sha256_file(found / name)[:16] for name in ("manifest.json", "state.json")}
+        hashes = {name: sha256_file(found / name)[:16] for name in (MANIFEST, STATE)}
     except OSError as error:
         raise InputError(
             f"{error.filename}: {error.strerror}, but rank 0 goes on from this checkpoint: let all "

@@ -8,8 +8,9 @@ import math
 import time
 from pathlib import Path
 
-from configs.system.files import append_text, make_folder, write_text
+from configs.system.files import append_text, make_folder
 from configs.system.notes import optional
+from configs.system.run_folder import RunFolder
 from configs.system.run_lock import require_ours
 from configs.system.safe_text import visible
 from configs.system.secrets import hide
@@ -32,16 +33,17 @@ class RunLog:
         tensorboard: Path | None = None,
     ) -> None:
         """`tensorboard` is where its events go; None: into `run_dir`."""
-        self.path = run_dir / "metrics.jsonl"
+        folder = RunFolder(run_dir)
+        self.path = folder.metrics
         self.is_main = is_main
         self._events: Events | None = None
         self._flushed = -math.inf
         if is_main:
             make_folder(run_dir)
-            drop_records_after(self.path, resumed_step)
+            folder.drop_metrics_after(resumed_step)
             with optional("TensorBoard's file"):
                 purged = resumed_step + 1 if resumed_step else 0  # 0: all that a kill left
-                self._events = Events(tensorboard or run_dir / "tensorboard", purged)
+                self._events = Events(tensorboard or folder.tensorboard, purged)
 
     def record(self, kind: str, step: int, values: dict[str, float]) -> None:
         """One line of metrics.jsonl, and a scalar `kind/name` for each value.
@@ -79,41 +81,6 @@ class RunLog:
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self._flushed = time.monotonic()
             events.flush()
-
-
-def read_metrics(path: Path) -> list[dict]:
-    """The records of a metrics.jsonl; what a crash or a power cut tore is left out and counted."""
-    return _read_lines(path)[0]
-
-
-def drop_records_after(path: Path, step: int) -> None:
-    """Forget what a run wrote after the checkpoint it goes on from, and torn lines."""
-    records, torn = _read_lines(path)
-    kept = [record for record in records if record["step"] <= step] if step else []
-    if torn or len(kept) < len(records):
-        write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
-
-
-def _read_lines(path: Path) -> tuple[list[dict], int]:
-    """(records, number of lines that are none: told)."""
-    if not path.is_file():
-        return [], 0
-    lines = path.read_bytes().split(b"\n")
-    records = [record for line in lines if (record := _record(line))]
-    torn = sum(map(bool, lines)) - len(records)
-    if torn:
-        logger.warning(f"{path}: torn lines, or none of a run's: {torn:,} left out")
-    return records, torn
-
-
-def _record(line: bytes) -> dict | None:
-    """The record in a line, if it is one that `RunLog.record` writes."""
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    known = isinstance(record, dict) and isinstance(record.get("kind"), str)
-    return record if known and type(record.get("step")) is int else None
 
 
 def write_hparams(folder: Path, settings: dict[str, object], metrics: dict[str, float]) -> None:

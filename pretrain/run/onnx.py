@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from pretrain.model.encoder import Encoder, Layer
 from pretrain.model.pretraining import PretrainingModel
 
+ENCODER_GRAPH, MLM_GRAPH = "encoder.onnx", "mlm.onnx"
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 OPSET = 18
 TOLERANCE = 1e-4

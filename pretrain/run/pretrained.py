@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from configs.errors import InputError
-from configs.loader import load_run_config
-from configs.schema import ModelConfig, PretrainConfig
+from configs.schema import ModelConfig
 from configs.system.files import find_file
 from configs.system.json_files import read_json
+from configs.system.run_names import CONFIG
 from pretrain.model.convert import check_architecture, from_huggingface, layers_in, left_out
-from pretrain.model.pretraining import PretrainingModel, make_model
+from pretrain.model.pretraining import PretrainingModel
 from pretrain.model.published_config import (
     check_vocabulary,
     model_config,
@@ -30,15 +30,21 @@ from pretrain.model.published_config import (
     ties_embeddings,
     unknown_fields,
 )
-from pretrain.run import checkpoint
-from pretrain.run.published_weights import WEIGHTS, read_weights
-from pretrain.run.tensors import check_tensors, read_tensors, shapes_of
+from pretrain.run.load import open_run
+from pretrain.run.published_weights import WEIGHTS_FILES, read_weights
 from tokenizer.base import Tokenizer
-from tokenizer.load import load_framed, load_tokenizer
+from tokenizer.load import load_framed
 
 logger = logging.getLogger(__name__)
 
-HUB_FILES = ["*.json", "*.txt", "*.model", *WEIGHTS, "model-*.safetensors", "pytorch_model-*.bin"]
+HUB_FILES = [
+    "*.json",
+    "*.txt",
+    "*.model",
+    *WEIGHTS_FILES,
+    "model-*.safetensors",
+    "pytorch_model-*.bin",
+]
 WORDS = "encoder.embeddings.word.weight"
 SHOWN = 5
 """names in a note"""
@@ -72,13 +78,13 @@ def load_pretrained(name: str) -> Pretrained:
     folder = Path(name).expanduser()
     if not folder.is_dir():
         folder = fetch(name)
-    if find_file(folder, "config.yaml"):
+    if find_file(folder, CONFIG):
         pretrained = _read_run(folder)
     elif find_file(folder, "config.json"):
         pretrained = _read_huggingface(folder)
     else:
         raise InputError(
-            f"model={name}: neither a run folder (config.yaml) nor a Hugging Face folder "
+            f"model={name}: neither a run folder ({CONFIG}) nor a Hugging Face folder "
             "(config.json): check the path"
         )
     _check_tokenizer(folder, pretrained)
@@ -133,21 +139,9 @@ def fetch(name: str) -> Path:
 
 
 def _read_run(folder: Path) -> Pretrained:
-    found = checkpoint.find_last(folder / "checkpoints")
-    if found is None:
-        raise InputError(f"model={folder}: no whole checkpoint yet: let its run finish first")
-    config = load_run_config(PretrainConfig, folder)
-    tokenizer = load_tokenizer(folder / "tokenizer")
-    state = checkpoint.read_state(found, {})
-    if state.fingerprints.get("tokenizer") != tokenizer.fingerprint:
-        raise InputError(
-            f"{folder / 'tokenizer'} is not the tokenizer that {found} was trained with: restore it"
-        )
-    weights = read_tensors(found / "model.safetensors")
-    with torch.device("meta"):
-        expected = make_model(config, tokenizer)
-    check_tensors(found / "model.safetensors", weights, shapes_of(expected))
-    return Pretrained(config.model, tokenizer, weights)
+    run = open_run(folder, f"model={folder}")
+    weights = run.weights()  # first: without a checkpoint nothing else is worth a word
+    return Pretrained(run.config.model, run.tokenizer, weights)
 
 
 def _read_huggingface(folder: Path) -> Pretrained:

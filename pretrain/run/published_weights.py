@@ -16,8 +16,9 @@ from torch import Tensor
 from configs.errors import InputError
 from configs.system.files import find_file
 from configs.system.json_files import read_json, shown
+from configs.system.run_names import WEIGHTS
 
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+WEIGHTS_FILES = (WEIGHTS, "pytorch_model.bin")
 SHARD = re.compile(r"\w[\w.-]*\.(safetensors|bin)")
 """a shard's name: no folder in it, so it never leads out of its own"""
 AGAIN = "fetch it anew"
@@ -30,12 +31,12 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         InputError: none there, or damaged; an index that names anything but files of the folder;
             a tensor that its shard lacks, or that two of them hold.
     """
-    for name in WEIGHTS:
+    for name in WEIGHTS_FILES:
         if path := find_file(folder, name):
             return _read_tensors(path)
         if index := find_file(folder, f"{name}.index.json"):
             return _read_shards(index)
-    raise InputError(f"{folder}: no weights: it must hold {' or '.join(WEIGHTS)}")
+    raise InputError(f"{folder}: no weights: it must hold {' or '.join(WEIGHTS_FILES)}")
 
 
 def _read_shards(index: Path) -> dict[str, Tensor]:

@@ -11,14 +11,12 @@ from pathlib import Path
 import torch
 
 from configs.errors import DiskError, RunError
-from configs.system.files import disk_trouble, write_text
-from configs.system.run_status import read_status, settle_status, write_status
+from configs.system.files import disk_trouble
+from configs.system.run_folder import RunFolder
 from pretrain.ranks.leaving import LEAVING
 from pretrain.ranks.preemption import Preempted
 from pretrain.ranks.world import World
-
-REQUEUE = "REQUEUE"
-"""file in the run folder that asks the job script to queue the run again: `<step> <reason>`"""
+from pretrain.run.checkpoint import list_checkpoints
 
 LOST = re.compile("connection (closed|reset|refused)|broken pipe|remote process", re.IGNORECASE)
 """what gloo and NCCL say where another rank has gone"""
@@ -37,29 +35,29 @@ def kept_status(run_dir: Path, world: World) -> Iterator[None]:
         RunError: memory ran out.
         DiskError: the disk is full or broken; says what is safe.
     """
+    folder = RunFolder(run_dir)
     if world.is_main:
-        (run_dir / REQUEUE).unlink(missing_ok=True)
-        write_status(run_dir, "running")
+        folder.requeue.unlink(missing_ok=True)
+        folder.write_status("running")
     world.barrier()
     try:
         with memory_explained(run_dir, world), loss_explained(run_dir):
             yield
     except Preempted as left:
         if world.is_main:
-            settle_status(run_dir, "preempted")
-            write_text(run_dir / REQUEUE, f"{left.step} {left.reason}\n")
+            folder.settle_status("preempted")
+            folder.write_requeue(left.step, left.reason)
         world.barrier()
         raise
     except BaseException as error:
         if LEAVING.is_asked and LEAVING.interrupted is None:
             raise  # and says so itself: before the first step
-        if read_status(run_dir) == "running":
-            word = word_for(KeyboardInterrupt() if LEAVING.interrupted else error)
-            settle_status(run_dir, word)
+        if folder.read_status() == "running":
+            folder.settle_status(word_for(KeyboardInterrupt() if LEAVING.interrupted else error))
         raise
     world.barrier()
     if world.is_main:
-        write_status(run_dir, "completed")
+        folder.write_status("completed")
 
 
 def word_for(error: BaseException) -> str:
@@ -88,7 +86,7 @@ def memory_explained(run_dir: Path, world: World) -> Iterator[None]:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        settle_status(run_dir, "out-of-memory")
+        RunFolder(run_dir).settle_status("out-of-memory")
         raise RunError(
             f"rank {world.rank} ran out of memory: lower batch.micro_sequences, or set "
             "engine.activation_checkpointing=true"
@@ -114,11 +112,14 @@ def loss_explained(run_dir: Path) -> Iterator[None]:
 
 def _safe(run_dir: Path) -> str:
     """What a run has finished."""
-    saved = sorted(run_dir.glob("checkpoints/step-????????"))
-    trials = len(list(run_dir.glob("trials/*/result.json")))
-    found = [str(saved[-1])] if saved else []
-    found += [f"{trials} finished trials"] if trials else []
-    return f"safe: {' and '.join(found)}" if found else "nothing was trained yet"
+    folder = RunFolder(run_dir)
+    saved, finished = list_checkpoints(folder.checkpoints), folder.finished_trials()
+    safe = []
+    if saved:
+        safe.append(str(saved[-1]))
+    if finished:
+        safe.append(f"{finished} finished trials")
+    return f"safe: {' and '.join(safe)}" if safe else "nothing was trained yet"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -140,9 +140,9 @@ def runs(request, tmp_path_factory) -> tuple[int, str, Path]:
 
 
 def records(folder: Path, variant: str, kind: str) -> list[dict]:
-    from pretrain.run.log import read_metrics
+    from configs.system.run_folder import RunFolder
 
-    return [r for r in read_metrics(folder / variant / "metrics.jsonl") if r["kind"] == kind]
+    return [r for r in RunFolder(folder / variant).read_metrics() if r["kind"] == kind]
 
 
 # -- the reference -------------------------------------------------------------------------------

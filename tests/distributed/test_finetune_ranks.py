@@ -38,6 +38,7 @@ def tune_one(world, folder: Path, overrides: list[str]) -> tuple[list[float], di
     from configs.finetune_schema import FinetuneConfig
     from configs.loader import load_config
     from configs.schema import ModelConfig
+    from configs.system.run_folder import RunFolder
     from finetune.data.example import Splits
     from finetune.model.task_losses import TaskLoss, balanced_weights
     from finetune.model.task_model import TaskModel
@@ -49,7 +50,6 @@ def tune_one(world, folder: Path, overrides: list[str]) -> tuple[list[float], di
     from pretrain.model.pretraining import initialise
     from pretrain.ranks.agreement import Agreement
     from pretrain.ranks.preemption import PreemptionNotice
-    from pretrain.run.log import read_metrics
 
     config = load_config(FinetuneConfig, "finetune/sst2", [*TINY, f"run_dir={folder}", *overrides])
     (trial,) = make_trials(config)
@@ -66,7 +66,7 @@ def tune_one(world, folder: Path, overrides: list[str]) -> tuple[list[float], di
     around = Surroundings(Agreement(world), "fp32", PreemptionNotice(), beat=lambda doing: None)
     result = train_trial(trial, task, framed, model, None, "fingerprint", around)
     world.barrier()
-    records = read_metrics(trial.folder / "metrics.jsonl")
+    records = RunFolder(trial.folder).read_metrics()
     losses = [r["loss"] for r in records if r["kind"] == "train"]
     kept = {name: w.numpy() for name, w in result.weights.items()}
     return losses, result.scores["dev"], result.answers["dev"], kept

@@ -12,8 +12,8 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from configs.system.run_folder import RunFolder
 from pretrain.ranks.local import free_port
-from pretrain.run.log import read_metrics
 from tests.conftest import OF_A_RANK
 
 MARK = "MASKLAB_TEST_START"
@@ -74,7 +74,7 @@ class Start:
 
     def last(self, folder: str) -> tuple[str, int]:
         """(kind, step) of the last record in metrics.jsonl."""
-        records = read_metrics(self.work / folder / "metrics.jsonl")
+        records = RunFolder(self.work / folder).read_metrics()
         return (records[-1]["kind"], records[-1]["step"]) if records else ("", 0)
 
     def has_stepped(self, trial: str = "") -> bool:

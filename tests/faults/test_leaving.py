@@ -15,7 +15,7 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from configs.system.run_status import read_status
+from configs.system.run_folder import RunFolder
 from tests.conftest import ROOT, Command, deepspeed
 
 pytestmark = pytest.mark.distributed
@@ -67,7 +67,7 @@ def test_a_run_that_waits_leaves(busy, tmp_path, number):
         return
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == LEFT.format(number.name) + "\n"
-    assert read_status(tmp_path / "runs/tiny") == "preempted"
+    assert RunFolder(tmp_path / "runs/tiny").read_status() == "preempted"
     assert (tmp_path / "runs/tiny/REQUEUE").read_text() == f"0 {number.name}\n"
 
 
@@ -79,7 +79,7 @@ def test_a_signal_to_one_rank_makes_all_leave(busy, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(LEFT.format("SIGUSR2")) == 1
     assert "Traceback" not in done.stderr
-    assert read_status(tmp_path / "runs/tiny") == "preempted"
+    assert RunFolder(tmp_path / "runs/tiny").read_status() == "preempted"
 
 
 def test_ctrl_c_ends_all_ranks_with_130(busy, tmp_path):
@@ -157,6 +157,6 @@ def test_killed_at_ten_moments_of_a_start_it_starts_again(tiny, tmp_path):
         command.finish(60)
     done = Command(*words, cwd=tmp_path, launcher=deepspeed(2)).finish(120)
     assert done.returncode == 0, done.stderr
-    assert read_status(tmp_path / "run") == "completed"
+    assert RunFolder(tmp_path / "run").read_status() == "completed"
     left = [path for path in Path(tmp_path / "cache").rglob(".*") if path.suffix != ".lock"]
     assert not [path for path in left if path.is_dir()], left

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pretrain.run.log import read_metrics
+from configs.system.run_folder import RunFolder
 from tests.conftest import ROOT, Command
 from tests.integration.test_bad_input import assert_one_line
 
@@ -49,7 +49,7 @@ def test_a_run_of_any_name_goes_on_over_links_and_torn_files(tiny, tiny_run, tmp
     for name in ("model.safetensors", "optimizer.safetensors"):
         ours, theirs = (r / "checkpoints/step-00000008" / name for r in (run, tiny_run))
         assert ours.read_bytes() == theirs.read_bytes()
-    assert [r["step"] for r in read_metrics(run / "metrics.jsonl")][-3:] == [7, 8, 8]
+    assert [r["step"] for r in RunFolder(run).read_metrics()][-3:] == [7, 8, 8]
 
 
 def test_labels_that_mean_something_elsewhere_and_a_torn_result(tiny_task, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pretrain.run.log import read_metrics
+from configs.system.run_folder import RunFolder
 from tests.conftest import Command, deepspeed
 
 pytestmark = pytest.mark.distributed
@@ -38,7 +38,7 @@ def test_two_ranks_leave_a_whole_report_and_score_like_one(tiny_task, tiny_finet
         assert "longer than max_length=32 tokens" in place
     for name in ("confusion_dev", "calibration_dev", "trials"):
         assert (run / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    assert {r["trial"] for r in read_metrics(run / "metrics.jsonl")} == {
+    assert {r["trial"] for r in RunFolder(run).read_metrics()} == {
         "seed=0",
         "seed=1",
         "seed=2",
@@ -95,7 +95,7 @@ def test_grid_patience_layer_decay_and_adaptation_together(tiny_task, tmp_path):
     assert done.returncode == 0, done.stderr
     run = tmp_path / "run"
     assert (run / "adapt/export/model.safetensors").is_file()
-    adapted = [r["mlm_loss"] for r in read_metrics(run / "adapt/metrics.jsonl") if "mlm_loss" in r]
+    adapted = [r["mlm_loss"] for r in RunFolder(run / "adapt").read_metrics() if "mlm_loss" in r]
     assert adapted[-1] < adapted[0]
     slow, fast = (
         result(run, "learning_rate=1e-06_seed=0"),
@@ -104,7 +104,7 @@ def test_grid_patience_layer_decay_and_adaptation_together(tiny_task, tmp_path):
     assert slow["dev"]["accuracy"] < fast["dev"]["accuracy"]
     evaluations = [
         r
-        for r in read_metrics(run / "trials/learning_rate=1e-06_seed=0/metrics.jsonl")
+        for r in RunFolder(run / "trials/learning_rate=1e-06_seed=0").read_metrics()
         if r["kind"] == "dev"
     ]
     assert len(evaluations) < 6, "patience=1 did not stop a trial that learns nothing"

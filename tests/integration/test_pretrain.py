@@ -13,8 +13,8 @@ import psutil
 import pytest
 from safetensors.numpy import load_file
 
+from configs.system.run_folder import RunFolder
 from configs.system.version import source_fingerprint
-from pretrain.run.log import read_metrics
 from tests.conftest import Command, deepspeed
 
 pytestmark = pytest.mark.distributed
@@ -33,13 +33,13 @@ CONTENTS = (
 
 
 def losses(run_dir: Path) -> list[float]:
-    records = read_metrics(run_dir / "metrics.jsonl")
+    records = RunFolder(run_dir).read_metrics()
     return [record["mlm_loss"] for record in records if record["kind"] == "train"]
 
 
 def tokens(run_dir: Path) -> list[float]:
     """The total of tokens at each line of the log."""
-    records = read_metrics(run_dir / "metrics.jsonl")
+    records = RunFolder(run_dir).read_metrics()
     return [record["tokens"] for record in records if record["kind"] == "train"]
 
 
@@ -68,7 +68,7 @@ def test_the_run_folder_explains_itself(single):
     assert {"precision_source", "tokenizer", "corpus", "code", "packages"} <= set(environment)
     assert environment["source"] == source_fingerprint()
     assert [start["step"] for start in environment["starts"]] == [0]
-    kinds = {record["kind"] for record in read_metrics(run_dir / "metrics.jsonl")}
+    kinds = {record["kind"] for record in RunFolder(run_dir).read_metrics()}
     assert kinds == {"baseline", "train", "heldout"}
 
 
@@ -211,7 +211,7 @@ def test_other_limits_end_the_run_on_two_ranks(tiny, tmp_path, limit):
     assert (run_dir / "status").read_text().strip() == "completed"
     steps = len(losses(run_dir))
     assert steps == LIMITS[limit] or (LIMITS[limit] is None and 0 < steps < 2000)
-    scored = [r["step"] for r in read_metrics(run_dir / "metrics.jsonl") if r["kind"] == "heldout"]
+    scored = [r["step"] for r in RunFolder(run_dir).read_metrics() if r["kind"] == "heldout"]
     assert scored == [steps], "scored once, at the end: new weights know nothing"
 
 

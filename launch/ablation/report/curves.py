@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pretrain.run.log import read_metrics
+from configs.system.run_folder import RunFolder
 
 POINTS = 200
 """most of a band"""
@@ -36,7 +36,7 @@ class Band:
 
 def read_curve(run_dir: Path, metric: str) -> Curve | None:
     """The curve of a run folder; None where it has fewer than two evaluations."""
-    records = read_metrics(run_dir / "metrics.jsonl")
+    records = RunFolder(run_dir).read_metrics()
     heldout = [r for r in records if r["kind"] == "heldout" and metric in r]
     train = [r for r in records if r["kind"] == "train"]
     if len(heldout) < 2 or not train:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from configs.system.run_folder import RunFolder
 from configs.system.safe_text import visible
 from configs.system.secrets import hide
 from launch.ablation.measurements import Results
@@ -77,7 +78,7 @@ def runs(results: Results, table: Table) -> list[dict[str, Any]]:
 def baseline_config(results: Results) -> str:
     """The resolved configuration of a run of the baseline; empty where none is left."""
     for (row, _), folder in results.pretraining_runs.items():
-        path = folder / "config.yaml"
+        path = RunFolder(folder).config
         if row == results.baseline and path.is_file():
             return path.read_text(encoding="utf-8")
     return ""

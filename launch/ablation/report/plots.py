@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from configs.ablation_metrics import Metric
 from configs.system.notes import optional
+from configs.system.run_names import PLOTS
 from finetune.report.markdown_tables import short
 from launch.ablation.measurements import Results
 from launch.ablation.report.confounders import refusal
@@ -45,11 +46,11 @@ def write(results: Results, table: Table, folder: Path) -> dict[str, str]:
     made = {}
     if curves:
         for axis, name in (("tokens", "curves.png"), ("minutes", "curves_time.png")):
-            with optional(f"{results.folder}/plots/{name}"):
+            with optional(f"{results.folder / PLOTS / name}"):
                 plot_curves(curves, table, metric, axis, folder / name)
                 made[f"Held-out curves against {'time' if axis == 'minutes' else axis}"] = name
     if panels(table):
-        with optional(f"{results.folder}/plots/differences.png"):
+        with optional(f"{results.folder / PLOTS}/differences.png"):
             plot_differences(table, folder / "differences.png")
             made["Paired differences"] = "differences.png"
     return made

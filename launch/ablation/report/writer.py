@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from configs.system.files import write_text, written_aside
 from configs.system.notes import optional
+from configs.system.run_names import PLOTS, TENSORBOARD
 from configs.system.safe_text import Spreadsheet, visible
 from configs.system.secrets import hide
 from launch.ablation.measurements import Results
@@ -46,9 +47,9 @@ def write_report(results: Results, safe: Spreadsheet | None = None) -> str:
         write_text(folder / name, text)
     with optional(f"{folder}/report.html"):
         write_text(folder / "report.html", page.render(results, table, shown))
-    with optional(f"{folder}/tensorboard"):
-        hparams.write(results, table, folder / "tensorboard")
-    paths = [folder / name for name in (*texts, "report.html", *shown.values(), "tensorboard")]
+    with optional(str(folder / TENSORBOARD)):
+        hparams.write(results, table, folder / TENSORBOARD)
+    paths = [folder / name for name in (*texts, "report.html", *shown.values(), TENSORBOARD)]
     made = [path for path in paths if path.exists()]
     closing = [*phrasing.answers(table), *phrasing.findings(table), "", *made]
     return terminal.render(table) + "\n" + "\n".join(map(visible, closing)) + "\n"
@@ -56,8 +57,8 @@ def write_report(results: Results, safe: Spreadsheet | None = None) -> str:
 
 def write_plots(results: Results, table: Table) -> dict[str, str]:
     """Those that can be drawn: what each shows -> its path in the folder."""
-    with optional(f"{results.folder}/plots"):
-        with written_aside(results.folder / "plots") as aside:
+    with optional(str(results.folder / PLOTS)):
+        with written_aside(results.folder / PLOTS) as aside:
             drawn = plots.write(results, table, aside)
-        return {title: f"plots/{name}" for title, name in drawn.items()}
+        return {title: f"{PLOTS}/{name}" for title, name in drawn.items()}
     return {}

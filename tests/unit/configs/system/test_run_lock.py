@@ -20,6 +20,7 @@ from configs.errors import RunError
 from configs.system import run_lock
 from configs.system.files import write_text
 from configs.system.lock_holder import SILENT_MINUTES, Holder
+from configs.system.run_folder import RunFolder
 from configs.system.run_lock import (
     Taken,
     claimed,
@@ -29,7 +30,6 @@ from configs.system.run_lock import (
     require_ours,
     take,
 )
-from configs.system.run_status import read_status, write_status
 from tests.conftest import ROOT
 
 HOLD = """
@@ -182,20 +182,20 @@ def test_a_run_that_has_lost_its_folder_writes_nothing_more(tmp_path, what, word
     folder = tmp_path / "run"
     lock = take(folder)
     with claimed(folder, lock.token):
-        write_status(folder, "running")
+        RunFolder(folder).write_status("running")
         require_ours(folder / "checkpoints")
         what(folder)
         before = sorted(tmp_path.rglob("*"))
         with pytest.raises(RunError) as lost:
-            write_status(folder, "failed")
+            RunFolder(folder).write_status("failed")
         assert words in str(lost.value) and "\n" not in str(lost.value)
         with pytest.raises(RunError):
             write_text(folder / "report.md", "")
         write_text(tmp_path / "other", "")
         assert sorted(tmp_path.rglob("*")) == sorted([*before, tmp_path / "other"])
-        assert read_status(folder) in (None, "running")
+        assert RunFolder(folder).read_status() in (None, "running")
     lock.release()
-    write_status(folder, "running")
+    RunFolder(folder).write_status("running")
 
 
 # -- file systems without locks --------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from configs.system import version
-from configs.system.run_status import read_environment
+from configs.system.run_folder import RunFolder
 from configs.system.version import FINETUNING, source_fingerprint
 
 
@@ -29,12 +29,12 @@ def test_the_fingerprint_changes_with_the_code_that_counts_alone(tmp_path, monke
 
 
 def test_an_environment_that_is_not_there_or_damaged_is_empty(tmp_path):
-    assert read_environment(tmp_path) == {}
+    assert RunFolder(tmp_path).read_environment() == {}
     for text in ("{", "[]", ""):
         (tmp_path / "environment.json").write_text(text)
-        assert read_environment(tmp_path) == {}
+        assert RunFolder(tmp_path).read_environment() == {}
     (tmp_path / "environment.json").write_text('{"source": "a"}')
-    assert read_environment(tmp_path) == {"source": "a"}
+    assert RunFolder(tmp_path).read_environment() == {"source": "a"}
 
 
 def test_another_repository_in_the_environment_is_not_ours(tmp_path, monkeypatch):

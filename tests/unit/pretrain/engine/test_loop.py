@@ -11,6 +11,7 @@ import torch
 
 from configs.errors import RunError
 from configs.schema import CheckpointConfig, OptimizerConfig, SafetyConfig, ScheduleConfig
+from configs.system.run_folder import RunFolder
 from pretrain.engine.loop import Loop
 from pretrain.engine.objective import Objective, Share
 from pretrain.engine.reporter import Reporter
@@ -18,7 +19,7 @@ from pretrain.optim.schedule import Phase, Schedule
 from pretrain.ranks.preemption import Preempted, PreemptionNotice
 from pretrain.ranks.world import World
 from pretrain.run import checkpoint
-from pretrain.run.log import RunLog, read_metrics
+from pretrain.run.log import RunLog
 from tests.unit.pretrain.engine.batches import LetterTokenizer, letter_batch
 
 NAN = float("nan")
@@ -143,7 +144,7 @@ def weights(loop: Loop) -> list[float]:
 
 def without_times(folder: Path) -> list[dict]:
     timed = ("time", "tokens_per_second", "memory_gigabytes")
-    records = read_metrics(folder / "metrics.jsonl")
+    records = RunFolder(folder).read_metrics()
     return [{k: v for k, v in record.items() if k not in timed} for record in records]
 
 

@@ -15,14 +15,14 @@ def test_silence_ends_the_process_and_tells_where_it_stood(tmp_path):
     script = """
         import time
         from pathlib import Path
-        from configs.system.run_status import write_status
+        from configs.system.run_folder import RunFolder
         from pretrain.ranks.watchdog import Watchdog
 
         def wait_for_a_rank_that_is_gone():
             time.sleep(60)
 
         run_dir = Path({folder!r})
-        write_status(run_dir, "running")
+        RunFolder(run_dir).write_status("running")
         Watchdog(minutes=0.01, run_dir=run_dir, rank=1).beat("step 7")
         wait_for_a_rank_that_is_gone()
     """

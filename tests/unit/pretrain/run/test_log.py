@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from pretrain.run.log import RunLog, drop_records_after, read_metrics
+from configs.system.run_folder import RunFolder
+from pretrain.run.log import RunLog
 
 WHOLE = [json.dumps({"kind": "train", "step": step, "loss": 1.5}).encode() for step in (1, 2, 3)]
 TORN = {
@@ -25,12 +26,12 @@ TORN = {
 def test_torn_lines_are_counted_and_the_rest_is_read(tmp_path, console, case):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b"\n".join(TORN[case]) + b"\n")
-    assert len(read_metrics(path)) == 2
+    assert len(RunFolder(tmp_path).read_metrics()) == 2
     told = console.readouterr().err
     assert told == f"note: {path}: torn lines, or none of a run's: 1 left out\n"
-    drop_records_after(path, 3)
+    RunFolder(tmp_path).drop_metrics_after(3)
     console.readouterr()
-    assert len(read_metrics(path)) == 2
+    assert len(RunFolder(tmp_path).read_metrics()) == 2
     assert not console.readouterr().err
 
 
@@ -41,7 +42,7 @@ def test_a_log_that_is_nothing_but_torn_begins_anew(tmp_path, content):
     log = RunLog(tmp_path, True, resumed_step=2)
     log.record("train", 3, {"loss": 1.0})
     log.close()
-    assert [record["step"] for record in read_metrics(path)] == [3]
+    assert [record["step"] for record in RunFolder(tmp_path).read_metrics()] == [3]
     assert len(path.read_bytes().splitlines()) == 1
 
 
@@ -79,7 +80,7 @@ def test_a_kill_leaves_what_was_flushed_and_a_log_that_begins_anew_shows_each_st
     anew.record("train", 1, {"loss": 3.0})
     anew.close()
     assert scalars(tmp_path / "tensorboard")["train/loss"] == [(1, 3.0)]
-    assert [record["step"] for record in read_metrics(tmp_path / "metrics.jsonl")] == [1]
+    assert [record["step"] for record in RunFolder(tmp_path).read_metrics()] == [1]
 
 
 def test_a_full_disk_takes_tensorboard_alone_where_the_log_still_fits(tmp_path, disk, console):
@@ -90,7 +91,7 @@ def test_a_full_disk_takes_tensorboard_alone_where_the_log_still_fits(tmp_path, 
         if step % 100 == 0:
             log._flushed = -1e9
     log.close()
-    assert len(read_metrics(tmp_path / "metrics.jsonl")) == 1999
+    assert len(RunFolder(tmp_path).read_metrics()) == 1999
     told = console.readouterr().err
     assert told.count("TensorBoard's further events could not be made") == 1
     assert told.count("\n") == 1

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from pretrain.model.pretraining import PretrainingModel
-from pretrain.run.export import check_output, export_run_onnx, open_run
+from pretrain.run.export import check_output, export_run_onnx
+from pretrain.run.load import open_run
 from pretrain.run.onnx import INPUTS, PaddedEncoder, PaddedMLM, check_graph, write_onnx
 from tests.unit.pretrain.engine.padded import flat, halves, padded, random_sequences
 from tests.unit.pretrain.model.examples import PAD, VOCABULARY, random_model, tiny
@@ -82,7 +83,8 @@ def test_segments_matter_where_there_are_two_types(graphs):
 def test_a_run_is_exported_with_its_tokenizer(tiny_run, tmp_path):
     folder = tmp_path / "onnx"
     export_run_onnx(tiny_run, folder)
-    _, model, _, tokenizer = open_run(tiny_run)
+    run = open_run(tiny_run)
+    model, tokenizer = run.model(), run.tokenizer
     sequences = random_sequences((4, 30, 11), tokenizer.vocabulary_size)
     segments = [[0] * len(ids) for ids in sequences]
     inputs = padded(sequences, segments, tokenizer.special.pad)

@@ -11,8 +11,8 @@ import torch
 from configs.errors import InputError, RunError
 from configs.finetune_schema import FinetuneConfig
 from configs.schema import PretrainConfig
+from configs.system.run_folder import RunFolder
 from configs.system.run_lock import claimed, find_holder, take
-from configs.system.run_status import read_status
 from finetune.train import finetune
 from pretrain.engine.skipped import write_dump
 from pretrain.engine.train import pretrain
@@ -80,6 +80,6 @@ def test_a_rank_that_outlives_its_run_leaves_the_next_one_alone(tmp_path):
             write_dump(tmp_path / "dumps", 3, 1, [], [], None)
         with pytest.raises(RunError):
             log.record("train", 3, {"loss": 1.0})
-        assert contents(tmp_path) == before and read_status(tmp_path) == "running"
+        assert contents(tmp_path) == before and RunFolder(tmp_path).read_status() == "running"
         log.close()
     lock.release()

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from configs.errors import InputError, RunError
-from configs.system.run_status import read_status
+from configs.system.run_folder import RunFolder
 from pretrain.ranks.preemption import Preempted
 from pretrain.ranks.world import World
-from pretrain.run.status import REQUEUE, is_out_of_memory, kept_status
+from pretrain.run.status import is_out_of_memory, kept_status
 
 ALONE = World(0, 1, torch.device("cpu"))
 
@@ -18,13 +18,13 @@ def after(run_dir, error: BaseException | None) -> str:
     """The word that is left where `error` ends the run."""
     try:
         with kept_status(run_dir, ALONE):
-            assert read_status(run_dir) == "running"
+            assert RunFolder(run_dir).read_status() == "running"
             if error:
                 raise error
     except BaseException as raised:
         assert error is not None
         assert raised is error or isinstance(raised, RunError)
-    return read_status(run_dir)
+    return RunFolder(run_dir).read_status()
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def after(run_dir, error: BaseException | None) -> str:
     ],
 )
 def test_every_end_has_its_word(tmp_path, error, word):
-    assert read_status(tmp_path) is None
+    assert RunFolder(tmp_path).read_status() is None
     assert after(tmp_path / "run", error) == word
 
 
@@ -69,16 +69,16 @@ def test_in_a_job_a_broken_connection_is_for_the_script_to_judge(
 
 def test_only_a_preempted_run_asks_for_the_queue_and_the_next_start_takes_that_back(tmp_path):
     after(tmp_path, Preempted(7, "SIGTERM"))
-    assert (tmp_path / REQUEUE).read_text() == "7 SIGTERM\n"
+    assert (tmp_path / "REQUEUE").read_text() == "7 SIGTERM\n"
     after(tmp_path, None)
-    assert not (tmp_path / REQUEUE).exists()
+    assert not (tmp_path / "REQUEUE").exists()
 
 
 def test_the_first_to_fail_tells_why(tmp_path):
     with pytest.raises(RuntimeError, match="connection"), kept_status(tmp_path, ALONE):
         (tmp_path / "status").write_text("out-of-memory\n")
         raise RuntimeError("connection closed by peer")
-    assert read_status(tmp_path) == "out-of-memory"
+    assert RunFolder(tmp_path).read_status() == "out-of-memory"
 
 
 def test_memory_that_ran_out_names_the_cure(tmp_path):
