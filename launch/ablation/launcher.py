@@ -40,8 +40,8 @@ ENDED = ("failed", "out-of-memory")
 
 
 @dataclass(frozen=True)
-class Working:
-    """A run that runs now."""
+class Child:
+    """A run that is trained now, by a process of its own."""
 
     run: GridRun
     process: subprocess.Popen[bytes]
@@ -78,7 +78,7 @@ class Launcher:
         all, and its launch script."""
         self.grid, self.jobs, self.only = grid, jobs, only
         self.command = command or launch_command
-        self.slots: list[Working | None] = [None] * jobs
+        self.slots: list[Child | None] = [None] * jobs
         self.minutes: list[float] = []
         self.failed: dict[Path, str] = {}
         """run folder -> what became of it"""
@@ -107,10 +107,10 @@ class Launcher:
 
     def _turn(self) -> bool:
         """Look after children and start what can be started; False where nothing is left."""
-        for number, working in enumerate(self.slots):
-            if working and working.process.poll() is not None:
+        for number, child in enumerate(self.slots):
+            if child and child.process.poll() is not None:
                 self.slots[number] = None
-                self._close(working)
+                self._close(child)
         ready = self._ready()
         for run in ready:
             if None in self.slots and run.run_dir not in self._busy():
@@ -118,7 +118,7 @@ class Launcher:
         return bool(self._busy() or [run for run in ready if run.run_dir not in self.failed])
 
     def _busy(self) -> list[Path]:
-        return [working.run.run_dir for working in self.slots if working]
+        return [child.run.run_dir for child in self.slots if child]
 
     def _ready(self) -> list[GridRun]:
         """What can be started, or is running."""
@@ -141,7 +141,7 @@ class Launcher:
             elif not run.is_completed:
                 write_config(run.run_dir, run.config)
                 process = spawn(self.command(run), run.run_dir / LOG, lock, self._cores(slot))
-                self.slots[slot] = Working(run, process, time.monotonic())
+                self.slots[slot] = Child(run, process, time.monotonic())
         finally:
             if self.slots[slot]:
                 lock.hand_over()
@@ -155,9 +155,9 @@ class Launcher:
             return cores[slot :: self.jobs]
         return [cores[slot % len(cores)]]
 
-    def _close(self, working: Working) -> None:
+    def _close(self, child: Child) -> None:
         """Say what became of a run."""
-        run, minutes = working.run, (time.monotonic() - working.since) / 60
+        run, minutes = child.run, (time.monotonic() - child.since) / 60
         runs = self.grid.distinct_runs()
         done = sum(other.is_completed for other in runs)
         if not run.is_completed:
@@ -175,13 +175,13 @@ class Launcher:
 
     def _leave(self) -> None:
         """Ask all children to save and leave, and wait until they are gone."""
-        children = [working.process for working in self.slots if working]
-        for child in children:
-            child.terminate()
-        if children:
-            logger.info(f"waiting for {len(children)} runs to save and leave")
-        for child in children:
-            child.wait()
+        processes = [child.process for child in self.slots if child]
+        for process in processes:
+            process.terminate()
+        if processes:
+            logger.info(f"waiting for {len(processes)} runs to save and leave")
+        for process in processes:
+            process.wait()
 
 
 def launch_command(run: GridRun) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from configs.system.run_lock import take
-from launch.ablation.collect import collect
+from launch.ablation.collect import collect, write_table
 from launch.ablation.estimate import dry_run, minutes_of
 from tests.unit.launch.ablation.example_runs import find, finish, finish_task, make_grid
 
@@ -63,6 +63,18 @@ def test_a_tuned_row_tells_its_value_and_shows_no_other(tmp_path):
 def test_nothing_yet_is_a_result_too(tmp_path):
     results = collect(make_grid(tmp_path))
     assert not results.measurements and len(results.rows) == 2
+
+
+def test_a_table_lies_beside_its_runs_and_is_safe_where_that_is_asked_for(tmp_path, console):
+    axes = {"masking": {"=static": {"mask_epochs": 10}, "dynamic": {}}}
+    grid = make_grid(tmp_path, axes=axes)
+    for run in grid.runs():
+        finish(run)
+    assert "perplexity" in write_table(grid, csv_safe=False)
+    table = grid.folder / "table.csv"
+    assert ",=static," in table.read_text() and "table.csv" not in console.readouterr().err
+    write_table(grid, csv_safe=True)
+    assert ",'=static," in table.read_text() and "table.csv: " in console.readouterr().err
 
 
 def test_minutes_are_counted_from_each_start_to_its_last_sign_of_life(tmp_path):

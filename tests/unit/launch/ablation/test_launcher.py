@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from configs.errors import InputError
 from configs.system.run_lock import Taken, is_taken, take
-from launch.ablation.launcher import Launcher
+from launch.ablation.launcher import Launcher, train_here
 from tests.conftest import ROOT
 from tests.unit.launch.ablation.example_runs import find, finish, make_grid
 
@@ -109,6 +110,18 @@ def test_a_failure_stops_what_waits_for_it_and_nothing_else(tmp_path, console):
 def test_only_some_runs(grid):
     drive(grid, only={find(grid, "dynamic", 1).run_dir})
     assert starts(grid) == [0, 0, 0, 1]
+
+
+def test_only_failed_leaves_out_what_was_never_started(grid, monkeypatch):
+    with pytest.raises(InputError, match="--only failed: every run that was started is completed"):
+        train_here(grid, jobs=1, only_failed=True)
+    broken, done = find(grid, "static", 1), find(grid, "dynamic")
+    for run in (broken, done):
+        finish(run)
+    (broken.run_dir / "status").write_text("failed\n")
+    monkeypatch.setattr(Launcher, "train", lambda launcher: launcher.only)
+    assert train_here(grid, jobs=1, only_failed=True) == {broken.run_dir}
+    assert train_here(grid, jobs=1, only_failed=False) is None
 
 
 def test_a_tuned_value_is_used_once_it_is_known(tmp_path):

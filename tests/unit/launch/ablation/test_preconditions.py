@@ -1,4 +1,4 @@
-"""What a person types for all runs reaches them, or is refused."""
+"""What a person types for all runs reaches them, or is refused; and files that a task needs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from configs.ablation_schema import AblationConfig
 from configs.errors import InputError
 from configs.loader import load_config
 from launch.ablation.grid import Grid
-from launch.ablation.preconditions import require_effect
+from launch.ablation.preconditions import require_effect, require_examples
+from tests.unit.launch.ablation.example_runs import find, finish_task, make_grid
 
 
 def check(*overrides: str, scale: str = "tiny") -> Grid:
@@ -55,3 +56,13 @@ def test_sources_of_all_runs_keep_the_weight_of_the_scale() -> None:
 
 def test_at_another_scale_the_same_may_have_an_effect() -> None:
     assert check("fields.batch.micro_sequences=8", scale="paper")
+
+
+def test_files_of_a_task_are_missed_before_anything_runs(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    grid = make_grid(tmp_path, seeds=[0], tasks=[{"config": "finetune/sst2.yaml"}])
+    with pytest.raises(InputError, match=r"train.tsv: no such file.* scales\.tiny\.tasks=\[\]"):
+        require_examples(grid)
+    for row in grid.rows:
+        finish_task(find(grid, row, task="sst2"))
+    require_examples(grid)
