@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.fuzz import cases, encodings, model_folders, trees
+from tests.fuzz import cases, encodings, model_folders, text_cases, trees
 from tests.fuzz.case import Maker
 
 KINDS: dict[str, tuple[Maker, int]] = {
@@ -12,8 +12,8 @@ KINDS: dict[str, tuple[Maker, int]] = {
     "checkpoint": (cases.checkpoint, 4),
     "tokenizer": (cases.tokenizer, 2),
     "fine-tuned": (cases.finetuned, 2),
-    "table": (cases.table, 2),
-    "text": (cases.text, 1),
+    "table": (text_cases.table, 2),
+    "text": (text_cases.text, 1),
     "tree": (trees.tree, 2),
     "encoding": (encodings.encoding, 2),
     "model-config": (model_folders.model_config, 2),

@@ -9,7 +9,7 @@ from pathlib import Path
 from configs.described import describe
 from configs.schema import PretrainConfig
 
-FIELDS = [(name, kind) for name, kind, _ in describe(PretrainConfig) if ".0." not in name]
+FIELDS = [(field.name, field.kind) for field in describe(PretrainConfig) if ".0." not in field.name]
 WHOLE = ["three", "1.5", "[1]", "{a: 1}", ".nan", "1.0e+30", "-5", "0x", "2020-01-01"]
 FRACTION = ["three", "[1]", "{a: 1}", ".nan", "-0.5", "-.inf", "1e", "2020-01-01"]
 SWITCH = ["maybe", "[true]", "{a: 1}", "1.5", "null"]
