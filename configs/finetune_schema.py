@@ -116,8 +116,8 @@ class FinetuneConfig:
     checkpoint: CheckpointConfig = field(
         default_factory=lambda: CheckpointConfig(every_steps=1000, keep=1)
     )
-    """where a trial that was cut goes on; removed once the trial is done, which need not last so
-    many steps. A trial that is asked to leave saves at once"""
+    """checkpoints from which an interrupted trial resumes; they are removed when the trial is done,
+    and a short trial makes none. A trial that is asked to leave saves at once"""
     safety: SafetyConfig = field(default_factory=SafetyConfig)
 
     def __post_init__(self) -> None:
@@ -152,7 +152,7 @@ class FinetuneConfig:
         require(
             (saving.keep_every_steps, saving.resume, saving.allow_changes) == (None, "auto", []),
             "checkpoint.keep_every_steps, resume and allow_changes are for pretraining: a trial "
-            "always goes on where it was cut, with the same configuration",
+            "always resumes where it was stopped, with the same configuration",
         )
         self.collective.check_stage(self.engine.zero_stage)
         empty = [name for name, values in self.grid.items() if not values]
