@@ -65,6 +65,10 @@ PLACES = (*("data.cache", "data.store", "data.sources.*.path", "tokenizer.path",
 what lies there. All others are the same on every rank; so is run_dir, which rank 0 writes"""
 
 
+InputFormat = Literal["full-sentences", "doc-sentences", "segment-pair", "sentence-pair"]
+PAIR_FORMATS = ("segment-pair", "sentence-pair")
+
+
 @dataclass(frozen=True)
 class PretrainConfig:
     """One pretraining run."""
@@ -76,9 +80,7 @@ class PretrainConfig:
     initial_model: Optional[str] = None
     """start from these weights (a run folder, a Hugging Face folder or hub name) instead of new
     ones; `model` must have their shape, and `tokenizer.path` name their tokenizer"""
-    input_format: Literal["full-sentences", "doc-sentences", "segment-pair", "sentence-pair"] = (
-        "full-sentences"
-    )
+    input_format: InputFormat = "full-sentences"
     """how a sequence is cut from the corpus (RoBERTa, section 4.2). full-sentences: a separator
     between documents only, and a sentence longer than max_length is cut into pieces; fairseq's
     script puts one after every sentence as well, and keeps a long sentence whole"""
@@ -145,7 +147,7 @@ class PretrainConfig:
         if not self.next_sentence_prediction:
             return
         require(
-            self.input_format in ("segment-pair", "sentence-pair"),
+            self.input_format in PAIR_FORMATS,
             f"next_sentence_prediction needs two segments, but input_format={self.input_format} "
             "has one: choose segment-pair or sentence-pair, or next_sentence_prediction=false",
         )

@@ -2,15 +2,27 @@
 
 The generator is Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC11,
 section 4.3), vectorised over counters. A key is (seed, purpose); a counter is (block, sample, epoch
-or step, 0). Whoever knows these numbers, on any rank and in any order, draws the same values.
+or step, upper half of the sample). Whoever knows these numbers, on any rank and in any order, draws
+the same values:
+
+    draw(seed=0, Purpose.MASK_POSITIONS, epoch=3, sample=[7, 8])  ->  uint32 (4, 2)
+
+are four words for sample 7 and four for sample 8. Who needs more than four for a sample asks for
+its blocks 0, 1, 2 and so on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
+from pretrain.arrays import Floats, Ints, Words
+
+# The constants of the paper: the multipliers mix the counter, and the golden ratio and the root of
+# 3, as fractions of 2**32, change the key from round to round ("Weyl sequence").
 MULTIPLIER_0, MULTIPLIER_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 WEYL_0, WEYL_1 = 0x9E3779B9, 0xBB67AE85
 LOW, SHIFT = np.uint64(0xFFFFFFFF), np.uint64(32)
@@ -31,31 +43,18 @@ class Purpose(IntEnum):
     MASK_PARTS = 9
 
 
-def philox(key: tuple[int, int], counter: np.ndarray) -> np.ndarray:
-    """Philox4x32-10.
+def philox(key: tuple[int, int], counter: Sequence[NDArray[np.uint64]]) -> Words:
+    """Philox4x32-10 of N counters.
 
     Args:
         key: two 32-bit words.
-        counter: uint64 array (4, N), each entry a 32-bit word.
+        counter: its four words, (N,) each, every entry below 2**32.
     Returns:
-        uint32 array (4, N) of independent uniform words.
+        (4, N) independent uniform words.
     """
-    return _rounds(key, *(np.array(words, np.uint64) for words in counter))
-
-
-def draw(seed: int, purpose: Purpose, epoch, sample, block=0) -> np.ndarray:
-    """Four uniform 32-bit words for every broadcast (epoch, sample, block); uint32 (4, N).
-
-    Samples may exceed 32 bits: their upper half goes into the fourth counter word.
-    """
-    sample = np.asarray(sample, np.uint64)
-    words = (np.asarray(block, np.uint64), sample & LOW, np.asarray(epoch, np.uint64))
-    counter = np.broadcast_arrays(*words, sample >> SHIFT)
-    return _rounds((seed, int(purpose)), *(np.array(word).ravel() for word in counter))
-
-
-def _rounds(key: tuple[int, int], c0, c1, c2, c3) -> np.ndarray:
-    """Philox's rounds, in place where it can be: fresh memory would take half of the time."""
+    # Copies, since the rounds work in place: fresh memory in each would take half of the time.
+    # 64 bits hold a product of two 32-bit words whole, and its upper half is one shift away.
+    c0, c1, c2, c3 = (np.array(words, np.uint64).ravel() for words in counter)
     key_0, key_1 = key
     for _ in range(ROUNDS):
         product_0, product_1 = c0 * MULTIPLIER_0, c2 * MULTIPLIER_1
@@ -65,6 +64,7 @@ def _rounds(key: tuple[int, int], c0, c1, c2, c3) -> np.ndarray:
         c3 ^= np.uint64(key_1)
         product_0 &= LOW
         product_1 &= LOW
+        # The words change places, so that the next round multiplies those that were only added to.
         c0, c1, c2, c3 = c1, product_1, c3, product_0
         key_0, key_1 = (key_0 + WEYL_0) & 0xFFFFFFFF, (key_1 + WEYL_1) & 0xFFFFFFFF
     words = np.empty((len(c0), 4), np.uint32)  # the words of a block lie together
@@ -73,23 +73,47 @@ def _rounds(key: tuple[int, int], c0, c1, c2, c3) -> np.ndarray:
     return words.T
 
 
-def to_unit(words: np.ndarray) -> np.ndarray:
-    """uint32 words -> float64 in [0, 1)."""
-    return words * 2.0**-32
+def draw(
+    seed: int, purpose: Purpose, epoch: ArrayLike, sample: ArrayLike, block: ArrayLike = 0
+) -> Words:
+    """Four uniform words for every broadcast (epoch, sample, block): (4, N).
+
+    Samples may exceed 32 bits: their upper half goes into the fourth counter word.
+    """
+    number = np.asarray(sample, np.uint64)
+    words = (np.asarray(block, np.uint64), number & LOW, np.asarray(epoch, np.uint64))
+    return philox((seed, int(purpose)), np.broadcast_arrays(*words, number >> SHIFT))
 
 
-def permutation(seed: int, purpose: Purpose, epoch: int, length: int) -> np.ndarray:
-    """A random order of `range(length)`: the argsort of 64 random bits each; int64 (length,)."""
+def to_unit(words: Words) -> Floats:
+    """Words to numbers in [0, 1)."""
+    return np.multiply(words, 2.0**-32, dtype=np.float64)
+
+
+def below(words: Words, bound: ArrayLike) -> Ints:
+    """Words to uniform numbers in [0, bound), which may be another for each word.
+
+    The upper half of word x bound (Lemire 2019): no division, and no float in which words of 32
+    bits would lose some. The bias is below bound / 2**32.
+    """
+    products = words.astype(np.uint64) * np.asarray(bound, np.uint64)
+    return (products >> SHIFT).astype(np.int64)
+
+
+def permutation(seed: int, purpose: Purpose, epoch: int, length: int) -> Ints:
+    """A random order of `range(length)`: the argsort of 64 random bits each."""
     words = draw(seed, purpose, epoch, np.arange(length)).astype(np.uint64)
     return np.argsort((words[0] << SHIFT) | words[1], kind="stable")
 
 
-def keys_64(seed: int, purpose: Purpose, epoch, sample) -> np.ndarray:
-    """63-bit keys to seed a library's own generators with (weights, dropout); int64 (N,)."""
+def keys_64(seed: int, purpose: Purpose, epoch: int, sample: ArrayLike) -> Ints:
+    """63-bit keys to seed a library's own generators with (weights, dropout): (N,)."""
     high, low = draw(seed, purpose, epoch, sample)[:2].astype(np.int64)
-    return (high << 31) ^ low
+    # Shifted by 31 and not by 32, since torch and numpy take no seed with the sign bit set.
+    keys: Ints = (high << 31) ^ low
+    return keys
 
 
-def key_64(seed: int, purpose: Purpose, epoch: int = 0, sample: int = 0) -> int:
+def key_64(seed: int, purpose: Purpose, epoch: int, sample: int) -> int:
     """One such key."""
     return int(keys_64(seed, purpose, epoch, sample)[0])

@@ -66,7 +66,7 @@ OF_PRUNE = "tests/unit/pretrain/engine/test_prune.py"
 
 MUTANTS = (
     # which tokens are predicted, and what is shown in their place
-    Mutant(MASKING, "return np.maximum(1, np.floor(", "return np.maximum(0, np.floor("),
+    Mutant(MASKING, "return np.maximum(1, rounded_B)", "return np.maximum(0, rounded_B)"),
     Mutant(
         MASKING, "config.probability * maskable_B + chance_B", "config.probability * maskable_B"
     ),
@@ -75,12 +75,16 @@ MUTANTS = (
         "np.setdiff1d(np.arange(tokenizer.vocabulary_size), special.ids)",
         "np.arange(tokenizer.vocabulary_size)",
     ),
-    Mutant(MASKING, "labels, places = tokens_T[chosen]", "labels, places = tokens_T[chosen] + 1"),
+    Mutant(
+        MASKING,
+        "labels_M = sequences.tokens_T[places_M]",
+        "labels_M = sequences.tokens_T[places_M] + 1",
+    ),
     Mutant(MASKING, "left_B -= np.bincount", "left_B -= 0 * np.bincount"),
     # where samples begin and end
     Mutant(FORMATS, "words[1] < 2**31", "words[1] < 2**30"),
-    Mutant(FORMATS, "other += other >= document", "other += other > document"),
-    Mutant(FORMATS, "room = config.max_length - 3", "room = config.max_length - 2"),
+    Mutant(FORMATS, "other += other >= own", "other += other > own"),
+    Mutant(FORMATS, "return config.max_length - 3", "return config.max_length - 2"),
     Mutant(
         FORMATS, "(total[beyond] - here <= max_length - 1)", "(total[beyond] - here <= max_length)"
     ),
@@ -96,7 +100,7 @@ MUTANTS = (
     ),
     Mutant(COLLATE, "return epoch if period is None else epoch % period", "return epoch"),
     Mutant(COLLATE, "Purpose.DROPOUT, step, samples", "Purpose.DROPOUT, 0, samples"),
-    Mutant(PHASES, "step, place.epoch + (place.sample > 0)", "step, place.epoch"),
+    Mutant(PHASES, "Position(step, place.epoch + 1)", "Position(step, place.epoch)"),
     Mutant(
         PHASES,
         "config.batch.micro_sequences * config.max_length // length",
@@ -106,12 +110,12 @@ MUTANTS = (
     Mutant(STORE, "if highest >= vocabulary_size:", "if highest > vocabulary_size:"),
     # random numbers
     Mutant(RANDOM, "ROUNDS = 10", "ROUNDS = 9"),
-    Mutant(RANDOM, "*words, sample >> SHIFT", "*words, sample & LOW"),
+    Mutant(RANDOM, "*words, number >> SHIFT", "*words, number & LOW"),
     # the learning rate, and what it scales
     Mutant(
         SCHEDULE, "return math.ceil(round(share * steps, 6))", "return math.floor(share * steps)"
     ),
-    Mutant(SCHEDULE, "place = step + 1 - curve.first_step", "place = step - curve.first_step"),
+    Mutant(SCHEDULE, "float = step + 1 - curve.first_step", "float = step - curve.first_step"),
     Mutant(LAMB, "torch.where((w > 0) & (d > 0), w / d,", "torch.where((w > 0) & (d > 0), d / w,"),
     Mutant(
         LAMB,
@@ -138,7 +142,7 @@ MUTANTS = (
     Mutant(ENCODER, "pad_id + 1 if config.architecture", "pad_id if config.architecture", OF_MODEL),
     Mutant(TIED, "gradient_VD = gradient_VD.add_(self._waiting)", "pass", OF_MODEL),
     Mutant(PRETRAINING, "batch.boundaries[:-1]", "batch.boundaries[1:] - 1", OF_MODEL),
-    Mutant(PRETRAINING, "sample=crc32(name.encode())", "sample=0"),
+    Mutant(PRETRAINING, "Purpose.INIT, 0, crc32(name.encode())", "Purpose.INIT, 0, 0"),
     # the loop and what it leaves behind
     Mutant(SKIPPED, "if self.in_a_row >= self.limit:", "if self.in_a_row > self.limit:"),
     Mutant(WINDOW, "torch.where(skipped, torch.zeros_like(self._step), self._step)", "self._step"),

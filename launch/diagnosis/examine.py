@@ -192,7 +192,7 @@ def verified_text(corpus: Corpus, config: PretrainConfig) -> str:
     verification.begin()
     if not verification.works:
         return f"not verified (data.verify={verification.mode})"
-    total = sum(checked.blocks.bytes for checked in verification.files)
+    total = sum(checked.blocks.size for checked in verification.files)
     done = verification.at_start_bytes + verification.remembered_bytes
     if done == total:
         return "verified"

@@ -3,7 +3,9 @@
 Law 2: step `s` names its samples without looking at rank or world size. An epoch is cut into
 equally large steps of about `batch.sequences` x `max_length` tokens, so that formats with short
 samples see as much text per step as those with long ones (RoBERTa, section 4.2). Each step is then
-cut into micro-batches, which are dealt to the ranks; neither the objective nor dropout sees where.
+cut into micro-batches, which are dealt to the ranks like cards. What a sample contributes does not
+depend on where it is computed: the loss is divided by the predicted tokens of the whole step, and
+dropout is keyed by the sample.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import numpy as np
 
 from configs.errors import InputError
 from configs.schema import BatchConfig
+from pretrain.arrays import Ints
 from pretrain.batch import MicroBatch
 from pretrain.data.collate import Collator
 from pretrain.randomness import Purpose, permutation
@@ -50,7 +53,7 @@ class Steps(ABC, Generic[Batch]):
     ) -> Iterator[list[Batch]]:
         """`step(s)` for s in [first, last), each made in a thread while the one before is used.
 
-        Without a `last`, for a run that the clock ends, the steps go on for ever.
+        Without a `last`, for a run that the clock ends, there is no last step.
         """
         with ThreadPoolExecutor(1, "batches") as pool:
             ready = pool.submit(self.step, first, rank, world_size)
@@ -76,6 +79,11 @@ class Batches(Steps[MicroBatch]):
         self.start, self._steps_left = self._settle(start)
 
     def step(self, step: int, rank: int = 0, world_size: int = 1) -> list[MicroBatch]:
+        """The micro-batches that `rank` computes in `step` (from 0).
+
+        Raises:
+            InputError: the step has fewer samples than micro-batches are needed.
+        """
         epoch, within = self._place(step)
         order, bounds = self._steps_of(epoch)
         samples = order[bounds[within] : bounds[within + 1]]
@@ -120,11 +128,12 @@ class Batches(Steps[MicroBatch]):
             return Position(start.step, start.epoch + 1), self.steps_per_epoch
         return start, round(rest)
 
-    def _order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    def _order(self, epoch: int) -> tuple[Ints, Ints]:
+        """(order, lengths): the epoch's samples as they come, and the tokens of each by number."""
         lengths = self.collate.index(epoch).lengths
         return permutation(self.config.seed, Purpose.SAMPLE_ORDER, epoch, len(lengths)), lengths
 
-    def _cut_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    def _cut_epoch(self, epoch: int) -> tuple[Ints, Ints]:
         """(order, bounds): step k of the epoch sees the samples order[bounds[k]:bounds[k + 1]]."""
         order, lengths = self._order(epoch)
         seen, steps = 0, self.steps_per_epoch
@@ -132,14 +141,16 @@ class Batches(Steps[MicroBatch]):
             seen, steps = self.start.sample, self._steps_left
         return order, seen + equal_parts(lengths[order[seen:]], steps)
 
-    def _micro_batches(self, samples: np.ndarray, epoch: int, parts: int) -> list[np.ndarray]:
-        """The step's samples in equal parts, alike in length: the objective does not see order."""
+    def _micro_batches(self, samples: Ints, epoch: int, parts: int) -> list[Ints]:
+        """The step's samples in `parts` of about equal tokens, each of samples alike in length."""
         lengths = self.collate.index(epoch).lengths_of(samples)
         if len(samples) < parts:
             raise InputError(
                 f"a step holds {len(samples)} samples, too few for {parts} micro-batches: "
                 "raise batch.micro_sequences, raise batch.sequences, or use fewer ranks"
             )
+        # Attention pads to the longest of its micro-batch where it pads at all; sorted by length,
+        # little is padded. The objective is a sum over the step and does not see the order.
         by_length = np.argsort(lengths, kind="stable")
         bounds = equal_parts(lengths[by_length], parts)
         return [samples[by_length[a:b]] for a, b in zip(bounds, bounds[1:])]
@@ -163,13 +174,17 @@ def heldout_batches(collate: Collator, rank: int = 0, world_size: int = 1) -> li
     return [collate(samples, 0, 0) for samples in micro_batches[rank::world_size]]
 
 
-def equal_parts(lengths: np.ndarray, parts: int) -> np.ndarray:
-    """Bounds, int64 (parts + 1), that cut a row of samples into parts of about equal tokens.
+def equal_parts(lengths: Ints, parts: int) -> Ints:
+    """Bounds (parts + 1) that cut a row of samples into parts of about equal tokens.
 
     No part is empty as long as there are enough samples.
     """
     starts = np.cumsum(lengths) - lengths
     number = np.arange(parts + 1)
+    # A sample is of the part in which its first token lies, all tokens being cut into equal parts.
     bounds = np.searchsorted(starts * parts // lengths.sum(), number)
+    # One sample may cover several parts, and those after its first would be empty. Less its number
+    # no bound may fall below the one before, so that each part has one sample at least; and from
+    # the other end, no bound may leave fewer samples than parts.
     bounds = np.maximum.accumulate(bounds - number) + number
     return np.minimum(bounds, len(lengths) - parts + number)

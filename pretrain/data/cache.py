@@ -29,7 +29,8 @@ class CachedStore:
     config: PretrainConfig
     folder: Path
     tokenizer: Tokenizer
-    identity: dict
+    identity: dict[str, Any]
+    """what decides the store's content, and so its name"""
 
     @property
     def dtype(self) -> np.dtype:

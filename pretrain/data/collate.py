@@ -1,4 +1,13 @@
-"""Samples to flat, masked micro-batches."""
+"""Samples to flat, masked micro-batches.
+
+Three samples of FULL-SENTENCES, the second of two spans, become one row of tokens:
+
+    tokens     [CLS] a a a a [SEP] [CLS] b b [SEP] c [SEP] [CLS] d d [SEP]
+    positions      0 1 2 3 4     5     0 1 2     3 4     5     0 1 2     3
+    boundaries     0                   6                      12            16
+
+Axes: T tokens, B samples, S spans.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +17,11 @@ import numpy as np
 import torch
 
 from configs.schema import PretrainConfig
+from pretrain.arrays import Flags, Ints, ranges
 from pretrain.batch import MicroBatch
 from pretrain.data.formats import SampleIndex, build_index
-from pretrain.data.masking import Vocabulary, mask_tokens
-from pretrain.data.store import TokenStore, ranges
+from pretrain.data.masking import Masker, Sequences, Vocabulary
+from pretrain.data.store import TokenStore
 from pretrain.randomness import Purpose, keys_64
 
 
@@ -20,30 +30,25 @@ class Collator:
 
     def __init__(self, store: TokenStore, config: PretrainConfig, vocabulary: Vocabulary) -> None:
         self.store, self.config, self.vocabulary = store, config, vocabulary
+        self.masker = Masker(config.masking, vocabulary, config.seed)
+        # Two, since the next step is made while this one trains, and it may be of the next epoch.
         self._index = lru_cache(maxsize=2)(lambda cut: build_index(store, config, cut))
 
     def index(self, epoch: int) -> SampleIndex:
         """The samples of an epoch."""
         return self._index(_modulo(epoch, self.config.sample_epochs))
 
-    def __call__(self, samples: np.ndarray, epoch: int, step: int) -> MicroBatch:
+    def __call__(self, samples: Ints, epoch: int, step: int) -> MicroBatch:
         """The given samples of `epoch` end to end; `step` keys their dropout."""
-        index, seed = self.index(epoch), self.config.seed
+        index = self.index(epoch)
         lengths_B = index.lengths_of(samples)
         tokens_T, segments_T, framed_T = self._gather(index, samples)
+        # Static masking is nothing else: the same draws come again every `mask_epochs` epochs.
         mask_epoch = _modulo(epoch, self.config.mask_epochs)
-        masked = mask_tokens(
-            tokens_T,
-            lengths_B,
-            ~framed_T,
-            samples,
-            mask_epoch,
-            self.config.masking,
-            self.vocabulary,
-            seed,
-        )
+        masked = self.masker.mask(Sequences(tokens_T, lengths_B, ~framed_T, samples), mask_epoch)
         boundaries = np.concatenate([[0], np.cumsum(lengths_B)])
         positions_T = np.arange(len(tokens_T)) - np.repeat(boundaries[:-1], lengths_B)
+        dropout_keys = keys_64(self.config.seed, Purpose.DROPOUT, step, samples)
         return MicroBatch(
             tokens_T=torch.from_numpy(masked.tokens_T),
             positions_T=torch.from_numpy(positions_T),
@@ -54,27 +59,32 @@ class Collator:
             labels_M=torch.from_numpy(masked.labels_M),
             next_sentence_B=torch.from_numpy(index.next_sentence[samples].astype(np.int64)),
             sample_ids=tuple(samples.tolist()),
-            dropout_keys=tuple(keys_64(seed, Purpose.DROPOUT, step, samples).tolist()),
+            dropout_keys=tuple(dropout_keys.tolist()),
         )
 
-    def _gather(self, index: SampleIndex, samples: np.ndarray) -> tuple[np.ndarray, ...]:
+    def _gather(self, index: SampleIndex, samples: Ints) -> tuple[Ints, Ints, Flags]:
         """Flat ids, segments (0 or 1), and where [CLS] and [SEP] stand; each (T,)."""
         first, last = index.offsets[samples], index.offsets[samples + 1]
-        spans, owner = ranges(first, last), np.repeat(np.arange(len(samples)), last - first)
-        starts, ends = index.starts[spans], index.ends[spans]
-        framed_ends = np.cumsum(ends - starts + 1)  # a separator after each span
-        total = framed_ends[-1] + len(samples)
-        sep_at = framed_ends + owner
-        cls_at = np.concatenate([[0], sep_at[np.flatnonzero(np.diff(owner))] + 1])
+        spans_S, owner_S = ranges(first, last), np.repeat(np.arange(len(samples)), last - first)
+        starts_S, ends_S = index.starts[spans_S], index.ends[spans_S]
+        # A separator follows each span, so that it stands where the spans up to its own end, plus
+        # the separators before it, plus one [CLS] for every sample up to its own.
+        framed_ends_S = np.cumsum(ends_S - starts_S + 1)
+        total = int(framed_ends_S[-1]) + len(samples)
+        sep_at_S = framed_ends_S + owner_S
+        # [CLS] stands at the beginning, and behind the last separator of every sample but the last.
+        cls_at_B = np.concatenate([[0], sep_at_S[np.flatnonzero(np.diff(owner_S))] + 1])
         framed_T = np.zeros(total, bool)
-        framed_T[cls_at] = framed_T[sep_at] = True
+        framed_T[cls_at_B] = framed_T[sep_at_S] = True
         tokens_T = np.empty(total, np.int64)
-        tokens_T[cls_at], tokens_T[sep_at] = self.vocabulary.cls_id, self.vocabulary.sep_id
-        tokens_T[~framed_T] = self.store.gather(starts, ends)
+        tokens_T[cls_at_B], tokens_T[sep_at_S] = self.vocabulary.cls_id, self.vocabulary.sep_id
+        tokens_T[~framed_T] = self.store.gather(starts_S, ends_S)
         segments_T = np.zeros(total, np.int64)
         if index.is_pair:
-            segments_T[np.delete(np.arange(total), cls_at)] = np.repeat(
-                spans - first[owner], ends - starts + 1
+            # A span with its separator is of the segment that it is in its pair; [CLS] is of the
+            # first, as in BERT.
+            segments_T[np.delete(np.arange(total), cls_at_B)] = np.repeat(
+                spans_S - first[owner_S], ends_S - starts_S + 1
             )
         return tokens_T, segments_T, framed_T
 

@@ -18,7 +18,7 @@ import numpy as np
 from configs.errors import InputError
 from configs.system.files import write_text
 from configs.system.json_files import read_json
-from pretrain.data.blocks import PARTS, digest_bytes
+from pretrain.data.blocks import PARTS, Entry, digest_bytes
 
 FORMAT_VERSION = 2
 COUNTS = "unigram_counts.npy"
@@ -27,12 +27,14 @@ DTYPES = ("<u2", "<u4")
 ENDS = np.dtype("<u8")
 SHA256 = re.compile("[0-9a-f]{64}")
 SEAL = "sealed"
-"""the name of a table's own hash in it"""
+"""the name under which an object's own hash stands in it"""
 NAME = re.compile(r"\w[\w-]{0,63}(/\w[\w-]{0,63}){0,3}")
 """of a shard's files, from the store's folder on; never leads out of it"""
 
 
-def write_manifest(folder: Path, splits: dict[str, dict], dtype: np.dtype, identity: dict) -> None:
+def write_manifest(
+    folder: Path, splits: dict[str, Entry], dtype: np.dtype, identity: Entry
+) -> None:
     """Complete the store in `folder`; `identity` tells what it was made from."""
     manifest = {
         "format_version": FORMAT_VERSION,
@@ -43,13 +45,13 @@ def write_manifest(folder: Path, splits: dict[str, dict], dtype: np.dtype, ident
     write_text(folder / "manifest.json", json.dumps(sealed(manifest), indent=1))
 
 
-def sealed(content: dict) -> dict:
-    """A table with the hash of everything else in it."""
+def sealed(content: Entry) -> Entry:
+    """An object with the hash of everything else in it."""
     return {**content, SEAL: digest(content)}
 
 
-def check_seal(content: dict) -> None:
-    """Raise `ValueError` where a table is not as it was sealed; older ones have no seal."""
+def check_seal(content: Entry) -> None:
+    """Raise `ValueError` where an object is not as it was sealed; older ones have no seal."""
     own = digest(_without(content, SEAL))
     _expect(content.get(SEAL, own) == own, "its content has changed")
 
@@ -59,9 +61,10 @@ def digest(value: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def fingerprint(manifest: dict) -> str:
-    """sha256 of what a store holds: of its manifest without the seal and the hashes of blocks,
-    which say nothing more than those of the files, and which older stores lack."""
+def fingerprint(manifest: Entry) -> str:
+    """sha256 of what a store holds: of its manifest without the seal and the hashes of blocks."""
+    # Both say nothing more than the hashes of the files, and stores of earlier versions lack them:
+    # with them an old store and a new one of the same text would count as two.
     splits = {
         split: {**content, "shards": [_without(shard, "blocks") for shard in content["shards"]]}
         for split, content in manifest["splits"].items()
@@ -69,11 +72,11 @@ def fingerprint(manifest: dict) -> str:
     return digest({**_without(manifest, SEAL), "splits": splits})
 
 
-def _without(table: dict, name: str) -> dict:
-    return {key: value for key, value in table.items() if key != name}
+def _without(content: Entry, name: str) -> Entry:
+    return {key: value for key, value in content.items() if key != name}
 
 
-def read_manifest(folder: Path) -> dict:
+def read_manifest(folder: Path) -> Entry:
     """The manifest of a whole store.
 
     Raises:
@@ -96,12 +99,11 @@ def read_manifest(folder: Path) -> dict:
     return manifest
 
 
-def check_splits(splits: Any, dtype: np.dtype) -> None:
+def check_splits(splits: object, dtype: np.dtype) -> None:
     """Raise `ValueError` where the splits of a store or piece are not as they are written."""
-    _expect(isinstance(splits, dict), "splits is no table")
-    for name, split in splits.items():
+    for name, content in _table(splits, "splits").items():
         _expect(NAME.fullmatch(name) is not None, f"no split is called {name!r}")
-        _expect(isinstance(split, dict), f"{name} is no table")
+        split = _table(content, name)
         _expect(isinstance(split.get("shards"), list), f"{name}: shards is no list")
         for number, shard in enumerate(split["shards"]):
             _check_shard(shard, f"{name}, shard {number}", dtype)
@@ -112,11 +114,13 @@ def check_splits(splits: Any, dtype: np.dtype) -> None:
         _check_entry(split.get("unigram_counts"), f"{name}: unigram_counts")
 
 
-def _check_shard(shard: Any, where: str, dtype: np.dtype) -> None:
-    _expect(isinstance(shard, dict), f"{where} is no table")
-    name, files = shard.get("name"), shard.get("files")
+def _check_shard(content: object, where: str, dtype: np.dtype) -> None:
+    shard = _table(content, where)
+    name = shard.get("name")
     _expect(isinstance(name, str) and NAME.fullmatch(name) is not None, f"{where} has no fit name")
-    _expect(isinstance(files, dict), f"{where}: files is no table")
+    files = _table(shard.get("files"), f"{where}: files")
+    # A file's size is the number of its entries by their width: what the manifest says of a shard
+    # in two ways must agree, or arrays would be read beyond their end.
     widths = {"tokens": dtype.itemsize, "sentence_ends": ENDS.itemsize}
     widths["document_ends"] = ENDS.itemsize
     for (part, width), key in zip(widths.items(), reversed(SIZES)):
@@ -128,23 +132,30 @@ def _check_shard(shard: Any, where: str, dtype: np.dtype) -> None:
         _check_blocks(shard["blocks"], [files[part]["bytes"] for part in PARTS], where)
 
 
-def _check_blocks(entry: Any, sizes: list[int], where: str) -> None:
-    _check_entry(entry, f"{where}: blocks")
+def _check_blocks(content: object, sizes: list[int], where: str) -> None:
+    entry = _check_entry(content, f"{where}: blocks")
     block_bytes = _count(entry.get("block_bytes"))
     _expect(block_bytes > 0, f"{where}: block_bytes is no size")
     wanted = digest_bytes(sizes, block_bytes)
     _expect(entry["bytes"] == wanted, f"{where}: there are not as many blocks")
 
 
-def _check_entry(entry: Any, where: str) -> None:
-    _expect(isinstance(entry, dict), f"{where} is no table")
+def _check_entry(content: object, where: str) -> Entry:
+    entry = _table(content, where)
     _expect(_count(entry.get("bytes")) > 0, f"{where}: bytes is no size")
     sha256 = entry.get("sha256")
     is_hash = isinstance(sha256, str) and SHA256.fullmatch(sha256) is not None
     _expect(is_hash, f"{where}: sha256 is no hash")
+    return entry
 
 
-def _count(value: Any) -> int:
+def _table(value: object, where: str) -> Entry:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} is no table")
+    return value
+
+
+def _count(value: object) -> int:
     """A count as it is; -1 for whatever is none."""
     return value if type(value) is int and value >= 0 else -1
 
@@ -154,7 +165,7 @@ def _expect(condition: bool, otherwise: str) -> None:
         raise ValueError(otherwise)
 
 
-def find_torn(folder: Path, splits: dict[str, dict]) -> Path | None:
+def find_torn(folder: Path, splits: dict[str, Entry]) -> Path | None:
     """The first file of a store or piece that is missing or has not its size."""
     for name, entry in files_of(splits):
         file = folder / name
@@ -163,7 +174,7 @@ def find_torn(folder: Path, splits: dict[str, dict]) -> Path | None:
     return None
 
 
-def files_of(splits: dict[str, dict]) -> Iterable[tuple[str, dict]]:
+def files_of(splits: dict[str, Entry]) -> Iterable[tuple[str, Entry]]:
     """Name and entry of every file, from the store's folder on."""
     for split, content in splits.items():
         yield f"{split}/{COUNTS}", content["unigram_counts"]

@@ -1,7 +1,7 @@
 """Phases of a run: batch size and sequence length as a function of the step.
 
-A phase goes on where the one before it stopped: with the same length in the middle of the epoch, so
-that a batch-size warm-up sees each sample once; with another length, which cuts the corpus anew,
+A phase continues where the one before it stopped: with the same length in the middle of the epoch,
+so that a batch-size warm-up sees each sample once; with another length, which cuts the corpus anew,
 at the next epoch.
 """
 
@@ -40,6 +40,7 @@ class PhasedBatches(Steps[MicroBatch]):
             self.by_phase.append(Batches(collate, batch_of(config, phase), start))
 
     def step(self, step: int, rank: int = 0, world_size: int = 1) -> list[MicroBatch]:
+        """The micro-batches that `rank` computes in `step`, by the phase that it lies in."""
         number = bisect_right(self.by_phase, step, key=lambda own: own.start.step) - 1
         return self.by_phase[number].step(step, rank, world_size)
 
@@ -56,10 +57,10 @@ class PhasedBatches(Steps[MicroBatch]):
         phase, before = self.configs[number], self.by_phase[-1]
         step = phase.from_steps
         if step is None:
+            # Steps are of one size within a phase only: tokens are counted phase by phase.
+            tokens = (phase.from_tokens or 0) - self._tokens_before()
             step = before.start.step + round(
-                (phase.from_tokens - self._tokens_before())
-                * before.steps_per_epoch
-                / before.tokens_per_epoch
+                tokens * before.steps_per_epoch / before.tokens_per_epoch
             )
         if step <= before.start.step:
             raise InputError(
@@ -67,9 +68,10 @@ class PhasedBatches(Steps[MicroBatch]):
                 f"begins at step {before.start.step}: put them in order"
             )
         place = before.position(step)
-        if same_length:
+        if same_length or not place.sample:
             return place
-        return Position(step, place.epoch + (place.sample > 0))
+        # Another length has other samples: which of them were seen in this epoch nobody can say.
+        return Position(step, place.epoch + 1)
 
     def _tokens_before(self) -> float:
         """Tokens of all known phases but the last."""

@@ -20,7 +20,7 @@ from pretrain.text.compression import compression_of
 from pretrain.text.find_files import find_files
 from pretrain.text.hub import hub_files, read_hub
 from pretrain.text.installed_docs import installed_documents
-from pretrain.text.lines import Span, find_cut
+from pretrain.text.lines import ByteRange, find_cut
 from pretrain.text.source import Document, weighted
 from pretrain.text.text_files import can_split, read_file
 
@@ -45,6 +45,7 @@ class ReadUnit:
 
     @property
     def numbers(self) -> range:
+        """Of its pieces."""
         return range(self.first, self.first + self.pieces)
 
 
@@ -84,7 +85,7 @@ def read_unit(unit: ReadUnit, heldout_fraction: float) -> Iterator[Document]:
     if source.kind == "hub":
         texts = read_hub(source, unit.part)
     elif unit.parts > 1:
-        texts = read_file(unit.files[0], source, _span(unit))
+        texts = read_file(unit.files[0], source, _byte_range(unit))
     else:
         texts = (text for path in unit.files for text in read_file(path, source))
     yield from (Document(text if text.strip() else "") for text in texts)
@@ -128,12 +129,16 @@ def cut_unit(
     """
     read = 0
 
+    # By the text alone: whoever reads this unit, in whichever job, cuts it at the same documents.
+    # A document is of the piece in which it begins.
     def number_of(document: Document) -> int:
         nonlocal read
         number = min(read // size, unit.pieces - 1)
         read += len(document.text.encode())
         return unit.first + number
 
+    # A document longer than a piece leaves the pieces after its own empty. They are given as well:
+    # a piece that never comes would look unfinished for ever.
     following = unit.first
     for number, documents in groupby(read_unit(unit, heldout_fraction), key=number_of):
         yield from ((empty, iter(())) for empty in range(following, number))
@@ -155,7 +160,8 @@ def _of_source(source: SourceConfig, size: int) -> Iterator[ReadUnit]:
 
 def _runs(files: list[Path], size: int) -> Iterator[tuple[Path, ...]]:
     """Files that follow one another, together not beyond `size` bytes unless one alone is."""
-    run, held = [], 0
+    run: list[Path] = []
+    held = 0
     for path in files:
         length = path.stat().st_size
         if run and held + length > size:
@@ -167,6 +173,8 @@ def _runs(files: list[Path], size: int) -> Iterator[tuple[Path, ...]]:
 
 
 def _of_files(source: SourceConfig, files: tuple[Path, ...], size: int) -> Iterator[ReadUnit]:
+    # How many pieces a file has must be known before it is read: from its size, which is a guess
+    # where it is compressed. A wrong guess makes pieces of another size, and loses nothing.
     packed = source.kind == "parquet" or any(map(compression_of, files))
     length = sum(path.stat().st_size for path in files) * (EXPANSION if packed else 1)
     count = max(1, -(-length // size))
@@ -177,12 +185,13 @@ def _of_files(source: SourceConfig, files: tuple[Path, ...], size: int) -> Itera
         yield ReadUnit(source, files, pieces=count, text_bytes=length)
 
 
-def _span(unit: ReadUnit) -> Span:
+def _byte_range(unit: ReadUnit) -> ByteRange:
     (path,) = unit.files
     length = path.stat().st_size
+    # Part n ends where part n + 1 begins, as both ask for the same cut: each line is read once.
     between_blocks = unit.source.kind == "text" and unit.source.documents == "blank-line"
     start, end = (
         find_cut(path, length * number // unit.parts, between_blocks)
         for number in (unit.part, unit.part + 1)
     )
-    return Span(start, end)
+    return ByteRange(start, end)

@@ -20,6 +20,7 @@ from configs.system.aside import clear_leftovers, remove
 from configs.system.notes import PROGRESS
 from configs.system.run_names import TOKENIZER
 from configs.system.waiting import locked
+from pretrain.data.blocks import Entry
 from pretrain.data.cache import (
     CachedStore,
     cache_of,
@@ -85,10 +86,11 @@ def prepare_store(config: PretrainConfig) -> Path:
         if not store.is_done:
             units = units_of(config.data)
             numbers = _numbers(units)
-            if here := len(numbers) - len(find_missing(store.folder, numbers, store.dtype)):
+            whole = len(numbers) - len(find_missing(store.folder, numbers, store.dtype))
+            if whole:
                 logger.log(
                     PROGRESS,
-                    f"{store.folder}: {here} of {len(numbers)} pieces are there, making the rest",
+                    f"{store.folder}: {whole} of {len(numbers)} pieces are there, making the rest",
                 )
             _write(store, units, numbers)
             _join(store, units)
@@ -158,7 +160,10 @@ def open_corpus(folder: Path, config: PretrainConfig, most_tokens: int | None = 
 
 
 def sentences(config: PretrainConfig, heldout: bool) -> Iterator[str]:
-    """The sentences of one split, the sources taking turns so that each is heard early on."""
+    """The sentences of one split, the sources taking turns.
+
+    A tokenizer learns from the first megabytes of them, which should not be of one source alone.
+    """
     streams = [documents(config.data, source) for source in config.data.sources]
     while streams:
         for stream in list(streams):
@@ -202,7 +207,7 @@ def _write(store: CachedStore, units: list[ReadUnit], numbers: range) -> None:
 
 def _join(store: CachedStore, units: list[ReadUnit]) -> None:
     """Make a store of its finished pieces: counts are summed, token files stay as they are."""
-    pieces = {piece_name(n): read_piece(store.folder, n, store.dtype) for n in _numbers(units)}
+    pieces = {piece_name(n): _whole_piece(store, n) for n in _numbers(units)}
     try:
         _check_sources(store.config, units, list(pieces.values()))
         _check_splits([piece["splits"] for piece in pieces.values()], store.config)
@@ -217,12 +222,19 @@ def _join(store: CachedStore, units: list[ReadUnit]) -> None:
     clear_leftovers(store.folder)
     for lock in store.folder.glob(".*.lock"):
         lock.unlink()
-    write_manifest(store.folder, splits, store.dtype, store.identity)  # last: nobody comes back
+    # Last: a kill before it leaves pieces that the next start joins, and nothing comes after it.
+    write_manifest(store.folder, splits, store.dtype, store.identity)
     _tell_unknown(store)
 
 
+def _whole_piece(store: CachedStore, number: int) -> Entry:
+    piece = read_piece(store.folder, number, store.dtype)
+    assert piece is not None, "all pieces are there"
+    return piece
+
+
 def _tell_unknown(store: CachedStore) -> None:
-    """A word on a tokenizer that does not fit the text: a named one may know none of its words."""
+    """Warn of a tokenizer that does not fit the text: a named one may know none of its words."""
     counts = TokenStore.open(store.folder, "train").unigram_counts
     unk = store.tokenizer.special.unk
     if counts[unk] > MOST_UNKNOWN * counts.sum():
@@ -234,7 +246,7 @@ def _tell_unknown(store: CachedStore) -> None:
         )
 
 
-def _check_sources(config: PretrainConfig, units: list[ReadUnit], pieces: list[dict]) -> None:
+def _check_sources(config: PretrainConfig, units: list[ReadUnit], pieces: list[Entry]) -> None:
     """Raise for a source without a document, and tell of rows without text."""
     for number, source in enumerate(config.data.sources):
         own = [pieces[n] for unit in units if unit.source is source for n in unit.numbers]
@@ -249,7 +261,7 @@ def _check_sources(config: PretrainConfig, units: list[ReadUnit], pieces: list[d
             )
 
 
-def _check_splits(pieces: list[dict], config: PretrainConfig) -> None:
+def _check_splits(pieces: list[dict[str, Entry]], config: PretrainConfig) -> None:
     """Raise where a split has no document; `pieces` are the splits of each piece."""
     counts = {split: sum(piece[split]["documents"] for piece in pieces) for split in SPLITS}
     for split, count in counts.items():
@@ -264,8 +276,9 @@ def _check_splits(pieces: list[dict], config: PretrainConfig) -> None:
 @cache
 def _tell_notes(sources: tuple[SourceConfig, ...]) -> None:
     """Once in a process, and by one of its ranks."""
-    for line in notes(sources) if os.environ.get("RANK", "0") == "0" else ():
-        logger.log(PROGRESS, line)
+    if os.environ.get("RANK", "0") == "0":
+        for line in notes(sources):
+            logger.log(PROGRESS, line)
 
 
 def _numbers(units: list[ReadUnit]) -> range:

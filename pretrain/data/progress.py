@@ -61,10 +61,12 @@ class Progress:
         return f"{line}, {share:.0%}{left}"
 
     def _share(self) -> float | None:
-        if None in self.expected or self.pieces == len(self.expected):
+        expected = [size for size in self.expected if size is not None]
+        if len(expected) < len(self.expected) or self.pieces == len(expected):
             return None
-        current = min(self._in_pieces, self.expected[self.pieces])
-        return (sum(self.expected[: self.pieces]) + current) / max(1, sum(self.expected))
+        # What a piece has beyond its estimate does not count: the share would pass 100 %.
+        current = min(self._in_pieces, expected[self.pieces])
+        return (sum(expected[: self.pieces]) + current) / max(1, sum(expected))
 
 
 def _minutes(seconds: float) -> str:

@@ -5,17 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from configs.schema import PretrainConfig
-from pretrain.data.formats import IS_NEXT, IS_RANDOM, build_index, few_pairs
+from configs.schema import PAIR_FORMATS, PretrainConfig
+from pretrain.data.formats import (
+    BUILDERS,
+    IS_NEXT,
+    IS_RANDOM,
+    build_index,
+    few_pairs,
+)
 from pretrain.data.manifest import read_manifest
 from pretrain.data.prepare import open_corpus, sentences
 from pretrain.data.store import TokenStore
 from tokenizer.report import report as tokenizer_report
 
-FORMATS = ("segment-pair", "sentence-pair", "full-sentences", "doc-sentences")
 REPORT_SENTENCES = 5_000
 REPORT_TOKENS = 10_000_000
 
@@ -55,7 +61,7 @@ def format_report(store: TokenStore, config: PretrainConfig) -> FormatReport:
         mean_length=float(lengths.mean()),
         short=float((lengths < config.max_length / 2).mean()),
         documents_crossed=crossed,
-        next=float((index.next_sentence == IS_NEXT).mean()),
+        next=index.next_share,
         random=float((index.next_sentence == IS_RANDOM).mean()),
         truncated=int(store.sentence_ends[-1]) - kept,
     )
@@ -78,13 +84,14 @@ def corpus_report(folder: Path, config: PretrainConfig) -> str:
     if content["train"]["tokens"] > REPORT_TOKENS:
         parts.append(f"formats, of the first {int(corpus.train.sentence_ends[-1]):,} tokens:")
     parts.append(_format_table(corpus.train, config))
-    if config.input_format.endswith("pair") and len(corpus.train.document_ends) > 1:
-        said = few_pairs(build_index(corpus.train, config), corpus.train, config)
-        parts += [f"note       {said}"] if said else []
+    if config.input_format in PAIR_FORMATS and len(corpus.train.document_ends) > 1:
+        warning = few_pairs(build_index(corpus.train, config), corpus.train, config)
+        if warning:
+            parts.append(f"note       {warning}")
     return "\n\n".join(parts)
 
 
-def _sizes(content: dict[str, dict]) -> str:
+def _sizes(content: dict[str, dict[str, Any]]) -> str:
     lines = [f"{'split':<10}{'documents':>12}{'sentences':>12}{'tokens':>14}{'MB of text':>12}"]
     for name, split in content.items():
         lines.append(
@@ -97,8 +104,8 @@ def _sizes(content: dict[str, dict]) -> str:
 def _format_table(store: TokenStore, config: PretrainConfig) -> str:
     head = ("format", "sequences", "mean length", "short", "crossed", "next", "random", "truncated")
     lines = ["{:<16}{:>12}{:>13}{:>8}{:>10}{:>8}{:>8}{:>12}".format(*head)]
-    for name in FORMATS:
-        if name.endswith("pair") and len(store.document_ends) < 2:
+    for name in BUILDERS:
+        if name in PAIR_FORMATS and len(store.document_ends) < 2:
             lines.append(f"{name:<16}needs a second document")
             continue
         changed = replace(config, input_format=name, next_sentence_prediction=False)

@@ -1,6 +1,6 @@
 """The token store: one tokenised corpus as three arrays, for every input format.
 
-A split (`train`, `heldout`) is a row of shards; a shard is three files of little-endian integers,
+A split (`train`, `heldout`) is a list of shards; a shard is three files of little-endian integers,
 and the hashes of their blocks (`blocks.py`):
 
     00007/train/00000.tokens          uint16 or uint32: the ids of all sentences, end to end
@@ -16,15 +16,18 @@ sizes and sha256 of every file. A folder without it is no store. Documents never
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import chain
 from pathlib import Path
 from typing import IO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from configs.errors import InputError
 from configs.system.files import sha256_file
-from pretrain.data.blocks import PARTS, BlockHasher, block_bytes_of
+from pretrain.arrays import Ints, TokenIds
+from pretrain.data.blocks import PARTS, BlockHasher, Entry, block_bytes_of
 from pretrain.data.manifest import COUNTS, ENDS, SIZES, read_manifest
 from pretrain.data.store_file import DamagedStore, OpenFiles, StoreFile, TokenFile, cured
 
@@ -32,7 +35,7 @@ SPLITS = ("train", "heldout")
 CHECKED_TOKENS = 2**18
 """of each shard, whose ids are checked when it is opened"""
 ENDS_READ = np.dtype("<i8")
-"""ends beyond it are none"""
+"""what ends are read as, since numpy makes floats of uint64 and int64 together"""
 
 
 def token_dtype(vocabulary_size: int) -> np.dtype:
@@ -50,7 +53,7 @@ class SplitWriter:
         self.dtype = token_dtype(vocabulary_size)
         self.unigram_counts = np.zeros(vocabulary_size, np.int64)
         self.text_bytes = 0
-        self.shards: list[dict] = []
+        self.shards: list[Entry] = []
         self._shard: _ShardWriter | None = None
 
     def add(self, sentences: list[list[int]], text_bytes: int) -> None:
@@ -61,13 +64,13 @@ class SplitWriter:
         if self._shard is None or self._shard.tokens >= self.shard_tokens:
             self._close_shard()
             self._shard = _ShardWriter(self.folder, len(self.shards), self.dtype)
-        ids = np.fromiter(chain.from_iterable(sentences), self.dtype)
+        ids: TokenIds = np.fromiter(chain.from_iterable(sentences), self.dtype)
         self._shard.add(ids, np.cumsum([len(s) for s in sentences]))
         # A histogram of the whole vocabulary for every tweet would take longer than its ids.
         np.add.at(self.unigram_counts, ids, 1)
         self.text_bytes += text_bytes
 
-    def finish(self) -> dict:
+    def finish(self) -> Entry:
         """Close the files; the split's part of the manifest."""
         self._close_shard()
         return _content(self.folder, self.shards, self.text_bytes, self.unigram_counts)
@@ -78,7 +81,7 @@ class SplitWriter:
             self._shard = None
 
 
-def join_splits(folder: Path, split: str, pieces: dict[str, dict]) -> dict:
+def join_splits(folder: Path, split: str, pieces: dict[str, Entry]) -> Entry:
     """A split's part of the manifest, from those of its pieces; no token is read or written.
 
     Args:
@@ -92,14 +95,16 @@ def join_splits(folder: Path, split: str, pieces: dict[str, dict]) -> dict:
         for piece, content in pieces.items()
         for shard in content["shards"]
     ]
-    counts = sum(_counts_of_piece(folder, p, split, content) for p, content in pieces.items())
+    # Counts are added up and written anew; shards are only named: their files stay where they are.
+    of_pieces = (_counts_of_piece(folder, p, split, content) for p, content in pieces.items())
+    counts: Ints = reduce(np.add, of_pieces)
     text_bytes = sum(content["text_bytes"] for content in pieces.values())
     (folder / split).mkdir(exist_ok=True)
     return _content(folder / split, shards, text_bytes, counts)
 
 
-def _counts_of_piece(folder: Path, piece: str, split: str, content: dict) -> np.ndarray:
-    """Verified first: their sum will have a hash of its own."""
+def _counts_of_piece(folder: Path, piece: str, split: str, content: Entry) -> Ints:
+    """Verified: their sum gets a hash of its own, which would hide damage."""
     name = f"{piece}/{split}/{COUNTS}"
     file = StoreFile.find(folder, name, content["unigram_counts"]["bytes"])
     if sha256_file(file.path) != content["unigram_counts"]["sha256"]:
@@ -107,7 +112,7 @@ def _counts_of_piece(folder: Path, piece: str, split: str, content: dict) -> np.
     return _read_counts(file.path, folder)
 
 
-def _content(folder: Path, shards: list[dict], text_bytes: int, counts: np.ndarray) -> dict:
+def _content(folder: Path, shards: list[Entry], text_bytes: int, counts: Ints) -> Entry:
     """A split's part of the manifest; writes the counts into `folder`."""
     np.save(folder / COUNTS, counts)
     entry = {"bytes": (folder / COUNTS).stat().st_size, "sha256": sha256_file(folder / COUNTS)}
@@ -122,17 +127,21 @@ class _HashedFile:
         self.file: IO[bytes] = path.open("wb")
         self.hashes = BlockHasher()
 
-    def write(self, array: np.ndarray) -> None:
+    def write(self, array: NDArray[np.uint64] | TokenIds) -> None:
+        """Append the numbers of an array."""
         data = array.tobytes()
         self.file.write(data)
         self.hashes.update(data)
 
-    def finish(self) -> dict:
+    def finish(self) -> Entry:
+        """Close it; its part of the manifest."""
         self.file.close()
         return self.hashes.entry
 
 
 class _ShardWriter:
+    """Writes the files of one shard."""
+
     def __init__(self, folder: Path, number: int, dtype: np.dtype) -> None:
         self.name = f"{folder.name}/{number:05d}"
         self.tokens = self.sentences = self.documents = 0
@@ -140,7 +149,8 @@ class _ShardWriter:
         self.blocks = folder / f"{number:05d}.blocks"
         self.files = {part: _HashedFile(folder / f"{number:05d}.{part}") for part in PARTS}
 
-    def add(self, ids: np.ndarray, sentence_ends: np.ndarray) -> None:
+    def add(self, ids: TokenIds, sentence_ends: Ints) -> None:
+        """Append a document; its ends are counted from its own first token."""
         self.files["tokens"].write(ids)
         self.files["sentence_ends"].write((sentence_ends + self.tokens).astype(ENDS))
         self.tokens += len(ids)
@@ -148,7 +158,8 @@ class _ShardWriter:
         self.documents += 1
         self.files["document_ends"].write(np.asarray([self.sentences], ENDS))
 
-    def finish(self) -> dict:
+    def finish(self) -> Entry:
+        """Close the files; the shard's part of the manifest."""
         counts = {key: getattr(self, key) for key in SIZES}
         files = {part: file.finish() for part, file in self.files.items()}
         self.blocks.write_bytes(b"".join(file.hashes.digests for file in self.files.values()))
@@ -166,14 +177,14 @@ class TokenStore:
 
     shards: tuple[TokenFile, ...]
     """the tokens, left on the disk"""
-    shard_starts: np.ndarray
-    """int64 (shards + 1): first token of each shard, and the end"""
-    sentence_ends: np.ndarray
-    """int64 (sentences): end of each sentence, in tokens"""
-    document_ends: np.ndarray
-    """int64 (documents): end of each document, in sentences"""
-    unigram_counts: np.ndarray
-    """int64 (vocabulary): how often each id occurs"""
+    shard_starts: Ints
+    """(shards + 1): first token of each shard, and the end"""
+    sentence_ends: Ints
+    """(sentences): end of each sentence, in tokens"""
+    document_ends: Ints
+    """(documents): end of each document, in sentences"""
+    unigram_counts: Ints
+    """(vocabulary): how often each id occurs"""
     text_bytes: int
     """UTF-8 bytes of the text behind the tokens"""
 
@@ -189,6 +200,7 @@ class TokenStore:
             raise InputError(f"{folder}: the store has no split '{split}': prepare it anew")
         shards = content["shards"]
         if most_tokens is not None:
+            # Up to the shard in which the last of these tokens lies: no further one is opened.
             reached = np.searchsorted(_starts(shards, "tokens")[1:], most_tokens)
             shards = shards[: reached + 1]
         counts = _read_counts(folder / split / COUNTS, folder)
@@ -210,6 +222,7 @@ class TokenStore:
         return store if most_tokens is None else store._head(most_tokens)
 
     def _head(self, tokens: int) -> TokenStore:
+        """The first documents, up to the one that reaches so many tokens."""
         sentences = np.searchsorted(self.sentence_ends, tokens) + 1
         documents = np.searchsorted(self.document_ends, sentences) + 1
         document_ends = self.document_ends[:documents]
@@ -220,17 +233,21 @@ class TokenStore:
 
     @property
     def token_count(self) -> int:
+        """Tokens of all shards."""
         return int(self.shard_starts[-1])
 
     @property
-    def sentence_starts(self) -> np.ndarray:
-        """int64 (sentences): first token of each sentence."""
+    def sentence_starts(self) -> Ints:
+        """(sentences): first token of each sentence."""
         return np.concatenate([[0], self.sentence_ends[:-1]])
 
-    def gather(self, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    def gather(self, starts: Ints, ends: Ints) -> TokenIds:
         """The ids of many [start, end), none of which crosses documents, end to end; a copy."""
+        # Documents never cross shards, so that each range lies in one. All ranges of a shard are
+        # read together, into the places that they have in the whole.
         shard = np.searchsorted(self.shard_starts, starts, side="right") - 1
-        first, places = self.shard_starts[shard], np.cumsum(ends - starts) - (ends - starts)
+        first = self.shard_starts[shard]
+        places = np.cumsum(ends - starts) - (ends - starts)
         ids = np.empty(int((ends - starts).sum()), self.shards[0].dtype)
         for number in np.unique(shard):
             own = shard == number
@@ -238,28 +255,21 @@ class TokenStore:
             self.shards[number].gather(*spans, ids, places[own])
         return ids
 
-    def tokens(self, start: int, end: int) -> np.ndarray:
+    def tokens(self, start: int, end: int) -> TokenIds:
         """The ids of [start, end), which must not cross documents; a copy."""
-        shard = np.searchsorted(self.shard_starts, start, side="right") - 1
-        first = self.shard_starts[shard]
+        shard = int(np.searchsorted(self.shard_starts, start, side="right")) - 1
+        first = int(self.shard_starts[shard])
         return self.shards[shard].read(start - first, end - first)
 
 
-def ranges(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """All range(start, end), end to end; int64."""
-    lengths = ends - starts
-    shift = np.repeat(starts - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
-    return np.arange(lengths.sum()) + shift
-
-
-def _find(folder: Path, shard: dict, part: str) -> StoreFile:
+def _find(folder: Path, shard: Entry, part: str) -> StoreFile:
     size = shard["files"][part]["bytes"]
     return StoreFile.find(folder, f"{shard['name']}.{part}", size)
 
 
-def _read_counts(path: Path, store: Path) -> np.ndarray:
+def _read_counts(path: Path, store: Path) -> Ints:
     try:
-        counts = np.load(path)
+        counts: Ints = np.load(path)
     except (ValueError, EOFError) as error:
         raise DamagedStore(cured(path, store, f"damaged ({error})")) from error
     if counts.ndim != 1 or counts.dtype != np.int64:
@@ -268,7 +278,10 @@ def _read_counts(path: Path, store: Path) -> np.ndarray:
 
 
 def _check_ids(tokens: TokenFile, vocabulary_size: int) -> None:
-    """Raise `DamagedStore` for ids that make no sense, of the first ones, whatever hashes say."""
+    """Raise `DamagedStore` where one of the first ids is beyond the vocabulary.
+
+    Hashes cannot tell: a store of another vocabulary is whole as well.
+    """
     highest = int(tokens.peek(0, CHECKED_TOKENS).max())
     if highest >= vocabulary_size:
         raise tokens.file.damaged(
@@ -276,8 +289,8 @@ def _check_ids(tokens: TokenFile, vocabulary_size: int) -> None:
         )
 
 
-def _read_ends(folder: Path, shards: list[dict], part: str, counted: str) -> np.ndarray:
-    """Ends of all shards, counted over all of them, int64; never twice in memory.
+def _read_ends(folder: Path, shards: list[Entry], part: str, counted: str) -> Ints:
+    """Ends of all shards, counted over all of them; never twice in memory.
 
     Args:
         counted: what they are counted in, `tokens` or `sentences`.
@@ -285,16 +298,20 @@ def _read_ends(folder: Path, shards: list[dict], part: str, counted: str) -> np.
         DamagedStore: they do not rise from above 0 to the shard's number of those.
     """
     files = [_find(folder, shard, part) for shard in shards]
-    joined, filled = np.empty(sum(f.bytes for f in files) // ENDS.itemsize, ENDS_READ), 0
+    # One array for all, each file read into its own part: joining them afterwards would hold the
+    # ends of a large corpus (8 bytes a sentence) twice.
+    joined: Ints = np.empty(sum(f.bytes for f in files) // ENDS.itemsize, ENDS_READ)
+    filled = 0
     for file, shard, start in zip(files, shards, _starts(shards, counted)):
         ends = joined[filled : filled + file.bytes // ENDS.itemsize]
-        file.read_into(file.open(), memoryview(ends).cast("B"), 0)
+        file.read_into(file.open(), memoryview(ends.data).cast("B"), 0)
         if ends[0] <= 0 or ends[-1] != shard[counted] or np.any(ends[1:] <= ends[:-1]):
             raise file.damaged("these are no ends")
-        ends += start
+        ends += start  # in place: a part of `joined`
         filled += len(ends)
     return joined
 
 
-def _starts(shards: list[dict], key: str) -> np.ndarray:
+def _starts(shards: list[Entry], key: str) -> Ints:
+    """Of each shard, how many tokens (or sentences) lie before it; and how many there are."""
     return np.cumsum([0] + [shard[key] for shard in shards], dtype=np.int64)

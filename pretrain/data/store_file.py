@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from configs.errors import InputError
+from pretrain.arrays import Flags, Ints, TokenIds
 from pretrain.data.blocks import count_blocks
 
 FEWEST_OPEN, MOST_OPEN = 16, 1 << 16
@@ -33,18 +34,18 @@ class DamagedStore(InputError):
 
 @dataclass(frozen=True)
 class StoreFile:
-    """A file of a store, as it was found."""
+    """A file of a store, as it was when the store was opened."""
 
     path: Path
     store: Path
     """the folder of the store"""
     bytes: int
     state: State
-    """what it was when the store was opened (`file_state`)"""
+    """see `file_state`"""
 
     @classmethod
     def find(cls, store: Path, name: str, size: int) -> StoreFile:
-        """Raises `DamagedStore` where it is missing or has another size."""
+        """The file of this name; raises `DamagedStore` where it is missing or of another size."""
         path = store / name
         try:
             status = path.stat()
@@ -55,20 +56,20 @@ class StoreFile:
         return cls(path, store, size, file_state(status))
 
     def open(self) -> Descriptor:
-        """Raises `DamagedStore` where it is gone, or not the file that was found."""
+        """Open it to read; raises `DamagedStore` where it is gone, or another file by now."""
         try:
             descriptor = Descriptor(os.open(self.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)))
             now = file_state(os.fstat(descriptor.number))
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
-                raise
+                raise  # this process has too many files open: nothing is wrong with this one
             raise self.damaged(error.strerror) from error
         if now != self.state:
             raise self.changed()
         return descriptor
 
     def check_unchanged(self) -> None:
-        """Raise `DamagedStore` where it is no longer the file that was found."""
+        """Raise `DamagedStore` where it is no longer the file that was opened."""
         try:
             now = file_state(self.path.stat())
         except OSError as error:
@@ -82,7 +83,7 @@ class StoreFile:
         Raises:
             DamagedStore: the file ends before, or cannot be read.
         """
-        while len(view):
+        while len(view):  # a signal may cut a read short
             try:
                 read = os.preadv(descriptor.number, [view], start)
             except OSError as error:
@@ -92,14 +93,20 @@ class StoreFile:
             view, start = view[read:], start + read
 
     def changed(self) -> DamagedStore:
+        """The error to raise for a file that is another by now."""
         return self.damaged("changed or replaced since the store was opened")
 
     def damaged(self, what: str | None) -> DamagedStore:
+        """The error to raise for this file; `what` is wrong with it."""
         return DamagedStore(cured(self.path, self.store, what))
 
 
 class Descriptor:
-    """An open file, closed once nobody uses it any more."""
+    """An open file, closed once nobody uses it any more.
+
+    Threads read while others let go of files: closing by hand would take the descriptor from under
+    a read, and its number may be another file's by then.
+    """
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -109,7 +116,7 @@ class Descriptor:
 
 
 class OpenFiles:
-    """The files of a split that were used last, kept open: as many as the system spares."""
+    """The files of a split that were used last, kept open: as many as the system allows."""
 
     def __init__(self) -> None:
         self._held: OrderedDict[Path, Descriptor] = OrderedDict()
@@ -119,9 +126,9 @@ class OpenFiles:
     def get(self, file: StoreFile) -> Descriptor:
         """The file, opened now or before; the one that waited longest is let go for it."""
         with self._lock:
-            if found := self._held.get(file.path):
+            if held := self._held.get(file.path):
                 self._held.move_to_end(file.path)
-                return found
+                return held
             while len(self._held) >= self._most:
                 self._held.popitem(last=False)  # who still reads it keeps it open
             self._held[file.path] = opened = file.open()
@@ -136,33 +143,32 @@ class TokenFile:
     dtype: np.dtype
     block_bytes: int
     open_files: OpenFiles
-    used: np.ndarray = field(init=False)
-    """bool (blocks): whether any token of it was given out"""
+    used: Flags = field(init=False)
+    """(blocks): whether any token of it was given out"""
 
     def __post_init__(self) -> None:
         blocks = count_blocks(self.file.bytes, self.block_bytes)
+        # The file is frozen, but its marks are not: they are set while it is read.
         object.__setattr__(self, "used", np.zeros(blocks, bool))
 
     def __len__(self) -> int:
         return self.file.bytes // self.dtype.itemsize
 
-    def read(self, start: int = 0, end: int | None = None) -> np.ndarray:
+    def read(self, start: int = 0, end: int | None = None) -> TokenIds:
         """The ids of [start, end); a copy."""
         end = len(self) if end is None else end
         ids = np.empty(end - start, self.dtype)
         self.gather(np.asarray([start]), np.asarray([end]), ids, np.asarray([0]))
         return ids
 
-    def peek(self, start: int, most: int) -> np.ndarray:
-        """Ids from `start` on, without their being used."""
+    def peek(self, start: int, most: int) -> TokenIds:
+        """Ids from `start` on, which do not count as used."""
         ids = np.empty(min(most, len(self) - start), self.dtype)
-        view, place = memoryview(ids).cast("B"), start * self.dtype.itemsize
+        view, place = memoryview(ids.data).cast("B"), start * self.dtype.itemsize
         self.file.read_into(self.open_files.get(self.file), view, place)
         return ids
 
-    def gather(
-        self, starts: np.ndarray, ends: np.ndarray, ids: np.ndarray, places: np.ndarray
-    ) -> None:
+    def gather(self, starts: Ints, ends: Ints, ids: TokenIds, places: Ints) -> None:
         """Put the ids of many [start, end) into `ids`, each from its place on.
 
         Raises:
@@ -174,19 +180,22 @@ class TokenFile:
         if not filled.any():
             return
         self._note_used(starts[filled], ends[filled])
-        view, descriptor = memoryview(ids).cast("B"), self.open_files.get(self.file)
-        number, read, place = descriptor.number, os.preadv, places.tolist()
+        view, descriptor = memoryview(ids.data).cast("B"), self.open_files.get(self.file)
+        # A step of 8,000 sequences passes here 8,000 times and more. So the loop has plain numbers,
+        # no attributes to look up, and no call of ours: what a read needs beside it is done before.
+        number, read = descriptor.number, os.preadv
         places_end = (places + ends - starts).tolist()
-        for start, a, b in zip(starts.tolist(), place, places_end):
+        for start, a, b in zip(starts.tolist(), places.tolist(), places_end):
             part = view[a:b]
             try:
                 whole = read(number, [part], start) == b - a
             except OSError:
                 whole = False
-            if not whole:  # again, to tell why
+            if not whole:  # again, to say why
                 self.file.read_into(descriptor, part, start)
 
-    def _note_used(self, starts: np.ndarray, ends: np.ndarray) -> None:
+    def _note_used(self, starts: Ints, ends: Ints) -> None:
+        # Nearly every sample lies in one block or across the border of two.
         first, last = starts // self.block_bytes, (ends - 1) // self.block_bytes
         self.used[first] = self.used[last] = True
         for number in np.flatnonzero(last > first + 1):

@@ -1,7 +1,7 @@
 """Pieces of text to pieces of a store: each written aside, flushed, hashed, and renamed.
 
-A piece that is there is whole, and is never written again; one that a kill cut is nowhere but in a
-hidden folder, which goes when its piece is begun anew. Whoever writes a piece holds its lock, so
+A piece that is there is whole, and is never written again; one that a kill cut off lies in a hidden
+folder only, which is removed when its piece is begun anew. Whoever writes a piece holds its lock:
 several jobs may work on one store, and none removes what another is still writing.
 """
 
@@ -25,6 +25,7 @@ from configs.system.aside import clear_leftovers
 from configs.system.files import written_aside
 from configs.system.json_files import read_json
 from configs.system.waiting import acquire
+from pretrain.data.blocks import Entry
 from pretrain.data.manifest import check_seal, check_splits, find_torn, sealed
 from pretrain.data.pieces import ReadUnit, cut_unit, piece_bytes
 from pretrain.data.progress import Progress
@@ -38,14 +39,16 @@ ENCODE_CHARACTERS = 500_000
 """at a time: enough to keep all cores busy, and few enough to work on three lots at once"""
 PIECE = "piece.json"
 Item = TypeVar("Item")
+Ids = list[list[list[int]]]
+"""of every sentence of every document"""
 
 
 def piece_name(number: int) -> str:
-    """The folder of a piece, in that of the store."""
+    """The folder of a piece, inside that of the store."""
     return f"{number:05d}"
 
 
-def read_piece(folder: Path, number: int, dtype: np.dtype) -> dict | None:
+def read_piece(folder: Path, number: int, dtype: np.dtype) -> Entry | None:
     """What a finished piece holds: `splits` as in a store's manifest, the documents `read`, and
     the rows that were `empty`.
 
@@ -82,6 +85,8 @@ def write_pieces(
     Raises:
         InputError: text that cannot be read, or a full disk.
     """
+    # First whatever is free, so that jobs do not queue up for each other's pieces; then, waiting,
+    # what others have begun: they may have been killed.
     for wait in (False, True):
         missing = set(find_missing(folder, numbers, token_dtype(tokenizer.vocabulary_size)))
         if not missing:
@@ -132,13 +137,14 @@ class _PieceWriter:
                 piece = {"splits": splits, "read": counted.read, "empty": counted.empty}
                 (aside / PIECE).write_text(json.dumps(sealed(piece)), encoding="utf-8")
 
-    def _tokenise(self, folder: Path, documents: Iterable[Document]) -> dict[str, dict]:
+    def _tokenise(self, folder: Path, documents: Iterable[Document]) -> dict[str, Entry]:
         """Write the splits of one piece; their parts of the manifest."""
         size, data = self.tokenizer.vocabulary_size, self.config.data
         writers = {split: SplitWriter(folder / split, size) for split in SPLITS}
         for document, sentences, ids in self._encoded(documents):
             heldout = is_heldout(document, data.heldout_fraction)
-            # As they run on: something between sentences, nothing after the last.
+            # What "bits per byte" counts: the text as it reads, a space between sentences and
+            # nothing after the last.
             text_bytes = len(" ".join(sentences).encode())
             writers["heldout" if heldout else "train"].add(ids, text_bytes)
             self.progress.add(text_bytes + 1)
@@ -154,10 +160,11 @@ class _PieceWriter:
         """
         language = self.config.data.language
         with ThreadPoolExecutor(1, "encode") as pool:
-            waiting: deque = deque()
+            waiting: deque[tuple[list[Document], list[list[str]], Future[Ids]]] = deque()
             for batch in batched(documents, ENCODE_CHARACTERS, lambda document: len(document.text)):
                 texts = [split_sentences(document.text, language) for document in batch]
                 waiting.append((batch, texts, pool.submit(encode, self.tokenizer, texts)))
+                # Three lots are in work: one is read, one encoded, one written.
                 if len(waiting) == 3:
                     yield from _finished(*waiting.popleft())
             while waiting:
@@ -165,7 +172,7 @@ class _PieceWriter:
 
 
 def _finished(
-    documents: list[Document], texts: list[list[str]], ids: Future
+    documents: list[Document], texts: list[list[str]], ids: Future[Ids]
 ) -> Iterable[tuple[Document, list[str], list[list[int]]]]:
     return zip(documents, texts, ids.result())
 
@@ -205,13 +212,15 @@ def claimed(folder: Path, number: int, wait: bool) -> Iterator[bool]:
         lock.release()
 
 
-def encode(tokenizer: Tokenizer, documents: list[list[str]]) -> list[list[list[int]]]:
+def encode(tokenizer: Tokenizer, documents: list[list[str]]) -> Ids:
     """The ids of every sentence of every document, encoded in parallel.
 
     The library holds more than a hundred bytes a character while it encodes: a long document goes
     in lots, and a long sentence in portions, which end at a space and so give the same ids.
     """
     parts = [[portions(sentence) for sentence in document] for document in documents]
+    # A sentence that is not a document's first stands after a space in the text, which byte-level
+    # and SentencePiece tokenizers see: the prefix gives it that space.
     flat = (
         tokenizer.sentence_prefix + part if number or place else part
         for document in parts
@@ -220,6 +229,7 @@ def encode(tokenizer: Tokenizer, documents: list[list[str]]) -> list[list[list[i
     )
     lots = batched(flat, ENCODE_CHARACTERS, len)
     ids = chain.from_iterable(map(tokenizer.encode_batch, lots))
+    # One row of ids for each portion comes back, in order: those of a sentence are joined.
     return [
         [list(chain.from_iterable(islice(ids, len(sentence)))) for sentence in document]
         for document in parts
@@ -230,6 +240,8 @@ def is_heldout(document: Document, fraction: float) -> bool:
     """Whether a document is held out: as its source says, else by a hash of its text."""
     if document.heldout is not None:
         return document.heldout
+    # By the text, not by a place or a count: equal documents are on one side, and a document stays
+    # on its side when others are added to the corpus.
     digest = hashlib.blake2b(document.text.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") < fraction * 2**64
 

@@ -25,15 +25,16 @@ import numpy as np
 
 from configs.errors import InputError
 from configs.schema import DataConfig
-from configs.system.file_hashes import SETTLED_SECONDS, file_state
+from configs.system.file_hashes import SETTLED_SECONDS, FileState, file_state
 from configs.system.files import write_text
 from configs.system.json_files import read_json
 from configs.system.notes import optional
-from pretrain.data.blocks import DIGEST_BYTES, Blocks, blocks_of
+from pretrain.arrays import Flags
+from pretrain.data.blocks import DIGEST_BYTES, Blocks, Entry, blocks_of
 from pretrain.data.manifest import COUNTS, fingerprint, read_manifest
 from pretrain.data.store_file import DamagedStore, Descriptor, StoreFile, TokenFile
 
-Mode = Literal["once", "always", "never"]
+VerifyMode = Literal["once", "always", "never"]
 AT_ONCE = 1 << 28
 """bytes that are verified before a run begins, the smallest files first"""
 READ_BYTES = 1 << 20
@@ -48,31 +49,34 @@ class CheckedFile:
     name: str
     file: StoreFile
     blocks: Blocks
-    needed: np.ndarray
-    """bool (blocks): what the run relies on"""
-    state: dict
+    needed: Flags
+    """(blocks): what the run relies on"""
+    state: FileState
     """what the file was before it was read, the time of change included"""
-    verified: np.ndarray = field(init=False)
-    """bool (blocks)"""
+    verified: Flags = field(init=False)
+    """(blocks)"""
 
     def __post_init__(self) -> None:
         self.verified = np.zeros(len(self.blocks), bool)
 
     @property
     def verified_bytes(self) -> int:
-        sizes = (self.blocks.place(number)[1] for number in np.flatnonzero(self.verified))
-        return self.blocks.bytes if self.verified.all() else sum(sizes)
+        """Bytes of the blocks that were verified."""
+        if self.verified.all():
+            return self.blocks.size
+        return sum(self.blocks.place(number)[1] for number in places(self.verified))
 
     def verify(self, number: int, descriptor: Descriptor | None = None) -> None:
         """Hash a block; raises `DamagedStore` where it is not what was written."""
         descriptor = descriptor or self.file.open()
         start, size = self.blocks.place(number)
-        found, buffer = hashlib.sha256(), memoryview(bytearray(min(size, READ_BYTES)))
+        # Of an older store a block may be a whole file: it is read and hashed by parts.
+        hasher, buffer = hashlib.sha256(), memoryview(bytearray(min(size, READ_BYTES)))
         for place in range(start, start + size, READ_BYTES):
             part = buffer[: start + size - place]
             self.file.read_into(descriptor, part, place)
-            found.update(part)
-        if found.digest() != self.blocks.digest(number):
+            hasher.update(part)
+        if hasher.digest() != self.blocks.digest(number):
             raise self.file.damaged(
                 f"content is damaged (block {number + 1:,} of {len(self.blocks):,}, "
                 f"{size:,} bytes from byte {start:,} on)"
@@ -87,11 +91,12 @@ class Verification:
         self,
         folder: Path,
         data: DataConfig,
-        mode: Mode | None = None,
+        mode: VerifyMode | None = None,
         leads: bool = True,
         keeps: bool = True,
     ) -> None:
-        """
+        """Of the store in `folder`; nothing is verified yet.
+
         Args:
             mode: in place of the configuration's.
             leads: of the ranks of a node one verifies for all.
@@ -103,14 +108,14 @@ class Verification:
         self.leads, self.keeps = leads, keeps
         self.node = platform.node()
         self.damage: str | None = None
-        """the first that was found, in words"""
+        """the first damage, in words"""
         self.remembered_bytes = self.at_start_bytes = 0
         self.files: list[CheckedFile] = []
         if self.works:
             manifest = read_manifest(folder)
             self.files = list(_checked_files(folder, manifest["splits"]))
             cache = Path(data.cache).expanduser()
-            self._memory = Memory(cache, folder, fingerprint(manifest), self.node)
+            self._memory = VerifiedFiles(cache, folder, fingerprint(manifest), self.node)
         self._over = threading.Event()
 
     @property
@@ -124,18 +129,19 @@ class Verification:
             self.remembered_bytes = self._memory.recall(self.files)
         small, held = [], 0
         for checked in self._open_files():
-            held += checked.blocks.bytes
-            small += [checked] if held <= AT_ONCE else []
+            held += checked.blocks.size
+            if held <= AT_ONCE:
+                small.append(checked)
         self._verify([(c, n) for c in small for n in range(len(c.blocks))])
         self.at_start_bytes = self.verified_bytes - self.remembered_bytes
         self.remember()
 
     def verify_all(self) -> None:
         """All that is not verified yet; raises `DamagedStore`."""
-        self._verify([(c, n) for c in self._open_files() for n in np.flatnonzero(~c.verified)])
+        self._verify([(c, n) for c in self._open_files() for n in places(~c.verified)])
         self.remember()
 
-    def go_on(self) -> None:
+    def continue_in_background(self) -> None:
         """Verify the rest in a thread that leaves the run its time."""
         if self.works and not self.is_done:
             threading.Thread(target=self._work, name="verification", daemon=True).start()
@@ -146,6 +152,7 @@ class Verification:
 
     @property
     def is_done(self) -> bool:
+        """Whether all files are verified to their end."""
         return all(checked.verified.all() for checked in self.files)
 
     def need(self, shards: Iterable[TokenFile], used: Iterable[np.ndarray]) -> None:
@@ -154,6 +161,7 @@ class Verification:
         for shard, blocks in zip(shards, used):
             checked = by_path[shard.file.path]
             checked.needed |= blocks
+            # The file that was read may have been replaced before it was verified, or after.
             if checked.file.state != shard.file.state:
                 self.damage = self.damage or str(shard.file.changed())
 
@@ -162,7 +170,7 @@ class Verification:
 
         Damage is not raised, for the ranks to end together, but stands in `damage`.
         """
-        todo = [(c, n) for c in self.files for n in np.flatnonzero(c.needed & ~c.verified)]
+        todo = [(c, n) for c in self.files for n in places(c.needed & ~c.verified)]
         until, done = time.monotonic() + seconds, 0
         try:
             while done < len(todo) and time.monotonic() < until:
@@ -182,11 +190,12 @@ class Verification:
 
     @property
     def verified_bytes(self) -> int:
+        """Of all files."""
         return sum(checked.verified_bytes for checked in self.files)
 
     def facts(self) -> dict[str, object]:
         """For environment.json, when the run begins."""
-        total = sum(checked.blocks.bytes for checked in self.files)
+        total = sum(checked.blocks.size for checked in self.files)
         return {
             "mode": self.mode,
             "bytes": total,
@@ -203,12 +212,12 @@ class Verification:
     def _open_files(self) -> list[CheckedFile]:
         """Those that are not verified to their end, the smallest first."""
         unfinished = [checked for checked in self.files if not checked.verified.all()]
-        return sorted(unfinished, key=lambda checked: checked.blocks.bytes)
+        return sorted(unfinished, key=lambda checked: checked.blocks.size)
 
     def _verify(self, todo: list[tuple[CheckedFile, int]]) -> None:
         with ThreadPoolExecutor(WORKERS) as pool:
-            for _ in pool.map(lambda one: self._verify_block(one[0], int(one[1])), todo):
-                pass
+            # `list` waits for all, and raises here what a thread has raised.
+            list(pool.map(lambda block: self._verify_block(*block), todo))
 
     def _verify_block(
         self, checked: CheckedFile, number: int, descriptor: Descriptor | None = None
@@ -216,7 +225,7 @@ class Verification:
         try:
             checked.verify(number, descriptor)
         except DamagedStore:
-            self._memory.forget()
+            self._memory.forget()  # what is remembered of this disk may be wrong as well
             raise
 
     def _work(self) -> None:
@@ -226,9 +235,10 @@ class Verification:
         try:
             for checked in self._open_files():
                 descriptor = checked.file.open()
-                for number in np.flatnonzero(~checked.verified):
+                for number in places(~checked.verified):
                     started = time.monotonic()
-                    self._verify_block(checked, int(number), descriptor)
+                    self._verify_block(checked, number, descriptor)
+                    # It waits as long as the block took: half of the time is the run's.
                     if self._over.wait(time.monotonic() - started):
                         return
         except DamagedStore as error:
@@ -236,7 +246,7 @@ class Verification:
         self.remember()
 
 
-class Memory:
+class VerifiedFiles:
     """Which files of a store this node has verified, kept in `data.cache`."""
 
     def __init__(self, cache: Path, store: Path, content: str, node: str) -> None:
@@ -251,7 +261,7 @@ class Memory:
         for checked in files:
             if known.get(checked.name) == checked.state:
                 checked.verified[:] = True
-                remembered += checked.blocks.bytes
+                remembered += checked.blocks.size
         return remembered
 
     def keep(self, files: Iterable[CheckedFile]) -> None:
@@ -275,7 +285,7 @@ class Memory:
         with suppress(OSError):  # where it cannot be removed it could not be written either
             self.path.unlink(missing_ok=True)
 
-    def _read(self) -> dict:
+    def _read(self) -> dict[str, FileState]:
         try:
             files = read_json(self.path).get("files")
         except InputError:
@@ -283,7 +293,7 @@ class Memory:
         return files if isinstance(files, dict) else {}
 
 
-def verify(folder: Path, data: DataConfig, mode: Mode | None = None) -> None:
+def verify(folder: Path, data: DataConfig, mode: VerifyMode | None = None) -> None:
     """All of a store, before this returns; `mode` in place of the configuration's.
 
     Raises:
@@ -305,14 +315,20 @@ def verify_used(folder: Path, data: DataConfig, shards: Sequence[TokenFile]) -> 
         raise DamagedStore(verification.damage)
 
 
-def _checked_files(folder: Path, splits: dict[str, dict]) -> Iterator[CheckedFile]:
+def places(flags: Flags) -> list[int]:
+    """Where flags are set."""
+    numbers: list[int] = np.flatnonzero(flags).tolist()
+    return numbers
+
+
+def _checked_files(folder: Path, splits: dict[str, Entry]) -> Iterator[CheckedFile]:
     for split, content in splits.items():
         yield _checked(folder, f"{split}/{COUNTS}", Blocks.whole(content["unigram_counts"]))
         for shard in content["shards"]:
             parts = {part: Blocks.whole(entry) for part, entry in shard["files"].items()}
             if "blocks" in shard:
                 hashes = _checked(folder, f"{shard['name']}.blocks", Blocks.whole(shard["blocks"]))
-                yield hashes
+                yield hashes  # verified by the next line: the other files rely on it
                 parts = blocks_of(shard, _read_hashes(hashes))
             for part, blocks in parts.items():
                 needed = part != "tokens"
@@ -322,12 +338,12 @@ def _checked_files(folder: Path, splits: dict[str, dict]) -> Iterator[CheckedFil
 def _read_hashes(checked: CheckedFile) -> bytes:
     """The hashes of a shard's blocks, verified."""
     checked.verify(0)
-    content = bytearray(checked.blocks.bytes)
+    content = bytearray(checked.blocks.size)
     checked.file.read_into(checked.file.open(), memoryview(content), 0)
     return bytes(content)
 
 
 def _checked(folder: Path, name: str, blocks: Blocks, needed: bool = True) -> CheckedFile:
-    file = StoreFile.find(folder, name, blocks.bytes)
+    file = StoreFile.find(folder, name, blocks.size)
     assert len(blocks.digests) == DIGEST_BYTES * len(blocks)
     return CheckedFile(name, file, blocks, np.full(len(blocks), needed), file_state(file.path))

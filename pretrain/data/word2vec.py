@@ -1,7 +1,7 @@
-"""Word embeddings from counting company: word2vec on the tokens of a store, by gensim.
+"""Word embeddings from which words stand near which: word2vec on a store's tokens, by gensim.
 
-An encoder's first few million tokens teach it little more than which words stand near which, and
-slowly. word2vec learns the same from a hundred times as many tokens a second.
+An encoder's first few million tokens teach it little more than that, and slowly. word2vec learns
+the same from a hundred times as many tokens a second.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from configs.errors import InputError
@@ -82,7 +83,7 @@ class Sentences:
 
 def train_word2vec(
     sentences: Iterable[list[str]], width: int, config: EmbeddingsConfig, seed: int
-) -> dict[str, np.ndarray]:
+) -> dict[str, NDArray[np.float32]]:
     """Each word's vector, float32 (width), from negative sampling; equal for equal arguments.
 
     One thread: with several, gensim's result depends on their race.

@@ -55,7 +55,7 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
                 with notice.listening(world), kept_status(run_dir, world):
                     if world.is_main:
                         write_run_folder(trainer, agreement)
-                    verification.go_on()
+                    verification.continue_in_background()
                     trainer.run()
                     if world.is_main:
                         with exclusive(folder.export, patience=600):

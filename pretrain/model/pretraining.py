@@ -144,7 +144,7 @@ def initialise(model: nn.Module, config: ModelConfig, seed: int) -> None:
         if parameter.dim() == 1:
             parameter.fill_(1.0 if name.endswith("weight") else 0.0)
             continue
-        key = key_64(seed, Purpose.INIT, sample=crc32(name.encode()))
+        key = key_64(seed, Purpose.INIT, 0, crc32(name.encode()))
         generator = torch.Generator().manual_seed(key)
         values = torch.empty(parameter.shape)
         parameter.copy_(values.normal_(0.0, config.initializer_range, generator=generator))

@@ -2,12 +2,20 @@
 
 DeepSpeed's LAMB has no CPU version and refuses bf16, and under ZeRO a tensor's norm would be that
 of a piece; hence this one, to be run at ZeRO 0.
+
+All tensors of a group are updated by one call (`torch._foreach_...`), which is one kernel on CUDA
+instead of one for each of some 150 tensors.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.optimizer import ParamsT
 
 
 class Lamb(Optimizer):
@@ -29,19 +37,20 @@ class Lamb(Optimizer):
 
     def __init__(
         self,
-        params,
+        params: ParamsT,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-6,
         weight_decay: float = 0.01,
     ) -> None:
         super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay))
-
-        self.found_inf: torch.Tensor | None = None
+        self.found_inf: Tensor | None = None
         """1 where the gradient is not finite: then `step` changes nothing, without a host sync"""
 
     @torch.no_grad()
-    def step(self, closure=None):
+    def step(  # type: ignore[override]  # torch declares it as two overloads
+        self, closure: Callable[[], float] | None = None
+    ) -> float | None:
         """Update all parameters that have a gradient."""
         loss = None if closure is None else torch.enable_grad()(closure)()
         for group in self.param_groups:
@@ -50,33 +59,45 @@ class Lamb(Optimizer):
                 self._update(group, parameters)
         return loss
 
-    def _update(self, group: dict, parameters: list[torch.Tensor]) -> None:
+    def _update(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
         taken = torch.ones((), device=parameters[0].device)
+        gradients = [p.grad for p in parameters if p.grad is not None]
         if self.found_inf is not None:
+            # A step that is to change nothing is computed all the same and multiplied by 0: asking
+            # the device whether would make the host wait. Infinities go first, as inf x 0 is NaN.
             taken = 1 - self.found_inf
-            for parameter in parameters:
-                parameter.grad.masked_fill_(taken == 0, 0.0)
-        direction = self._adam_direction(group, parameters, taken)
+            for gradient in gradients:
+                gradient.masked_fill_(taken == 0, 0.0)
+        direction = self._adam_direction(group, parameters, gradients, taken)
+        # Weight decay is a part of the direction whose norm is taken (algorithm 2, line 8), unlike
+        # in AdamW.
         if group["weight_decay"]:
             torch._foreach_add_(direction, parameters, alpha=group["weight_decay"])
         if group.get("layer_adaptation", group["weight_decay"] > 0):
+            # The layer moves by lr x |weights|, however large its gradient is: what lets batches
+            # grow without layers of small weights being thrown far off.
             torch._foreach_mul_(direction, trust_ratios(parameters, direction))
         torch._foreach_mul_(direction, taken)
         torch._foreach_add_(parameters, direction, alpha=-group["lr"])
 
     def _adam_direction(
-        self, group: dict, parameters: list[torch.Tensor], taken: torch.Tensor
-    ) -> list[torch.Tensor]:
+        self,
+        group: dict[str, Any],
+        parameters: list[Tensor],
+        gradients: list[Tensor],
+        taken: Tensor,
+    ) -> tuple[Tensor, ...]:
         """m / (sqrt(v) + eps), both bias-corrected; `taken` 0 leaves moments and counts alone."""
         beta1, beta2 = group["betas"]
-        gradients = [p.grad for p in parameters]
         states = [self._state_of(p) for p in parameters]
         first = [state["exp_avg"] for state in states]
         second = [state["exp_avg_sq"] for state in states]
         torch._foreach_add_([state["step"] for state in states], taken)
-        # In double precision, as 1 - 0.999 has few digits; 1 and more, as nothing may be divided by
-        # 0.
+        # In double precision, as 1 - 0.999 has few digits; 1 and more, as a first step that is not
+        # taken would divide by 0.
         steps = [state["step"].double().clamp(min=1) for state in states]
+        # m += (1 - beta1) (g - m): that is beta1 m + (1 - beta1) g, and m itself where nothing is
+        # taken.
         torch._foreach_lerp_(first, gradients, [(1 - beta1) * taken] * len(first))
         torch._foreach_mul_(second, torch.where(taken > 0, beta2, 1.0))
         torch._foreach_addcmul_(second, gradients, gradients, 1 - beta2)
@@ -87,8 +108,8 @@ class Lamb(Optimizer):
         torch._foreach_div_(direction, [(1 - beta1**n).float() for n in steps])
         return direction
 
-    def _state_of(self, parameter: torch.Tensor) -> dict:
-        state = self.state[parameter]
+    def _state_of(self, parameter: Tensor) -> dict[str, Tensor]:
+        state: dict[str, Tensor] = self.state[parameter]
         if not state:
             state["step"] = torch.zeros((), device=parameter.device)
             state["exp_avg"] = torch.zeros_like(parameter)
@@ -96,9 +117,7 @@ class Lamb(Optimizer):
         return state
 
 
-def trust_ratios(
-    parameters: list[torch.Tensor], direction: list[torch.Tensor]
-) -> list[torch.Tensor]:
+def trust_ratios(parameters: list[Tensor], direction: tuple[Tensor, ...]) -> list[Tensor]:
     """|weights| / |direction| of each tensor, 1 where either is 0; no host sync."""
     weight_norms = torch._foreach_norm(parameters)
     direction_norms = torch._foreach_norm(direction)

@@ -34,6 +34,7 @@ class Phase:
     steps_per_epoch: int
     tokens_per_epoch: int
     config: PhaseConfig = field(default_factory=PhaseConfig)
+    """what the user asked for"""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,11 @@ class RateCurve:
         return cls(begin.first_step, steps + 1, max(1, warmup), phase.learning_rate)
 
     def factor(self, place: float, decay: str) -> float:
-        """Share of the peak: up in a line, then down by the chosen decay to 0."""
+        """Share of the peak: up in a line, then down by the chosen decay to 0.
+
+        Args:
+            place: the step's number inside the curve, from 1, or the share of the clock's time.
+        """
         if place < self.warmup:
             return place / self.warmup
         if decay == "constant":
@@ -107,9 +112,10 @@ class Schedule:
 
     def progress(self, step: int, elapsed_minutes: float) -> float:
         """The share of the run that `step` steps have done; 1 and more means it is over."""
-        if self.total_steps is None:
-            return elapsed_minutes / self.config.max_minutes
-        return step / self.total_steps
+        if self.total_steps is not None:
+            return step / self.total_steps
+        assert self.config.max_minutes is not None, "what else limits the run"
+        return elapsed_minutes / self.config.max_minutes
 
     def minutes_left(self, step: int, elapsed_minutes: float) -> float:
         """What the rest takes at the pace of the first `step` steps."""
@@ -123,8 +129,10 @@ class Schedule:
         """
         number = bisect_right(self.curves, step, key=lambda curve: curve.first_step) - 1
         curve = self.curves[number]
-        place = step + 1 - curve.first_step
+        place: float = step + 1 - curve.first_step
         if self.total_steps is None:
+            # By the clock the first step stands at minute 0, where a warm-up has a rate of 0: that
+            # step would teach nothing.
             place = max(progress, EARLIEST * curve.warmup)
         return (curve.peak or peak) * curve.factor(place, self.config.decay)
 
@@ -132,8 +140,9 @@ class Schedule:
 def share_of_steps(share: float, steps: int) -> int:
     """A warm-up that is given as a share, in whole steps, so that one of them has the peak.
 
-    Rounded up, as transformers does; what is lost in the share's last binary digits is none.
+    Rounded up, as transformers does.
     """
+    # 0.07 x 100 is 7.000000000000001 in binary: without `round` that would be 8 steps.
     return math.ceil(round(share * steps, 6))
 
 
@@ -142,6 +151,8 @@ def count_steps(config: ScheduleConfig, phases: Sequence[Phase]) -> int | None:
     if config.max_steps is not None or config.max_minutes is not None:
         return config.max_steps
     left = config.max_epochs if config.max_tokens is None else config.max_tokens
+    assert left is not None, "one of the four limits is set"
+    # Epochs or tokens are used up phase by phase, as a step is not equally large in all of them.
     for number, phase in enumerate(phases):
         unit = 1 if config.max_tokens is None else phase.tokens_per_epoch
         steps = math.ceil(left * phase.steps_per_epoch / unit)

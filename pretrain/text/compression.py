@@ -1,6 +1,6 @@
 """Compressed files: what their names and first bytes say they are, and the bytes inside.
 
-Nothing is inferred: a file is unpacked where its name says so, and its first bytes must agree. What
+Nothing is guessed: a file is unpacked where its name says so, and its first bytes must agree. What
 cannot be read here is refused by its name.
 """
 
@@ -69,12 +69,12 @@ def open_unpacked(path: Path) -> BufferedReader:
     ending = compression_of(path)
     with path.open("rb") as file:
         head = file.read(HEAD)
-    found = _signed(head)
-    if head and found != ending and (found or ending):
-        raise InputError(_disagreement(path, found, ending))
+    signed = _signed(head)
+    if head and signed != ending:
+        raise InputError(_disagreement(path, signed, ending))
     if not ending or not head:
         return path.open("rb")
-    stream = BufferedReader(_Unpacked(path, ending))
+    stream: BufferedReader = BufferedReader(_Unpacked(path, ending))
     if inner := _signed(stream.peek(HEAD)[:HEAD]):
         raise InputError(f"{path}: holds {_file_of(inner)}, not text: unpack it once more")
     return stream
@@ -92,12 +92,12 @@ def _signed(head: bytes) -> str:
     return next((name for name, sign in SIGNATURES.items() if sign.match(head)), "")
 
 
-def _disagreement(path: Path, found: str, ending: str) -> str:
+def _disagreement(path: Path, signed: str, ending: str) -> str:
     if not ending:
-        return f"{path}: is {_file_of(found)} by its first bytes, not by its name: {_cure(found)}"
-    what = f"is {_file_of(found)}" if found else "is not compressed"
-    named = path.name[: -len(ending)] + (found if found in COMPRESSIONS else "")
-    cure = _cure(found) if found and found not in COMPRESSIONS else f"name it {named}"
+        return f"{path}: is {_file_of(signed)} by its first bytes, not by its name: {_cure(signed)}"
+    what = f"is {_file_of(signed)}" if signed else "is not compressed"
+    named = path.name[: -len(ending)] + (signed if signed in COMPRESSIONS else "")
+    cure = _cure(signed) if signed and signed not in COMPRESSIONS else f"name it {named}"
     return f"{path}: damaged or misnamed, {what} by its first bytes: {cure}, or fetch it anew"
 
 
@@ -117,11 +117,9 @@ def _unpacker(ending: str) -> Callable[[], Any]:
         from zstandard import ZstdDecompressor
 
         return lambda: ZstdDecompressor().decompressobj()
-    return {
-        ".gz": lambda: zlib.decompressobj(wbits=31),
-        ".xz": lzma.LZMADecompressor,
-        ".bz2": bz2.BZ2Decompressor,
-    }[ending]
+    if ending == ".gz":
+        return lambda: zlib.decompressobj(wbits=31)
+    return lzma.LZMADecompressor if ending == ".xz" else bz2.BZ2Decompressor
 
 
 class _Unpacked(RawIOBase):
@@ -139,14 +137,14 @@ class _Unpacked(RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # of a BufferedReader
         while not self._ready:
             piece = self._rest or self._file.read(FED)
             if not piece:
                 if not self._stream.eof:
                     raise EOFError("the last stream has no end")
                 return 0
-            self._ready = self._unpack(piece)
+            self._ready = self._unpack(piece)  # empty where the piece was a part of a header
         count = min(len(buffer), len(self._ready))
         buffer[:count], self._ready = self._ready[:count], self._ready[count:]
         return count
@@ -160,7 +158,7 @@ class _Unpacked(RawIOBase):
                 return b""
             self._stream = self._new()
         try:
-            ready = self._stream.decompress(piece)
+            ready: bytes = self._stream.decompress(piece)
         except Exception as error:  # of four libraries, which share no class
             raise OSError(f"damaged: {error}") from error
         self._rest = self._stream.unused_data if self._stream.eof else b""

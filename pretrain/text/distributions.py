@@ -59,9 +59,9 @@ def find_distributions() -> dict[str, Distribution | None]:
 
 
 def _find(name: str) -> Distribution | None:
-    found = list(distributions(name=name))
+    candidates = list(distributions(name=name))
     # Two in one folder are what a broken update leaves; their order in it means nothing.
-    beside = [each for each in found if each.locate_file("") == found[0].locate_file("")]
+    beside = [each for each in candidates if each.locate_file("") == candidates[0].locate_file("")]
     chosen = max(beside, key=lambda each: str(each.metadata["Version"]), default=None)
     return chosen if chosen and _is_whole(chosen) else None
 

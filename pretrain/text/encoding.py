@@ -94,11 +94,13 @@ class Decoder:
 
     def open(self, stream: BinaryIO) -> TextIO:
         """A stream's text as it comes, marks in it; only `\\n` ends a line."""
-        buffered = stream if hasattr(stream, "peek") else BufferedReader(stream)
+        buffered = stream
+        if not isinstance(buffered, BufferedReader):
+            buffered = BufferedReader(stream)  # type: ignore[type-var]  # any stream of bytes will do
         head = buffered.peek(4)
-        if found := next((name for bom, name in BOMS if head.startswith(bom)), None):
-            told, self.codec = self.codec, found
-            if not codecs.lookup(told).name.startswith(found.removesuffix("-sig")):
+        if marked := next((name for bom, name in BOMS if head.startswith(bom)), None):
+            told, self.codec = self.codec, marked
+            if not codecs.lookup(told).name.startswith(marked.removesuffix("-sig")):
                 named = f", not as {self.encoding.fields[0]}{told}" if self.encoding.name else ""
                 self._note(f"read as {self.shown}, as its byte order mark says{named}")
         if self._is_utf8() and (wide := _wide(head)):
@@ -121,22 +123,22 @@ class Decoder:
         """The texts of the next row without marks; what was odd in them is counted."""
         self.rows += 1
         kinds: set[str] = set()
-        found = [self._plain(text, kinds) for text in texts]
+        plain = [self._plain(text, kinds) for text in texts]
         self.kinds.update(kinds)
         if kinds - {"repaired"}:
             self.bad += 1
             self._remember(texts, f"{self.unit} {self.rows:,}")
-        return found
+        return plain
 
     def names(self, names: Sequence[str]) -> list[str]:
         """A table's columns without marks: in a name none are let pass, for it is asked for."""
         kinds: set[str] = set()
-        found = [self._plain(name, kinds) for name in names]
+        plain = [self._plain(name, kinds) for name in names]
         if kinds - {"repaired"} and self.encoding.most_bad < 1:
             self.kinds.update(kinds)
             self._remember(names, "the header")
             raise InputError(f"{self.where}: names of columns {self._what()}: {self._cure(1.0)}")
-        return found
+        return plain
 
     def check(self) -> None:
         """Raise `InputError` where more rows are bad than the user lets pass."""
@@ -197,17 +199,18 @@ class Decoder:
 
     def _shown(self, run: re.Match[str], kinds: set[str]) -> str:
         """U+FFFD for each ill-formed sequence of a run, as Python's own "replace" has them."""
-        found = run[0]
-        if "\0" in found:
+        odd = run[0]
+        if "\0" in odd:
             kinds.add("nul")
-        elif not "\udc00" <= found[0] <= "\udcff":
+        elif not "\udc00" <= odd[0] <= "\udcff":
             kinds.add("halves")
         else:
-            content = bytes(ord(mark) & 0xFF for mark in found)
+            content = bytes(ord(mark) & 0xFF for mark in odd)
+            # Only where the text itself ends may a character be cut off; elsewhere it is damaged.
             ends = run.end() == len(run.string) and self._is_beginning(content)
             kinds.add("cut" if ends else "bytes")
             return content.decode(self.codec.removesuffix("-sig"), "replace")
-        return REPLACEMENT * len(found)
+        return REPLACEMENT * len(odd)
 
     def _is_beginning(self, content: bytes) -> bool:
         """Whether more bytes could make this a character."""
@@ -226,7 +229,7 @@ class Decoder:
         """What is wrong with most of the bad rows, and where the first is."""
         kind, _ = (self.kinds - Counter(repaired=self.kinds["repaired"])).most_common(1)[0]
         what = WORDS[kind].format(encoding=self.shown).partition(",")[0]
-        run = ODD.search(self._sample[0])[0]
+        run = _first_odd(self._sample[0])[0]
         byte = f", byte 0x{ord(run[0]) & 0xFF:02x}" if kind in ("bytes", "cut") else ""
         return f"{what} (the first: {self._first}{byte})"
 
@@ -244,7 +247,7 @@ class Decoder:
     def _proposal(self) -> tuple[str, str] | None:
         """(the encoding that the bad rows seem to be in, a part of them read by it)."""
         codec, first = self.codec.removesuffix("-sig"), self._sample[0]
-        place = ODD.search(first).start()
+        place = _first_odd(first).start()
         try:
             content = "\n".join(self._sample).encode(codec, MARKS)
             piece = first[max(0, place - 12) : place + 20].encode(codec, MARKS)
@@ -302,26 +305,37 @@ def lines_of(stream: TextIO) -> Iterator[str]:
 
 def _mark(error: UnicodeError) -> tuple[str | bytes, int]:
     """Codecs' handler of errors: bytes to marks in decoding, marks to bytes in encoding."""
-    found = error.object[error.start : error.end]
     if isinstance(error, UnicodeDecodeError):
-        return "".join(chr(0xDC00 | byte) for byte in found), error.end
-    return bytes(ord(mark) & 0xFF for mark in found), error.end
+        bad = error.object[error.start : error.end]
+        return "".join(chr(0xDC00 | byte) for byte in bad), error.end
+    if isinstance(error, UnicodeEncodeError):
+        marks = error.object[error.start : error.end]
+        return bytes(ord(mark) & 0xFF for mark in marks), error.end
+    raise error
 
 
 codecs.register_error(MARKS, _mark)
 
 
+def _first_odd(text: str) -> re.Match[str]:
+    """The first run of a text that is known to have one."""
+    run = ODD.search(text)
+    assert run is not None, "only odd texts are kept"
+    return run
+
+
 def is_surely_utf8(stream: BinaryIO) -> bool:
     """Whether all bytes are, with characters enough beyond ASCII that this is no chance."""
-    decoder, found = codecs.getincrementaldecoder("utf-8")(), 0
+    decoder, beyond_ascii = codecs.getincrementaldecoder("utf-8")(), 0
     try:
         while piece := stream.read(1 << 20):
             text = decoder.decode(piece)
-            found += 0 if text.isascii() else sum(not c.isascii() for c in text)
+            if not text.isascii():
+                beyond_ascii += sum(not c.isascii() for c in text)
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False
-    return found >= SURELY
+    return beyond_ascii >= SURELY
 
 
 def _wide(head: bytes) -> str | None:

@@ -2,7 +2,7 @@
 
 A folder and a pattern walk the same way: every real file counts once, however many links lead to
 it and however they loop, and nothing is read that is hidden or that an editor left behind. What is
-left out is told in `Found.left_out`; what was meant and cannot be read is refused.
+left out is told in `SourceFiles.left_out`; what was meant and cannot be read is refused.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NAMED = 3
 
 
 @dataclass(frozen=True)
-class Found:
+class SourceFiles:
     """The files of a source in sorted order, and what was left out."""
 
     files: list[Path]
@@ -64,11 +64,11 @@ class Found:
 
 
 def find_files(source: SourceConfig) -> list[Path]:
-    """The files of a source in sorted order; raises as `find` does."""
-    return find(source).files
+    """The files of a source in sorted order; raises as `source_files` does."""
+    return source_files(source).files
 
 
-def find(source: SourceConfig) -> Found:
+def source_files(source: SourceConfig) -> SourceFiles:
     """The files of a source, and what lies beside them.
 
     A folder counts, at any depth, the files whose ending fits the kind (EXTENSIONS), whatever the
@@ -78,10 +78,11 @@ def find(source: SourceConfig) -> Found:
         InputError: there is no such file; or a link without a target, something else than a file,
             or an archive.
     """
+    assert source.path is not None, "the schema asks for one"
     path = Path(source.path).expanduser()
     check_stored(path)
     if not path.is_dir() and (path.is_file() or os.path.lexists(path)):
-        return Found([_checked(path)], [], [], [])
+        return SourceFiles([_checked(path)], [], [], [])
     walk = _Walk()
     if path.is_dir():
         walk.expand(path, ("**", "*"))
@@ -93,11 +94,12 @@ def find(source: SourceConfig) -> Found:
         walk.expand(Path(anchor), _single_stars(parts))
         files, other, cure = walk.matched, [], "check the path"
     once, repeated = _once([_checked(entry) for entry in sorted(files)])
-    found = Found(once, walk.hidden, other, repeated + walk.repeated)
+    result = SourceFiles(once, walk.hidden, other, repeated + walk.repeated)
     if not once:
-        beside = f" ({found.left_out()})" if found.left_out() else ""
+        left_out = result.left_out()
+        beside = f" ({left_out})" if left_out else ""
         raise InputError(f"data.sources: no {source.kind} file at {path}{beside}: {cure}")
-    return found
+    return result
 
 
 class _Walk:
@@ -115,6 +117,8 @@ class _Walk:
         if not has_magic(head):
             self._take(folder / head, rest)
             return
+        # By what the folder is and not by its name, which differs on every turn of a loop of links;
+        # with the rest of the pattern, as another rest asks for other files of the same folder.
         status = folder.stat()
         key = (status.st_dev, status.st_ino, parts)
         if key in self._walked:
@@ -136,6 +140,7 @@ class _Walk:
                 self._take(folder / entry.name, parts if deep else rest)
 
     def _take(self, path: Path, rest: tuple[str, ...]) -> None:
+        """Add a path, or what the rest of the pattern matches in it."""
         if rest and path.is_dir():
             self.expand(path, rest)
         elif not rest and os.path.lexists(path) and not path.is_dir():
@@ -148,7 +153,7 @@ def _single_stars(parts: tuple[str, ...]) -> tuple[str, ...]:
     return (*row, "*") if row[-1:] == ["**"] else tuple(row)
 
 
-def _entries(folder: Path) -> Iterator[os.DirEntry]:
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
     """What a folder holds, in the order of names, links after the rest."""
     try:
         with os.scandir(folder) as entries:
@@ -192,7 +197,8 @@ def _kind(mode: int) -> str:
 def _once(files: list[Path]) -> tuple[list[Path], list[Path]]:
     """(the first name of each real file, the further names)."""
     seen: set[tuple[int, int]] = set()
-    once, repeated = [], []
+    once: list[Path] = []
+    repeated: list[Path] = []
     for path in files:
         status = path.stat()
         key = (status.st_dev, status.st_ino)

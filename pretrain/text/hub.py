@@ -19,22 +19,23 @@ if TYPE_CHECKING:
 def hub_files(source: SourceConfig) -> int:
     """Of how many files a hub data set consists; raises as `read_hub` does."""
     with _hub_errors(source):
-        return _open_hub(source).num_shards
+        return int(_open_hub(source).num_shards)
 
 
-def read_hub(source: SourceConfig, file: int | None = None) -> Iterator[str]:
-    """The texts of a hub data set, "" for null; `path` may pin a revision: `owner/name@v1.0`.
+def read_hub(source: SourceConfig, file: int) -> Iterator[str]:
+    """The texts of one file of a hub data set, "" for null.
+
+    `path` may pin a revision: `owner/name@v1.0`.
 
     Args:
-        file: read this one of its files alone.
+        file: its number.
     Raises:
         InputError: the data set, its subset or its split cannot be had, or the column is missing or
             holds something else than text.
     """
     with _hub_errors(source):
         rows = _open_hub(source)
-        if file is not None:
-            rows = rows.shard(num_shards=rows.num_shards, index=file)
+        rows = rows.shard(num_shards=rows.num_shards, index=file)
         try:
             yield from _texts(rows, Column(source.column, largest(source), source.encoding))
         except Fault as fault:
@@ -56,6 +57,7 @@ def _open_hub(source: SourceConfig) -> IterableDataset:
 
     # The library would log each failure before it raises; we tell it once.
     logging.set_verbosity(logging.CRITICAL)
+    assert source.path is not None, "the schema asks for one"
     name, _, revision = source.path.partition("@")
     where = {"path": name, "name": source.subset, "revision": revision or None}
     options = {}

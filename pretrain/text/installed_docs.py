@@ -96,11 +96,11 @@ def heldout_packages(sizes: dict[str, int], fraction: float) -> set[str]:
 
 def installation() -> dict[str, Any]:
     """What the embedded corpus depends on: Python, the distributions, and this module's rules."""
-    found = find_distributions()
+    installed = find_distributions()
     return {
         "python": platform.python_version(),
-        "distributions": [f"{name}=={d.version}" for name, d in found.items() if d],
-        "missing": [name for name, d in found.items() if not d],
+        "distributions": [f"{name}=={d.version}" for name, d in installed.items() if d],
+        "missing": [name for name, d in installed.items() if not d],
         "harvester_version": HARVESTER_VERSION,
     }
 
@@ -112,22 +112,22 @@ def harvest() -> dict[str, list[str]]:
     Raises:
         InputError: too many files are not as they were installed.
     """
-    found = find_distributions()
+    installed = find_distributions()
     files = {STANDARD_LIBRARY: _standard_library_files()}
-    files |= {name: _files(distribution) for name, distribution in found.items() if distribution}
+    files |= {name: _files(one) for name, one in installed.items() if one is not None}
     seen: set[bytes] = set()
     lost: dict[str, list[Path]] = {name: [] for name in files}
     with _no_garbage_collection():
         packages = {name: _texts(rows, seen, lost[name]) for name, rows in files.items()}
-    _tell_losses(found, sum(map(len, files.values())), lost)
+    _tell_losses(installed, sum(map(len, files.values())), lost)
     return packages
 
 
 def _tell_losses(
-    found: dict[str, Distribution | None], wanted: int, lost: dict[str, list[Path]]
+    installed: dict[str, Distribution | None], wanted: int, lost: dict[str, list[Path]]
 ) -> None:
     """One note on listed distributions that are missing and on the `lost` of all `wanted` files."""
-    absent = [name for name, distribution in found.items() if not distribution]
+    absent = [name for name, distribution in installed.items() if not distribution]
     lost = {name: paths for name, paths in lost.items() if paths}
     count = sum(map(len, lost.values()))
     changed = f"{count} of {wanted:,} files are missing or were changed since they were installed"
@@ -138,7 +138,7 @@ def _tell_losses(
     notes = []
     if absent:
         notes.append(
-            f"{len(absent)} of {len(found)} distributions are missing: {', '.join(absent)}"
+            f"{len(absent)} of {len(installed)} distributions are missing: {', '.join(absent)}"
         )
     if count:
         notes.append(f"{changed}, of {', '.join(lost)}")
@@ -150,7 +150,7 @@ def _tell_losses(
 
 def _texts(files: list[RecordedFile], seen: set[bytes], lost: list[Path]) -> list[str]:
     """The documents of a package; adds to `seen` its paragraphs, to `lost` what is not whole."""
-    texts = []
+    texts: list[str] = []
     for file in files:
         content = read_recorded(file)
         if content is None:
@@ -249,8 +249,9 @@ def _docstrings(node: ast.AST) -> Iterator[str]:
 
 
 def _attaches_docstring(node: ast.AST) -> bool:
-    is_call = isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
-    return is_call and "doc" in ast.unparse(node.value.func)
+    if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Call):
+        return False
+    return "doc" in ast.unparse(node.value.func)
 
 
 def _topics(tree: ast.Module) -> list[str]:

@@ -23,7 +23,7 @@ UNCUT = re.compile(r"[,;|\t]")
 
 
 @dataclass(frozen=True)
-class Span:
+class ByteRange:
     """A range of a plain file that begins and ends between two documents."""
 
     start: int
@@ -66,12 +66,12 @@ def _is_blank(file: BinaryIO) -> bool:
     return blank
 
 
-def open_bytes(path: Path, span: Span | None = None) -> BufferedReader:
-    """A stream of a file's bytes, unpacked where its name says so; of `span` alone if given."""
-    return open_unpacked(path) if span is None else BufferedReader(_Range(path, span))
+def open_bytes(path: Path, part: ByteRange | None = None) -> BufferedReader:
+    """A stream of a file's bytes, unpacked where its name says so; of `part` alone if given."""
+    return open_unpacked(path) if part is None else BufferedReader(_RangeReader(path, part))
 
 
-def open_text(stream: BufferedReader, encoding: str, newline: str | None = None) -> TextIOWrapper:
+def open_text(stream: BufferedReader, encoding: str, newline: str | None) -> TextIOWrapper:
     """The stream as text, in which bytes that are no characters are lone surrogates.
 
     Args:
@@ -115,16 +115,19 @@ def at_returns(lines: Iterator[str]) -> Iterator[str]:
 def check_characters(piece: str, text: TextIOWrapper, number: int) -> None:
     """Raise `Fault` where a piece of `text` holds bytes that are no characters, or NUL, which no
     text has; `number` is that of its first line."""
-    if not (found := None if piece.isascii() and "\0" not in piece else ODD.search(piece)):
+    if piece.isascii() and "\0" not in piece:  # nearly every piece, and quickly seen
         return
-    start = piece.rfind("\n", 0, found.start()) + 1
+    odd = ODD.search(piece)
+    if odd is None:
+        return
+    start = piece.rfind("\n", 0, odd.start()) + 1
     number += piece.count("\n", 0, start)
-    if found[0][0] == "\0":
+    if odd[0][0] == "\0":
         what = "a NUL, which no text holds, so it is binary or UTF-16"
         raise Fault(f"{what}: {encoding_cure(b'')}", number)
     codec = text.encoding.removesuffix("-sig")
-    place = len(piece[start : found.start()].encode(codec, "surrogateescape")) + 1
-    sample = piece[found.start() :][:SAMPLE] + text.read(SAMPLE)
+    place = len(piece[start : odd.start()].encode(codec, "surrogateescape")) + 1
+    sample = piece[odd.start() :][:SAMPLE] + text.read(SAMPLE)
     cure = encoding_cure(sample.encode(codec, "surrogateescape"))
     raise Fault(f"byte {place} is not {codec.upper()}: {cure}", number)
 
@@ -185,18 +188,18 @@ def blocks(lines: Iterable[str], most: int) -> Iterator[str]:
         yield block.getvalue().removesuffix("\n")
 
 
-class _Range(RawIOBase):
-    """The bytes of one span of a file."""
+class _RangeReader(RawIOBase):
+    """The bytes of one range of a file."""
 
-    def __init__(self, path: Path, span: Span) -> None:
+    def __init__(self, path: Path, part: ByteRange) -> None:
         self._file = path.open("rb", buffering=0)
-        self._file.seek(span.start)
-        self._left = span.end - span.start
+        self._file.seek(part.start)
+        self._left = part.end - part.start
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # of a BufferedReader
         count = self._file.readinto(memoryview(buffer)[: max(0, self._left)])
         self._left -= count
         return count

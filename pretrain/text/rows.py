@@ -1,4 +1,4 @@
-"""The texts of one column out of JSON, CSV and Parquet: as they are written, or not at all.
+"""The texts of one column out of JSON and CSV: as they are written, or not at all.
 
 A text is a string. A number, a date, a list in its place is refused, since what a reader would make
 of it (`007` to 7, NA to nothing) is not what the file says; null is no text, and given as "".
@@ -9,14 +9,10 @@ from __future__ import annotations
 import csv
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from io import TextIOWrapper
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
-from pretrain.text.compression import compression_of, open_unpacked
 from pretrain.text.encoding import SAMPLE
 from pretrain.text.lines import (
     Fault,
@@ -28,15 +24,10 @@ from pretrain.text.lines import (
     utf8_length,
 )
 
-if TYPE_CHECKING:
-    import pyarrow
-
 MISSING_SHARE = 0.01
 """of rows without the column; more are refused"""
 READ = 1 << 20
 """characters of JSON, at least"""
-BATCH_BYTES = 8_000_000
-"""of a Parquet column, about"""
 KINDS = {dict: "an object", list: "a list", bool: "a truth value", bytes: "bytes"}
 
 
@@ -44,13 +35,13 @@ class _Number(str):
     """A number as it is written."""
 
 
-class _Repeated(dict):
+class _Repeated(dict[str, Any]):
     """An object with two values of one name."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    return found if len(found) == len(pairs) else _Repeated(pairs)
+    by_name = dict(pairs)
+    return by_name if len(by_name) == len(pairs) else _Repeated(pairs)
 
 
 DECODER = json.JSONDecoder(
@@ -175,12 +166,14 @@ GAP = re.compile(r"[\s,]*")
 
 def _json_items(text: TextIOWrapper, most: int) -> Iterator[tuple[int, Any]]:
     """The values of JSON that is written over any number of lines, each with its line."""
+    # `buffer` holds what was read of the file and not yet given; the next value begins at `place`,
+    # in line `line` of the file.
     buffer, place, line, is_list, ended = "", 0, 1, None, False
     while True:
-        start = GAP.match(buffer, place).end()
+        start = _after_gap(buffer, place)
         if is_list is None and start < len(buffer):
             is_list = buffer[start] == "["
-            start = GAP.match(buffer, start + is_list).end()
+            start = _after_gap(buffer, start + is_list)
         line, place = line + buffer.count("\n", place, start), start
         if is_list and buffer[place : place + 1] == "]":
             if buffer[place + 1 :].strip() or text.read(READ).strip():
@@ -188,7 +181,7 @@ def _json_items(text: TextIOWrapper, most: int) -> Iterator[tuple[int, Any]]:
             return
         problem: Exception | None = None
         try:
-            # A value that ends where the buffer does might go on.
+            # A value that ends where the buffer does may continue in what follows: 12 of 123.
             value, end = DECODER.raw_decode(buffer, place)
             complete = end < len(buffer) or ended
         except (ValueError, RecursionError) as error:
@@ -207,9 +200,16 @@ def _json_items(text: TextIOWrapper, most: int) -> Iterator[tuple[int, Any]]:
                 raise Fault(too_long("a row", most), line)
             raise _broken_item(problem, buffer, place, line)
         else:
+            # As much again each time: a long value is then parsed a few times, not once a megabyte.
             piece = text.read(max(READ, len(buffer) - place))
             check_characters(piece, text, line + buffer.count("\n", place))
             buffer, place, ended = buffer[place:] + piece, 0, not piece
+
+
+def _after_gap(buffer: str, place: int) -> int:
+    """The first place from `place` on that is neither space nor comma."""
+    gap = GAP.match(buffer, place)
+    return gap.end() if gap else place
 
 
 def _is_open(problem: Exception | None, buffer: str) -> bool:
@@ -218,7 +218,7 @@ def _is_open(problem: Exception | None, buffer: str) -> bool:
     return reached or str(problem).startswith("Unterminated")
 
 
-def _broken_item(problem: Exception, buffer: str, place: int, line: int) -> Fault:
+def _broken_item(problem: Exception | None, buffer: str, place: int, line: int) -> Fault:
     if place == len(buffer):
         return Fault("the list has no end, so the file is cut off: fetch it anew", line)
     at = getattr(problem, "pos", place)
@@ -238,10 +238,11 @@ def csv_texts(lines: Iterator[str], column: Column, tabs: bool) -> Iterator[str]
     Raises:
         Fault: a row has more or fewer cells than the header, or broken quotes.
     """
-    options = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {}
+    delimiter = "\t" if tabs else ","
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL
     csv.field_size_limit(column.most)
     # Lenient reading would take all that follows a quote left open for one cell.
-    reader = csv.reader(at_returns(lines), strict=True, **options)
+    reader = csv.reader(at_returns(lines), strict=True, delimiter=delimiter, quoting=quoting)
     try:
         header = next(reader, None)
         if header is None:
@@ -264,83 +265,3 @@ def csv_texts(lines: Iterator[str], column: Column, tabs: bool) -> Iterator[str]
         raise Fault(problem, reader.line_num) from error
     except Fault as fault:
         raise Fault(fault.problem, fault.line or reader.line_num) from fault
-
-
-# -- Parquet ---------------------------------------------------------------------------------------
-
-
-def parquet_texts(path: Path, column: Column) -> Iterator[str]:
-    """The texts of a Parquet file's column of strings or bytes.
-
-    Raises:
-        Fault: the column is missing or of another type, or bytes are not in the encoding.
-    """
-    import pyarrow.parquet as parquet
-
-    if compression_of(path):
-        with tempfile.TemporaryFile() as plain, open_unpacked(path) as packed:
-            shutil.copyfileobj(packed, plain)
-            yield from _parquet_texts(parquet.ParquetFile(plain), column)
-    else:
-        with parquet.ParquetFile(path) as file:
-            yield from _parquet_texts(file, column)
-
-
-def _parquet_texts(file: pyarrow.parquet.ParquetFile, column: Column) -> Iterator[str]:
-    schema = file.schema_arrow
-    column.check_names(schema.names)
-    check_type(schema.field(column.name).type, column.name)
-    read = 0
-    for batch in file.iter_batches(_batch_rows(file, column.name), columns=[column.name]):
-        values = batch.column(0)
-        long = _first_beyond(values, column.most)
-        for number, value in enumerate(values, start=read + 1):
-            if number - read - 1 == long:  # before it becomes a string, and takes as much again
-                raise Fault(too_long("a text", column.most), row=number)
-            try:
-                yield column.text(value.as_py())
-            except UnicodeDecodeError as error:
-                what = f"text that is not UTF-8 ({error.reason}): repair it"
-                raise Fault(what, row=number) from error
-            except Fault as fault:
-                raise Fault(fault.problem, row=number) from fault
-        read += len(values)
-
-
-def _first_beyond(values: pyarrow.Array, most: int) -> int | None:
-    """The place of the first value of more than `most` bytes."""
-    import pyarrow
-    from pyarrow import compute
-
-    if not isinstance(values, (pyarrow.StringArray, pyarrow.BinaryArray)):
-        return None  # of the rarer types each value is measured when it is a string
-    found = compute.index(compute.greater(compute.binary_length(values), most), True).as_py()
-    return None if found < 0 else found
-
-
-def check_type(kind: pyarrow.DataType, name: str) -> None:
-    """Raise `Fault` for a column that holds neither text nor bytes."""
-    import pyarrow
-
-    while isinstance(kind, (pyarrow.DictionaryType, pyarrow.RunEndEncodedType)):
-        kind = kind.value_type
-    of_text = (
-        "string",
-        "large_string",
-        "string_view",
-        "binary",
-        "large_binary",
-        "binary_view",
-        "null",
-    )
-    if str(kind) not in of_text and not str(kind).startswith("fixed_size_binary"):
-        raise Fault(f"column '{name}' holds {kind}, not text: {COLUMN_CURE}")
-
-
-def _batch_rows(file: pyarrow.parquet.ParquetFile, name: str) -> int:
-    """Rows that hold about `BATCH_BYTES` of the column, by the file's own counts."""
-    meta = file.metadata
-    place = next(i for i in range(meta.num_columns) if meta.schema.column(i).path == name)
-    groups = [meta.row_group(number) for number in range(meta.num_row_groups)]
-    size = sum(group.column(place).total_uncompressed_size for group in groups)
-    return max(1, min(4096, BATCH_BYTES * max(1, meta.num_rows) // max(1, size)))

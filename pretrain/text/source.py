@@ -16,10 +16,10 @@ from typing import Any
 from configs.schema import SourceConfig
 from configs.system.file_hashes import hash_files
 from configs.system.secrets import hashed
-from pretrain.text.find_files import find, find_files
+from pretrain.text.find_files import find_files, source_files
 from pretrain.text.installed_docs import installation
 
-IDENTIFYING_FIELDS = {
+IDENTIFYING_FIELDS: dict[str, tuple[str, ...]] = {
     "installed-docs": (),
     "text": ("documents", "encoding"),
     "jsonl": ("column", "encoding"),
@@ -84,18 +84,19 @@ def notes(sources: Sequence[SourceConfig]) -> list[str]:
     what counts twice.
 
     Raises:
-        InputError: as `find` does.
+        InputError: as `source_files` does.
     """
     lines: list[str] = []
     owners: dict[tuple[int, int], int] = {}
     for number, source in enumerate(sources):
         if source.kind in ("installed-docs", "hub"):
             continue
-        found = find(source)
-        if left := found.left_out():
-            lines.append(f"data.sources.{number} ({source.path}): {left}")
-        identities = [(s.st_dev, s.st_ino) for s in (path.stat() for path in found.files)]
-        lines += _shared(number, found.files, [owners.get(identity) for identity in identities])
+        own = source_files(source)
+        if left_out := own.left_out():
+            lines.append(f"data.sources.{number} ({source.path}): {left_out}")
+        # The identity of a file, whatever its name: two sources may reach it by two links.
+        identities = [(s.st_dev, s.st_ino) for s in (path.stat() for path in own.files)]
+        lines += _shared(number, own.files, [owners.get(identity) for identity in identities])
         owners = {**dict.fromkeys(identities, number), **owners}
     return lines
 

@@ -1,8 +1,8 @@
 """Texts out of the files of a source, streamed document by document.
 
-`find_files.py` finds the files, `compression.py` unpacks them, `lines.py` reads lines and
-`rows.py` the texts of a column; here a file goes to its reader, and what is wrong in it gets a name
-and place.
+`find_files.py` finds the files, `compression.py` unpacks them, `lines.py` reads lines, `rows.py`
+and `parquet.py` the texts of a column; here a file goes to its reader, and what is wrong in it gets
+a name and place.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from pretrain.text.compression import compression_of, plain_name
 from pretrain.text.encoding import is_surely_utf8
 from pretrain.text.lines import (
     STEP,
+    ByteRange,
     Fault,
-    Span,
     blocks,
     marked_encoding,
     open_bytes,
     open_text,
     text_lines,
 )
-from pretrain.text.rows import Column, csv_texts, json_line_texts, json_texts, parquet_texts
+from pretrain.text.parquet import parquet_texts
+from pretrain.text.rows import Column, csv_texts, json_line_texts, json_texts
 
 SPLITTABLE = ("utf-8", "utf8", "utf_8", "ascii")
 """encodings in which a byte of a line's end is nothing else"""
@@ -40,11 +41,11 @@ def can_split(path: Path, source: SourceConfig) -> bool:
         return marked_encoding(file.read(4)) in (None, "utf-8-sig")
 
 
-def read_file(path: Path, source: SourceConfig, span: Span | None = None) -> Iterator[str]:
+def read_file(path: Path, source: SourceConfig, part: ByteRange | None = None) -> Iterator[str]:
     """The texts of one file, in memory that does not grow with the file; rows without one are "".
 
     Args:
-        span: read these bytes alone, of a file that `can_split`.
+        part: read these bytes alone, of a file that `can_split`.
     Raises:
         InputError: the file is damaged, not in its encoding, or holds a document beyond
             `longest_document_megabytes`; a row is broken, or the column is missing.
@@ -52,11 +53,11 @@ def read_file(path: Path, source: SourceConfig, span: Span | None = None) -> Ite
     if not path.stat().st_size:
         return
     try:
-        yield from _read(path, source, span)
+        yield from _read(path, source, part)
     except InputError:
         raise
     except Fault as fault:
-        raise InputError(f"{path}{_place(path, span, fault)}: {fault.problem}") from fault
+        raise InputError(f"{path}{_place(path, part, fault)}: {fault.problem}") from fault
     except MemoryError as error:
         raise InputError(f"{path}: memory does not hold its longest document: cut it") from error
     except Exception as error:  # of bz2, lzma, zlib, zstandard and pyarrow, which share no class
@@ -73,16 +74,16 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _read(path: Path, source: SourceConfig, span: Span | None) -> Iterator[str]:
+def _read(path: Path, source: SourceConfig, part: ByteRange | None) -> Iterator[str]:
     most, encoding = largest(source), source.encoding
     column = Column(source.column, most, encoding)
     if source.kind == "parquet":
         yield from parquet_texts(path, column)
         return
-    if span is None:
+    if part is None:
         _check_told(path, encoding)
     newline = {"text": None, "jsonl": "\n", "csv": "\n"}[source.kind]
-    with open_bytes(path, span) as stream, open_text(stream, encoding, newline) as text:
+    with open_bytes(path, part) as stream, open_text(stream, encoding, newline) as text:
         lines = text_lines(text, most)
         if source.kind == "jsonl" and plain_name(path).endswith(".json"):
             yield from json_texts(text, column)
@@ -109,12 +110,12 @@ def _check_told(path: Path, encoding: str) -> None:
             )
 
 
-def _place(path: Path, span: Span | None, fault: Fault) -> str:
+def _place(path: Path, part: ByteRange | None, fault: Fault) -> str:
     if fault.row:
         return f", row {fault.row}"
     if not fault.line:
         return ""
-    return f", line {fault.line + (_lines_before(path, span.start) if span else 0)}"
+    return f", line {fault.line + (_lines_before(path, part.start) if part else 0)}"
 
 
 def _lines_before(path: Path, end: int) -> int:

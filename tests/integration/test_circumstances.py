@@ -87,10 +87,10 @@ VIEWS = ("/proc/cpuinfo", "/proc/kmsg", "/proc", "/sys/kernel", "/proc/self/mem"
 def test_views_of_the_system_are_no_sources(place):
     from configs.errors import InputError
     from configs.schema import SourceConfig
-    from pretrain.text.find_files import find
+    from pretrain.text.find_files import source_files
 
     with pytest.raises(InputError, match="not a stored file"):
-        find(SourceConfig(kind="text", path=place))
+        source_files(SourceConfig(kind="text", path=place))
 
 
 def test_an_output_that_is_a_device_stays_one(launch, tiny_finetuned, tmp_path):

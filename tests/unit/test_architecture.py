@@ -43,7 +43,7 @@ DOORS = {
     "huggingface_hub": {"pretrain/run/pretrained.py"},
     "sentencepiece": {"tokenizer/unigram.py"},
     "datasets": {"pretrain/text/hub.py"},
-    "pyarrow": {"pretrain/text/rows.py"},
+    "pyarrow": {"pretrain/text/parquet.py"},
     "zstandard": {"pretrain/text/compression.py"},
     "matplotlib": {"pretrain/run/plots.py"},
     "omegaconf": {"configs/loader.py"},

@@ -79,7 +79,7 @@ def test_a_cell_of_a_binary_table_is_refused_by_row(tmp_path: Path, kind: str) -
         longest_document_megabytes=0.001,
     )
     with pytest.raises(InputError, match=r"row 2: a text of more than 0.001 MB"):
-        list(read_file(path, source) if kind == "parquet" else read_hub(source))
+        list(read_file(path, source) if kind == "parquet" else read_hub(source, 0))
 
 
 @pytest.mark.parametrize(

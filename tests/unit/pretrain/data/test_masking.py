@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 from math import floor
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from configs.schema import MaskingConfig
 from pretrain.data import masking
-from pretrain.data.masking import Masked, Vocabulary, make_vocabulary, mask_tokens
+from pretrain.data.masking import Masked, Masker, Sequences, Vocabulary, make_vocabulary
 from pretrain.randomness import Purpose, draw
 from tests.helpers import assert_binomial, assert_uniform, simple_vocabulary
 from tokenizer.base import SpecialTokens
@@ -21,20 +20,11 @@ SINGLE, WHOLE_WORD = MaskingConfig(), MaskingConfig(whole_word=True)
 EPOCH, SEED = 3, 11
 
 
-class Batch(NamedTuple):
-    """The first three arguments of `mask_tokens`, and the samples' numbers."""
-
-    tokens_T: np.ndarray
-    lengths_B: np.ndarray
-    maskable_T: np.ndarray
-    samples_B: np.ndarray
-
-    @property
-    def starts_B(self) -> np.ndarray:
-        return np.cumsum(self.lengths_B) - self.lengths_B
+class Batch(Sequences):
+    """Sequences that are masked by any recipe, all together or one alone."""
 
     def mask(self, config: MaskingConfig, vocabulary: Vocabulary, epoch: int = EPOCH) -> Masked:
-        return mask_tokens(*self, epoch, config, vocabulary, SEED)
+        return Masker(config, vocabulary, SEED).mask(self, epoch)
 
     def only(self, row: int) -> Batch:
         part = slice(self.starts_B[row], self.starts_B[row] + self.lengths_B[row])
@@ -74,7 +64,7 @@ def words_of(batch: Batch, row: int, vocabulary: Vocabulary, whole_word: bool) -
 
 
 def slowly_masked(batch: Batch, config: MaskingConfig, vocabulary: Vocabulary) -> Masked:
-    """`mask_tokens` as a loop over sequences, words and tokens."""
+    """`Masker.mask` as a loop over sequences, words and tokens."""
     shown, predicted = batch.tokens_T.tolist(), []
     for row, (start, sample) in enumerate(zip(batch.starts_B, batch.samples_B)):
         words = words_of(batch, row, vocabulary, config.whole_word)
@@ -329,7 +319,7 @@ def test_words_do_not_cross_special_tokens():
     vocabulary, batch = one_word_each(2, 20)
     batch.tokens_T[9] = vocabulary.sep_id
     batch.maskable_T[9] = False
-    words = masking._words(batch.tokens_T, batch.maskable_T, batch.lengths_B, vocabulary)
+    words = masking._words(batch, vocabulary)
     assert words.starts.tolist() == [1, 10, 21]
     assert words.sizes.tolist() == [8, 9, 18]
     assert words.rows.tolist() == [0, 0, 1]

@@ -12,7 +12,7 @@ from configs.errors import InputError
 from configs.schema import DataConfig, SourceConfig
 from pretrain.data import pieces
 from pretrain.data.pieces import cut_unit, piece_bytes, units_of
-from pretrain.text.lines import Span, find_cut, open_bytes
+from pretrain.text.lines import ByteRange, find_cut, open_bytes
 from pretrain.text.text_files import read_file
 
 TEXTS = [f"document {n} " + "word " * (n * 7 % 40) + "ends." for n in range(300)]
@@ -62,16 +62,16 @@ def test_pieces_hold_every_document_once_and_in_order(tmp_path, form, size):
 
 def test_a_plain_file_is_read_from_where_its_piece_begins(tmp_path, monkeypatch):
     data = one_source(tmp_path / "a.jsonl", ROWS, 2000)
-    read: list[Span] = []
+    read: list[ByteRange] = []
 
-    def spy(path: Path, source: SourceConfig, span: Span | None = None):
-        read.append(span)
-        return read_file(path, source, span)
+    def spy(path: Path, source: SourceConfig, part: ByteRange | None = None):
+        read.append(part)
+        return read_file(path, source, part)
 
     monkeypatch.setattr(pieces, "read_file", spy)
     cut(data)
     assert len(read) == len(units_of(data)) > 10
-    assert [span.start for span in read[1:]] == [span.end for span in read[:-1]]
+    assert [part.start for part in read[1:]] == [part.end for part in read[:-1]]
     assert read[-1].end == len(ROWS)
 
 
@@ -114,7 +114,7 @@ def test_a_cut_falls_between_documents(tmp_path, between_blocks):
 def test_a_span_ends_where_it_should(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(bytes(range(100)) * 300)
-    with open_bytes(path, Span(5, 20_005)) as stream:
+    with open_bytes(path, ByteRange(5, 20_005)) as stream:
         assert stream.read() == path.read_bytes()[5:20_005]
 
 

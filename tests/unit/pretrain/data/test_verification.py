@@ -135,7 +135,7 @@ def test_a_cache_that_takes_nothing_is_told(folder, data, console):
 def test_the_background_verifies_all(folder, data, background):
     begun = start(folder, data)
     assert begun.verified_bytes == sum(p.stat().st_size for p in folder.glob("*/*.blocks"))
-    begun.go_on()
+    begun.continue_in_background()
     wait_for(lambda: begun.is_done)
     assert begun.damage is None
     wait_for(lambda: start(folder, data).is_done)
@@ -144,7 +144,7 @@ def test_the_background_verifies_all(folder, data, background):
 def test_the_background_notes_damage(folder, data, background):
     damage(folder / "train/00001.tokens", 700)
     begun = start(folder, data)
-    begun.go_on()
+    begun.continue_in_background()
     wait_for(lambda: begun.damage)
     assert "00001.tokens: content is damaged (block 3 of " in begun.damage
     assert start(folder, data).remembered_bytes == 0

@@ -10,7 +10,7 @@ import pytest
 
 from configs.schema import MaskingConfig, TokenizerConfig
 from pretrain.data import masking
-from pretrain.data.masking import Masked, Vocabulary, make_vocabulary, mask_tokens
+from pretrain.data.masking import Masked, Masker, Sequences, Vocabulary, make_vocabulary
 from tests.helpers import assert_binomial
 from tokenizer.base import Tokenizer
 from tokenizer.train import train_tokenizer
@@ -72,7 +72,8 @@ def mask_texts(tokenizer: Tokenizer, kind: str, whole_word: bool, probability: f
     maskable[ends - lengths] = maskable[ends - 1] = False
     config = MaskingConfig(probability=probability, whole_word=whole_word)
     samples = np.arange(len(rows))
-    masked = mask_tokens(tokens, lengths, maskable, samples, 0, config, vocabulary, SEED)
+    sequences = Sequences(tokens, lengths, maskable, samples)
+    masked = Masker(config, vocabulary, SEED).mask(sequences, epoch=0)
     return tokens, lengths, maskable, masked
 
 
@@ -114,7 +115,8 @@ def rows_of(
     tokens, lengths, maskable, masked: Masked, vocabulary: Vocabulary
 ) -> Iterator[tuple[list[int], list[int]]]:
     """For each sequence (tokens of each word, predicted tokens of each word)."""
-    words = masking._words(tokens, maskable, lengths, vocabulary)
+    sequences = Sequences(tokens, lengths, maskable, np.arange(len(lengths)))
+    words = masking._words(sequences, vocabulary)
     predicted = np.zeros(len(tokens) + 1, np.int64)
     predicted[1 + masked.predicted_M] = 1
     before = np.cumsum(predicted)
@@ -130,7 +132,6 @@ def test_no_maskable_token_is_no_prediction():
     config = MaskingConfig(whole_word=True)
     for rows in (slice(0, 1), slice(0, 2)):
         part = tokens[: lengths[rows].sum()]
-        masked = mask_tokens(
-            part, lengths[rows], part < 4, np.arange(2)[rows], 0, config, vocabulary, 0
-        )
+        sequences = Sequences(part, lengths[rows], part < 4, np.arange(2)[rows])
+        masked = Masker(config, vocabulary, seed=0).mask(sequences, epoch=0)
         assert len(masked.predicted_M) == (rows.stop - 1)

@@ -15,13 +15,15 @@ def model() -> nn.Module:
 
 def test_every_parameter_is_in_one_group():
     module = model()
-    grouped = [id(p) for group in parameter_groups(module, 0.01) for p in group["params"]]
+    grouped = [
+        id(p) for group in parameter_groups(module, 0.01, layer_decay=1.0) for p in group["params"]
+    ]
     assert sorted(grouped) == sorted({id(p) for p in module.parameters()})
 
 
 def test_only_matrices_decay():
     module = model()
-    decayed, exempt = parameter_groups(module, 0.25)
+    decayed, exempt = parameter_groups(module, 0.25, layer_decay=1.0)
     assert (decayed["weight_decay"], exempt["weight_decay"]) == (0.25, 0.0)
     names = {id(p): name for name, p in module.named_parameters()}
     assert {names[id(p)] for p in decayed["params"]} == {"0.weight", "1.weight"}
@@ -31,5 +33,5 @@ def test_only_matrices_decay():
 def test_frozen_parameters_are_left_out():
     module = model()
     module[0].weight.requires_grad_(False)
-    decayed, _ = parameter_groups(module, 0.01)
+    decayed, _ = parameter_groups(module, 0.01, layer_decay=1.0)
     assert [p is module[1].weight for p in decayed["params"]] == [True]

@@ -10,7 +10,7 @@ import pytest
 
 from configs.errors import InputError
 from configs.schema import SourceConfig
-from pretrain.text.find_files import Found, find
+from pretrain.text.find_files import SourceFiles, source_files
 from pretrain.text.source import notes
 
 TREE = ("a.txt", "b.TXT", "sub/c.txt", "sub/deep/d.txt", "notes.md", "sub/table.csv")
@@ -42,12 +42,12 @@ def tree(tmp_path: Path) -> Path:
     return tree
 
 
-def found(path: Path) -> Found:
-    return find(SourceConfig(kind="text", path=str(path)))
+def files_of(path: Path) -> SourceFiles:
+    return source_files(SourceConfig(kind="text", path=str(path)))
 
 
 def names(tree: Path, pattern: str = "") -> list[str]:
-    return [path.relative_to(tree).as_posix() for path in found(tree / pattern).files]
+    return [path.relative_to(tree).as_posix() for path in files_of(tree / pattern).files]
 
 
 def walked(tree: Path, fits: Callable[[str], bool]) -> set[tuple[int, int]]:
@@ -73,7 +73,7 @@ def identities(files: list[Path]) -> list[tuple[int, int]]:
 
 def test_a_folder_holds_each_real_file_once(tree: Path) -> None:
     assert names(tree) == ["a.txt", "b.TXT", "linked.txt", "sub/deep/d.txt"]
-    real = identities(found(tree).files)
+    real = identities(files_of(tree).files)
     assert set(real) == walked(tree, lambda name: name.lower().endswith(".txt"))
     assert len(real) == 4
 
@@ -81,14 +81,14 @@ def test_a_folder_holds_each_real_file_once(tree: Path) -> None:
 @pytest.mark.parametrize("pattern", ["**/*.txt", "**/**/*.[t]xt"])
 def test_a_pattern_agrees_with_the_folder(tree: Path, pattern: str) -> None:
     assert names(tree, pattern) == [name for name in names(tree) if name != "b.TXT"]
-    assert set(identities(found(tree / pattern).files)) == walked(
+    assert set(identities(files_of(tree / pattern).files)) == walked(
         tree, lambda name: name.endswith(".txt")
     )
 
 
 @pytest.mark.parametrize("pattern", ["**", "**/*", "**/**"])
 def test_a_pattern_names_other_kinds_too(tree: Path, pattern: str) -> None:
-    assert set(identities(found(tree / pattern).files)) == walked(tree, lambda name: True)
+    assert set(identities(files_of(tree / pattern).files)) == walked(tree, lambda name: True)
 
 
 def test_many_links_cost_no_time(tmp_path: Path) -> None:
@@ -99,31 +99,31 @@ def test_many_links_cost_no_time(tmp_path: Path) -> None:
             (tmp_path / f"{number}" / link).symlink_to(tmp_path / f"{number + 1}")
     (tmp_path / "40").mkdir()
     (tmp_path / "40" / "x.txt").write_text("x")
-    assert len(found(tmp_path / "0" / "**" / "*.txt").files) == 1
+    assert len(files_of(tmp_path / "0" / "**" / "*.txt").files) == 1
 
 
 def test_what_a_pattern_names_by_itself_is_meant(tree: Path) -> None:
     assert names(tree, "*.part") == ["half.txt.part"]
     assert names(tree, ".ipynb*/*.txt") == [".ipynb_checkpoints/a.txt"]
-    assert found(tree / ".a.txt").files == [tree / ".a.txt"]
+    assert files_of(tree / ".a.txt").files == [tree / ".a.txt"]
 
 
 def test_what_is_left_out_is_told(tree: Path) -> None:
-    said = found(tree).left_out()
+    said = files_of(tree).left_out()
     assert said.startswith("left out: 2 of other kinds (notes.md, table.csv); ")
     assert "12 hidden or an editor's (#a.txt#, " in said
     assert "reached twice, by links (" in said
-    assert "other kinds" not in found(tree / "**" / "*.txt").left_out()
+    assert "other kinds" not in files_of(tree / "**" / "*.txt").left_out()
     (tree.parent / "plain").mkdir()
     (tree.parent / "plain" / "x.txt").write_text("x")
-    assert found(tree.parent / "plain").left_out() == ""
+    assert files_of(tree.parent / "plain").left_out() == ""
 
 
 def test_a_folder_of_other_things_says_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("x")
     (tmp_path / ".b.txt").write_text("x")
     with pytest.raises(InputError, match=r"no text file .*1 of other kinds \(a.md\); 1 hidden"):
-        found(tmp_path)
+        files_of(tmp_path)
 
 
 @pytest.mark.parametrize("pattern", ["", "*", "**/*.txt", "x.txt"])
@@ -131,20 +131,20 @@ def test_what_is_no_file_is_refused(tmp_path: Path, pattern: str) -> None:
     (tmp_path / "a.txt").write_text("a")
     (tmp_path / "x.txt").symlink_to("gone")
     with pytest.raises(InputError, match=r"x.txt: a link to gone, where nothing is"):
-        found(tmp_path / pattern)
+        files_of(tmp_path / pattern)
     (tmp_path / "x.txt").unlink()
     (tmp_path / "x.txt").symlink_to("x.txt")
     with pytest.raises(InputError, match=r"x.txt: a link to x.txt, where nothing is"):
-        found(tmp_path / pattern)
+        files_of(tmp_path / pattern)
     (tmp_path / "x.txt").unlink()
     os.mkfifo(tmp_path / "x.txt")
     with pytest.raises(InputError, match=r"x.txt: a pipe \(FIFO\), not a file"):
-        found(tmp_path / pattern)
+        files_of(tmp_path / pattern)
 
 
 def test_devices_are_refused() -> None:
     with pytest.raises(InputError, match="/dev/null: a device, not a file"):
-        found(Path("/dev/null"))
+        files_of(Path("/dev/null"))
 
 
 @pytest.mark.parametrize("pattern", ["", "*", "x.txt"])
@@ -152,7 +152,7 @@ def test_unreadable_files_are_refused(tmp_path: Path, monkeypatch, pattern: str)
     (tmp_path / "x.txt").write_text("x")
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(InputError, match=r"x.txt: cannot be read .permission denied"):
-        found(tmp_path / pattern)
+        files_of(tmp_path / pattern)
 
 
 def test_unreadable_folders_are_refused(tmp_path: Path, monkeypatch) -> None:
@@ -161,7 +161,7 @@ def test_unreadable_folders_are_refused(tmp_path: Path, monkeypatch) -> None:
 
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(InputError, match=r"cannot be listed .Permission denied"):
-        found(tmp_path)
+        files_of(tmp_path)
 
 
 def test_sources_that_share_files_are_told(tree: Path) -> None:

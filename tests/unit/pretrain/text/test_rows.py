@@ -71,7 +71,7 @@ def test_every_format_gives_what_was_written(tmp_path: Path, ending: str, cells:
 def test_a_hub_data_set_gives_what_was_written(tmp_path: Path, ending: str) -> None:
     cells = [cell for cell in CELLS if "\r" not in cell]
     written(tmp_path / f"train.{ending}", cells)
-    assert list(read_hub(source(tmp_path, "hub"))) == cells
+    assert list(read_hub(source(tmp_path, "hub"), 0)) == cells
 
 
 @pytest.mark.parametrize("value", [7, 1.5, True, {"a": 1}, ["a"]])

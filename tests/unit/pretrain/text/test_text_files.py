@@ -163,7 +163,7 @@ def test_hub_data_sets_by_split_and_column(tmp_path: Path) -> None:
     rows = [{"body": "a"}, {"body": "b"}]
     (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
     source = SourceConfig(kind="hub", path=str(tmp_path), column="body")
-    assert list(read_hub(source)) == ["a", "b"]
+    assert list(read_hub(source, 0)) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_hub_data_sets_by_split_and_column(tmp_path: Path) -> None:
 def test_hub_errors_name_what_was_asked(tmp_path, options, message) -> None:
     (tmp_path / "train.jsonl").write_text('{"text": "a"}\n')
     with pytest.raises(InputError, match=message):
-        list(read_hub(SourceConfig(kind="hub", path=str(tmp_path), **options)))
+        list(read_hub(SourceConfig(kind="hub", path=str(tmp_path), **options), 0))
 
 
 def test_an_unreachable_hub_data_set_is_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,5 +186,5 @@ def test_an_unreachable_hub_data_set_is_bad_input(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr("datasets.load_dataset", unreachable)
     with pytest.raises(InputError, match=r"some/data.*check these names and the network") as caught:
-        list(read_hub(SourceConfig(kind="hub", path="some/data")))
+        list(read_hub(SourceConfig(kind="hub", path="some/data"), 0))
     assert "\n" not in str(caught.value)
