@@ -85,9 +85,16 @@ def _type_name(kind: Any) -> str:  # noqa: ANN401  (what an annotation resolves 
 
 
 def _field_docstrings(schema: type) -> dict[str, str]:
+    """Of the class's own fields, and of those it inherits."""
+    inherited = {
+        name: text
+        for base in schema.__bases__
+        if is_dataclass(base)
+        for name, text in _field_docstrings(base).items()
+    }
     definition = ast.parse(inspect.getsource(schema)).body[0]
     body = definition.body if isinstance(definition, ast.ClassDef) else []
-    return {
+    return inherited | {
         statement.target.id: " ".join(text.value.value.split())
         for statement, text in zip(body, body[1:])
         if isinstance(statement, ast.AnnAssign)

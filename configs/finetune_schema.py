@@ -7,11 +7,11 @@ from typing import Literal, Optional
 
 from configs.checks import require, require_fraction, require_visible
 from configs.schema import (
-    BatchConfig,
     CheckpointConfig,
     CollectiveConfig,
     EngineConfig,
     OptimizerConfig,
+    ResolvedBatchConfig,
     SafetyConfig,
     ScheduleConfig,
     SourceConfig,
@@ -104,7 +104,7 @@ class FinetuneConfig:
     task: TaskConfig = field(default_factory=TaskConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
-    batch: BatchConfig = field(default_factory=BatchConfig)
+    batch: ResolvedBatchConfig = field(default_factory=ResolvedBatchConfig)
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(learning_rate=5e-5, beta2=0.999)
     )
@@ -123,10 +123,6 @@ class FinetuneConfig:
     def __post_init__(self) -> None:
         require_visible("run_dir", self.run_dir)
         require_visible("model", self.model)
-        require(
-            self.batch.micro_sequences != "auto",
-            "batch.micro_sequences=auto is for pretraining: name a number, e.g. 32",
-        )
         require(len(self.seeds) > 0, "seeds is empty: name at least one, e.g. seeds=[0]")
         require(
             all(0 <= seed < 2**32 for seed in self.seeds)

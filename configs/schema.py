@@ -6,7 +6,7 @@ live in `__post_init__`; each message names the field and the cure.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal, Optional, Protocol
 
 from configs.checks import require, require_fraction, require_visible
@@ -22,6 +22,8 @@ from configs.training_schema import (
     EvaluationConfig,
     OptimizerConfig,
     PhaseConfig,
+    PrecisionName,
+    ResolvedBatchConfig,
     SafetyConfig,
     ScheduleConfig,
 )
@@ -41,7 +43,10 @@ __all__ = [
     "ModelConfig",
     "OptimizerConfig",
     "PhaseConfig",
+    "PrecisionName",
     "PretrainConfig",
+    "ResolvedBatchConfig",
+    "ResolvedPretrainConfig",
     "SafetyConfig",
     "ScheduleConfig",
     "SourceConfig",
@@ -143,6 +148,15 @@ class PretrainConfig:
         )
         self.collective.check_stage(self.engine.zero_stage)
 
+    def resolved(self, micro_sequences: int | None = None) -> ResolvedPretrainConfig:
+        """The run with this number for `batch.micro_sequences`; None: with its own.
+
+        Raises:
+            InputError: its own is `auto`.
+        """
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return ResolvedPretrainConfig(**values | {"batch": self.batch.resolved(micro_sequences)})
+
     def _check_next_sentence_prediction(self) -> None:
         if not self.next_sentence_prediction:
             return
@@ -188,11 +202,18 @@ class PretrainConfig:
             )
 
 
+@dataclass(frozen=True)
+class ResolvedPretrainConfig(PretrainConfig):
+    """A run whose micro-batches have a size: what training, its data and its memory work with."""
+
+    batch: ResolvedBatchConfig = field(default_factory=ResolvedBatchConfig)
+
+
 class StepConfig(Protocol):
     """The part of a configuration that decides a step, in pretraining and in fine-tuning."""
 
     @property
-    def batch(self) -> BatchConfig:
+    def batch(self) -> ResolvedBatchConfig:
         """How many sequences, and how they are shared out."""
         ...
 

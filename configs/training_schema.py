@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from typing import Literal, Optional, Union
 
 from configs.checks import require, require_fraction, require_visible
+from configs.errors import InputError
+
+PrecisionName = Literal["fp32", "bf16"]
+"""what `engine.precision` is resolved to"""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,26 @@ class BatchConfig:
             self.micro_sequences == "auto" or self.micro_sequences >= 1,
             f"batch.micro_sequences={self.micro_sequences} must be at least 1",
         )
+
+    def resolved(self, micro_sequences: int | None = None) -> ResolvedBatchConfig:
+        """The batch with this number for `micro_sequences`; None: with its own.
+
+        Raises:
+            InputError: its own is `auto`.
+        """
+        number = self.micro_sequences if micro_sequences is None else micro_sequences
+        if number == "auto":
+            raise InputError("batch.micro_sequences=auto: name a number, e.g. 32")
+        return ResolvedBatchConfig(self.sequences, number)
+
+
+@dataclass(frozen=True)
+class ResolvedBatchConfig(BatchConfig):
+    """A batch whose micro-batches have a size: what `auto` became, or no `auto` from the start."""
+
+    micro_sequences: int = 16
+    """how many of them, at most, go through the model at once on one rank; the others follow, and
+    their gradients add up"""
 
     def micro_batches(self, world_size: int) -> int:
         """Micro-batches of one step, all ranks together: the same number for every rank."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from configs.schema import PrecisionName
 from configs.system.run_folder import RunFolder
 from finetune.model.task_batches import TaskBatches
 from finetune.model.task_model import TaskModel
@@ -29,7 +30,7 @@ class Surroundings:
     """What all trials of a process have in common."""
 
     agreement: Agreement
-    precision: str
+    precision: PrecisionName
     """what `engine.precision` was resolved to"""
     notice: PreemptionNotice
     """tells when to leave early"""

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from configs.errors import DiskError, InputError, RunError
 from configs.system import run_names as names
@@ -190,7 +190,7 @@ class RunFolder:
         except InputError:
             return {}
 
-    def recorded_precision(self) -> str | None:
+    def recorded_precision(self) -> Literal["fp32", "bf16"] | None:
         """What `engine.precision=auto` became in the run; None where nothing tells."""
         precision = self.read_environment().get("precision")
         return precision if precision in ("fp32", "bf16") else None

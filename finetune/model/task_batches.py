@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from configs.errors import InputError
-from configs.schema import BatchConfig
+from configs.schema import ResolvedBatchConfig
 from finetune.tasks.feature import Feature
 from pretrain.batch import MicroBatch
 from pretrain.data.batches import Steps, equal_parts
@@ -39,7 +39,7 @@ class TaskBatch:
 class TaskBatches(Steps[TaskBatch]):
     """The training features as a function of the step; an epoch is a permutation of all."""
 
-    def __init__(self, features: Sequence[Feature], batch: BatchConfig, seed: int) -> None:
+    def __init__(self, features: Sequence[Feature], batch: ResolvedBatchConfig, seed: int) -> None:
         self.features, self.batch, self.seed = features, batch, seed
         self.lengths = np.array([feature.tokens for feature in features])
         self.steps_per_epoch = -(-len(features) // batch.sequences)

@@ -90,8 +90,8 @@ def projected_hours(config: PretrainConfig) -> float | None:
     from launch.diagnosis.projection import Data, duration_of, project
 
     hardware = _hardware(config.engine.precision, config.data.cache)
-    config, memory, _ = plan_memory(config, hardware)
-    data = Data.without_corpus(config)
+    memory, _ = plan_memory(config, hardware)
+    data = Data.without_corpus(memory.config)
     projections = [project(phase, memory, hardware) for phase in data.phases]
     steps = data.total_steps(config)
     return duration_of(projections, steps, config.schedule.max_minutes)[1]

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from configs.errors import InputError
+from configs.schema import PrecisionName
 from configs.system.version import code_version, package_version
 from launch.benchmarks import data_path, goals, neighbour, startup
 from launch.benchmarks.contest import CONTENDERS, OURS, Contest, hold_contest
@@ -31,7 +32,7 @@ class ContestOptions:
     sizes: Sequence[str]
     """of `setting.SHAPES`; empty: two that this machine's device can train"""
     lengths: Sequence[int]
-    precision: str | None
+    precision: PrecisionName | None
     """None: what this machine multiplies faster in"""
     dropout: float
     next_sentence: bool

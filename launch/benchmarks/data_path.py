@@ -14,7 +14,7 @@ from statistics import median
 from time import perf_counter
 
 from configs.loader import load_config
-from configs.schema import PretrainConfig
+from configs.schema import PretrainConfig, ResolvedPretrainConfig
 from configs.system.run_names import TOKENIZER
 from launch.benchmarks.setting import Setting
 
@@ -50,7 +50,7 @@ def measure(seconds: float, megabytes: float, overrides: tuple[str, ...]) -> Dat
     return DataPath(median(rates), median(ours), median(bare))
 
 
-def batch_rates(config: PretrainConfig, seconds: float) -> list[float]:
+def batch_rates(config: ResolvedPretrainConfig, seconds: float) -> list[float]:
     """Tokens a second, from the store to micro-batches of 512 sequences."""
     from pretrain.data.masking import make_vocabulary
     from pretrain.data.phases import PhasedBatches
@@ -70,7 +70,7 @@ def batch_rates(config: PretrainConfig, seconds: float) -> list[float]:
 
 
 def tokenising_rates(
-    folder: Path, config: PretrainConfig, megabytes: float
+    folder: Path, config: ResolvedPretrainConfig, megabytes: float
 ) -> tuple[list[float], list[float]]:
     """MB a second of `launch/prepare.py` and of the bare library, in turns."""
     from pretrain.data.prepare import prepare, prepare_store
@@ -98,7 +98,7 @@ def tokenising_rates(
     return ours, bare
 
 
-def texts(config: PretrainConfig) -> Iterator[str]:
+def texts(config: ResolvedPretrainConfig) -> Iterator[str]:
     """The documents of the configuration's first source."""
     from pretrain.data.pieces import documents
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from configs.schema import PretrainConfig
+from configs.schema import ResolvedPretrainConfig
 from launch.benchmarks.contenders import Contender, Round
 from launch.benchmarks.setting import Setting
 from pretrain.data.masking import make_vocabulary
@@ -196,7 +196,7 @@ def blocks(corpus: Corpus, setting: Setting) -> list[dict[str, Any]]:
     return [{"input_ids": [special.cls, *row, special.sep]} for row in cut]
 
 
-def sequences(corpus: Corpus, config: PretrainConfig) -> list[dict[str, Any]]:
+def sequences(corpus: Corpus, config: ResolvedPretrainConfig) -> list[dict[str, Any]]:
     """Our sequences, before masking, with what NSP needs where it is trained."""
     batches = PhasedBatches(corpus.train, config, make_vocabulary(corpus.tokenizer))
     rows: list[dict[str, Any]] = []

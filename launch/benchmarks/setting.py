@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs.loader import load_config
-from configs.schema import PretrainConfig
+from configs.schema import PrecisionName, PretrainConfig, ResolvedPretrainConfig
 
 SHAPES = {
     "small": {"layers": 4, "hidden_size": 256, "heads": 4, "feed_forward_size": 1024},
@@ -24,7 +24,7 @@ class Setting:
 
     size: str
     length: int
-    precision: str
+    precision: PrecisionName
     device: str
     dropout: float = 0.1
     next_sentence: bool = False
@@ -51,7 +51,7 @@ class Setting:
             + (", with NSP" if self.next_sentence else "")
         )
 
-    def config(self, run_dir: Path) -> PretrainConfig:
+    def config(self, run_dir: Path) -> ResolvedPretrainConfig:
         """Our configuration of it: BERT's vocabulary size, on the text that Python carries."""
         choices = [
             f"run_dir={run_dir}",
@@ -73,4 +73,5 @@ class Setting:
                 "next_sentence_prediction=true",
                 "model={architecture: bert, segment_types: 2}",
             ]
-        return load_config(PretrainConfig, "roberta_small.yaml", [*choices, *self.overrides])
+        overrides = [*choices, *self.overrides]
+        return load_config(PretrainConfig, "roberta_small.yaml", overrides).resolved()

@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 
 from configs.errors import InputError
-from configs.schema import PretrainConfig
+from configs.schema import PrecisionName, PretrainConfig, ResolvedPretrainConfig
 from configs.system.file_hashes import unknown_bytes
 from launch.diagnosis.projection import Data, RunPhase, phase_config
 from pretrain.batch import MicroBatch
@@ -56,7 +56,7 @@ def bytes_to_hash(config: PretrainConfig) -> int:
     return sum(unknown_bytes(find_files(source), hashes) for source in sources)
 
 
-def deal(config: PretrainConfig, corpus: Corpus, ranks: int) -> Data:
+def deal(config: ResolvedPretrainConfig, corpus: Corpus, ranks: int) -> Data:
     """Deal the first and the last step of an epoch of every phase to all ranks, as training does.
 
     Raises:
@@ -117,7 +117,7 @@ def pretended_ranks(ranks: int) -> Iterator[World]:
         os.environ.update(before)
 
 
-def try_step(config: PretrainConfig, world: World, precision: str) -> None:
+def try_step(config: ResolvedPretrainConfig, world: World, precision: PrecisionName) -> None:
     """One optimizer step of a rank in `pretended_ranks`, through the real engine, with one narrow
     layer.
 
@@ -136,7 +136,7 @@ def try_step(config: PretrainConfig, world: World, precision: str) -> None:
     engine.step(config.optimizer.learning_rate)
 
 
-def shrunken(config: PretrainConfig) -> PretrainConfig:
+def shrunken(config: ResolvedPretrainConfig) -> ResolvedPretrainConfig:
     """The configuration with one layer of narrow heads and short sequences, in one phase."""
     width = HEAD_SIZE * config.model.heads
     model = replace(

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from configs.errors import InputError
-from configs.schema import PretrainConfig
+from configs.schema import PretrainConfig, ResolvedPretrainConfig
 from configs.system.run_names import TOKENIZER
 from launch.diagnosis.dry_run import (
     bytes_to_hash,
@@ -46,7 +46,7 @@ LARGE_SHARE = 0.3
 class Diagnosis:
     """What there is to report."""
 
-    config: PretrainConfig
+    config: ResolvedPretrainConfig
     hardware: Hardware
     parameters: int
     parts: dict[int, dict[str, float]]
@@ -97,14 +97,15 @@ def hardware_here(config: PretrainConfig, ring: Ring | None, mfu: float) -> Hard
     return Hardware(device, ranks, ranks, precision, cost, bool(ring), mfu or default)
 
 
-def examine(config: PretrainConfig, hardware: Hardware, makes_corpus: bool) -> Diagnosis:
+def examine(asked: PretrainConfig, hardware: Hardware, makes_corpus: bool) -> Diagnosis:
     """Look at everything; what cannot work becomes a check with the state `fail`.
 
     Args:
         makes_corpus: prepare the corpus where it is missing, which may take long.
     """
-    corpus, checks = look_for_corpus(config, makes_corpus)
-    config, memory, chosen = plan_memory(config, hardware, corpus)
+    corpus, checks = look_for_corpus(asked, makes_corpus)
+    memory, chosen = plan_memory(asked, hardware, corpus)
+    config = memory.config
     data, planned_steps, dealt = try_data(config, hardware, corpus)
     models = [memory.with_config(phase.config) for phase in data.phases]
     largest = max(models, key=lambda m: m.peak(hardware.ranks, config.engine.zero_stage).total)
@@ -133,12 +134,15 @@ def examine(config: PretrainConfig, hardware: Hardware, makes_corpus: bool) -> D
 
 
 def plan_memory(
-    config: PretrainConfig, hardware: Hardware, corpus: Corpus | None = None
-) -> tuple[PretrainConfig, MemoryModel, list[Check]]:
-    """What a rank holds, and the configuration with a micro-batch that fits.
+    asked: PretrainConfig, hardware: Hardware, corpus: Corpus | None = None
+) -> tuple[MemoryModel, list[Check]]:
+    """What a rank holds, and a check where `auto` became the largest micro-batch that fits.
 
     Without a corpus the vocabulary is as large as it is asked to be.
     """
+    is_auto = asked.batch.micro_sequences == "auto"
+    most = max(1, asked.batch.sequences // hardware.ranks)
+    config = asked.resolved(1 << (most.bit_length() - 1)) if is_auto else asked.resolved()
     memory = MemoryModel(
         config,
         corpus.tokenizer.vocabulary_size if corpus else vocabulary_size(config),
@@ -147,22 +151,12 @@ def plan_memory(
         hardware.device.framework,
         corpus.tokenizer.special.pad if corpus else 1,
     )
-    return with_largest_micro_batch(config, memory, hardware)
-
-
-def with_largest_micro_batch(
-    config: PretrainConfig, memory: MemoryModel, hardware: Hardware
-) -> tuple[PretrainConfig, MemoryModel, list[Check]]:
-    """The same with a number in place of `batch.micro_sequences=auto`, and a check that says so."""
-    if config.batch.micro_sequences != "auto":
-        return config, memory, []
-    most = max(1, config.batch.sequences // hardware.ranks)
-    model = memory.with_micro_sequences(1 << (most.bit_length() - 1))
+    if not is_auto:
+        return memory, []
     limit, stage = USABLE * hardware.device.memory, config.engine.zero_stage
-    number = largest_fit(model, hardware.ranks, stage, limit) or 1
-    model = model.with_micro_sequences(number)
+    number = largest_fit(memory, hardware.ranks, stage, limit) or 1
     text = f"batch.micro_sequences=auto: {number} should fit"
-    return model.config, model, [Check("micro-batch", "ok", text)]
+    return memory.with_micro_sequences(number), [Check("micro-batch", "ok", text)]
 
 
 def look_for_corpus(config: PretrainConfig, makes: bool) -> tuple[Corpus | None, list[Check]]:
@@ -224,7 +218,7 @@ def vocabulary_size(config: PretrainConfig) -> int:
 
 
 def try_data(
-    config: PretrainConfig, hardware: Hardware, corpus: Corpus | None
+    config: ResolvedPretrainConfig, hardware: Hardware, corpus: Corpus | None
 ) -> tuple[Data, int | None, list[Check]]:
     """What the data tells, the steps of the run, and what speaks against dealing it."""
     data, steps = Data.without_corpus(config), None
@@ -239,7 +233,7 @@ def try_data(
     return data, steps, [Check("batches", "ok", "a step holds enough samples for all ranks")]
 
 
-def check_step(config: PretrainConfig, hardware: Hardware) -> Check:
+def check_step(config: ResolvedPretrainConfig, hardware: Hardware) -> Check:
     """Whether an optimizer step can be taken."""
     try:
         with pretended_ranks(hardware.ranks) as world:
@@ -283,10 +277,11 @@ def cure_of_memory(memory: MemoryModel, hardware: Hardware, limit: float) -> str
     return "choose a smaller model or a larger device"
 
 
-def advice(config: PretrainConfig, hardware: Hardware, projection: Projection) -> list[Check]:
+def advice(
+    config: ResolvedPretrainConfig, hardware: Hardware, projection: Projection
+) -> list[Check]:
     """What works, but wastes."""
     checks, batch = [], config.batch
-    assert isinstance(batch.micro_sequences, int), "`auto` has become a number"
     held = batch.sequences / batch.micro_batches(hardware.ranks)
     if held < 0.75 * batch.micro_sequences:
         text = f"micro-batches hold {held:.1f} of batch.micro_sequences={batch.micro_sequences}"

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from configs.errors import InputError
+from configs.schema import PrecisionName
 from pretrain.ranks.collectives import Ring
 
 GIGA, TERA = 10**9, 10**12
@@ -112,7 +113,7 @@ class Hardware:
     device: Device
     ranks: int
     ranks_per_node: int
-    precision: str
+    precision: PrecisionName
     ring: Ring
     measured_ring: bool
     mfu: float

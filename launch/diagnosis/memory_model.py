@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from configs.schema import PretrainConfig
+from configs.schema import PrecisionName, ResolvedPretrainConfig
 from pretrain.model.attention import choose_backend
 from pretrain.model.loss import words_at_a_time
 from pretrain.model.pretraining import PretrainingModel
@@ -34,7 +34,7 @@ class MicroBatchSize:
     predicted: int
 
     @classmethod
-    def of(cls, config: PretrainConfig, ranks: int) -> MicroBatchSize:
+    def of(cls, config: ResolvedPretrainConfig, ranks: int) -> MicroBatchSize:
         """What `batch` comes to: a step's tokens, equally shared by its micro-batches."""
         tokens = config.batch.sequences * config.max_length
         share = -(-tokens // config.batch.micro_batches(ranks))
@@ -68,10 +68,10 @@ class MemoryModel:
 
     def __init__(
         self,
-        config: PretrainConfig,
+        config: ResolvedPretrainConfig,
         vocabulary_size: int,
         device: str,
-        precision: str,
+        precision: PrecisionName,
         framework: float = 0.0,
         pad_id: int = 1,
     ) -> None:
@@ -249,7 +249,7 @@ class MemoryModel:
                 parts[name] = max(size, parts.get(name, 0.0))
         return parts
 
-    def with_config(self, config: PretrainConfig) -> MemoryModel:
+    def with_config(self, config: ResolvedPretrainConfig) -> MemoryModel:
         """The same model with other choices of batch and engine."""
         other = copy(self)
         other.config = config

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from configs.schema import PhaseConfig, PretrainConfig
+from configs.schema import PhaseConfig, PretrainConfig, ResolvedPretrainConfig
 from launch.diagnosis.gpus import Hardware
 from launch.diagnosis.memory_model import MemoryModel
 from pretrain.data.phases import batch_of, phases_of
@@ -24,7 +24,7 @@ WEIGHTS_AND_MOMENTS = 3 * 4
 class RunPhase:
     """A phase with its configuration filled in: all its steps are alike."""
 
-    config: PretrainConfig
+    config: ResolvedPretrainConfig
     """with the phase's batch and length, and no phases"""
     place: Phase
     """where it lies in the run, and how large its epoch is"""
@@ -41,7 +41,7 @@ class Data:
     """None: there is no corpus"""
 
     @classmethod
-    def without_corpus(cls, config: PretrainConfig) -> Data:
+    def without_corpus(cls, config: ResolvedPretrainConfig) -> Data:
         """As if all samples were full, and an epoch a step."""
         phases: list[RunPhase] = []
         first = tokens = 0
@@ -69,7 +69,7 @@ class Data:
         return Schedule.make(config.schedule, places).total_steps
 
 
-def phase_config(config: PretrainConfig, phase: PhaseConfig) -> PretrainConfig:
+def phase_config(config: ResolvedPretrainConfig, phase: PhaseConfig) -> ResolvedPretrainConfig:
     """The configuration as it is in one phase."""
     length = phase.max_length or config.max_length
     return replace(config, batch=batch_of(config, phase), max_length=length, phases=[])

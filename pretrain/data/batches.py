@@ -21,7 +21,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from configs.errors import InputError
-from configs.schema import BatchConfig
+from configs.schema import ResolvedBatchConfig
 from pretrain.arrays import Ints
 from pretrain.batch import MicroBatch
 from pretrain.data.collate import Collator
@@ -68,7 +68,10 @@ class Batches(Steps[MicroBatch]):
     """Steps of one size and one length, from a position on."""
 
     def __init__(
-        self, collate: Collator, batch: BatchConfig | None = None, start: Position = Position()
+        self,
+        collate: Collator,
+        batch: ResolvedBatchConfig | None = None,
+        start: Position = Position(),
     ) -> None:
         """`batch` takes the place of the configuration's."""
         self.collate, self.config = collate, collate.config

@@ -16,7 +16,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from configs.schema import PretrainConfig
+from configs.schema import ResolvedPretrainConfig
 from pretrain.arrays import Flags, Ints, ranges
 from pretrain.batch import MicroBatch
 from pretrain.data.formats import SampleIndex, build_index
@@ -28,7 +28,9 @@ from pretrain.randomness import Purpose, keys_64
 class Collator:
     """Gathers, frames and masks samples of one split."""
 
-    def __init__(self, store: TokenStore, config: PretrainConfig, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self, store: TokenStore, config: ResolvedPretrainConfig, vocabulary: Vocabulary
+    ) -> None:
         self.store, self.config, self.vocabulary = store, config, vocabulary
         self.masker = Masker(config.masking, vocabulary, config.seed)
         # Two, since the next step is made while this one trains, and it may be of the next epoch.

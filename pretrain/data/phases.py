@@ -11,7 +11,7 @@ from bisect import bisect_right
 from dataclasses import replace
 
 from configs.errors import InputError
-from configs.schema import BatchConfig, PhaseConfig, PretrainConfig
+from configs.schema import PhaseConfig, PretrainConfig, ResolvedBatchConfig, ResolvedPretrainConfig
 from pretrain.batch import MicroBatch
 from pretrain.data.batches import Batches, Position, Steps
 from pretrain.data.collate import Collator
@@ -24,7 +24,9 @@ from pretrain.optim.schedule import Phase
 class PhasedBatches(Steps[MicroBatch]):
     """The training data of all phases."""
 
-    def __init__(self, store: TokenStore, config: PretrainConfig, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self, store: TokenStore, config: ResolvedPretrainConfig, vocabulary: Vocabulary
+    ) -> None:
         """Raises `InputError` for phases that do not follow one another."""
         self.configs = phases_of(config)
         self.by_phase: list[Batches] = []
@@ -90,7 +92,7 @@ def phases_of(config: PretrainConfig) -> list[PhaseConfig]:
     return phases
 
 
-def batch_of(config: PretrainConfig, phase: PhaseConfig) -> BatchConfig:
+def batch_of(config: ResolvedPretrainConfig, phase: PhaseConfig) -> ResolvedBatchConfig:
     """The batch of a phase; a micro-batch holds as many tokens in all of them."""
     sequences = phase.sequences or config.batch.sequences
     length = phase.max_length or config.max_length

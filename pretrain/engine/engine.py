@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from configs.errors import InputError
-from configs.schema import OptimizerConfig, StepConfig
+from configs.schema import OptimizerConfig, PrecisionName, StepConfig
 from pretrain.optim.groups import parameter_groups
 from pretrain.optim.lamb import Lamb
 from pretrain.ranks.collectives import bucket_elements
@@ -36,14 +36,13 @@ class Engine:
         model: nn.Module,
         config: StepConfig,
         world: World,
-        precision: str | None = None,
+        precision: PrecisionName,
         layer_decay: float = 1.0,
     ) -> None:
-        """`precision` is what `auto` became (`precision.py`); None: the configuration names one."""
+        """`precision` is what `engine.precision` was resolved to (`precision.py`)."""
         self.world, self.model = world, model
         self.max_gradient_norm = config.optimizer.max_gradient_norm
-        self.precision = precision or config.engine.precision
-        assert self.precision != "auto", "choose_precision first"
+        self.precision = precision
         self.zero_stage = config.engine.zero_stage
         self._bucket_elements = bucket_elements(config.collective)
         check_compression(config, self.precision)
@@ -164,7 +163,7 @@ def make_optimizer(
     return torch.optim.AdamW(groups, fused=True, **common)
 
 
-def deepspeed_config(config: StepConfig, precision: str, world_size: int) -> dict:
+def deepspeed_config(config: StepConfig, precision: PrecisionName, world_size: int) -> dict:
     """What DeepSpeed is told; accumulation boundaries and loss scaling stay with `Engine`."""
     stage, collective = config.engine.zero_stage, config.collective
     accumulation = config.batch.micro_batches(world_size) // world_size
@@ -192,7 +191,7 @@ def deepspeed_config(config: StepConfig, precision: str, world_size: int) -> dic
     }
 
 
-def check_compression(config: StepConfig, precision: str) -> None:
+def check_compression(config: StepConfig, precision: PrecisionName) -> None:
     """Raise `InputError` for a compression that DeepSpeed would silently leave out."""
     compression = config.collective.compression
     if compression == "fp16" and config.engine.zero_stage > 0 and precision == "bf16":

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-from configs.schema import PretrainConfig
+from configs.schema import ResolvedPretrainConfig
 from pretrain.batch import MicroBatch
 from pretrain.data.batches import heldout_batches
 from pretrain.data.collate import Collator
@@ -24,7 +24,7 @@ LARGEST_EXPONENT = 700.0
 class Heldout:
     """The held-out text as a run scores it: always the same samples, always masked alike."""
 
-    def __init__(self, corpus: Corpus, config: PretrainConfig, world: World) -> None:
+    def __init__(self, corpus: Corpus, config: ResolvedPretrainConfig, world: World) -> None:
         self.corpus = corpus
         self._collate = Collator(corpus.heldout, config, make_vocabulary(corpus.tokenizer))
         self._batches = heldout_batches(self._collate, world.rank, world.size)

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from configs.schema import PretrainConfig
+from configs.schema import PretrainConfig, ResolvedPretrainConfig
 from pretrain.batch import MicroBatch
 from pretrain.engine.memory import forget_peak, memory_limit, peak_bytes
 from pretrain.engine.precision import choose_precision
@@ -27,24 +26,23 @@ SHARE = 0.85
 """of the memory that may be used: allocators leave gaps, collectives need buffers"""
 
 
-def with_micro_batch(
+def resolve(
     config: PretrainConfig, world: World, tokenizer: Tokenizer, found: Path | None
-) -> PretrainConfig:
+) -> ResolvedPretrainConfig:
     """The configuration with a number in place of `auto`, the same on all ranks.
 
     A run that goes on from the checkpoint `found` on as many ranks keeps its number: another would
     add up in another order.
     """
     if config.batch.micro_sequences != "auto":
-        return config
+        return config.resolved()
     before = read_state(found, {}) if found else None
     if before and before.micro_sequences and before.world_size == world.size:
-        batch = replace(config.batch, micro_sequences=before.micro_sequences)
-        return replace(config, batch=batch)
+        return config.resolved(before.micro_sequences)
     enough = -(-config.batch.sequences // world.size)
     model = make_model(config, tokenizer).to(world.device)
     precision = choose_precision(
-        config.engine.precision, world, config.data.cache, before and before.precision
+        config.engine.precision, world, config.data.cache, before.precision if before else None
     )
 
     def attempt(sequences: int) -> None:
@@ -61,7 +59,7 @@ def with_micro_batch(
         logger.info(
             f"batch.micro_sequences=auto: a rank holds {agreed} x {config.max_length} tokens"
         )
-    return replace(config, batch=replace(config.batch, micro_sequences=agreed))
+    return config.resolved(agreed)
 
 
 def largest(

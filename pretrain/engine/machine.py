@@ -23,6 +23,7 @@ import torch
 from filelock import FileLock
 
 from configs.errors import InputError
+from configs.schema import PrecisionName
 from configs.system.files import write_text
 from configs.system.waiting import acquire
 from pretrain.model.flops import DTYPES, matmul_peak
@@ -39,7 +40,7 @@ MOST_FLOPS = 1e17
 class Known:
     """What is known of a machine."""
 
-    precision: str | None = None
+    precision: PrecisionName | None = None
     ratio: float | None = None
     """times as fast as fp32 bf16 was, when the precision was chosen"""
     measured: str | None = None
@@ -112,7 +113,7 @@ class Peak:
     """
 
     def __init__(
-        self, device: torch.device, precision: str, memory: Remembered | None = None
+        self, device: torch.device, precision: PrecisionName, memory: Remembered | None = None
     ) -> None:
         """`memory` remembers; None, for all ranks but the first: nothing."""
         self.device, self.precision, self.memory = device, precision, memory

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
+from typing import Literal
 
 import torch
 
+from configs.schema import PrecisionName
 from pretrain.engine.machine import CACHE, Known, Remembered
 from pretrain.model.flops import DTYPES, seconds_per_product
 from pretrain.ranks.world import World
@@ -33,8 +35,7 @@ ROWS = {"cpu": 256, "cuda": 4096}
 class Precision:
     """What was chosen."""
 
-    name: str
-    """fp32 or bf16"""
+    name: PrecisionName
     reason: str
     source: str
     """where it is from"""
@@ -50,7 +51,10 @@ class Precision:
 
 
 def choose_precision(
-    asked: str, world: World, cache: str | Path = CACHE, before: str | None = None
+    asked: Literal["auto"] | PrecisionName,
+    world: World,
+    cache: str | Path = CACHE,
+    before: PrecisionName | None = None,
 ) -> Precision:
     """The same on all ranks: what is asked for, or with `auto` what rank 0 finds or remembers.
 
@@ -78,8 +82,8 @@ def _decide(device: torch.device, cache: str | Path) -> Precision:
     memory = Remembered(device, cache)
     with memory.locked():
         known = memory.read()
-        source = f"remembered in {memory.path}, measured {known.measured}"
-        if known.precision is None:
+        name, source = known.precision, f"remembered in {memory.path}, measured {known.measured}"
+        if name is None:
             ratio = race(lambda name: _speed(device, name))
             name = "bf16" if ratio > CLEARLY_FASTER else "fp32"
             when = time.strftime("%Y-%m-%d %H:%M:%S")
@@ -87,7 +91,7 @@ def _decide(device: torch.device, cache: str | Path) -> Precision:
             memory.write(known)
             source = f"measured now, {when}"
     reason = f"bf16 multiplies {known.ratio:.2f} times as fast as fp32, {CLEARLY_FASTER} is asked"
-    return Precision(known.precision, reason, source)
+    return Precision(name, reason, source)
 
 
 def race(speed: Callable[[str], float], clock: Callable[[], float] = time.perf_counter) -> float:

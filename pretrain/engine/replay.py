@@ -58,7 +58,7 @@ def replay(run_dir: Path, step: int) -> Replay:
         raise InputError(f"{run.checkpoint}/{STATE} names no store: it is of fine-tuning")
     model, corpus = run.model().eval(), open_corpus(Path(run.state.store), run.config)
     vocabulary = make_vocabulary(corpus.tokenizer)
-    batches = PhasedBatches(corpus.train, run.config, vocabulary).step(step)
+    batches = PhasedBatches(corpus.train, run.config.resolved(), vocabulary).step(step)
     verify_used(corpus.folder, run.config.data, corpus.train.shards)
     samples = (examine(model, one, corpus.tokenizer) for batch in batches for one in split(batch))
     return Replay(run.checkpoint, samples)

@@ -16,7 +16,7 @@ from pretrain.data.prepare import Corpus, prepare
 from pretrain.data.verification import Verification
 from pretrain.data.word2vec import word_vectors
 from pretrain.engine.certify import Certifier
-from pretrain.engine.fitting import with_micro_batch
+from pretrain.engine.fitting import resolve
 from pretrain.engine.trainer import Trainer
 from pretrain.ranks.agreement import Agreement, heard
 from pretrain.ranks.preemption import PreemptionNotice
@@ -48,9 +48,9 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
         corpus, verification, saved = find_ground(config, agreement)
         with Watchdog(config.safety.hang_minutes, run_dir, world.rank) as watchdog:
             with memory_explained(run_dir, world), loss_explained(run_dir):
-                config = with_micro_batch(config, world, corpus.tokenizer, saved)
+                resolved = resolve(config, world, corpus.tokenizer, saved)
                 certifier = Certifier(world, corpus, verification)
-                trainer = Trainer(config, world, corpus, saved, notice, watchdog, certifier)
+                trainer = Trainer(resolved, world, corpus, saved, notice, watchdog, certifier)
             try:
                 with notice.listening(world), kept_status(run_dir, world):
                     if world.is_main:

@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from configs.schema import PretrainConfig
+from configs.schema import ResolvedPretrainConfig
 from configs.system.run_folder import RunFolder
 from pretrain.data.masking import make_vocabulary
 from pretrain.data.phases import PhasedBatches
@@ -41,7 +41,7 @@ class Trainer:
 
     def __init__(
         self,
-        config: PretrainConfig,
+        config: ResolvedPretrainConfig,
         world: World,
         corpus: Corpus,
         saved: Path | None,

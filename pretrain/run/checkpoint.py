@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from configs.errors import InputError, RunError
-from configs.schema import CheckpointConfig
+from configs.schema import CheckpointConfig, PrecisionName
 from configs.system.aside import remove
 from configs.system.files import sha256_file, written_aside
 from configs.system.json_files import read_json
@@ -97,7 +97,7 @@ class State:
     """real ones that were learnt from so far"""
     fingerprints: dict[str, str] = field(default_factory=dict)
     """what must not change between save and load: see `describe.fingerprints`"""
-    precision: str | None = None
+    precision: PrecisionName | None = None
     """what `engine.precision` was resolved to"""
     store: str | None = None
     """folder of the token store"""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from configs.schema import PretrainConfig, StepConfig
+from configs.schema import PrecisionName, PretrainConfig, ResolvedPretrainConfig, StepConfig
 from configs.system.safe_text import visible
 from pretrain.batch import MicroBatch
 from pretrain.data.formats import few_pairs
@@ -30,7 +30,7 @@ EXAMPLE_WIDTH = 320
 class Opening:
     """What a run starts from, once everything is decided."""
 
-    config: PretrainConfig
+    config: ResolvedPretrainConfig
     world: World
     corpus: Corpus
     batches: PhasedBatches
@@ -38,7 +38,7 @@ class Opening:
     model: nn.Module
     step: int
     """the first to be taken; 0 in a new run"""
-    precision: str
+    precision: PrecisionName
     """fp32 or bf16"""
     precision_line: str
     """how it was chosen"""

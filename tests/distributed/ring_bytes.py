@@ -137,7 +137,7 @@ def rank_main(overrides: list[str]) -> dict:
     config = tiny_config([*MODEL, *overrides])
     model = PretrainingModel(config.model, 1000, pad_id=0, next_sentence=False)
     initialise(model, config.model, seed=0)
-    engine = Engine(model, config, world)
+    engine = Engine(model, config, world, config.engine.precision)
     micro_batches = config.batch.micro_batches(world.size) // world.size
     batch = random_batch([config.max_length])
 

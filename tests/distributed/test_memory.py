@@ -38,14 +38,14 @@ def peak(world, overrides: list[str]) -> tuple[int, float]:
     from tests.unit.pretrain.model.examples import random_batch
 
     common = ["engine.precision=fp32", "batch={sequences: 32, micro_sequences: 8}"]
-    config = load_config(PretrainConfig, "roberta_small", [*common, *overrides])
+    config = load_config(PretrainConfig, "roberta_small", [*common, *overrides]).resolved()
     batch = random_batch([config.max_length] * 8, share=0.15)
 
     def train() -> None:
         checkpointing = config.engine.activation_checkpointing
         model = PretrainingModel(config.model, VOCABULARY, 1, False, checkpointing)
         initialise(model, config.model, seed=0)
-        engine = Engine(model, config, world)
+        engine = Engine(model, config, world, config.engine.precision)
         engine.train()
         for number in range(2):
             engine.backward(engine(batch).mlm_loss_sum / 1e4, is_last=number == 1)

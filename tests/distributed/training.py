@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from configs.loader import load_config
-from configs.schema import PretrainConfig
+from configs.schema import PretrainConfig, ResolvedPretrainConfig
 from pretrain.data.batches import Batches
 from pretrain.data.collate import Collator
 from pretrain.data.store import TokenStore
@@ -30,9 +30,9 @@ TINY = [
 ]
 
 
-def tiny_config(overrides: list[str]) -> PretrainConfig:
+def tiny_config(overrides: list[str]) -> ResolvedPretrainConfig:
     """roberta_small at a size that trains in milliseconds."""
-    return load_config(PretrainConfig, "roberta_small", [*TINY, *overrides])
+    return load_config(PretrainConfig, "roberta_small", [*TINY, *overrides]).resolved()
 
 
 def write_random_store(folder: Path) -> Path:
@@ -46,7 +46,7 @@ def write_random_store(folder: Path) -> Path:
 
 
 def open_engine(
-    world: World, store: str, config: PretrainConfig, weights_seed: int = 0
+    world: World, store: str, config: ResolvedPretrainConfig, weights_seed: int = 0
 ) -> tuple[Engine, Batches]:
     """A fresh model under DeepSpeed and its data."""
     vocabulary = simple_vocabulary(VOCABULARY)
@@ -55,7 +55,7 @@ def open_engine(
         config.model, VOCABULARY + SPECIAL_TOKENS, pad_id=0, next_sentence=False
     )
     initialise(model, config.model, weights_seed)
-    return Engine(model, config, world), batches
+    return Engine(model, config, world, config.engine.precision), batches
 
 
 def train_steps(engine: Engine, batches: Batches, first: int, last: int) -> list[float]:

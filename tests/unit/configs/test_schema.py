@@ -7,6 +7,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from configs.errors import InputError
+from configs.loader import dump_config, load_config
 from configs.schema import (
     BatchConfig,
     CheckpointConfig,
@@ -143,9 +144,19 @@ def test_the_edges_are_allowed(schema, fields):
 
 
 def test_micro_batches_are_equally_many_for_every_rank():
-    batch = BatchConfig(sequences=33, micro_sequences=16)
+    batch = BatchConfig(sequences=33, micro_sequences=16).resolved()
     assert [batch.micro_batches(world_size) for world_size in (1, 2, 3, 4)] == [3, 4, 3, 4]
-    assert BatchConfig(sequences=8, micro_sequences=64).micro_batches(1) == 1
+    assert BatchConfig(sequences=8, micro_sequences=64).resolved().micro_batches(1) == 1
+
+
+def test_a_resolved_run_has_a_number_and_is_else_the_same():
+    asked = load_config(PretrainConfig, "bert_small", ["batch.micro_sequences=auto"])
+    resolved = asked.resolved(8)
+    text = dump_config(asked)
+    assert dump_config(resolved) == text.replace("micro_sequences: auto", "micro_sequences: 8")
+    assert resolved.resolved() == resolved
+    with pytest.raises(InputError, match=r"batch\.micro_sequences=auto: name a number"):
+        asked.resolved()
 
 
 def test_changes_are_allowed_by_name():

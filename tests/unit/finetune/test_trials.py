@@ -8,7 +8,7 @@ import pytest
 
 from configs.errors import InputError
 from configs.finetune_schema import AdaptConfig, FinetuneConfig, HeadConfig
-from configs.schema import BatchConfig, OptimizerConfig
+from configs.schema import OptimizerConfig, ResolvedBatchConfig
 from configs.task_schema import TaskConfig
 from finetune.trials import Trial, make_trials, with_field
 
@@ -117,7 +117,7 @@ def test_the_fingerprint_ignores_what_decides_nothing(change):
         {"reinitialise": True},
         {"head": HeadConfig(dropout=0.2)},
         {"task": TaskConfig(dev_fraction=0.2)},
-        {"batch": BatchConfig(sequences=64)},
+        {"batch": ResolvedBatchConfig(sequences=64)},
         {"optimizer": OptimizerConfig(learning_rate=5e-5, beta2=0.99)},
         {"grid": {"optimizer.learning_rate": [4e-5]}},
     ],

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.errors import InputError
-from configs.schema import BatchConfig
+from configs.schema import ResolvedBatchConfig
 from finetune.model.task_batches import TaskBatches, collate, evaluation_batches, micro_batches
 from finetune.tasks.feature import Feature
 from tests.helpers import flatten
@@ -41,7 +41,9 @@ def seen(batches: TaskBatches, step: int, world: int = 1) -> list[int]:
 
 
 def make(sequences: int = 8, micro: int = 4, seed: int = 0, features=FEATURES) -> TaskBatches:
-    return TaskBatches(features, BatchConfig(sequences=sequences, micro_sequences=micro), seed)
+    return TaskBatches(
+        features, ResolvedBatchConfig(sequences=sequences, micro_sequences=micro), seed
+    )
 
 
 @given(number=st.integers(10, 60), sequences=st.integers(1, 20), epoch=st.integers(0, 3))

@@ -10,14 +10,14 @@ import pytest
 
 from configs.errors import InputError
 from configs.loader import load_config
-from configs.schema import PretrainConfig
+from configs.schema import PretrainConfig, ResolvedPretrainConfig
 from launch.diagnosis.dry_run import check_shares, deal, find_corpus, shrunken
 from launch.diagnosis.examine import (
     advice,
     check_memory,
     hardware_with_gpus,
     look_for_corpus,
-    with_largest_micro_batch,
+    plan_memory,
 )
 from launch.diagnosis.memory_model import MemoryModel
 from launch.diagnosis.projection import Data, project
@@ -25,15 +25,15 @@ from pretrain.data.prepare import prepare, prepare_store
 from tests.distributed.ranks import on_ranks
 
 
-def base(*overrides: str) -> PretrainConfig:
-    return load_config(PretrainConfig, "roberta_base", list(overrides))
+def base(*overrides: str) -> ResolvedPretrainConfig:
+    return load_config(PretrainConfig, "roberta_base", list(overrides)).resolved()
 
 
-def model_of(config: PretrainConfig) -> MemoryModel:
+def model_of(config: ResolvedPretrainConfig) -> MemoryModel:
     return MemoryModel(config, 50265, "cuda", "bf16", framework=1.5e9)
 
 
-def memory_of(config: PretrainConfig, kind: str):
+def memory_of(config: ResolvedPretrainConfig, kind: str):
     return check_memory(model_of(config), hardware_with_gpus(config, kind, 64, 8, None, None))
 
 
@@ -81,10 +81,10 @@ def test_bad_use_of_ranks_is_worth_a_word():
 
 
 def test_an_automatic_micro_batch_is_estimated():
-    config = base("batch.micro_sequences=auto")
+    config = load_config(PretrainConfig, "roberta_base", ["batch.micro_sequences=auto"])
     hardware = hardware_with_gpus(config, "l4", 64, 8, None, None)
-    chosen, memory, (check,) = with_largest_micro_batch(config, model_of(config), hardware)
-    assert chosen.batch.micro_sequences == 64 and check.state == "ok"
+    memory, (check,) = plan_memory(config, hardware)
+    assert memory.config.batch.micro_sequences == 64 and check.state == "ok"
     assert check_memory(memory, hardware).state == "ok"
 
 
@@ -100,7 +100,7 @@ def test_too_few_sequences_for_the_ranks_are_found_without_a_corpus():
 def test_a_corpus_is_found_but_never_made(tiny, tmp_path):
     empty = load_config(PretrainConfig, str(tiny), [f"data.cache={tmp_path}"])
     assert find_corpus(empty) is None and not any(tmp_path.iterdir())
-    config = load_config(PretrainConfig, str(tiny))
+    config = load_config(PretrainConfig, str(tiny)).resolved()
     made = prepare(config)
     found = find_corpus(config)
     assert found.folder == made.folder
@@ -168,5 +168,5 @@ def test_a_shrunken_configuration_keeps_its_choices():
 
 @pytest.mark.parametrize("name", ["roberta_base", "large_batch/lamb_64k_32k", "large_batch/warmup"])
 def test_configurations_with_phases_shrink_as_others_do(name):
-    small = shrunken(load_config(PretrainConfig, name))
+    small = shrunken(load_config(PretrainConfig, name).resolved(16))
     assert (small.max_length, small.model.layers, small.phases) == (8, 1, [])

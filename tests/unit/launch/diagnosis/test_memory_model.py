@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from configs.loader import load_config
-from configs.schema import PretrainConfig
+from configs.schema import PretrainConfig, ResolvedPretrainConfig
 from launch.diagnosis.memory_model import MemoryModel, MicroBatchSize
 from pretrain.model.pretraining import PretrainingModel, initialise
 from tests.unit.pretrain.model.examples import VOCABULARY, random_batch
@@ -21,11 +21,11 @@ SHAPE = [
 ]
 
 
-def configuration(*overrides: str) -> PretrainConfig:
-    return load_config(PretrainConfig, "roberta_small", [*SHAPE, *overrides])
+def configuration(*overrides: str) -> ResolvedPretrainConfig:
+    return load_config(PretrainConfig, "roberta_small", [*SHAPE, *overrides]).resolved()
 
 
-def built(config: PretrainConfig) -> PretrainingModel:
+def built(config: ResolvedPretrainConfig) -> PretrainingModel:
     model = PretrainingModel(
         config.model,
         VOCABULARY,

@@ -31,11 +31,11 @@ def peaks(overrides: list[str]) -> tuple[int, float]:
     from tests.unit.pretrain.model.examples import random_batch
 
     world = ranks.start()
-    config = load_config(PretrainConfig, "roberta_small", [*SHAPE, *overrides])
+    config = load_config(PretrainConfig, "roberta_small", [*SHAPE, *overrides]).resolved()
     checkpointing = config.engine.activation_checkpointing
     model = PretrainingModel(config.model, 30000, 1, False, checkpointing)
     initialise(model, config.model, 0)
-    engine = Engine(model.to(world.device), config, world)
+    engine = Engine(model.to(world.device), config, world, config.engine.precision)
     batch = random_batch([256] * 64, 0.15).to(world.device)
     engine.train()
     torch.cuda.reset_peak_memory_stats()

@@ -8,7 +8,7 @@ import pytest
 
 from configs.errors import InputError
 from configs.loader import load_config
-from configs.schema import PretrainConfig
+from configs.schema import PretrainConfig, ResolvedPretrainConfig
 from launch.diagnosis.gpus import GPUS, NETWORK_LATENCY, Hardware, find_gpu
 from launch.diagnosis.memory_model import MemoryModel
 from launch.diagnosis.projection import (
@@ -26,11 +26,11 @@ BASE_PARAMETERS = 124_697_433
 RING = Ring(latency=1e-5, bandwidth=1e11)
 
 
-def base(*overrides: str) -> PretrainConfig:
-    return load_config(PretrainConfig, "roberta_base", list(overrides))
+def base(*overrides: str) -> ResolvedPretrainConfig:
+    return load_config(PretrainConfig, "roberta_base", list(overrides)).resolved()
 
 
-def projected(config: PretrainConfig, ranks: int, mfu: float = 0.5) -> list[Projection]:
+def projected(config: ResolvedPretrainConfig, ranks: int, mfu: float = 0.5) -> list[Projection]:
     """Of each phase."""
     memory = MemoryModel(config, 50265, "cuda", "bf16")
     hardware = Hardware(GPUS["h100"], ranks, 8, "bf16", RING, True, mfu)

@@ -35,7 +35,8 @@ def batches(store):
             "max_length": MAX_LENGTH,
             "batch": BatchConfig(sequences=SEQUENCES, micro_sequences=4),
         }
-        return Batches(Collator(store, PretrainConfig(**fields | changes), VOCABULARY))
+        config = PretrainConfig(**fields | changes).resolved()
+        return Batches(Collator(store, config, VOCABULARY))
 
     return make
 

@@ -16,7 +16,7 @@ from pretrain.optim.schedule import Schedule
 from tests.helpers import flatten, open_store, random_documents, simple_vocabulary
 
 VOCABULARY = simple_vocabulary()
-BASE = PretrainConfig(max_length=48, batch=BatchConfig(sequences=16, micro_sequences=4))
+BASE = PretrainConfig(max_length=48, batch=BatchConfig(sequences=16, micro_sequences=4)).resolved()
 
 
 @pytest.fixture(scope="module")
