@@ -19,7 +19,7 @@ from tokenizer.published import add_tokens, check_searched
 BACKEND_FILE = "tokenizer.json"
 """all that newer versions of transformers save"""
 KINDS = {"WordPiece": "wordpiece", "BPE": "byte-bpe", "Unigram": "sentencepiece"}
-MODEL_VALUES: dict[str, tuple] = {
+MODEL_VALUES: dict[str, tuple[object, ...]] = {
     "dropout": (None, 0, 0.0),
     "continuing_subword_prefix": (None, ""),
     "end_of_word_suffix": (None, ""),
@@ -43,8 +43,8 @@ class BackendFile:
     merges: list[tuple[str, str]]
     switches: dict[str, bool | None]
     """by transformers' names"""
-    normalizer: Any
-    pre_tokenizer: Any
+    normalizer: object
+    pre_tokenizer: object
     post_processor: Mapping[str, Any] | None
     unknown: str | None
     """the piece of what has none"""
@@ -65,7 +65,7 @@ def read_backend(folder: Path, not_searched: set[str]) -> BackendFile | None:
     kind = KINDS.get(model["type"])
     if kind is None:
         raise _other(path, f"a {model['type']} model")
-    pieces, scores = _pieces(path, kind, content["model"]["vocab"])
+    pieces, scores = _pieces(path, content["model"]["vocab"])
     # The library itself gives such a token its id in the vocabulary, whatever the file says.
     added = {token["content"]: token["id"] for token in content.get("added_tokens") or []}
     check_searched(list(added), not_searched, path)
@@ -84,26 +84,30 @@ def read_backend(folder: Path, not_searched: set[str]) -> BackendFile | None:
     )
 
 
-def _canonical(path: Path, content: dict) -> dict[str, Any]:
+def _canonical(path: Path, content: dict[str, Any]) -> dict[str, Any]:
     """The file as the library, which checks every part of it, would write it today."""
     model = content.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("vocab"), (dict, list)):
         raise InputError(f"{path}: damaged (model={shown(model)}): make or copy it anew")
     try:
-        return json.loads(Backend.from_str(json.dumps(content)).to_str())
+        canonical: dict[str, Any] = json.loads(Backend.from_str(json.dumps(content)).to_str())
     except BaseException as error:  # the library raises bare exceptions, and panics
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             raise
         raise InputError(f"{path}: damaged ({error}): make or copy it anew") from error
+    return canonical
 
 
-def _pieces(path: Path, kind: str, vocabulary: Any) -> tuple[list[str], list[float]]:
-    if kind == "sentencepiece":
+def _pieces(
+    path: Path, vocabulary: list[tuple[str, float]] | dict[str, Any]
+) -> tuple[list[str], list[float]]:
+    """(pieces, scores): a unigram model lists both, the others have a table of ids."""
+    if isinstance(vocabulary, list):
         return [piece for piece, _ in vocabulary], [score for _, score in vocabulary]
     return in_order(path, vocabulary), []
 
 
-def _wordpiece_switches(path: Path, content: dict) -> dict[str, bool | None]:
+def _wordpiece_switches(path: Path, content: dict[str, Any]) -> dict[str, bool | None]:
     normalizer = content["normalizer"] or {}
     _expect(path, "normalizer", normalizer.get("type"), ("BertNormalizer",))
     _expect(path, "normalizer.clean_text", normalizer["clean_text"], (True,))
@@ -120,7 +124,7 @@ def _wordpiece_switches(path: Path, content: dict) -> dict[str, bool | None]:
 BERT_SPLIT = "BertPreTokenizer"
 
 
-def _bpe_switches(path: Path, content: dict) -> dict[str, bool | None]:
+def _bpe_switches(path: Path, content: dict[str, Any]) -> dict[str, bool | None]:
     pre_tokenizer = content["pre_tokenizer"] or {}
     _expect(path, "normalizer", content["normalizer"], (None,))
     _expect(path, "pre_tokenizer", pre_tokenizer.get("type"), ("ByteLevel",))
@@ -130,7 +134,7 @@ def _bpe_switches(path: Path, content: dict) -> dict[str, bool | None]:
     return {"add_prefix_space": pre_tokenizer["add_prefix_space"]}
 
 
-def _expect(path: Path, name: str, value: Any, allowed: tuple) -> None:
+def _expect(path: Path, name: str, value: object, allowed: tuple[object, ...]) -> None:
     if not any(value == one and type(value) is type(one) for one in allowed):
         raise _other(path, f"one with {name}={shown(value)}")
 

@@ -40,6 +40,7 @@ class SpecialTokens:
 
     @property
     def ids(self) -> tuple[int, ...]:
+        """Of all five roles."""
         return tuple(getattr(self, field.name) for field in fields(self))
 
 
@@ -79,6 +80,7 @@ class Tokenizer(ABC):
 
     @property
     def vocabulary_size(self) -> int:
+        """Number of ids, those of special tokens included."""
         return len(self.pieces)
 
     @cached_property
@@ -150,15 +152,19 @@ class BackendTokenizer(Tokenizer):
     backend: Backend
 
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        """By the library, in all its threads."""
         return [encoding.ids for encoding in self.backend.encode_batch_fast(texts)]
 
     def decode(self, ids: list[int]) -> str:
+        """By the library's decoder."""
         return self.backend.decode(ids, skip_special_tokens=False)
 
     def new_backend(self) -> Backend:
+        """A copy of its own."""
         return self.backend.from_str(self.backend.to_str())
 
     def write_model(self, folder: Path) -> None:
+        """The library's files: a vocabulary, and merges where there are any."""
         self.backend.model.save(str(folder))
 
 

@@ -74,6 +74,7 @@ class ByteBpe(BackendTokenizer):
         return sorted(set(pre_tokenizers.ByteLevel.alphabet()) - set(self.pieces))
 
     def normalize(self, text: str) -> str:
+        """The text itself, with a space in front where one is put there."""
         return f" {text}" if self.prefix_space and text and text[0] != " " else text
 
     def _continues_word(self, piece: str) -> bool:
@@ -83,6 +84,7 @@ class ByteBpe(BackendTokenizer):
         return {**self.settings(), "pieces": self.pieces, "merges": self.merges}
 
     def settings(self) -> dict[str, object]:
+        """Special tokens of unusual names, and `add_prefix_space`."""
         settings = unusual_names(self.pieces, self.special, angular=True)
         return {**settings, "add_prefix_space": True} if self.prefix_space else settings
 

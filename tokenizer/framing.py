@@ -36,7 +36,7 @@ class Sources:
     post_processor: Mapping[str, Any] | None
     """of tokenizer.json"""
     tokenizer_class: str | None
-    model_input_names: Any
+    model_input_names: object
     """of tokenizer_config.json"""
     model_type: str | None
 
@@ -66,15 +66,15 @@ def framing_of(sources: Sources, special: SpecialTokens) -> Framing:
     return framing if "token_type_ids" in names else Framing(framing.separators, 0)
 
 
-def _of_post_processor(content: Any, special: SpecialTokens) -> Framing | None:
-    kind = (content or {}).get("type")
+def _of_post_processor(content: Mapping[str, Any] | None, special: SpecialTokens) -> Framing | None:
+    kind = content.get("type") if content else None
+    if content is None or kind in (None, "ByteLevel"):
+        return None
     if kind == "Sequence":
         steps = [s for s in content["processors"] if s["type"] != "ByteLevel"]
         if len(steps) > 1:
             raise InputError("tokenizer.json: more than one step of post_processor adds tokens")
         return _of_post_processor(steps[0] if steps else None, special)
-    if kind in (None, "ByteLevel"):
-        return None
     if kind in ("BertProcessing", "RobertaProcessing"):
         if [content["cls"][1], content["sep"][1]] != [special.cls, special.sep]:
             raise InputError("tokenizer.json: post_processor has other ids of CLS and SEP")
@@ -99,7 +99,7 @@ def _of_template(content: Mapping[str, Any], special: SpecialTokens) -> Framing:
     )
 
 
-def _flat(template: list, names: Mapping[str, Any]) -> list[tuple[int | str, int]]:
+def _flat(template: list[dict[str, Any]], names: Mapping[str, Any]) -> list[tuple[int | str, int]]:
     """(id, or A or B, and token type) of each place of a template."""
     places = []
     for entry in template:

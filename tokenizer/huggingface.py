@@ -61,5 +61,5 @@ def _template(tokenizer: Tokenizer, segment_types: int) -> processors.TemplatePr
     )
 
 
-def _write_json(path: Path, content: dict) -> None:
+def _write_json(path: Path, content: dict[str, object]) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

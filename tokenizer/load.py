@@ -6,7 +6,6 @@ import json
 import logging
 import re
 from pathlib import Path
-from typing import Any
 
 from configs.errors import InputError
 from configs.system.files import check_regular, find_file
@@ -101,7 +100,7 @@ def _load_saved(folder: Path) -> Tokenizer:
     return tokenizer
 
 
-def _saved_framing(path: Path, saved: Any) -> Framing:
+def _saved_framing(path: Path, saved: object) -> Framing:
     for separators in (1, 2):
         for segment in (0, 1):
             framing = {"separators": separators, "second_segment": segment}
@@ -118,9 +117,12 @@ def _load_published(folder: Path, settings: Settings, lowercase: bool | None) ->
         names = ", ".join(path.name for path, _ in vocabularies)
         raise InputError(f"{folder} holds {names}: name the file whose ids are meant, or keep one")
     backend = read_backend(folder, settings.not_searched)
-    if not vocabularies and backend is None:
+    if vocabularies:
+        path, kind = vocabularies[0]
+    elif backend:
+        path, kind = backend.path, backend.kind
+    else:
         raise _nothing(folder)
-    path, kind = vocabularies[0] if vocabularies else (backend.path, backend.kind)
     if backend and backend.kind != kind:
         raise InputError(f"{backend.path} is of kind {backend.kind}, {path.name} of kind {kind}")
     settings.check(kind)
@@ -147,8 +149,8 @@ def _vocabularies(folder: Path) -> list[tuple[Path, str]]:
             found.append((path, "byte-bpe"))
     if path := find_file(folder, WORDPIECE_FILE):
         found.append((path, "wordpiece"))
-    models = sorted(path.name for path in folder.glob("*.model"))
-    return found + [(find_file(folder, name), "sentencepiece") for name in models]
+    models = [find_file(folder, path.name) for path in sorted(folder.glob("*.model"))]
+    return found + [(path, "sentencepiece") for path in models if path]
 
 
 def _wordpiece(
@@ -163,9 +165,9 @@ def _wordpiece(
     try:
         tokenizer = WordPiece(
             pieces,
-            values["do_lower_case"],
+            bool(values["do_lower_case"]),
             values.get("strip_accents"),
-            values.get("tokenize_chinese_chars", True),
+            bool(values.get("tokenize_chinese_chars", True)),
             settings.names,
         )
     except InputError as error:
@@ -210,7 +212,9 @@ def _byte_bpe(path: Path, settings: Settings, backend: BackendFile | None) -> To
         raise _disagree(backend, path, "other merges", "")
     source = path if backend and path == backend.path else merges_file
     try:
-        tokenizer = ByteBpe(pieces, merges, values.get("add_prefix_space", False), settings.names)
+        tokenizer = ByteBpe(
+            pieces, merges, bool(values.get("add_prefix_space", False)), settings.names
+        )
     except InputError as error:
         raise InputError(f"{source}: {error}") from error
     if (lacking := tokenizer.lacking_bytes) and backend and backend.unknown:

@@ -47,7 +47,7 @@ CLASSES: dict[str, tuple[str | None, dict[str, bool | None]]] = {
     **dict.fromkeys(("PreTrained", "TokenizersBackend"), (None, {})),
 }
 """transformers' classes, without `Tokenizer`: the kind, and what they do where nothing is said"""
-ONE_VALUE: dict[str, tuple] = {
+ONE_VALUE: dict[str, tuple[object, ...]] = {
     "do_basic_tokenize": (True,),
     "never_split": (None, []),
     "clean_text": (True,),
@@ -133,9 +133,14 @@ class Settings:
     @cached_property
     def not_searched(self) -> set[str]:
         """Special tokens whose names in a text are text like any other."""
-        ends = (token_name(self.path, self.content, f"{end}_token") for end in ("bos", "eos"))
+        ends = [token_name(self.path, self.content, f"{end}_token") for end in ("bos", "eos")]
         usual = (name for pair in SPECIAL_NAMES.values() for name in pair)
-        return {*self.names.values(), *ends, *usual, *NOT_SEARCHED} - {None}
+        return {
+            *self.names.values(),
+            *(end for end in ends if end is not None),
+            *usual,
+            *NOT_SEARCHED,
+        }
 
     def switches(self, kind: str) -> dict[str, bool | None]:
         """Those fields that decide ids of this kind: as said, or as the class has them."""
@@ -228,7 +233,7 @@ def token_name(path: Path, content: Mapping[str, Any], field: str) -> str | None
 
 
 def _with_special_map(
-    config: Path, content: dict, special: Path, mapped: dict[str, Any]
+    config: Path, content: dict[str, Any], special: Path, mapped: dict[str, Any]
 ) -> dict[str, Any]:
     fields = [f"{role}_token" for role in (*ROLES, "bos", "eos")]
     for field in fields:
@@ -254,14 +259,14 @@ def _added_tokens(folder: Path, settings: Settings) -> dict[str, int]:
     if not isinstance(decoder, dict):
         raise InputError(f"{settings.path}: added_tokens_decoder is no table of tokens")
     for number, token in decoder.items():
-        name = token_name(settings.path, {"added_tokens_decoder": token}, "added_tokens_decoder")
+        said = token_name(settings.path, {"added_tokens_decoder": token}, "added_tokens_decoder")
         is_id = number.isdecimal() and len(number) <= LONGEST_ID
-        if name is None or not is_id or found.get(name, int(number)) != int(number):
+        if said is None or not is_id or found.get(said, int(number)) != int(number):
             raise InputError(
                 f"{settings.path}: added_tokens_decoder has {shown(token)} as {shown(number)}, "
                 f"which is no token with an id, or not the id in {ADDED}"
             )
-        found[name] = int(number)
+        found[said] = int(number)
     more = [
         name
         for field in ("additional_special_tokens", "extra_special_tokens")

@@ -31,21 +31,25 @@ def train_tokenizer(
         InputError: no text, a vocabulary that the text cannot fill or that is too small, or more
             than a hundredth of the text that would be lost.
     """
-    tell = tell or (lambda line: None)
     most = config.training_megabytes * 1_000_000
     read = list(_first_bytes(texts, most))
     if not read:
         raise InputError("data.sources hold no text to train a tokenizer on: give some text")
-    if sum(len(text.encode()) for text in read) >= most:
+    if tell and sum(len(text.encode()) for text in read) >= most:
         tell(f"tokenizer: learnt from the first {config.training_megabytes:,} MB of the text")
     characters = count_characters(read)
-    for line in check_letters(config, characters):
-        tell(line)
+    _pass_on(check_letters(config, characters), tell)
     tokenizer = _train(config, read)
     _check_size(config, tokenizer.vocabulary_size)
-    for line in check_unknown(tokenizer, characters):
-        tell(line)
+    _pass_on(check_unknown(tokenizer, characters), tell)
     return tokenizer
+
+
+def _pass_on(findings: Iterable[str], tell: Callable[[str], object] | None) -> None:
+    """Let each be found, which may raise, and told to those who listen."""
+    for line in findings:
+        if tell:
+            tell(line)
 
 
 def _train(config: TokenizerConfig, texts: list[str]) -> Tokenizer:

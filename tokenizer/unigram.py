@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import filterfalse, groupby
 from pathlib import Path
+from typing import Any
 
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2 as schema
@@ -26,7 +27,7 @@ MODEL_FILE = "spiece.model"
 SPACE = "▁"
 RESERVED = "▅"
 """stands for unknown pieces in the trainer, which leaves out each text that holds it"""
-KOBERT_SPECIAL = {
+KOBERT_SPECIAL: dict[str, Any] = {
     "unk_id": 0,
     "pad_id": 1,
     "bos_id": 2,
@@ -67,6 +68,7 @@ class Cleaning:
     lowercase: bool = False
 
     def __call__(self, text: str) -> str:
+        """The text as the model gets it."""
         if self.remove_space:
             text = " ".join(text.split())
         if self.straight_quotes:
@@ -124,11 +126,15 @@ class SentencePiece(Tokenizer):
         self.processor = sentencepiece.SentencePieceProcessor(model_proto=self.model)
 
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        """By SentencePiece, after cleaning."""
         if self.cleaning != Cleaning():
             texts = [self.cleaning(text) for text in texts]
-        return self.processor.encode(texts, num_threads=os.cpu_count() or 1)
+        threads = os.cpu_count() or 1
+        ids: list[list[int]] = self.processor.encode(texts, num_threads=threads)
+        return ids
 
     def decode(self, ids: list[int]) -> str:
+        """By SentencePiece, but for special tokens, which it would leave out."""
         special = set(self.special.ids)
         runs = [(shown, list(run)) for shown, run in groupby(ids, key=special.__contains__)]
         return " ".join(
@@ -137,10 +143,12 @@ class SentencePiece(Tokenizer):
         )
 
     def normalize(self, text: str) -> str:
-        normal = self.processor.normalize(self.cleaning(text))
+        """By the rules in the model, after cleaning."""
+        normal: str = self.processor.normalize(self.cleaning(text))
         return normal.replace(SPACE, " ").removeprefix(" ")
 
     def write_model(self, folder: Path) -> None:
+        """One serialised model."""
         (folder / MODEL_FILE).write_bytes(self.model)
 
     def new_backend(self) -> Backend:
@@ -151,7 +159,7 @@ class SentencePiece(Tokenizer):
         """
         entries = [(entry.piece, entry.score) for entry in self.proto.pieces]
         backend = Backend(models.Unigram(entries, unk_id=self.special.unk))
-        steps = [
+        steps: list[normalizers.Normalizer] = [
             normalizers.Replace(Regex(" {2,}"), " "),
             normalizers.Replace(Regex("^ | $"), ""),
         ]
@@ -175,6 +183,7 @@ class SentencePiece(Tokenizer):
         return [model, settings] if settings else model
 
     def settings(self) -> dict[str, object]:
+        """Special tokens of unusual names, and what is cleaned."""
         settings = unusual_names(self.pieces, self.special, angular=False)
         if self.cleaning != Cleaning():
             settings["do_lower_case"] = self.cleaning.lowercase
@@ -265,7 +274,8 @@ def _canonical(model: bytes) -> bytes:
     proto.normalizer_spec.ClearField("normalization_rule_tsv")
     for entry in proto.pieces:
         entry.score = round(entry.score * SCORE_STEPS) / SCORE_STEPS
-    return proto.SerializeToString(deterministic=True)
+    canonical: bytes = proto.SerializeToString(deterministic=True)
+    return canonical
 
 
 def _training_error(error: RuntimeError, vocabulary_size: int) -> Exception:

@@ -68,9 +68,11 @@ class WordPiece(BackendTokenizer):
         self.backend.decoder = decoders.WordPiece(prefix=PREFIX)
 
     def normalize(self, text: str) -> str:
+        """Words and punctuation as BERT splits them, with spaces between."""
         normal = self.backend.normalizer.normalize_str(text)
         words = [word for word, _ in self.backend.pre_tokenizer.pre_tokenize_str(normal)]
-        return self.backend.decoder.decode(words)
+        decoded: str = self.backend.decoder.decode(words)
+        return decoded
 
     def _continues_word(self, piece: str) -> bool:
         return piece.startswith(PREFIX)
@@ -79,6 +81,7 @@ class WordPiece(BackendTokenizer):
         return {**self.settings(), "pieces": self.pieces}
 
     def settings(self) -> dict[str, object]:
+        """Special tokens of unusual names, and what becomes of case and accents."""
         settings = unusual_names(self.pieces, self.special, angular=False)
         settings["do_lower_case"] = self.lowercase
         if self.strip_accents != self.lowercase:
