@@ -32,7 +32,7 @@ from pretrain.ranks.leaving import LEAVING, Leave
 from pretrain.ranks.preemption import Preempted
 from pretrain.ranks.process import let_waiting_threads_sleep
 
-if TYPE_CHECKING:  # torch takes seconds to import, and a wrong word on the command line none
+if TYPE_CHECKING:  # importing torch takes seconds, and a wrong option should be told at once
     from pretrain.ranks.world import World
 
 RankConfig = TypeVar("RankConfig", PretrainConfig, FinetuneConfig)
@@ -44,7 +44,7 @@ NO_FIT_PLACE = (
 """what the system says of files and folders that a user named and that cannot be used"""
 LONGEST_MESSAGE = 800
 LONGEST_WAIT = 60
-"""seconds that a rank which cannot start waits for the others, to tell them"""
+"""seconds for which a rank that cannot start waits for the others, to tell them why"""
 
 
 def config_parser(program: str, purpose: str, schema: type) -> argparse.ArgumentParser:
@@ -84,8 +84,8 @@ def read_and_join(
 ) -> tuple[RankConfig, World]:
     """(the configuration, this process among the other ranks).
 
-    A rank that cannot read its own joins the others all the same: who waits for one that has gone
-    waits long. Then all leave in its words.
+    A rank that cannot read its configuration joins the others all the same, as they would wait long
+    for one that has gone. Then all of them end with its message.
     """
     config: RankConfig | None = None
     failure: InputError | None = None
@@ -129,8 +129,8 @@ def write_json(path: Path | None, content: object) -> None:
 def run(main: Callable[[], None]) -> None:
     """Call `main`; bad input ends in one line and exit code 2, a failed run in one and code 1.
 
-    A run that was asked to leave, and is saved, has not failed: code 0. What is printed meanwhile,
-    by whomever, holds no character that a terminal would obey.
+    A run that was asked to leave, and is saved, has not failed: code 0. Whatever is printed until
+    then, by libraries as well, shows control characters instead of sending them to the terminal.
     """
     let_waiting_threads_sleep()
     allow_open_files()
@@ -173,7 +173,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _show_safely() -> None:
-    """Make standard output and error visible text; what is closed takes everything, in silence."""
+    """Let standard output and error show control characters; a closed one drops what it gets."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name) or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
         setattr(sys, name, VisibleStream(stream))
@@ -182,7 +182,7 @@ def _show_safely() -> None:
 def _is_no_fit_place(error: OSError) -> bool:
     """Whether a place that the user named cannot be used.
 
-    File systems that take no folders, such as /proc, say of a new one that it does not exist.
+    Some file systems, such as /proc, answer "no such file" where a folder is to be made.
     """
     last = traceback.extract_tb(error.__traceback__)[-1].name
     return error.errno in NO_FIT_PLACE or (error.errno == errno.ENOENT and last == "mkdir")
@@ -202,15 +202,16 @@ def _leave(message: object, code: int) -> None:
 
 
 def _shortened(message: str) -> str:
-    """The message without the middle of something endless that a user gave."""
+    """The message, without its middle where it is very long."""
     half = LONGEST_MESSAGE // 2
     return message if len(message) <= 2 * half else f"{message[:half]} ... {message[-half:]}"
 
 
 def _let_rank_0_speak() -> None:
-    """Wait, on other ranks: rank 0 mostly knows the same and better, and the launcher then ends us.
+    """Wait, on the other ranks, until the launcher ends them.
 
-    A rank that sees only a broken connection would otherwise decide the exit code.
+    Rank 0 mostly has the same error with its cause. A rank that sees only a broken connection would
+    otherwise decide the exit code.
     """
     if os.environ.get("RANK", "0") != "0":
         with suppress(ValueError):  # not the main thread: a timer's

@@ -28,11 +28,11 @@ def main() -> None:
     from configs.system.safe_text import visible
     from pretrain.engine.replay import replay
 
-    found = replay(arguments.run, arguments.step)
-    print(f"step {arguments.step} with the weights of {visible(found.checkpoint)}")
+    replayed = replay(arguments.run, arguments.step)
+    print(f"step {arguments.step} with the weights of {visible(replayed.checkpoint)}")
     print(f"{'sample':>9}{'tokens':>8}{'loss':>10}{'gradient norm':>15}  text")
     samples = sorted(
-        found.samples,
+        replayed.samples,
         key=lambda s: (math.isfinite(s.gradient_norm), -s.gradient_norm),
     )
     for sample in samples[: arguments.top]:

@@ -17,8 +17,8 @@ from configs.cluster_schema import ClusterConfig
 from configs.loader import dump_config, load_config
 from configs.schema import PretrainConfig
 from launch.command import fields_help, run
-from launch.slurm.grid import SCHEMAS, RunConfig, read_commands
-from launch.slurm.submission import read_cluster, submit_commands, submit_preparation, submit_run
+from launch.slurm.command_file import SCHEMAS, RunConfig, read_commands
+from launch.slurm.jobs import read_cluster, submit_commands, submit_preparation, submit_run
 
 PREFIX = "cluster."
 

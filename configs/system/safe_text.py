@@ -80,7 +80,8 @@ def markdown(text: object, in_table: bool = False) -> str:
     if in_table:
         line = line.replace("\\|", "\\x5c|").replace("|", "\\|")
     longest = max(map(len, re.findall("`+", line)), default=0)
-    fence, pad = "`" * (longest + 1), " " * (line[0] in "` " or line[-1] in "` ")
+    fence = "`" * (longest + 1)
+    pad = " " if line[0] in "` " or line[-1] in "` " else ""
     return f"{fence}{pad}{line}{pad}{fence}"
 
 

@@ -1,7 +1,7 @@
-"""Nobody waits without a word: what a process waits for, and who holds it up, on standard error.
+"""What a process waits for, and which other process keeps it waiting, is logged while it waits.
 
-The first word comes after 5 seconds, further ones each minute. Of the ranks of a run the first two
-speak: one of them always waits, whichever rank is missing.
+The first line comes after 5 seconds, further ones each minute. Of the ranks of a run the first two
+log: one of them always waits, whichever rank is missing.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def announced(what: str, why: Callable[[], str] = str) -> Iterator[None]:
         why: tells more, asked each time from another thread; empty: nothing.
     """
     over = threading.Event()
-    speaks = int(os.environ.get("RANK") or 0) < 2
-    if speaks:
-        threading.Thread(target=_speak, args=(what, why, over), daemon=True).start()
+    logs = int(os.environ.get("RANK") or 0) < 2
+    if logs:
+        threading.Thread(target=_log, args=(what, why, over), daemon=True).start()
     try:
         yield
     finally:
@@ -70,17 +70,17 @@ def acquire(lock: FileLock, what: str) -> None:
 def holder(path: Path) -> str:
     """Who holds a lock file, in words, as far as this machine can tell."""
     try:
-        found = path.stat()
-        device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}"
+        status = path.stat()
+        device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
         rows = [line.split() for line in LOCKS.read_text().splitlines()]
-        pids = [row[4] for row in rows if row[5] == f"{device}:{found.st_ino}" and row[1] != "->"]
+        pids = [row[4] for row in rows if row[5] == f"{device}:{status.st_ino}" and row[1] != "->"]
     except (OSError, IndexError):
         pids = []
     held = f"process {pids[0]}" if pids and int(pids[0]) > 0 else "a process of another machine"
     return f"{path} is held by {held}"
 
 
-def _speak(what: str, why: Callable[[], str], over: threading.Event) -> None:
+def _log(what: str, why: Callable[[], str], over: threading.Event) -> None:
     started, pause = time.monotonic(), FIRST_SECONDS
     while not over.wait(pause):
         reason, pause = why(), NEXT_SECONDS

@@ -19,7 +19,7 @@ from configs.finetune_schema import FinetuneConfig
 from configs.schema import PretrainConfig
 from configs.system.run_folder import RunFolder
 from launch.ablation.recipes import recipe_of, settings_of_rows, task_of
-from launch.slurm.grid import Command
+from launch.slurm.command_file import Command
 
 CLASSICAL = "classical"
 """folder in which a fine-tuning run keeps what its classical methods leave behind"""

@@ -6,8 +6,8 @@ from configs.checks import require
 from configs.system.run_lock import is_taken
 from launch.ablation.grid import Grid
 from launch.slurm.folders import queued_job
+from launch.slurm.jobs import read_cluster, submit_commands
 from launch.slurm.scheduler import require_slurm
-from launch.slurm.submission import read_cluster, submit_commands
 
 
 def submit(grid: Grid, cluster: str, only_failed: bool) -> str:

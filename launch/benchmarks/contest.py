@@ -24,9 +24,9 @@ from launch.benchmarks.setting import Setting
 
 CONTENDERS = {
     "masklab": "contenders.Masklab",
-    "Hugging Face, as shipped": "huggingface.Shipped",
-    "Hugging Face, tuned": "huggingface.Tuned",
-    "ModernBERT, tuned": "huggingface.ModernBert",
+    "Hugging Face, as shipped": "huggingface_contenders.Shipped",
+    "Hugging Face, tuned": "huggingface_contenders.Tuned",
+    "ModernBERT, tuned": "huggingface_contenders.ModernBert",
 }
 OURS = "masklab"
 
@@ -69,7 +69,7 @@ class Contest:
     outcomes: list[Outcome]
 
     def ratio(self, other: Outcome) -> float:
-        """How many times as fast ours is, the median over rounds, in which both met one noise."""
+        """How many times as fast ours is: the median over rounds, whose noise hits both alike."""
         ours = self.outcomes[0].rounds
         return median(
             (mine.tokens / mine.seconds) / (theirs.tokens / theirs.seconds)
@@ -140,7 +140,7 @@ class ContenderProcess:
         self.outcome.ready_seconds = perf_counter() - started
 
     def turn(self, seconds: float) -> None:
-        """One round; a contender that has failed sits it out."""
+        """One round; none for a contender that has failed."""
         if self.outcome.failure is None:
             self.connection.send(seconds)
             result = self._receive()

@@ -99,15 +99,13 @@ def data_goals(data: DataPath) -> list[Goal]:
 
 def start_goals(start: StartUp) -> list[Goal]:
     """That of the start."""
-    found = f"{start.own:.1f} s of {start.first_step:.1f} s"
-    return [
-        Goal("start-up", "first step, beyond imports", found, f"{START:g} s", start.own <= START)
-    ]
+    own = f"{start.own:.1f} s of {start.first_step:.1f} s"
+    return [Goal("start-up", "first step, beyond imports", own, f"{START:g} s", start.own <= START)]
 
 
-def neighbour_goals(found: Neighbour) -> list[Goal]:
+def neighbour_goals(neighbour: Neighbour) -> list[Goal]:
     """Those of a machine that others use."""
-    slower, lone = found.ours.slowdown, found.lone_ratio
+    slower, lone = neighbour.ours.slowdown, neighbour.lone_ratio
     return [
         Goal("busy machine", "slower", f"{slower:.1f}x", f"{SLOWDOWN:g}x", slower <= SLOWDOWN),
         Goal("idle machine", "against spinning", f"{lone:.2f}x", f"{LONE:g}x", lone >= LONE),

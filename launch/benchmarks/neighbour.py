@@ -1,4 +1,4 @@
-"""What one busy process beside it does to a run, as it is and as OpenMP would have it."""
+"""How much one busy process slows a run down, with our way of waiting and with OpenMP's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is trained in a contest: a shape, a batch, a text; the same for every contender."""
+"""What every contender of a contest trains: one shape, one batch size, one text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOKENS_ON_CUDA = 65_536
 
 @dataclass(frozen=True)
 class Setting:
-    """One contest's. `precision` is fp32 or bf16."""
+    """The setting of one contest. `precision` is fp32 or bf16."""
 
     size: str
     length: int
@@ -38,17 +38,18 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """Of files."""
-        return f"{self.size}-{self.length}-{self.precision}" + ("-nsp" * self.next_sentence)
+        """In file names."""
+        pairs = "-nsp" if self.next_sentence else ""
+        return f"{self.size}-{self.length}-{self.precision}{pairs}"
 
     @property
     def title(self) -> str:
-        """Of tables."""
+        """Above tables."""
         shape = SHAPES[self.size]
+        pairs = ", with NSP" if self.next_sentence else ""
         return (
             f"{shape['layers']}x{shape['hidden_size']}, {self.sequences} x {self.length} tokens, "
-            f"{self.precision}, dropout {self.dropout:g}"
-            + (", with NSP" if self.next_sentence else "")
+            f"{self.precision}, dropout {self.dropout:g}{pairs}"
         )
 
     def config(self, run_dir: Path) -> ResolvedPretrainConfig:

@@ -102,7 +102,9 @@ class MemoryModel:
         width, inner = shape.hidden_size, shape.feed_forward_size
         n = self.needed(size) if is_last else t
         masks = 2 * n * width if shape.dropout else 0
+        # Inputs of the product for queries, keys and values; then of the other three and of GELU.
         products = b * t * width + b * n * (2 * width + 2 * inner)
+        # Of each LayerNorm its input, and the mean and deviation of each token, all in fp32.
         norms = 2 * 4 * n * (width + 2)
         choice = 8 * n + (b * t * width if self.backend == "flash" else 0) if is_last else 0
         return products + norms + masks + choice + self.attention(size)

@@ -22,8 +22,10 @@ from launch.slurm.snapshot import take_snapshot
 
 
 def require_idle(folder: Path) -> None:
-    """Raise `InputError` where a job of this folder waits or runs, or any process works on it: two
-    would write one run."""
+    """Raise `InputError` where a job of this folder waits or runs, or a process works on it.
+
+    Two of them would write into the same run.
+    """
     if holder := find_holder(folder):
         raise InputError(
             f"{folder}: a run is at work there ({holder}): wait for its end, stop it, or choose "
@@ -58,7 +60,7 @@ def write_job(job: Job, script: str) -> None:
 
 
 def note_job(folder: Path, number: str) -> None:
-    """For `require_idle`."""
+    """Keep the job's number in its folder, where `require_idle` looks for it."""
     write_text(folder / JOB_ID, f"{number}\n")
 
 

@@ -1,4 +1,4 @@
-"""The three commands of Slurm that are called here: sbatch, squeue, and whether there are any."""
+"""Slurm's own commands: sbatch, squeue, and whether this machine has them."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ PACKAGES = ("configs", "tokenizer", "pretrain", "finetune", "launch")
 def take_snapshot(folder: Path) -> None:
     """Copy the packages into `folder`, in place of an earlier copy, with their version.
 
-    A job that waits a week, or comes back after one, then runs what was submitted, with what was
-    changed and not yet committed.
+    A job may wait for a week, or be requeued after one. It then runs the code that was submitted,
+    uncommitted changes among it.
     """
     with written_aside(folder) as aside:
         for package in PACKAGES:

@@ -47,7 +47,7 @@ DOORS = {
     "zstandard": {"pretrain/text/compression.py"},
     "matplotlib": {"pretrain/run/plots.py"},
     "omegaconf": {"configs/loader.py"},
-    "transformers": {"launch/benchmarks/huggingface.py"},
+    "transformers": {"launch/benchmarks/huggingface_contenders.py"},
 }
 
 

@@ -12,7 +12,7 @@ from configs.ablation_schema import AblationConfig
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import load_config, shipped_configs
 from configs.schema import PretrainConfig
-from launch.slurm.grid import read_commands
+from launch.slurm.command_file import read_commands
 from tests.conftest import ROOT
 from tests.pages import PAGES, all_commands, anchors, blocks, links, name, read
 
