@@ -212,6 +212,11 @@ class RunFolder:
         """All records; what a crash or a power cut tore is left out and counted."""
         return self._read_lines()[0]
 
+    def last_record(self, kind: str) -> Record:
+        """The last record of this kind; empty where there is none."""
+        records = [record for record in self.read_metrics() if record["kind"] == kind]
+        return records[-1] if records else {}
+
     def drop_metrics_after(self, step: int) -> None:
         """Forget what was recorded after the checkpoint that a run resumes from, and torn lines."""
         records, torn = self._read_lines()

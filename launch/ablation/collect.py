@@ -8,7 +8,6 @@ from pathlib import Path
 
 from configs.ablation_metrics import METRICS
 from configs.schema import PretrainConfig
-from configs.system.run_folder import RunFolder
 from configs.system.run_lock import take
 from configs.system.safe_text import Spreadsheet
 from finetune.report.method_table import check_same_split
@@ -82,7 +81,7 @@ def require_one_table(completed: list[Outcome], baseline: str) -> None:
         if not run.method:
             alike[run.task or ""].append(outcome)
         if run.task:
-            scores[run.task].append(read_scores(run.status_dir / (run.method or "")))
+            scores[run.task].append(read_scores(run.status_folder.path / (run.method or "")))
     for outcomes in alike.values():
         require_comparable(outcomes, baseline)
     for task, methods in scores.items():
@@ -121,7 +120,7 @@ def describe_origin(completed: list[Outcome]) -> list[str]:
     if not trained:
         return []
     environment, config = (
-        RunFolder(trained[0].run.run_dir).read_environment(),
+        trained[0].run.folder.read_environment(),
         trained[0].run.config,
     )
     assert isinstance(config, PretrainConfig)

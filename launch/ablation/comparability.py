@@ -10,8 +10,7 @@ from configs.errors import InputError
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import flat, load_run_config
 from configs.schema import FREE_TO_CHANGE, PretrainConfig
-from configs.system.run_folder import RunFolder
-from launch.ablation.grid import GridRun, in_precision, last_record
+from launch.ablation.grid import GridRun, in_precision
 
 SAME_BUDGET = 0.02
 """share by which tokens may differ, if one step is not more: a run ends with a whole one"""
@@ -39,9 +38,9 @@ class Outcome:
     def config(self) -> PretrainConfig | FinetuneConfig:
         """The configuration that it ran with; where the ablation asks for a precision, with that
         which `auto` became. Where both leave it open the facts decide."""
-        asked, folder = self.run.config, self.run.status_dir
-        config = load_run_config(type(asked), folder)
-        precision = RunFolder(folder).recorded_precision()
+        asked, folder = self.run.config, self.run.status_folder
+        config = load_run_config(type(asked), folder.path)
+        precision = folder.recorded_precision()
         if not precision or asked.engine.precision == "auto":
             return config
         return in_precision(config, precision)
@@ -49,14 +48,14 @@ class Outcome:
     @cached_property
     def facts(self) -> dict[str, Any]:
         """Those of `FACTS`, by name; None for what it did not say."""
-        environment = RunFolder(self.run.status_dir).read_environment()
+        environment = self.run.status_folder.read_environment()
         known = {**environment, "torch": environment.get("packages", {}).get("torch")}
         return {name: known.get(name) for name in FACTS}
 
     @cached_property
     def tokens(self) -> float | None:
         """That it learnt from; None for a task."""
-        return last_record(self.run.run_dir, "train").get("tokens")
+        return self.run.folder.last_record("train").get("tokens")
 
     @cached_property
     def shortage(self) -> float | None:
@@ -65,7 +64,7 @@ class Outcome:
         planned = schedule.max_tokens or schedule.max_steps
         if self.run.task or not planned:
             return None
-        last = last_record(self.run.run_dir, "train")
+        last = self.run.folder.last_record("train")
         share: float = 1 - last.get("tokens" if schedule.max_tokens else "step", 0) / planned
         return share if share > SAME_BUDGET else None
 
@@ -73,7 +72,7 @@ class Outcome:
 def require_same_recipe(outcome: Outcome) -> None:
     """Raise `InputError` where the folder holds a run of another recipe than the grid's."""
     run = outcome.run
-    if not RunFolder(run.status_dir).config.is_file():
+    if not run.status_folder.config.is_file():
         return
     for name, (there, asked) in differences(outcome.config, run.config).items():
         raise InputError(
@@ -118,7 +117,7 @@ def marks(outcome: Outcome) -> list[str]:
     texts = []
     if outcome.shortage:
         texts.append(f"undertrained ({1 - outcome.shortage:.0%} of what was planned)")
-    skipped = last_record(run.run_dir, "skipped").get("total")
+    skipped = run.folder.last_record("skipped").get("total")
     if skipped:
         texts.append(f"{skipped} steps skipped")
     versions = _code_versions(run)
@@ -177,7 +176,7 @@ def _is_free(name: str) -> bool:
 def _code_versions(run: GridRun) -> list[str]:
     """Fingerprints of the code that the run, since it last began, was made by."""
     versions: dict[str, None] = {}
-    for start in RunFolder(run.status_dir).earlier_starts():
+    for start in run.status_folder.earlier_starts():
         if start["step"] == 0:
             versions.clear()
         versions[start["source"]] = None

@@ -8,7 +8,6 @@ from statistics import median
 from typing import TYPE_CHECKING, Literal
 
 from configs.schema import DataConfig, EngineConfig, PretrainConfig
-from configs.system.run_folder import RunFolder
 from configs.system.run_lock import is_taken
 from configs.system.safe_text import visible
 from launch.ablation.grid import GridRun
@@ -70,11 +69,11 @@ def measured_hours(runs: list[GridRun]) -> dict[str, float]:
 
 def minutes_of(run: GridRun) -> float:
     """From each start of a run to its last sign of life before the next."""
-    times = [record["time"] for record in RunFolder(run.run_dir).read_metrics()]
-    status = RunFolder(run.status_dir).status
+    times = [record["time"] for record in run.folder.read_metrics()]
+    status = run.status_folder.status
     if status.is_file():
         times.append(status.stat().st_mtime)
-    starts = [start["time"] for start in RunFolder(run.status_dir).earlier_starts()]
+    starts = [start["time"] for start in run.status_folder.earlier_starts()]
     ends = [*starts[1:], float("inf")]
     lasts = [
         max((time for time in times if start <= time < end), default=start)

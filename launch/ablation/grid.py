@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, cast
+from typing import Literal, TypeVar, Union, cast
 
 from configs.ablation_schema import AblationConfig, slug
 from configs.checks import require
@@ -63,14 +63,19 @@ class GridRun:
         return self.config.task.name if isinstance(self.config, FinetuneConfig) else None
 
     @property
-    def status_dir(self) -> Path:
-        """Where its status and its environment are."""
-        return self.run_dir / CLASSICAL if self.method else self.run_dir
+    def folder(self) -> RunFolder:
+        """The same as a run folder."""
+        return RunFolder(self.run_dir)
+
+    @property
+    def status_folder(self) -> RunFolder:
+        """The folder that has its status and its environment."""
+        return RunFolder(self.run_dir / CLASSICAL) if self.method else self.folder
 
     @property
     def status(self) -> str | None:
         """The word in its status; None where it was not started."""
-        return RunFolder(self.status_dir).read_status()
+        return self.status_folder.read_status()
 
     @property
     def is_completed(self) -> bool:
@@ -159,8 +164,7 @@ class Grid:
         """What the tuned field is for a row: the best by held-out loss; the first until then."""
         if len(self.tuned_values) == 1 or not self.is_settled(row):
             return self.tuned_values[0]
-        best = min(self.candidates(row), key=lambda run: heldout_loss(run.run_dir))
-        return best.tuned_value
+        return min(self.candidates(row), key=heldout_loss).tuned_value
 
     def _pretraining_runs(self, row: str, seed: int) -> list[GridRun]:
         if seed == self.config.seeds[0]:
@@ -213,16 +217,10 @@ class Grid:
         ]
 
 
-def heldout_loss(run_dir: Path) -> float:
+def heldout_loss(run: GridRun) -> float:
     """The last held-out MLM loss of a run; infinite where there is none."""
-    loss: float = last_record(run_dir, "heldout").get("mlm_loss", float("inf"))
+    loss: float = run.folder.last_record("heldout").get("mlm_loss", float("inf"))
     return loss
-
-
-def last_record(run_dir: Path, kind: str) -> dict[str, Any]:
-    """The last record of this kind in metrics.jsonl; empty where there is none."""
-    records = [r for r in RunFolder(run_dir).read_metrics() if r["kind"] == kind]
-    return records[-1] if records else {}
 
 
 def in_precision(config: Config, precision: str) -> Config:

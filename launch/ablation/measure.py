@@ -13,7 +13,7 @@ from configs.ablation_metrics import METRICS, Metric
 from configs.system.run_folder import RunFolder
 from configs.system.run_names import SCORES, UNMERGED_FOLDER
 from finetune.scoring.method_scores import read_scores
-from launch.ablation.grid import GridRun, last_record
+from launch.ablation.grid import GridRun
 from launch.ablation.measurements import Measurement
 
 SENTENCES = 1_000
@@ -36,18 +36,18 @@ def headline(run: GridRun, metrics: list[str]) -> str:
 
 
 def _pretraining_figures(run: GridRun, metrics: list[str]) -> Iterator[Measurement]:
-    heldout = last_record(run.run_dir, "heldout")
+    heldout = run.folder.last_record("heldout")
     for name in metrics:
         read = READERS.get(name)
-        value = read(run.run_dir) if read else heldout.get(name)
+        value = read(run.folder) if read else heldout.get(name)
         if value is not None:
             yield Measurement(run.row, METRICS[name], run.seed, value, run.run_dir)
 
 
 def _task_scores(run: GridRun) -> Iterator[Measurement]:
     """Of the task and, where labels were merged for it, of the task with all labels."""
-    for place in (run.status_dir, run.status_dir / UNMERGED_FOLDER):
-        folder = place / (run.method or "")
+    path = run.status_folder.path
+    for folder in (path / (run.method or ""), path / UNMERGED_FOLDER / (run.method or "")):
         if not (folder / SCORES).is_file():
             continue
         scores = read_scores(folder)
@@ -60,18 +60,22 @@ def _task_scores(run: GridRun) -> Iterator[Measurement]:
                     yield Measurement(run.row, metric, run.seed, value, folder, trial.seed)
 
 
-def parameters(run_dir: Path) -> float | None:
+def parameters(folder: RunFolder) -> float | None:
     """Of the encoder and its heads; None where the run did not say."""
-    return RunFolder(run_dir).read_environment().get("parameters")
+    return folder.read_environment().get("parameters")
 
 
-def fertility(run_dir: Path) -> float | None:
-    """Tokens a word of held-out text (Rust et al., 2021); None where a run read no text itself."""
-    environment = RunFolder(run_dir).read_environment()
-    return _count(_Vocabulary(environment.get("tokenizer"), environment.get("corpus"), run_dir))
+def fertility(folder: RunFolder) -> float | None:
+    """Tokens per word of held-out text; None where a run read no text itself.
+
+    Rust et al., 2021, How Good is Your Tokenizer?, https://arxiv.org/abs/2012.15613
+    """
+    environment = folder.read_environment()
+    vocabulary = _Vocabulary(environment.get("tokenizer"), environment.get("corpus"), folder.path)
+    return _count(vocabulary)
 
 
-READERS: dict[str, Callable[[Path], float | None]] = {
+READERS: dict[str, Callable[[RunFolder], float | None]] = {
     "fertility": fertility,
     "parameters": parameters,
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 
 from configs.finetune_schema import FinetuneConfig
-from configs.system.run_folder import RunFolder
 from launch.ablation.grid import Grid, GridRun
 
 logger = logging.getLogger(__name__)
@@ -24,7 +23,7 @@ def with_shared_precision(grid: Grid, jobs: int, measures: bool) -> Grid:
     runs = [run for run in grid.distinct_runs() if _is_open(run)]
     if not runs:
         return grid
-    recorded = filter(None, (RunFolder(run.status_dir).recorded_precision() for run in runs))
+    recorded = filter(None, (run.status_folder.recorded_precision() for run in runs))
     precision, reason = next(recorded, None), "as in the runs that were begun"
     if precision is None and measures:
         precision, reason = _measured(runs[0], jobs)

@@ -68,21 +68,22 @@ def finish_task(run: GridRun, accuracy: float = 0.5, split: str = "s1", **facts:
         for seed in (0, 1)
     ]
     scores = MethodScores(run.row, run.task, "accuracy", ["a", "b"], split, trials)
-    scores.write(run.status_dir / (run.method or ""))
-    (run.status_dir / "status").write_text("completed\n")
+    scores.write(run.status_folder.path / (run.method or ""))
+    run.status_folder.status.write_text("completed\n")
 
 
 def write_environment(run: GridRun, **facts: Any) -> None:
     """config.yaml as the run asks for, and environment.json."""
-    run.status_dir.mkdir(parents=True, exist_ok=True)
-    (run.status_dir / "config.yaml").write_text(dump_config(run.config), encoding="utf-8")
+    folder = run.status_folder
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.config.write_text(dump_config(run.config), encoding="utf-8")
     environment = {**ENVIRONMENT, "starts": [{"step": 0, "source": "a1", "time": 1.0}], **facts}
-    (run.status_dir / "environment.json").write_text(json.dumps(environment), encoding="utf-8")
+    folder.environment.write_text(json.dumps(environment), encoding="utf-8")
 
 
 def change_config(run: GridRun, old: str, new: str) -> None:
     """Replace a line of what the run says it was configured with."""
-    path = run.status_dir / "config.yaml"
+    path = run.status_folder.config
     text = path.read_text(encoding="utf-8")
     assert text.count(old) == 1, old
     path.write_text(text.replace(old, new), encoding="utf-8")

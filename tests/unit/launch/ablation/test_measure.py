@@ -26,8 +26,8 @@ def test_labels_that_are_merged_for_scores_give_two_tasks(tmp_path):
     for row, name in {"static": "", "tf-idf": "tf-idf"}.items():
         run = find(grid, row, task="sst2")
         finish_task(run, 0.8)
-        fine = replace(read_scores(run.status_dir / name), task="sst5")
-        fine.write(run.status_dir / "unmerged" / name)
+        fine = replace(read_scores(run.status_folder.path / name), task="sst5")
+        fine.write(run.status_folder.path / "unmerged" / name)
         names = [(m.metric.name, m.finetuning_seed) for m in measure(run, [])]
         assert names == [(f"{task}.accuracy", seed) for task in ("sst2", "sst5") for seed in (0, 1)]
 
