@@ -60,9 +60,10 @@ PACKING, ATTENTION = "pretrain/model/packing.py", "pretrain/model/attention.py"
 ENCODER, TIED = "pretrain/model/encoder.py", "pretrain/model/tied_embeddings.py"
 PRETRAINING = "pretrain/model/pretraining.py"
 CHECKPOINT, SKIPPED = "pretrain/run/checkpoint.py", "pretrain/engine/skipped.py"
+LOOP = "pretrain/engine/loop.py"
 WINDOW, EVALUATE = "pretrain/engine/log_window.py", "pretrain/engine/evaluate.py"
 OF_MODEL = "tests/unit/pretrain/model"
-OF_PRUNE = "tests/unit/pretrain/engine/test_prune.py"
+OF_PRUNE = "tests/unit/pretrain/run/test_prune.py"
 
 MUTANTS = (
     # which tokens are predicted, and what is shown in their place
@@ -145,7 +146,12 @@ MUTANTS = (
     Mutant(PRETRAINING, "Purpose.INIT, 0, crc32(name.encode())", "Purpose.INIT, 0, 0"),
     # the loop and what it leaves behind
     Mutant(SKIPPED, "if self.in_a_row >= self.limit:", "if self.in_a_row > self.limit:"),
-    Mutant(WINDOW, "torch.where(skipped, torch.zeros_like(self._step), self._step)", "self._step"),
+    Mutant(WINDOW, "torch.where(skipped, self._zero, self._step)", "self._step"),
+    Mutant(LOOP, "if notices and step > self.state.step:", "if notices:"),
+    Mutant(LOOP, "is_last=number == len(batches) - 1", "is_last=True"),
+    Mutant(LOOP, "60 * state.elapsed_minutes", "state.elapsed_minutes"),
+    Mutant(LOOP, "key_64(self.objective.seed, Purpose.DROPOUT, step, place)", "step"),
+    Mutant(LOOP, "is_scored = self.evaluated_step == step", "is_scored = True"),
     Mutant(EVALUATE, "loss / math.log(2) * store.token_count", "loss * store.token_count"),
     Mutant(CHECKPOINT, "for path in past[:-keep] if", "for path in past[: -keep - 1] if", OF_PRUNE),
     Mutant(CHECKPOINT, "[path for path in saved if path > newest] + old", "old", OF_PRUNE),

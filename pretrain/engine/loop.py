@@ -74,7 +74,9 @@ class Loop(Generic[Batch]):
         self.world, self.reporter = objective.engine.world, objective.reporter
         self.writer, self.notice, self.beat = writer, notice, beat
         self.prefix = f"{objective.name}, " if objective.name else ""
-        self.skipped = SkippedSteps(config.safety.max_skipped_steps, state.skipped_steps)
+        self.skipped = SkippedSteps(
+            config.safety.max_skipped_steps, state.skipped_steps, self.reporter.dumps
+        )
         self.saved_step = state.step
         self.evaluated_step = state.step if state.evaluated_step is None else state.evaluated_step
         self.tokens = state.tokens

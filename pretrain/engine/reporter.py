@@ -53,6 +53,7 @@ class Reporter:
         self, log: RunLog, folder: Path, schedule: Schedule, tokenizer: Tokenizer, name: str = ""
     ) -> None:
         self.log, self.folder, self.schedule, self.tokenizer = log, folder, schedule, tokenizer
+        self.dumps = RunFolder(folder).dumps
         self.prefix = f"{name}  " if name else ""
 
     def say(self, text: str) -> None:
@@ -93,14 +94,14 @@ class Reporter:
         self.log.record("skipped", step, {"steps": len(steps), "total": total})
         self.say(
             f"step {step:>6}  skipped {list(steps)}: loss or gradient not finite "
-            f"({total} so far); what was seen is in {RunFolder(self.folder).dumps}"
+            f"({total} so far); what was seen is in {self.dumps}"
         )
 
     def dump(
         self, step: int, rank: int, batches: Sequence[MicroBatch], losses: Sequence[float]
     ) -> None:
         """What this rank saw in a step that was skipped, and the loss of each micro-batch."""
-        write_dump(RunFolder(self.folder).dumps, step, rank, batches, losses, self.tokenizer)
+        write_dump(self.dumps, step, rank, batches, losses, self.tokenizer)
 
 
 class PretrainingReporter(Reporter):

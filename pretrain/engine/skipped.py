@@ -10,7 +10,7 @@ from configs.errors import RunError
 from configs.system.files import make_folder, write_text
 from configs.system.notes import optional
 from configs.system.run_lock import require_ours
-from configs.system.run_names import DUMPS, STEP
+from configs.system.run_names import STEP
 from configs.system.safe_text import json_text
 from pretrain.batch import MicroBatch
 from tokenizer.base import Tokenizer
@@ -24,9 +24,9 @@ TEXT = 2000
 class SkippedSteps:
     """How many steps were skipped, in all and in a row."""
 
-    def __init__(self, limit: int, total: int) -> None:
-        """`total` were skipped before this start."""
-        self.limit, self.total, self.in_a_row = limit, total, 0
+    def __init__(self, limit: int, total: int, dumps: Path) -> None:
+        """`total` were skipped before this start; `dumps` is where what they saw is written."""
+        self.limit, self.total, self.in_a_row, self.dumps = limit, total, 0, dumps
         self._last = -1
 
     def add(self, skipped: tuple[int, ...], end: int) -> None:
@@ -43,7 +43,7 @@ class SkippedSteps:
                 raise RunError(
                     f"loss or gradient is not finite at step {step}, nor in {self.in_a_row} steps "
                     "in a row: lower optimizer.learning_rate or lengthen the warm-up; what "
-                    f"they saw is in run_dir/{DUMPS}"
+                    f"they saw is in {self.dumps}"
                 )
         if self._last != end - 1:
             self.in_a_row = 0

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pretrain.ranks.preemption import Preempted, PreemptionNotice
 from tests.distributed.ranks import on_ranks
 
 pytestmark = pytest.mark.distributed
@@ -34,7 +35,44 @@ def tune(folder: str, variants: list[list[str]]) -> list[tuple[list[float], dict
     return found
 
 
-def tune_one(world, folder: Path, overrides: list[str]) -> tuple[list[float], dict, list, dict]:
+def tune_cut(folder: str, variants: list[list[str]]) -> list[tuple[list[float], dict, list, dict]]:
+    """The same, each asked to leave after 7 steps, again and again."""
+    from pretrain.ranks import world as ranks
+
+    world = ranks.start()
+    found = [tune_one(world, Path(folder) / str(n), v, 7) for n, v in enumerate(variants)]
+    ranks.stop()
+    return found
+
+
+def tune_one(
+    world, folder: Path, overrides: list[str], leaving_after: int = 10**6
+) -> tuple[list[float], dict, list, dict]:
+    """Train a trial, in as many starts as it takes."""
+    while True:
+        try:
+            return tune_start(world, folder, overrides, leaving_after)
+        except Preempted as left:
+            saved = folder / f"trials/seed=0/checkpoints/step-{left.step:08d}"
+            assert not world.is_main or (saved / "complete").is_file()
+
+
+class Soon(PreemptionNotice):
+    """A notice that is given to rank 0 after so many steps."""
+
+    def __init__(self, world, steps: int) -> None:
+        super().__init__()
+        self.is_heard, self.steps = world.is_main, steps
+
+    def is_given(self) -> bool:
+        self.steps -= 1
+        self.reason = "SIGTERM" if self.is_heard and self.steps < 0 else None
+        return self.reason is not None
+
+
+def tune_start(
+    world, folder: Path, overrides: list[str], leaving_after: int
+) -> tuple[list[float], dict, list, dict]:
     from configs.finetune_schema import FinetuneConfig
     from configs.loader import load_config
     from configs.schema import ModelConfig
@@ -49,7 +87,6 @@ def tune_one(world, folder: Path, overrides: list[str]) -> tuple[list[float], di
     from pretrain.model.encoder import Encoder
     from pretrain.model.pretraining import initialise
     from pretrain.ranks.agreement import Agreement
-    from pretrain.ranks.preemption import PreemptionNotice
 
     config = load_config(FinetuneConfig, "finetune/sst2", [*TINY, f"run_dir={folder}", *overrides])
     (trial,) = make_trials(config)
@@ -63,7 +100,9 @@ def tune_one(world, folder: Path, overrides: list[str]) -> tuple[list[float], di
     loss = TaskLoss("classification", config.head, weights)
     model = TaskModel(Encoder(shape, VOCABULARY, 1), len(LABELS), loss)
     initialise(model, shape, seed=7)
-    around = Surroundings(Agreement(world), "fp32", PreemptionNotice(), beat=lambda doing: None)
+    around = Surroundings(
+        Agreement(world), "fp32", Soon(world, leaving_after), beat=lambda doing: None
+    )
     result = train_trial(trial, task, framed, model, None, "fingerprint", around)
     world.barrier()
     records = RunFolder(trial.folder).read_metrics()
@@ -103,3 +142,16 @@ def test_ranks_accumulation_and_zero_do_not_change_the_result(tmp_path):
             np.testing.assert_allclose(other[3][name], weight, atol=1e-4, err_msg=name)
     for one, two in zip(*both):
         np.testing.assert_array_equal(one[2], two[2], err_msg="ranks disagree")
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_trial_that_was_cut_again_and_again_is_bit_for_bit_the_same(tmp_path, ranks):
+    """By signals that one rank hears; with early stopping, whose state is saved as well."""
+    variants = [["patience=2"], ["engine.zero_stage=2", "checkpoint.asynchronous=true"]]
+    calm = on_ranks(tune, ranks, str(tmp_path / "calm"), variants)
+    cut = on_ranks(tune_cut, ranks, str(tmp_path / "cut"), variants)
+    for expected, found in zip(calm[0], cut[0]):
+        assert found[0] == expected[0] and found[1] == expected[1]
+        np.testing.assert_array_equal(found[2], expected[2])
+        for name, weight in expected[3].items():
+            np.testing.assert_array_equal(found[3][name], weight, err_msg=name)

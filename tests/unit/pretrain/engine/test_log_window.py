@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
 from configs.errors import RunError
 from pretrain.engine.log_window import Window
-from pretrain.engine.skipped import DUMPS, SkippedSteps, write_dump
+from pretrain.engine.skipped import MOST_DUMPS, SkippedSteps, write_dump
 from tests.unit.pretrain.engine.batches import LetterTokenizer, letter_batch
 
 NAN = float("nan")
@@ -49,7 +50,7 @@ def test_no_step_taken():
 
 
 def test_as_many_in_a_row_as_allowed_end_the_run():
-    skipped = SkippedSteps(limit=3, total=4)
+    skipped = SkippedSteps(limit=3, total=4, dumps=Path("dumps"))
     skipped.add((2, 3), end=4)
     skipped.add((5, 6), end=8)
     assert (skipped.total, skipped.in_a_row) == (8, 0)
@@ -59,7 +60,7 @@ def test_as_many_in_a_row_as_allowed_end_the_run():
 
 
 def test_steps_in_a_row_are_counted_across_windows():
-    skipped = SkippedSteps(limit=2, total=0)
+    skipped = SkippedSteps(limit=2, total=0, dumps=Path("dumps"))
     skipped.add((3,), end=4)
     skipped.add((), end=5)
     skipped.add((5,), end=6)
@@ -87,5 +88,5 @@ def test_a_gradient_that_overflowed_alone_shows_all(tmp_path):
 
 def test_there_are_only_so_many_dumps(tmp_path):
     arguments = (0, [letter_batch("a")], [NAN], LetterTokenizer())
-    written = [write_dump(tmp_path, step, *arguments) for step in range(DUMPS + 5)]
-    assert written[DUMPS:] == [None] * 5 and len(list(tmp_path.iterdir())) == DUMPS
+    written = [write_dump(tmp_path, step, *arguments) for step in range(MOST_DUMPS + 5)]
+    assert written[MOST_DUMPS:] == [None] * 5 and len(list(tmp_path.iterdir())) == MOST_DUMPS
