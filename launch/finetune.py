@@ -18,7 +18,7 @@ def main() -> None:
     config, ranks = read_and_join(parser, FinetuneConfig)
 
     from finetune.baselines.compare import compare_rivals, find_rivals
-    from finetune.train import finetune
+    from finetune.training.run_trials import finetune
     from pretrain.ranks import world
     from pretrain.ranks.agreement import heard
 

@@ -96,6 +96,7 @@ class TagExample:
 
 
 Example = TypeVar("Example", TextExample, SpanExample, ChoiceExample, TagExample)
+AnyExample = TextExample | SpanExample | ChoiceExample | TagExample
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ from tokenizer.load import load_tokenizer
 
 
 @dataclass(frozen=True)
-class Card:
+class ModelCard:
     """What a fine-tuned model is, beside its weights."""
 
     task: TaskConfig
@@ -74,7 +74,7 @@ class Card:
 class FinetunedModel:
     """A model that answers."""
 
-    card: Card
+    card: ModelCard
     tokenizer: Tokenizer
     model: TaskModel
 
@@ -85,7 +85,7 @@ class FinetunedModel:
 
     def features(self, examples: Sequence[Any]) -> list[Feature]:
         """What the model sees of examples."""
-        return self.task.features(examples, self.tokenizer, self.card.model.segment_types)
+        return self.task.features(examples, self.tokenizer)
 
     def answers(
         self, examples: Sequence[Any], features: Sequence[Feature], sequences: int = 32
@@ -101,7 +101,7 @@ class FinetunedModel:
 
 
 def save_finetuned(
-    folder: Path, card: Card, tokenizer: Tokenizer, weights: dict[str, Tensor]
+    folder: Path, card: ModelCard, tokenizer: Tokenizer, weights: dict[str, Tensor]
 ) -> None:
     """Write `folder`, or replace it, at once."""
     with written_aside(folder) as aside:
@@ -166,7 +166,7 @@ def load_encoder(name: str) -> Pretrained:
     return Pretrained(related.card.model, related.tokenizer, own)
 
 
-def read_card(path: Path) -> Card:
+def read_card(path: Path) -> ModelCard:
     """The card in a file; raises what its damage leads to."""
     raw = read_json(path, infinite=True)  # a score may be no number
     # Cards that name no list of stop words are of the time when there was only this one.
@@ -175,13 +175,13 @@ def read_card(path: Path) -> Card:
         raw[name] = from_container(schema, raw[name])
     if not isinstance(raw["labels"], list):
         raise ValueError(f"labels={raw['labels']!r}")
-    card = Card(**raw | {"labels": tuple(raw["labels"])})
+    card = ModelCard(**raw | {"labels": tuple(raw["labels"])})
     card.check()
     return card
 
 
 def make_task_model(
-    card: Card,
+    card: ModelCard,
     tokenizer: Tokenizer,
     class_weights: torch.Tensor | None = None,
     vocabulary_size: int | None = None,

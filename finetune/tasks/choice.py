@@ -53,9 +53,7 @@ class ChoiceTask(Task[ChoiceExample, Feature, np.ndarray]):
         return 1
 
     @override
-    def features(
-        self, examples: Sequence[ChoiceExample], tokenizer: Tokenizer, segment_types: int
-    ) -> list[Feature]:
+    def features(self, examples: Sequence[ChoiceExample], tokenizer: Tokenizer) -> list[Feature]:
         contexts = tokenizer.encode_batch([example.context for example in examples])
         texts = [
             " ".join(f"{example.question} {option}".split())

@@ -93,9 +93,7 @@ class SpanTask(Task[SpanExample, SpanFeature, SpanAnswer]):
         return 2
 
     @override
-    def features(
-        self, examples: Sequence[SpanExample], tokenizer: Tokenizer, segment_types: int
-    ) -> list[SpanFeature]:
+    def features(self, examples: Sequence[SpanExample], tokenizer: Tokenizer) -> list[SpanFeature]:
         locate = Locator(tokenizer)
         contexts = list(dict.fromkeys(example.context for example in examples))
         located = dict(zip(contexts, locate(contexts)))

@@ -90,9 +90,7 @@ class TaggingTask(Task[TagExample, TagFeature, list[int]]):
         return len(self.labels)
 
     @override
-    def features(
-        self, examples: Sequence[TagExample], tokenizer: Tokenizer, segment_types: int
-    ) -> list[TagFeature]:
+    def features(self, examples: Sequence[TagExample], tokenizer: Tokenizer) -> list[TagFeature]:
         running = [self._running_text(example.words) for example in examples]
         located = Locator(tokenizer)([text for text, _ in running])
         return [

@@ -48,9 +48,7 @@ class Task(ABC, Generic[Example, FeatureT, Answer]):
         return self.labels
 
     @abstractmethod
-    def features(
-        self, examples: Sequence[Example], tokenizer: Tokenizer, segment_types: int
-    ) -> list[FeatureT]:
+    def features(self, examples: Sequence[Example], tokenizer: Tokenizer) -> list[FeatureT]:
         """What the model sees; targets are zeros (tagging: -100) where an example has none."""
 
     def reading_notes(

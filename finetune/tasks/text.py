@@ -33,9 +33,7 @@ class TextTask(Task[TextExample, Feature, Answer]):
         return splits
 
     @override
-    def features(
-        self, examples: Sequence[TextExample], tokenizer: Tokenizer, segment_types: int
-    ) -> list[Feature]:
+    def features(self, examples: Sequence[TextExample], tokenizer: Tokenizer) -> list[Feature]:
         first = tokenizer.encode_batch([example.text for example in examples])
         second: Sequence[list[int] | None] = [None] * len(examples)
         if any(example.pair is not None for example in examples):

@@ -80,10 +80,10 @@ def tune_start(
     from finetune.data.example import Splits
     from finetune.model.task_losses import TaskLoss, balanced_weights
     from finetune.model.task_model import TaskModel
-    from finetune.task_objective import Framed
     from finetune.tasks.kinds import make_task
-    from finetune.trial_trainer import Surroundings, train_trial
-    from finetune.trials import make_trials
+    from finetune.training.task_objective import Framed
+    from finetune.training.trial_trainer import Surroundings, train_trial
+    from finetune.training.trials import make_trials
     from pretrain.model.encoder import Encoder
     from pretrain.model.pretraining import initialise
     from pretrain.ranks.agreement import Agreement

@@ -75,7 +75,7 @@ def load_scripts() -> None:
         importlib.import_module(name)
     for name in (
         "pretrain.engine.train",
-        "finetune.train",
+        "finetune.training.run_trials",
         "finetune.model.prediction",
         "finetune.model.task_export",
     ):

@@ -13,9 +13,10 @@ from tests.conftest import ROOT
 
 LAYERS = ("configs", "tokenizer", "pretrain", "finetune", "launch")
 FOLDERS = {
-    "finetune": ("scoring", "data", "tasks", "model", "report", "baselines", "explore", ""),
+    "finetune": ("scoring", "data", "tasks", "model", "report", "baselines", "explore", "training"),
 }
-"""folders of a package, each of which imports only from those before it; "": its own files"""
+"""folders of a package, each of which imports only from those before it; its own files are ""
+"""
 CIRCLES_LEFT = (
     ["pretrain.engine.trainer", "pretrain.run.describe"],
     ["pretrain.ranks.leaving", "pretrain.ranks.world"],
@@ -111,7 +112,7 @@ def test_folders_of_a_package_import_one_way(package):
 
 
 def folder_of(module: str) -> str:
-    """`data` for finetune.data.split, or for finetune.data itself; "" for finetune.train."""
+    """`data` for finetune.data.split, or for finetune.data itself; "" for launch.predict."""
     path = ROOT.joinpath(*module.split("."))
     own = path if path.is_dir() else path.parent
     return "/".join(own.relative_to(ROOT).parts[1:])

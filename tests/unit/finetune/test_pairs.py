@@ -13,7 +13,7 @@ from configs.errors import InputError
 from configs.finetune_schema import HeadConfig
 from configs.task_schema import TaskConfig
 from finetune.data.example import ChoiceExample, SpanExample, TextExample
-from finetune.model.model_folder import Card, load_finetuned, make_task_model, save_finetuned
+from finetune.model.model_folder import ModelCard, load_finetuned, make_task_model, save_finetuned
 from finetune.model.task_export import export_huggingface
 from finetune.tasks.kinds import make_task
 from finetune.tasks.text_framing import frame
@@ -111,7 +111,7 @@ def test_every_task_of_two_texts_frames_so(checkpoint, kind, max_length):
     folder, framing = checkpoint
     found = load_pretrained(str(folder))
     task = task_of(kind, found, max_length)
-    features = task.features([EXAMPLES[kind]], found.tokenizer, found.model.segment_types)
+    features = task.features([EXAMPLES[kind]], found.tokenizer)
     sep, cls = found.tokenizer.special.sep, found.tokenizer.special.cls
     for feature in features:
         for ids, segments in zip(feature.ids, feature.segments):
@@ -131,7 +131,7 @@ def test_a_fine_tuned_model_keeps_it_and_its_export_writes_it(checkpoint, tmp_pa
     found = load_pretrained(str(folder))
     task = TaskConfig(kind="classification", folder=".", name="x", text_pair="b")
     longest = 26 + framing.special_tokens
-    card = Card(task, found.model, HeadConfig(), ("no", "yes"), longest, {}, {})
+    card = ModelCard(task, found.model, HeadConfig(), ("no", "yes"), longest, {}, {})
     model = make_task_model(card, found.tokenizer, vocabulary_size=found.vocabulary_size)
     save_finetuned(tmp_path / "tuned", card, found.tokenizer, model.state_dict())
     again = load_finetuned(tmp_path / "tuned")

@@ -15,7 +15,7 @@ from configs.finetune_schema import HeadConfig
 from configs.schema import ModelConfig, TokenizerConfig
 from configs.task_schema import TaskConfig
 from finetune.data.example import TextExample
-from finetune.model.model_folder import Card, FinetunedModel, load_finetuned, make_task_model
+from finetune.model.model_folder import FinetunedModel, ModelCard, load_finetuned, make_task_model
 from finetune.model.task_export import CLASSES, export_huggingface, export_onnx
 from launch.export import main
 from pretrain.model.packing import Packing
@@ -64,7 +64,7 @@ def random_finetuned(
         segment_types=2 if architecture == "bert" else 1,
     )
     labels = LABELS.get(kind, ())
-    card = Card(TaskConfig(kind=kind), shape, HeadConfig(pooling=pooling), labels, 32, {}, {})
+    card = ModelCard(TaskConfig(kind=kind), shape, HeadConfig(pooling=pooling), labels, 32, {}, {})
     torch.manual_seed(0)
     tokenizer = tokenizers[architecture]
     model = make_task_model(card, tokenizer, vocabulary_size=tokenizer.vocabulary_size + 5)

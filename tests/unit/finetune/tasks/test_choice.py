@@ -36,7 +36,7 @@ def write(folder, name: str, passages: list[dict]) -> str:
 
 
 def test_each_option_is_framed_behind_the_context(tokenizer):
-    (feature,) = make_task().features([EXAMPLE], tokenizer, 2)
+    (feature,) = make_task().features([EXAMPLE], tokenizer)
     special = tokenizer.special
     assert len(feature.ids) == len(feature.segments) == 3 and feature.tokens <= 3 * 32
     for option, ids, segments in zip(EXAMPLE.options, feature.ids, feature.segments):
@@ -49,7 +49,7 @@ def test_each_option_is_framed_behind_the_context(tokenizer):
 
 def test_cut_passages_are_told(tokenizer):
     task, (passage,) = make_task(), tokenizer.encode_batch([EXAMPLE.context])
-    features = task.features([EXAMPLE], tokenizer, 2)
+    features = task.features([EXAMPLE], tokenizer)
     tails = tokenizer.encode_batch([f"What is it? {option}" for option in EXAMPLE.options])
     cut = sum(len(passage) + len(tail) + 3 - 32 for tail in tails)
     assert features[0].cut == cut > 0
@@ -61,8 +61,8 @@ def test_cut_passages_are_told(tokenizer):
 
 def test_features_keep_options_with_their_questions(tokenizer):
     other = ChoiceExample("here", "x-2", "the name", "Who?", ("me", "you"), 0)
-    first, second = make_task().features([EXAMPLE, other], tokenizer, 2)
-    alone = make_task().features([other], tokenizer, 2)[0]
+    first, second = make_task().features([EXAMPLE, other], tokenizer)
+    alone = make_task().features([other], tokenizer)[0]
     assert (first.example, second.example) == (0, 1) and len(second.ids) == 2
     assert all(np.array_equal(a, b) for a, b in zip(second.ids, alone.ids))
 

@@ -55,7 +55,7 @@ def perfect_logits(features: list[SpanFeature]) -> list[np.ndarray]:
 
 
 def test_windows_cover_every_context_token_and_overlap(tokenizer, examples):
-    features = make_task().features(examples, tokenizer, 2)
+    features = make_task().features(examples, tokenizer)
     encoded = tokenizer.encode_batch([example.context for example in examples])
     for number, ids in enumerate(encoded):
         windows = [feature for feature in features if feature.example == number]
@@ -69,7 +69,7 @@ def test_windows_cover_every_context_token_and_overlap(tokenizer, examples):
 
 def test_windows_are_question_and_context_in_their_frame(tokenizer, examples):
     cls, sep = tokenizer.special.cls, tokenizer.special.sep
-    for window in make_task().features(examples, tokenizer, 2):
+    for window in make_task().features(examples, tokenizer):
         ids = window.ids[0].tolist()
         (question,) = tokenizer.encode_batch([examples[window.example].question])
         assert ids[: window.first] == [cls, *question, sep] and ids[-1] == sep
@@ -78,7 +78,7 @@ def test_windows_are_question_and_context_in_their_frame(tokenizer, examples):
 
 
 def test_targets_decode_to_the_answer(tokenizer, examples):
-    features = make_task().features(examples, tokenizer, 2)
+    features = make_task().features(examples, tokenizer)
     answered = set()
     for window in features:
         example = examples[window.example]
@@ -94,7 +94,7 @@ def test_targets_decode_to_the_answer(tokenizer, examples):
 
 def test_a_perfect_model_answers_everything(tokenizer, examples):
     task = make_task(no_answer=True, longest_answer=60)
-    features = task.features(examples, tokenizer, 2)
+    features = task.features(examples, tokenizer)
     answers = task.answers(examples, features, perfect_logits(features), {})
     scores = task.scores(examples, answers)
     assert scores["exact"] == scores["f1"] == 1.0
@@ -103,13 +103,13 @@ def test_a_perfect_model_answers_everything(tokenizer, examples):
 
 def test_an_answer_inside_a_token_is_answered_by_the_token(tokenizer):
     example = SpanExample("here", "1", "when?", "in 1990s or so", (("1990", 3),))
-    (window,) = make_task().features([example], tokenizer, 2)
+    (window,) = make_task().features([example], tokenizer)
     first, last = window.targets - window.first
     assert window.starts[first] == 3 and window.ends[last] >= 7
 
 
 def test_without_no_answer_a_span_is_always_given(tokenizer, examples):
-    features = make_task().features(examples, tokenizer, 2)
+    features = make_task().features(examples, tokenizer)
     logits = [np.where(np.arange(f.tokens)[:, None] == 0, 50.0, 0.0) * [1, 1] for f in features]
     assert all(answer.text for answer in make_task().answers(examples, features, logits, {}))
     silent = make_task(no_answer=True).answers(examples, features, logits, {})
@@ -119,7 +119,7 @@ def test_without_no_answer_a_span_is_always_given(tokenizer, examples):
 def test_an_empty_context_has_no_answer(tokenizer):
     example = SpanExample("here", "1", "what?", "", ())
     task = make_task(no_answer=True)
-    features = task.features([example], tokenizer, 2)
+    features = task.features([example], tokenizer)
     logits = [np.ones((feature.tokens, 2), np.float32) for feature in features]
     answers = task.answers([example], features, logits, {})
     assert answers[0].text == ""
@@ -146,7 +146,7 @@ def test_the_best_window_answers_and_the_least_sure_one_keeps_silent():
 
 def test_long_questions_do_not_make_a_window_a_token(tokenizer):
     example = SpanExample("here", "1", "why " * 70, "so it is " * 300, ())
-    features = make_task(max_length=96, stride=64).features([example], tokenizer, 2)
+    features = make_task(max_length=96, stride=64).features([example], tokenizer)
     tokens = len(tokenizer.encode_batch([example.context])[0])
     room = 96 - features[0].first - 1
     assert len(features) <= 2 * tokens / room + 1
@@ -155,7 +155,7 @@ def test_long_questions_do_not_make_a_window_a_token(tokenizer):
 def test_a_context_needs_room(tokenizer):
     example = SpanExample("here", "1", "why " * 70, "so", ())
     with pytest.raises(InputError, match="max_length=40 leaves no room for a context"):
-        make_task(max_length=40).features([example], tokenizer, 2)
+        make_task(max_length=40).features([example], tokenizer)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 25), st.integers(1, 6))
@@ -262,7 +262,7 @@ def test_a_perfect_model_on_squad(tokenizer):
     pairs = read_squad(DATA / "squad_dev" / "dev-v1.1.reconstructed.json")
     examples = [example for _, example in pairs[::200]]
     task = make_task(max_length=128, stride=32, longest_answer=100)
-    features = task.features(examples, tokenizer, 2)
+    features = task.features(examples, tokenizer)
     answers = task.answers(examples, features, perfect_logits(features), {})
     golds = [[text for text, _ in example.answers] for example in examples]
     assert (
@@ -283,7 +283,7 @@ def test_a_task_scores_and_chooses_by_its_own_rules():
 
 
 def notes_of(task: SpanTask, examples: list[SpanExample], tokenizer) -> list[str]:
-    return list(task.reading_notes("dev", examples, task.features(examples, tokenizer, 2)))
+    return list(task.reading_notes("dev", examples, task.features(examples, tokenizer)))
 
 
 def test_what_a_model_does_not_see_is_told(tokenizer):

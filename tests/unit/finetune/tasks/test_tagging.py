@@ -50,7 +50,7 @@ def perfect_logits(features) -> list[np.ndarray]:
 
 
 def test_the_first_piece_of_every_word_carries_its_label(tokenizer, examples):
-    for example, feature in zip(examples, make_task().features(examples, tokenizer, 2)):
+    for example, feature in zip(examples, make_task().features(examples, tokenizer)):
         targets = feature.targets
         assert targets[targets != IGNORED].tolist() == list(example.targets)
         assert targets[0] == targets[-1] == IGNORED and len(targets) == feature.tokens
@@ -68,7 +68,7 @@ def test_the_first_piece_of_every_word_carries_its_label(tokenizer, examples):
 def test_pieces_with_a_leading_space_belong_to_the_word_behind_it(tokenizers):
     tokenizer = tokenizers["byte-bpe"]
     example = sentence(["the", "name", "zzz"], "B-PS I-PS O")
-    (feature,) = make_task().features([example], tokenizer, 2)
+    (feature,) = make_task().features([example], tokenizer)
     pieces = [tokenizer.pieces[number] for number in feature.ids[0][1:-1]]
     labelled = [piece for piece, target in zip(pieces, feature.targets[1:-1]) if target != IGNORED]
     assert labelled[1].startswith("Ġn") and pieces.count("z") >= 2
@@ -77,7 +77,7 @@ def test_pieces_with_a_leading_space_belong_to_the_word_behind_it(tokenizers):
 
 def test_a_perfect_model_finds_every_entity(tokenizer, examples):
     task = make_task()
-    features = task.features(examples, tokenizer, 2)
+    features = task.features(examples, tokenizer)
     answers = task.answers(examples, features, perfect_logits(features), {})
     assert answers == [list(example.targets) for example in examples]
     assert set(task.scores(examples, answers).values()) == {1.0}
@@ -87,7 +87,7 @@ def test_a_perfect_model_finds_every_entity(tokenizer, examples):
 @pytest.mark.parametrize("stride", [0, 3, 64])
 def test_every_word_of_a_long_sentence_is_labelled_once(tokenizer, examples, max_length, stride):
     task = make_task(max_length, stride=stride)
-    features = task.features(examples, tokenizer, 2)
+    features = task.features(examples, tokenizer)
     assert max(feature.tokens for feature in features) == max_length < len(examples) * 99
     assert len(features) > len(examples)
     for number, example in enumerate(examples):
@@ -103,7 +103,7 @@ def test_every_word_of_a_long_sentence_is_labelled_once(tokenizer, examples, max
 def test_tokens_where_windows_overlap_are_labelled_with_context_on_both_sides(tokenizers):
     example = sentence(["the"] * 20, "B-LC " * 20)
     task = make_task(max_length=10, stride=4)
-    features = task.features([example], tokenizers["wordpiece"], 2)
+    features = task.features([example], tokenizers["wordpiece"])
     assert [feature.tokens for feature in features] == [10, 10, 10, 10]
     assert [len(feature.first) for feature in features] == [6, 4, 4, 6]
     assert [feature.skipped for feature in features] == [1, 3, 3, 3]
@@ -112,7 +112,7 @@ def test_tokens_where_windows_overlap_are_labelled_with_context_on_both_sides(to
 def test_characters_of_a_long_sentence_are_read_in_windows():
     task = make_task(max_length=8, joined_characters=True, stride=2)
     example = sentence(list("김철수 서울에서 " * 5), "B-PS I-PS I-PS O B-LC I-LC O O O " * 5)
-    features = task.features([example], SEOUL, 2)
+    features = task.features([example], SEOUL)
     logits = [np.eye(5)[np.where(f.targets == IGNORED, 0, f.targets)] for f in features]
     assert len(features) > 1
     assert task.answers([example], features, logits, {}) == [list(example.targets)]
@@ -126,21 +126,21 @@ def test_what_a_model_does_not_see_is_told(tokenizers):
     examples = [sentence(["the"] * 20, "O " * 20), sentence(["the", "\u200b"], "O B-PS")]
     for max_length, number in ((8, 1), (64, 0)):
         task = make_task(max_length)
-        features = task.features(examples, tokenizers["wordpiece"], 2)
+        features = task.features(examples, tokenizers["wordpiece"])
         assert list(task.reading_notes("dev", examples, features)) == [
             windows.format(number, max_length),
             "dev: 1 of 22 words have no token, so they are labelled O",
         ]
     task = make_task(joined_characters=True)
     examples = [sentence(list("김철수 \u3000\u200b는"), "O " * 7)] * 2
-    notes = task.reading_notes("dev", examples, task.features(examples, SEOUL, 2))
+    notes = task.reading_notes("dev", examples, task.features(examples, SEOUL))
     assert list(notes)[1:] == ["dev: 2 of 14 words have no token, so they are labelled O"]
 
 
 def test_a_word_without_a_token_gets_o(tokenizers):
     example = sentence(["the", "\u200b\u200d", "name"], "B-PS I-PS B-LC")
     task = make_task()
-    features = task.features([example], tokenizers["wordpiece"], 2)
+    features = task.features([example], tokenizers["wordpiece"])
     (answer,) = task.answers([example], features, perfect_logits(features), {})
     assert answer == [2, 0, 1]
 
@@ -154,7 +154,7 @@ def spread(text: str, labels: str, wanted: list[str]) -> list[str]:
     """What characters get where the pieces' labels are `wanted`."""
     task = make_task(joined_characters=True)
     example = sentence(list(text), labels)
-    features = task.features([example], SEOUL, 2)
+    features = task.features([example], SEOUL)
     rows = np.eye(5)[[0, *map(LABELS.index, wanted), 0]]
     return [LABELS[place] for place in task.answers([example], features, [rows], {})[0]]
 
@@ -173,7 +173,7 @@ def test_a_space_inside_an_entity_goes_on_with_it():
 def test_characters_carry_the_label_where_their_piece_begins():
     task = make_task(joined_characters=True)
     example = sentence(list("김철수 서울"), "B-PS I-PS I-PS O B-LC I-LC")
-    (feature,) = task.features([example], SEOUL, 2)
+    (feature,) = task.features([example], SEOUL)
     assert feature.targets.tolist() == [IGNORED, 2, 4, 1, IGNORED]
     assert (feature.first.tolist(), feature.last.tolist()) == ([0, 1, 4], [0, 2, 5])
 
@@ -195,7 +195,7 @@ def test_a_perfect_model_on_klue(tokenizers, kind):
     letters = sorted({c for example in examples for word in example.words for c in word} - {" "})
     pieces = [*SPECIAL_PIECES, *letters, *(f"##{letter}" for letter in letters)]
     tokenizer = tokenizers["byte-bpe"] if kind == "byte-bpe" else WordPiece(pieces, False)
-    features = task.features(examples, tokenizer, 2)
+    features = task.features(examples, tokenizer)
     answers = task.answers(examples, features, perfect_logits(features), {})
     scores = task.scores(examples, answers)
     assert scores["f1"] == scores["precision"] == scores["recall"] == 1.0

@@ -26,7 +26,7 @@ def example(text: str, target: float | None = 1, pair: str | None = None) -> Tex
 def test_features_are_framed_texts(tokenizer):
     task = ClassificationTask(TaskConfig(), 12, LABELS)
     examples = [example("the name"), example("", 0), example("the name of a class " * 9, None)]
-    features = task.features(examples, tokenizer, 2)
+    features = task.features(examples, tokenizer)
     special = tokenizer.special
     for number, (e, feature) in enumerate(zip(examples, features)):
         (ids,) = tokenizer.encode_batch([e.text])
@@ -38,7 +38,7 @@ def test_features_are_framed_texts(tokenizer):
 
 def test_features_of_pairs_have_two_segments(tokenizer):
     task = RegressionTask(TaskConfig(kind="regression"), 64)
-    (feature,) = task.features([example("the name", 2.5, "a class")], tokenizer, 2)
+    (feature,) = task.features([example("the name", 2.5, "a class")], tokenizer)
     first, second = tokenizer.encode_batch(["the name", "a class"])
     cls, sep = tokenizer.special.cls, tokenizer.special.sep
     assert feature.ids[0].tolist() == [cls, *first, sep, *second, sep]
@@ -139,7 +139,7 @@ def test_cut_texts_are_told(tokenizers):
     pair = replace(long, pair="name " * 10)
 
     def notes(*examples: TextExample) -> list[str]:
-        return list(task.reading_notes("dev", examples, task.features(examples, tokenizer, 2)))
+        return list(task.reading_notes("dev", examples, task.features(examples, tokenizer)))
 
     assert notes(short) == ["dev: none of 1 examples is longer than max_length=12 tokens"]
     assert notes(short, long, long) == [

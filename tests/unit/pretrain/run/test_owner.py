@@ -13,7 +13,7 @@ from configs.finetune_schema import FinetuneConfig
 from configs.schema import PretrainConfig
 from configs.system.run_folder import RunFolder
 from configs.system.run_lock import claimed, find_holder, take
-from finetune.train import finetune
+from finetune.training.run_trials import finetune
 from pretrain.engine.skipped import write_dump
 from pretrain.engine.train import pretrain
 from pretrain.ranks.world import World

@@ -10,7 +10,7 @@ from configs.errors import InputError
 from configs.finetune_schema import AdaptConfig, FinetuneConfig, HeadConfig
 from configs.schema import OptimizerConfig, ResolvedBatchConfig
 from configs.task_schema import TaskConfig
-from finetune.trials import Trial, make_trials, with_field
+from finetune.training.trials import Trial, make_trials, with_field
 
 GRID = {"optimizer.learning_rate": [2e-5, 3e-5], "batch.sequences": [16.0, 32.0]}
 

@@ -16,15 +16,17 @@ from configs.system.json_files import REMAKE, read_json
 from configs.system.notes import warn_once
 from configs.system.run_folder import RunFolder
 from configs.system.run_names import CARD
-from finetune.model.model_folder import Card, save_finetuned
-from finetune.task_objective import Framed, Result
+from finetune.model.model_folder import ModelCard, save_finetuned
 from finetune.tasks.task import AnyTask
-from finetune.trials import Trial
+from finetune.training.task_objective import Framed, Result
+from finetune.training.trials import Trial
 from pretrain.run import checkpoint
 from tokenizer.base import Tokenizer
 
 
-def keep_best(card: Card, trial: Trial, result: Result, tokenizer: Tokenizer, metric: str) -> None:
+def keep_best(
+    card: ModelCard, trial: Trial, result: Result, tokenizer: Tokenizer, metric: str
+) -> None:
     """Let the model take the place of `checkpoints/best` if its dev score is higher."""
     folder = RunFolder(Path(trial.config.run_dir)).best
     clear_leftovers(folder.parent)

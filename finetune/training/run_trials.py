@@ -17,11 +17,10 @@ from configs.schema import ModelConfig
 from configs.system.run_folder import RunFolder
 from configs.system.safe_text import visible
 from configs.system.version import FINETUNING
-from finetune.adapt import adapt
 from finetune.data.example import Splits, digest_examples
 from finetune.data.submission import write_submissions
 from finetune.model.model_folder import (
-    Card,
+    ModelCard,
     find_finetuned,
     load_encoder,
     make_task_model,
@@ -29,10 +28,11 @@ from finetune.model.model_folder import (
 from finetune.model.task_losses import balanced_weights
 from finetune.model.task_model import TaskModel
 from finetune.report.results import write_report
-from finetune.task_objective import Framed, Result
 from finetune.tasks.kinds import make_task
 from finetune.tasks.task import AnyTask
-from finetune.trial_folder import (
+from finetune.training.adapt import adapt
+from finetune.training.task_objective import Framed, Result
+from finetune.training.trial_folder import (
     check_run_dir,
     drop_checkpoints,
     is_done,
@@ -40,8 +40,8 @@ from finetune.trial_folder import (
     write_predictions,
     write_result,
 )
-from finetune.trial_trainer import Surroundings, train_trial
-from finetune.trials import Trial, make_trials
+from finetune.training.trial_trainer import Surroundings, train_trial
+from finetune.training.trials import Trial, make_trials
 from pretrain.engine.precision import Precision, choose_precision
 from pretrain.model.pretraining import initialise
 from pretrain.ranks.agreement import Agreement, by_all, heard
@@ -120,7 +120,7 @@ def run_trials(config: FinetuneConfig, agreement: Agreement) -> Path:
 
 
 def find_precision(config: FinetuneConfig, world: World) -> Precision:
-    """One for all trials, also of a run that goes on: scores of two would not compare."""
+    """One for all trials, also of a run that is resumed: scores of two would not compare."""
     asked, before = config.engine.precision, None
     if asked == "auto":
         before = world.from_main(RunFolder(Path(config.run_dir)).recorded_precision())
@@ -186,9 +186,8 @@ def prepare(config: FinetuneConfig) -> tuple[AnyTask, Splits[Any], Pretrained]:
 
 def frame(task: AnyTask, examples: Splits[Any], pretrained: Pretrained) -> Framed:
     """The features of every split, and notes on what the model does not see."""
-    tokenizer, segments = pretrained.tokenizer, pretrained.model.segment_types
     parts = {"train": examples.train, **examples.evaluated}
-    framed = {name: task.features(part, tokenizer, segments) for name, part in parts.items()}
+    framed = {name: task.features(part, pretrained.tokenizer) for name, part in parts.items()}
     notes = [
         note
         for name, part in parts.items()
@@ -232,17 +231,17 @@ def require_same_weights(trial: Trial, result: Result, world: World) -> None:
         )
 
 
-def make_card(trial: Trial, framed: Framed, shape: ModelConfig) -> Card:
+def make_card(trial: Trial, framed: Framed, shape: ModelConfig) -> ModelCard:
     """What the model will be, its settings and scores still unknown."""
     config = trial.config
     rate = config.head.encoder_dropout
     if rate is not None:
         shape = replace(shape, dropout=rate, attention_dropout=rate)
     labels = tuple(framed.examples.labels)
-    return Card(config.task, shape, config.head, labels, config.max_length, {}, {})
+    return ModelCard(config.task, shape, config.head, labels, config.max_length, {}, {})
 
 
-def build_model(trial: Trial, card: Card, framed: Framed, pretrained: Pretrained) -> TaskModel:
+def build_model(trial: Trial, card: ModelCard, framed: Framed, pretrained: Pretrained) -> TaskModel:
     """The encoder's weights (unless it is to forget them) under a new head."""
     weights = pretrained.weights
     balanced = None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from configs.finetune_schema import FinetuneConfig
 from configs.schema import (
@@ -22,7 +22,7 @@ from configs.schema import (
 )
 from configs.system.files import write_text
 from configs.system.run_folder import RunFolder
-from finetune.data.example import ChoiceExample, SpanExample, TagExample, TextExample
+from finetune.data.example import AnyExample, TagExample, TextExample
 from pretrain.engine.precision import Precision
 from pretrain.engine.train import pretrain
 from pretrain.ranks.agreement import heard
@@ -36,7 +36,7 @@ HELDOUT = 25
 
 def adapt(
     config: FinetuneConfig,
-    examples: list[Any],
+    examples: Sequence[AnyExample],
     pretrained: Pretrained,
     world: World,
     precision: Precision,
@@ -44,7 +44,8 @@ def adapt(
     """The encoder after further pretraining on `examples`, the training split alone, in the
     precision of the fine-tuning.
 
-    The pretraining run lies in `run_dir/adapt` and goes on from its last checkpoint if it was cut.
+    The pretraining run lies in `run_dir/adapt`; one that was cut is resumed from its last
+    checkpoint.
     """
     folder = RunFolder(Path(config.run_dir)).adapt
     with heard(world):
@@ -55,7 +56,8 @@ def adapt(
             write_text(folder / "texts.txt", "".join(f"{line}\n" for line in lines))
     with heard(world):
         recipe = adapt_config(config, pretrained, folder)
-    engine = replace(recipe.engine, precision=precision.name)
+    name: Literal["bf16", "fp32"] = "bf16" if precision.name == "bf16" else "fp32"
+    engine = replace(recipe.engine, precision=name)
     pretrain(replace(recipe, engine=engine), world)
     with heard(world):
         adapted = load_pretrained(str(folder))
@@ -95,13 +97,12 @@ def adapt_config(config: FinetuneConfig, pretrained: Pretrained, folder: Path) -
     )
 
 
-def texts(example: Any) -> Iterator[str]:
-    """What an example has to read, each text in one line."""
+def texts(example: AnyExample) -> Iterator[str]:
+    """The texts of an example, each in one line."""
     if isinstance(example, TextExample):
-        found = [example.text, example.pair or ""]
+        parts = [example.text, example.pair or ""]
     elif isinstance(example, TagExample):
-        found = [" ".join(example.words)]
+        parts = [" ".join(example.words)]
     else:
-        assert isinstance(example, (SpanExample, ChoiceExample))
-        found = [example.context, example.question]
-    yield from filter(None, (" ".join(text.split()) for text in found))
+        parts = [example.context, example.question]
+    yield from filter(None, (" ".join(text.split()) for text in parts))

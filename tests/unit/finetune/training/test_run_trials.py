@@ -12,7 +12,7 @@ from configs.errors import RunError
 from configs.finetune_schema import AdaptConfig, FinetuneConfig
 from configs.schema import EngineConfig
 from finetune.data.example import Splits, TextExample
-from finetune.train import (
+from finetune.training.run_trials import (
     digest,
     digest_examples,
     find_precision,

@@ -14,7 +14,7 @@ from finetune.model.task_batches import TaskBatch, TaskBatches, evaluation_batch
 from finetune.model.task_model import TaskModel, batch_logits
 from finetune.tasks.feature import Feature
 from finetune.tasks.task import AnyTask
-from finetune.trials import Trial
+from finetune.training.trials import Trial
 from pretrain.batch import MicroBatch
 from pretrain.engine.engine import Engine
 from pretrain.engine.objective import Objective, Share

@@ -10,9 +10,9 @@ from configs.schema import PrecisionName
 from configs.system.run_folder import RunFolder
 from finetune.model.task_batches import TaskBatches
 from finetune.model.task_model import TaskModel
-from finetune.task_objective import Framed, Result, TaskObjective, TrialReporter
 from finetune.tasks.task import AnyTask
-from finetune.trials import Trial
+from finetune.training.task_objective import Framed, Result, TaskObjective, TrialReporter
+from finetune.training.trials import Trial
 from pretrain.engine.engine import Engine
 from pretrain.engine.loop import Loop
 from pretrain.optim.schedule import Phase, Schedule
