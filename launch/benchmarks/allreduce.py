@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from configs.errors import InputError
-from pretrain.ranks import world as worlds
-from pretrain.ranks.collectives import Benchmark
+
+if TYPE_CHECKING:  # what starts ranks of its own needs no torch
+    from pretrain.ranks.collectives import Benchmark
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
@@ -40,6 +42,9 @@ def measure(
         algorithm: asked of NCCL.
         ranks: how many there should be; None: as many as there are.
     """
+    from pretrain.ranks import world as worlds
+    from pretrain.ranks.collectives import Benchmark
+
     world = worlds.start(algorithm)
     if ranks not in (None, world.size):
         raise InputError(f"--ranks {ranks}, but the launcher started {world.size}")
