@@ -7,10 +7,9 @@ from functools import cached_property
 from typing import Any, NoReturn
 
 from configs.errors import InputError
-from configs.finetune_schema import FinetuneConfig
 from configs.loader import flat, load_run_config
-from configs.schema import FREE_TO_CHANGE, PretrainConfig
-from launch.ablation.grid import GridRun, in_precision
+from configs.schema import FREE_TO_CHANGE
+from launch.ablation.grid import GridRun, RunConfig, in_precision
 
 SAME_BUDGET = 0.02
 """share by which tokens may differ, if one step is not more: a run ends with a whole one"""
@@ -35,7 +34,7 @@ class Outcome:
     run: GridRun
 
     @cached_property
-    def config(self) -> PretrainConfig | FinetuneConfig:
+    def config(self) -> RunConfig:
         """The configuration that it ran with; where the ablation asks for a precision, with that
         which `auto` became. Where both leave it open the facts decide."""
         asked, folder = self.run.config, self.run.status_folder
@@ -96,9 +95,7 @@ def require_comparable(outcomes: list[Outcome], baseline: str) -> None:
         _compare(outcome, reference if outcome is first else first)
 
 
-def differences(
-    ours: PretrainConfig | FinetuneConfig, theirs: PretrainConfig | FinetuneConfig
-) -> dict[str, tuple[Any, Any]]:
+def differences(ours: RunConfig, theirs: RunConfig) -> dict[str, tuple[Any, Any]]:
     """Field -> both values, of two configurations, where it matters."""
     left, right = flat(asdict(ours)), flat(asdict(theirs))
     return {

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar, Union, cast
@@ -24,7 +25,8 @@ from launch.slurm.command_file import Command
 CLASSICAL = "classical"
 """folder in which a fine-tuning run keeps what its classical methods leave behind"""
 
-Config = TypeVar("Config", bound=Union[PretrainConfig, FinetuneConfig])
+RunConfig = Union[PretrainConfig, FinetuneConfig]
+Config = TypeVar("Config", bound=RunConfig)
 TunedValue = Union[int, float, str, None]
 """None where nothing is tuned"""
 
@@ -47,9 +49,9 @@ class GridRun:
     """of a task: dev scores that are shown; empty: the one that it chooses by"""
 
     @property
-    def config(self) -> PretrainConfig | FinetuneConfig:
+    def config(self) -> RunConfig:
         """The configuration that the ablation asks for."""
-        config: PretrainConfig | FinetuneConfig = self.command.config
+        config: RunConfig = self.command.config
         return config
 
     @property
@@ -191,30 +193,27 @@ class Grid:
         encoder = self._pretraining(row, seed, value).run_dir
         after = (*self._before_choice(row), encoder)
         return [
-            GridRun(
-                row,
-                seed,
-                Command("finetune", replace(task, model=str(encoder), run_dir=str(run_dir))),
-                after,
-                value,
-                metrics=tuple(wish.metrics),
+            GridRun(row, seed, command, after, value, metrics=metrics)
+            for command, metrics in self._task_commands(
+                row, str(encoder), self._folder(row, seed, value) / "tasks"
             )
-            for task, wish in zip(self.tasks[row], self.config.tasks)
-            for run_dir in [self._folder(row, seed, value) / "tasks" / slug(task.task.name)]
         ]
 
     def _rival_runs(self, method: str) -> list[GridRun]:
+        folder = self.folder / "rivals" / slug(method)
         return [
-            GridRun(
-                method,
-                self.config.seeds[0],
-                Command("finetune", replace(task, model=method, run_dir=str(run_dir))),
-                method=method,
-                metrics=tuple(wish.metrics),
-            )
-            for task, wish in zip(self.tasks[method], self.config.tasks)
-            for run_dir in [self.folder / "rivals" / slug(method) / slug(task.task.name)]
+            GridRun(method, self.config.seeds[0], command, method=method, metrics=metrics)
+            for command, metrics in self._task_commands(method, method, folder)
         ]
+
+    def _task_commands(
+        self, row: str, model: str, folder: Path
+    ) -> Iterator[tuple[Command, tuple[str, ...]]]:
+        """(what fine-tunes `model`, the scores that are shown) for each task."""
+        for task, wish in zip(self.tasks[row], self.config.tasks):
+            run_dir = str(folder / slug(task.task.name))
+            config = replace(task, model=model, run_dir=run_dir)
+            yield Command("finetune", config), tuple(wish.metrics)
 
 
 def heldout_loss(run: GridRun) -> float:

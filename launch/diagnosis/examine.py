@@ -82,7 +82,7 @@ def hardware_with_gpus(
     return Hardware(device, ranks, per_node, precision, cost, bool(ring), mfu or DEFAULT_MFU)
 
 
-def hardware_here(config: PretrainConfig, ring: Ring | None, mfu: float) -> Hardware:
+def hardware_here(config: PretrainConfig, ring: Ring | None, mfu: float | None) -> Hardware:
     """All GPUs of this machine, or one rank on its processor; their peak is measured."""
     on_gpu = torch.cuda.is_available()
     ranks = torch.cuda.device_count() if on_gpu else 1
