@@ -64,6 +64,7 @@ class Lock:
 
     @property
     def token(self) -> str:
+        """What tells this holder from any other."""
         return self.holder.token
 
     def release(self, remove: bool = False) -> None:

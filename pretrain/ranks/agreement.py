@@ -218,6 +218,6 @@ def name_ranks(ranks: Sequence[int], hosts: Sequence[str]) -> str:
     return f"ranks {', '.join(map(str, ranks[:-1]))} and {ranks[-1]}{where}"
 
 
-def _digest(value: Any) -> str:
+def _digest(value: object) -> str:
     """16 hexadecimal digits for facts."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

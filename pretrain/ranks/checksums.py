@@ -50,7 +50,7 @@ def checksum(tensor: Tensor) -> Tensor:
     words = _words(tensor)
     row, column = _factors(words.device)
     total = torch.zeros((), dtype=torch.int64, device=words.device)
-    for number, piece in enumerate(words.split(WIDTH * ROWS)):
+    for number, piece in enumerate(torch.split(words, WIDTH * ROWS)):
         whole = len(piece) // WIDTH * WIDTH
         rows = (piece[:whole].view(-1, WIDTH) * row).sum(1, dtype=torch.int64)
         rest = (piece[whole:] * row[: len(piece) - whole]).sum(dtype=torch.int64)

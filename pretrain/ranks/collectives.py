@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
@@ -178,7 +179,8 @@ def measure(world: World, size: int, seconds: float = 0.5) -> float:
     times = torch.tensor([_timed(world, values) for _ in range(repeats)], device=world.device)
     if world.size > 1:
         dist.all_reduce(times, dist.ReduceOp.MAX)
-    return median(times.tolist())
+    slowest: list[float] = times.tolist()
+    return median(slowest)
 
 
 def _timed(world: World, values: torch.Tensor) -> float:
@@ -228,7 +230,7 @@ class Benchmark:
         )
         return "\n".join(lines)
 
-    def as_json(self) -> dict:
+    def as_json(self) -> dict[str, Any]:
         """For a file that `read_ring` reads."""
         return asdict(self)
 

@@ -20,7 +20,10 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, NoReturn, Protocol, TextIO, TypeVar
+
+if TYPE_CHECKING:  # this module is light: every command begins with it
+    from torch._C._distributed_c10d import Store
 
 Value = TypeVar("Value")
 
@@ -63,7 +66,7 @@ class Leaving:
         self._heard: tuple[int, ...] = ()
         self._is_closing = self._has_begun = self._is_ending = False
         self._rank, self._size = 0, 1
-        self._store: Any = None
+        self._store: Store | None = None
         self._deadline: float | None = None
         self._lock, self._end = threading.RLock(), threading.Lock()
 
@@ -100,13 +103,14 @@ class Leaving:
 
     # -- for a run, on its way to the first step ------------------------------------------------
 
-    def join(self, store: Any) -> None:
+    def join(self, store: Store) -> None:
         """The ranks' common store is there: from now on they leave together."""
         if self._size == 1 or not self._is_caught:
             return
         from datetime import timedelta
 
-        own = store.clone()  # of this thread: the other connection may be waiting
+        # Of this thread: the other connection may be waiting. torch's stubs lack the method.
+        own: Store = store.clone()  # type: ignore[attr-defined]  # not in the stubs
         own.set_timeout(timedelta(seconds=TOGETHER))
         with self._lock:
             self._store = own
@@ -238,7 +242,9 @@ class Leaving:
             self.reason = self.reason or reason
             self._deadline = time.monotonic() + (0 if self._is_closing else GRACE)
         if not self._is_closing:
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+            main = threading.main_thread().ident
+            assert main is not None, "it has started"
+            signal.pthread_kill(main, signal.SIGTERM)
 
     # -- the end --------------------------------------------------------------------------------
 
@@ -275,7 +281,7 @@ class Leaving:
             return (INTERRUPTED,)
         return (f"leaving before the first step ({self.reason}): the same command goes on",)
 
-    def _stream(self) -> Any:
+    def _stream(self) -> TextIO:
         return sys.stdout if self.interrupted is None else sys.stderr
 
 

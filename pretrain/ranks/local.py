@@ -26,9 +26,11 @@ def run_as_ranks(number: int) -> int:
     ]
     code = 0
     try:
-        while not code and any(rank.poll() is None for rank in ranks):
+        codes: list[int | None] = [None]
+        while not code and None in codes:
             time.sleep(0.1)
-            code = next((rank.poll() for rank in ranks if rank.poll()), 0)
+            codes = [rank.poll() for rank in ranks]
+            code = next(filter(None, codes), 0)
     finally:
         for rank in ranks:
             rank.kill()
@@ -51,4 +53,5 @@ def free_port() -> int:
     """A TCP port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+        return port

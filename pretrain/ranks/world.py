@@ -10,6 +10,11 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import (  # type: ignore[attr-defined]  # public, but not in __all__
+    HashStore,
+    PrefixStore,
+    TCPStore,
+)
 
 from configs.errors import InputError
 from configs.system.open_files import require_open_files
@@ -43,6 +48,7 @@ class World:
 
     @property
     def is_main(self) -> bool:
+        """Whether this is the rank that writes and speaks for all."""
         return self.rank == 0
 
     def sum(self, values: Tensor) -> Tensor:
@@ -76,6 +82,7 @@ class World:
         return values
 
     def barrier(self) -> None:
+        """Wait until every rank has come here."""
         if self.size > 1:
             with announced("the other ranks"):
                 dist.barrier(self.host_group)
@@ -96,7 +103,7 @@ def start(algorithm: str = "ring") -> World:
     device = torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
     if on_gpu:
         torch.cuda.set_device(device)
-        ask_for_algorithm(algorithm, torch.cuda.nccl.version())
+        ask_for_algorithm(algorithm, torch.cuda.nccl.version())  # type: ignore[no-untyped-call]  # torch
     else:
         # Ranks that each take all cores are 2 to 6 times slower than ranks that share them.
         torch.set_num_threads(max(1, cores() // local_size()))
@@ -119,7 +126,7 @@ def _meet(rank: int, size: int, backend: str) -> None:
         InputError: the port at which rank 0 is to listen is in use.
     """
     if size == 1:  # needs no port, so that any number of runs may share a machine
-        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+        dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1)
         return
     host, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
     # torchrun serves the ranks itself, and starts them again at the same place.
@@ -127,7 +134,7 @@ def _meet(rank: int, size: int, backend: str) -> None:
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     with announced(f"rank 0 of {size} at {host}:{port}"):
         try:
-            served = dist.TCPStore(
+            served = TCPStore(
                 host,
                 int(port),
                 size,
@@ -143,12 +150,13 @@ def _meet(rank: int, size: int, backend: str) -> None:
                 f"port {port} of this machine is in use, by another run perhaps: choose another, "
                 f"e.g. deepspeed --master_port {free_port()} ... or MASTER_PORT={free_port()}"
             ) from error
-    store = dist.PrefixStore(f"masklab-{attempt}", served)
+    store = PrefixStore(f"masklab-{attempt}", served)
     store.set(f"joined-{rank}", "")
     LEAVING.join(store)
 
     def missing() -> str:
-        there = store.clone()  # this thread's own connection
+        # This thread's own connection.
+        there = store.clone()  # type: ignore[attr-defined]  # not in torch's stubs
         late = [str(other) for other in range(size) if not there.check([f"joined-{other}"])]
         more = f" and {len(late) - 8} more" if len(late) > 8 else ""
         return f"missing: {', '.join(late[:8])}{more}" if late else ""
@@ -188,4 +196,5 @@ def leads_node() -> bool:
 
 
 def cores() -> int:
+    """How many processors this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -131,7 +131,9 @@ class State:
 
 
 def _is_amount(value: object) -> bool:
-    return type(value) in (int, float) and 0 <= value < float("inf")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return 0 <= value < float("inf")
 
 
 class Writer:
@@ -140,7 +142,7 @@ class Writer:
     def __init__(self, folder: Path, config: CheckpointConfig) -> None:
         self.folder, self.config = folder, config
         self._pool = ThreadPoolExecutor(1, "checkpoint") if config.asynchronous else None
-        self._pending: Future | None = None
+        self._pending: Future[None] | None = None
 
     def save(self, engine: Saveable, state: State, extra: Tensors | None = None) -> None:
         """Write one checkpoint and drop those that need not stay, or begin to.
@@ -188,7 +190,7 @@ class Writer:
 
 
 def require_same_weights(engine: Saveable, step: int, folder: Path) -> None:
-    """Raise `RunError` on all ranks where one holds other weights: whose would be saved?
+    """Raise `RunError` on all ranks where one holds other weights than the rest.
 
     Whatever the ZeRO stage, every rank computes with all weights. Moments that went wrong show in
     the weights of the next step.
@@ -344,7 +346,8 @@ def gather(engine: Saveable, copy: bool = False) -> tuple[Tensors, Tensors]:
 
     Without `copy` they may be the engine's own, to be read before its next step.
     """
-    weights, moments = {}, {}
+    weights: Tensors = {}
+    moments: Tensors = {}
 
     def keep(place: Tensors, name: str, tensor: Tensor) -> None:
         if engine.world.is_main:

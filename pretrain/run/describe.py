@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from configs.finetune_schema import FinetuneConfig
 from configs.loader import dump_config, flat
 from configs.schema import FREE_TO_CHANGE, PretrainConfig
 from configs.system.files import make_folder, write_text
@@ -29,6 +30,7 @@ from configs.system.version import (
 from pretrain.data.prepare import Corpus
 from pretrain.ranks.world import World
 
+RunConfig = PretrainConfig | FinetuneConfig
 PACKAGES = ("torch", "deepspeed", "tokenizers", "sentencepiece", "datasets", "numpy")
 
 
@@ -59,7 +61,7 @@ def note_verified(run_dir: Path, step: int, verified_bytes: int) -> None:
 
 def write_environment(
     run_dir: Path,
-    config: Any,
+    config: RunConfig,
     world: World,
     decided: dict[str, Any],
     packages: tuple[str, ...] = FINETUNING,

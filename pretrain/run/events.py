@@ -11,10 +11,13 @@ import socket
 import time
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from configs.system.files import make_folder
 from configs.system.safe_text import visible
+
+if TYPE_CHECKING:
+    from tensorboard.compat.proto.summary_pb2 import Summary
 
 _number = count()
 
@@ -38,9 +41,9 @@ class Events:
         """A point of the curve called `tag`."""
         from torch.utils.tensorboard.summary import scalar
 
-        self.add_summary(scalar(visible(tag), value), step)
+        self.add_summary(scalar(visible(tag), value), step)  # type: ignore[no-untyped-call]  # torch
 
-    def add_summary(self, summary: Any, step: int | None = None) -> None:
+    def add_summary(self, summary: Summary, step: int | None = None) -> None:
         """What a function of `torch.utils.tensorboard.summary` has made."""
         self._write(summary=summary, step=step)
 
@@ -49,9 +52,10 @@ class Events:
         self._records.flush()
 
     def close(self) -> None:
+        """End the file."""
         self._records.close()
 
-    def _write(self, **content: Any) -> None:
+    def _write(self, **content: object) -> None:
         from tensorboard.compat.proto.event_pb2 import Event
 
         event = Event(wall_time=time.time(), **content)

@@ -22,7 +22,7 @@ from pretrain.data.prepare import Corpus
 from pretrain.data.store import TokenStore
 from pretrain.ranks.agreement import Facts
 from pretrain.run.checkpoint import MANIFEST, STATE
-from pretrain.run.describe import PACKAGES
+from pretrain.run.describe import PACKAGES, RunConfig
 
 VARIABLES = (
     *("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY"),
@@ -38,7 +38,10 @@ BLOCKS, BLOCK_TOKENS = 256, 2048
 
 
 def start_facts(
-    config: Any, places: Collection[str], packages: Collection[str], libraries: Collection[str] = ()
+    config: RunConfig,
+    places: Collection[str],
+    packages: Collection[str],
+    libraries: Collection[str] = (),
 ) -> dict[str, Facts]:
     """What a rank begins with, before it has read any text.
 
@@ -61,10 +64,10 @@ def start_facts(
     return facts
 
 
-def recipe(config: Any, places: Collection[str] = ()) -> Facts:
+def recipe(config: RunConfig, places: Collection[str] = ()) -> Facts:
     """Every field under its name; of places only whether there is one."""
 
-    def shown(name: str, value: Any) -> str:
+    def shown(name: str, value: object) -> str:
         is_place = any(fnmatchcase(name, place) for place in places)
         return "some place" if is_place and value else str(value)
 
@@ -124,10 +127,11 @@ def checkpoint_facts(found: Path | None) -> Facts:
     return {"checkpoint": found.name, **hashes}
 
 
-def _numbered(value: Any) -> Any:
+def _numbered(table: dict[str, Any]) -> dict[str, Any]:
     """Lists of tables as tables by number, so that each of their fields has a name."""
-    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        value = {str(number): item for number, item in enumerate(value)}
-    if not isinstance(value, dict):
-        return value
-    return {str(key): _numbered(item) for key, item in value.items()}
+    numbered = {}
+    for name, value in table.items():
+        if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+            value = {str(number): item for number, item in enumerate(value)}
+        numbered[str(name)] = _numbered(value) if isinstance(value, dict) else value
+    return numbered

@@ -38,9 +38,10 @@ class PaddedEncoder(nn.Module):
         # A model with one segment type ignores the segments, as the flat encoder does.
         segments_BL = segments_BL * (len(parts.segment.weight) - 1)
         summed = parts.word(ids_BL) + parts.position(places_L) + parts.segment(segments_BL)
-        hidden_BLD = parts.norm(summed)
+        hidden_BLD: Tensor = parts.norm(summed)
         bias_B11L = (1.0 - mask_BL[:, None, None].to(hidden_BLD.dtype)) * -1e9
         for layer in self.encoder.layers:
+            assert isinstance(layer, Layer)
             hidden_BLD = padded_layer(layer, hidden_BLD, bias_B11L)
         return hidden_BLD
 
@@ -55,7 +56,8 @@ def padded_layer(layer: Layer, hidden_BLD: Tensor, bias_B11L: Tensor) -> Tensor:
     context = (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
     hidden_BLD = layer.attention_norm(hidden_BLD + layer.attention_output(context))
     inner = F.gelu(layer.feed_forward_inner(hidden_BLD))
-    return layer.feed_forward_norm(hidden_BLD + layer.feed_forward_output(inner))
+    output_BLD: Tensor = layer.feed_forward_norm(hidden_BLD + layer.feed_forward_output(inner))
+    return output_BLD
 
 
 class PaddedMLM(nn.Module):
@@ -68,7 +70,8 @@ class PaddedMLM(nn.Module):
     def forward(self, ids_BL: Tensor, mask_BL: Tensor, segments_BL: Tensor) -> Tensor:
         """Logits (B, L, V)."""
         hidden_BLD = self.encoder(ids_BL, mask_BL, segments_BL)
-        return self.head(hidden_BLD, self.encoder.encoder.embeddings.word.weight)
+        logits_BLV: Tensor = self.head(hidden_BLD, self.encoder.encoder.embeddings.word.weight)
+        return logits_BLV
 
 
 def write_onnx(path: Path, module: nn.Module, outputs: tuple[str, ...], per_token: bool) -> None:

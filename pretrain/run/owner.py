@@ -24,7 +24,7 @@ def owned(run_dir: Path, world: World) -> Iterator[None]:
         RunError: it was deleted, moved or taken over meanwhile.
     """
     lock, refusal = _take(run_dir) if world.is_main else (None, None)
-    token, refusal = world.from_main((lock and lock.token, refusal))
+    token, refusal = world.from_main((lock.token if lock else "", refusal))
     if refusal:
         raise by_all(InputError(refusal))
     if world.is_main:

@@ -7,7 +7,6 @@ import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -71,7 +70,7 @@ def _shards_of(index: Path) -> dict[str, str]:
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
-    read: Callable[[Path], Any] = _unpickle if path.suffix == ".bin" else load_file
+    read: Callable[[Path], object] = _unpickle if path.suffix == ".bin" else load_file
     try:
         tensors = read(path)
     except pickle.UnpicklingError as error:
@@ -94,7 +93,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _unpickle(path: Path) -> Any:
+def _unpickle(path: Path) -> object:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as parts:
             # torch.save only stores; what is compressed may unfold to anything.

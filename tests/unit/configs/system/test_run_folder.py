@@ -38,3 +38,46 @@ def test_a_word_that_cannot_be_written_hides_nothing(disk, console):
 def test_starts_that_a_power_cut_tore_are_forgotten(tmp_path, content):
     (tmp_path / "environment.json").write_text(content)
     assert RunFolder(tmp_path).earlier_starts() == []
+
+
+def test_metrics_are_read_as_written_and_forgotten_after_a_step(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.read_metrics() == []
+    records = [{"kind": "train", "step": step, "loss": 0.5} for step in (1, 2, 3)]
+    folder.write_metrics(records)
+    assert folder.read_metrics() == records
+    folder.drop_metrics_after(2)
+    assert folder.read_metrics() == records[:2]
+    folder.drop_metrics_after(0)
+    assert folder.read_metrics() == [] and folder.metrics.is_file()
+
+
+def test_a_run_asks_to_be_queued_again_with_its_step_and_why(tmp_path):
+    RunFolder(tmp_path).write_requeue(7, "SIGTERM")
+    assert (tmp_path / "REQUEUE").read_text() == "7 SIGTERM\n"
+
+
+def test_the_newest_step_is_that_of_the_last_finished_name(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.newest_step() == 0
+    for name in ("step-00000009", "step-00000010", ".step-00000011.new", "step-x", "best"):
+        (folder.checkpoints / name).mkdir(parents=True)
+    assert folder.newest_step() == 10
+
+
+def test_trials_with_a_result_are_finished(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.finished_trials() == 0
+    for name in ("seed=0", "seed=1"):
+        folder.trial(name).path.mkdir(parents=True)
+    folder.trial("seed=1").result.write_text("{}")
+    assert folder.finished_trials() == 1
+    assert folder.trial("seed=1").result == tmp_path / "trials" / "seed=1" / "result.json"
+
+
+def test_the_precision_of_a_run_is_one_that_there_is(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.recorded_precision() is None
+    for precision, known in (("bf16", "bf16"), ("fp64", None), (3, None)):
+        folder.write_environment({"precision": precision})
+        assert folder.recorded_precision() == known

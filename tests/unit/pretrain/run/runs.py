@@ -11,10 +11,13 @@ from torch import Tensor, nn
 from configs.loader import load_config
 from configs.schema import CheckpointConfig, PretrainConfig
 from configs.system.run_folder import RunFolder
+from pretrain.data.prepare import Corpus
+from pretrain.data.store import TokenStore
 from pretrain.model.pretraining import initialise, make_model
 from pretrain.ranks.world import World
 from pretrain.run.checkpoint import MOMENTS, State, Writer
 from pretrain.run.describe import write_environment
+from tests.helpers import write_store
 from tokenizer.base import Tokenizer
 from tokenizer.train import train_tokenizer
 
@@ -84,3 +87,13 @@ def write_run(run_dir: Path, steps: tuple[int, ...] = (1, 2)) -> FakeEngine:
         engine.fill(step)
         writer.save(engine, State(step, fingerprints={"tokenizer": tokenizer.fingerprint}))
     return engine
+
+
+def tiny_corpus(folder: Path) -> Corpus:
+    """A store of `TEXTS`, each a document of one sentence."""
+    tokenizer = tiny_tokenizer(folder)
+    documents = [[list(ids)] for ids in tokenizer.encode_batch(TEXTS * 8)]
+    size = tokenizer.vocabulary_size
+    write_store(folder, size, train=documents, heldout=documents[:3])
+    stores = [TokenStore.open(folder, split) for split in ("train", "heldout")]
+    return Corpus(folder, tokenizer, *stores, fingerprint="f" * 64)
