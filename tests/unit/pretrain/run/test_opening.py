@@ -28,7 +28,7 @@ def corpus(tmp_path_factory):
 
 
 def opening(corpus, *overrides: str) -> Opening:
-    config = load_config(PretrainConfig, "roberta_small", [*TINY, *STEPS, *overrides])
+    config = load_config(PretrainConfig, "roberta_small", [*TINY, *STEPS, *overrides]).resolved()
     batches = PhasedBatches(corpus.train, config, make_vocabulary(corpus.tokenizer))
     return Opening(
         config=config,
