@@ -337,7 +337,7 @@ def _refuse_references(config: Any, path: Path) -> None:
 
 @cache
 def _structured(schema: type) -> DictConfig:
-    """The schema with its defaults: dear to make, and never changed."""
+    """The schema with its defaults: costly to make, and never changed."""
     structured = OmegaConf.structured(schema)
     OmegaConf.set_readonly(structured, False)
     return structured
