@@ -41,7 +41,9 @@ def test_command_is_understood(command):
 def test_every_command_is_of_a_kind_that_is_checked():
     """What is none of ours is named here, so that a new kind of command gets its check."""
     others = [c for c in all_commands() if not c.startswith("make") and "launch/" not in c]
-    assert all(c.startswith(("pip ", "python -m configs.", "sha256sum ")) for c in others), others
+    assert all(
+        c.startswith(("pip ", "pre-commit ", "python -m configs.", "sha256sum ")) for c in others
+    ), others
 
 
 @pytest.mark.distributed
