@@ -23,6 +23,7 @@ from pathlib import Path
 
 from configs.errors import InputError, RunError
 from configs.system.lock_holder import Holder
+from configs.system.notes import EVERY_RANK
 from configs.system.run_names import LOCK
 
 logger = logging.getLogger(__name__)
@@ -121,7 +122,8 @@ def take_file(file: Path, what: str, patience: float = 0.0, made: tuple[Path, ..
             )
         if patience > SHORT_PATIENCE and not is_announced:
             is_announced = True
-            logger.info(f"{what}: waiting up to {patience:.0f} s for its lock ({holder})")
+            text = f"{what}: waiting up to {patience:.0f} s for its lock ({holder})"
+            logger.info(text, extra=EVERY_RANK)
         time.sleep(POLL_SECONDS)
 
 
@@ -240,7 +242,8 @@ def _is_free_by_its_word(file: Path) -> bool:
         return True
     death = holder.death(file)
     if death and not holder.ended:
-        logger.info(f"{file}: left behind by {holder}, {death}: taking it over")
+        text = f"{file}: left behind by {holder}, {death}: taking it over"
+        logger.info(text, extra=EVERY_RANK)
     return bool(death)
 
 
