@@ -31,7 +31,7 @@ def resolve(
 ) -> ResolvedPretrainConfig:
     """The configuration with a number in place of `auto`, the same on all ranks.
 
-    A run that goes on from the checkpoint `found` on as many ranks keeps its number: another would
+    A run that resumes from the checkpoint `found` on as many ranks keeps its number: another would
     add up in another order.
     """
     if config.batch.micro_sequences != "auto":
@@ -67,7 +67,7 @@ def largest(
 ) -> int:
     """The largest power of two of sequences, or `enough`, whose step stays within `budget` bytes.
 
-    What the next one needs is foretold from the growth so far, so that a host is never driven into
+    What the next one needs is estimated from the growth so far, so that a host is never driven into
     swapping; a device may say no.
     """
     found, before, sequences = 1, None, 1

@@ -51,7 +51,7 @@ class Objective(ABC, Generic[Batch]):
     def divisors(self, counts: Sequence[float]) -> tuple[float, ...]:
         """What a step's losses are divided by, from the counts of all ranks: never 0.
 
-        May raise, on all ranks alike, where the counts say that a rank cannot go on.
+        May raise, on all ranks alike, where the counts say that a rank cannot continue.
         """
         return tuple(max(count, 1.0) for count in counts)
 

@@ -88,7 +88,7 @@ def write_run_folder(trainer: Trainer, agreement: Agreement) -> None:
 def find_ground(
     config: PretrainConfig, agreement: Agreement
 ) -> tuple[Corpus, Verification, Path | None]:
-    """(text, how far it is verified, checkpoint to go on from), the same for all ranks.
+    """(text, how far it is verified, checkpoint to resume from), the same for all ranks.
 
     Raises:
         InputError: on all ranks, for what one of them cannot read, or reads otherwise.
@@ -111,7 +111,7 @@ def find_ground(
 
 
 def find_checkpoint(config: PretrainConfig, run_dir: Path) -> Path | None:
-    """Where to go on from, by `checkpoint.resume`; None starts anew."""
+    """Where to resume, by `checkpoint.resume`; None starts anew."""
     folder, resume = RunFolder(run_dir).checkpoints, config.checkpoint.resume
     if resume == "auto" or RunFolder(run_dir).read_status() == "preempted":
         return checkpoint.find_last(folder)

@@ -98,7 +98,7 @@ def _pretrain(*further: str, ranks: int = 0) -> Callable[[Material], list[list[s
 
 
 def _finetune(*further: str) -> Callable[[Material], list[list[str]]]:
-    words = ["run_dir=run", "seeds=[0,1]", *further]
+    words = ["run_dir=run", "seeds=[0,1]", "checkpoint.every_steps=4", *further]
     return lambda m: [script("finetune.py", "--config", m.task, *words)]
 
 

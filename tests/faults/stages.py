@@ -9,6 +9,7 @@ from tests.faults.lives import EVALUATE_EVERY, STEPS, STEPS_OF_RANKS
 from tests.faults.starts import Start
 
 A_PIECE = "cache/stores/*/.[0-9]*.????????"
+A_TRIAL_SAVE = "run/trials/seed=0/checkpoints/.step-*"
 LAST = f"run/checkpoints/step-{STEPS:08d}"
 
 
@@ -208,6 +209,7 @@ STAGES = [
     Stage("shards", "merge", joining, 0.03, 2, command=2),
     Stage("finetune", "reading", reading, 1.0, 0),
     Stage("finetune", "inside the first trial", trial(0), 0.5, 1),
+    Stage("finetune", "inside a save", writes(A_TRIAL_SAVE), 0.01, 1),
     Stage("finetune", "best model kept", keeping_best, 0.02, 2),
     Stage("finetune", "between trials", between_trials, 0.1, 3),
     Stage("finetune", "inside the second trial", trial(1), 0.5, 4),
