@@ -100,10 +100,10 @@ def read_and_join(
         timer.start()
 
     from pretrain.ranks import world
-    from pretrain.ranks.agreement import heard
+    from pretrain.ranks.agreement import failing_together
 
     ranks = world.start(config.collective.algorithm if config else "auto")
-    with heard(ranks):
+    with failing_together(ranks):
         if failure:
             raise failure
     assert config is not None

@@ -20,9 +20,9 @@ def main() -> None:
     from finetune.baselines.compare import compare_rivals, find_rivals
     from finetune.training.run_trials import finetune
     from pretrain.ranks import world
-    from pretrain.ranks.agreement import heard
+    from pretrain.ranks.agreement import failing_together
 
-    with heard(ranks):
+    with failing_together(ranks):
         rivals = find_rivals(config.model)
     if rivals:
         compare_rivals(rivals, config, ranks)

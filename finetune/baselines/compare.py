@@ -21,7 +21,7 @@ from finetune.data.example import Splits, TextExample, digest_examples
 from finetune.data.texts import read_text_splits
 from finetune.report.method_table import comparison
 from finetune.scoring.method_scores import summary
-from pretrain.ranks.agreement import Agreement, heard
+from pretrain.ranks.agreement import Agreement, failing_together
 from pretrain.ranks.world import World
 from pretrain.run import describe
 from pretrain.run.facts import LEARNING, start_facts
@@ -69,7 +69,7 @@ def compare_rivals(names: list[str], config: FinetuneConfig, world: World) -> Pa
     agreement, output = Agreement(world), Path(config.run_dir) / ALL
     places = set(PLACES) - {"model"}
     agreement.require(start_facts(config, places, FINETUNING, LEARNING))
-    with heard(world):
+    with failing_together(world):
         tasks = read_tasks(config, output)
     examples = {task.folder.name: digest_examples(task.splits)[:16] for task in tasks}
     agreement.require({"examples": examples})

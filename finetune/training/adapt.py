@@ -25,7 +25,7 @@ from configs.system.run_folder import RunFolder
 from finetune.data.example import AnyExample, TagExample, TextExample
 from pretrain.engine.precision import Precision
 from pretrain.engine.train import pretrain
-from pretrain.ranks.agreement import heard
+from pretrain.ranks.agreement import failing_together
 from pretrain.ranks.checksums import require_same
 from pretrain.ranks.world import World
 from pretrain.run.pretrained import Pretrained, load_pretrained
@@ -48,18 +48,18 @@ def adapt(
     checkpoint.
     """
     folder = RunFolder(Path(config.run_dir)).adapt
-    with heard(world):
+    with failing_together(world):
         if world.is_main:
             folder.mkdir(parents=True, exist_ok=True)
             pretrained.tokenizer.save(folder / "vocabulary")
             lines = (line for example in examples for line in texts(example))
             write_text(folder / "texts.txt", "".join(f"{line}\n" for line in lines))
-    with heard(world):
+    with failing_together(world):
         recipe = adapt_config(config, pretrained, folder)
     name: Literal["bf16", "fp32"] = "bf16" if precision.name == "bf16" else "fp32"
     engine = replace(recipe.engine, precision=name)
     pretrain(replace(recipe, engine=engine), world)
-    with heard(world):
+    with failing_together(world):
         adapted = load_pretrained(str(folder))
     require_same(world, adapted.weights, f"the encoder in {folder}")
     return adapted

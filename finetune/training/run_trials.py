@@ -44,7 +44,7 @@ from finetune.training.trial_trainer import Surroundings, train_trial
 from finetune.training.trials import Trial, make_trials
 from pretrain.engine.precision import Precision, choose_precision
 from pretrain.model.pretraining import initialise
-from pretrain.ranks.agreement import Agreement, by_all, heard
+from pretrain.ranks.agreement import Agreement, by_all, failing_together
 from pretrain.ranks.checksums import find_drift
 from pretrain.ranks.preemption import PreemptionNotice
 from pretrain.ranks.watchdog import Watchdog
@@ -77,7 +77,7 @@ def finetune(config: FinetuneConfig, world: World) -> Path:
 def run_trials(config: FinetuneConfig, agreement: Agreement) -> Path:
     """As `finetune`, in a run folder that this run owns."""
     run_dir, world = Path(config.run_dir), agreement.world
-    with heard(world):
+    with failing_together(world):
         trials = make_trials(config)
         task, examples, pretrained = prepare(config)
         hashes = {"encoder": digest(pretrained.weights), "examples": digest_examples(examples)}

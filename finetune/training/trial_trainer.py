@@ -16,7 +16,7 @@ from finetune.training.trials import Trial
 from pretrain.engine.engine import Engine
 from pretrain.engine.loop import Loop
 from pretrain.optim.schedule import Phase, Schedule
-from pretrain.ranks.agreement import Agreement, heard
+from pretrain.ranks.agreement import Agreement, failing_together
 from pretrain.ranks.preemption import PreemptionNotice
 from pretrain.run import checkpoint
 from pretrain.run.facts import checkpoint_facts
@@ -97,10 +97,10 @@ def find_saved(folder: Path, agreement: Agreement) -> Path | None:
         InputError: on all ranks, for one that only some of them can read.
     """
     world = agreement.world
-    with heard(world):
+    with failing_together(world):
         saved = checkpoint.find_last(folder) if world.is_main else None
     saved = world.from_main(saved)
-    with heard(world):
+    with failing_together(world):
         facts = {"checkpoint": checkpoint_facts(saved)}
     agreement.require(facts)
     return saved

@@ -18,7 +18,7 @@ from pretrain.data.word2vec import word_vectors
 from pretrain.engine.certify import Certifier
 from pretrain.engine.fitting import resolve
 from pretrain.engine.trainer import Trainer
-from pretrain.ranks.agreement import Agreement, heard
+from pretrain.ranks.agreement import Agreement, failing_together
 from pretrain.ranks.preemption import PreemptionNotice
 from pretrain.ranks.watchdog import Watchdog
 from pretrain.ranks.world import World, leads_node
@@ -94,15 +94,15 @@ def find_ground(
         InputError: on all ranks, for what one of them cannot read, or reads otherwise.
     """
     world, run_dir = agreement.world, Path(config.run_dir)
-    with heard(world):
+    with failing_together(world):
         corpus = prepare(config)
         verification = Verification(corpus.folder, config.data, leads=leads_node())
         verification.begin()
     # Ranks must not judge files by themselves: one that saw another checkpoint would diverge.
-    with heard(world):
+    with failing_together(world):
         found = find_checkpoint(config, run_dir) if world.is_main else None
     found = world.from_main(found)
-    with heard(world):
+    with failing_together(world):
         if config.embeddings.initial == "word2vec" and not found:
             word_vectors(config, corpus)  # as long as it takes, once: then kept in the cache
         facts = {"corpus": corpus_facts(corpus), "checkpoint": checkpoint_facts(found)}

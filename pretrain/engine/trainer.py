@@ -23,7 +23,7 @@ from pretrain.engine.precision import choose_precision
 from pretrain.engine.reporter import PretrainingReporter
 from pretrain.model.pretraining import PretrainingModel, initialise, make_model, set_embeddings
 from pretrain.optim.schedule import Schedule
-from pretrain.ranks.agreement import heard
+from pretrain.ranks.agreement import failing_together
 from pretrain.ranks.checksums import require_same
 from pretrain.ranks.preemption import PreemptionNotice
 from pretrain.ranks.watchdog import Watchdog
@@ -138,7 +138,7 @@ class Trainer:
 
         DeepSpeed would give them rank 0's weights: a rank that read others would not be noticed.
         """
-        with heard(self.world):
+        with failing_together(self.world):
             model = self._model(saved)
         name = self.config.initial_model
         what = f"initial_model={name}" if name else "a new model"

@@ -78,7 +78,7 @@ class Agreement:
         self.digests: dict[str, str] = {}
 
     def require(self, groups: Mapping[str, Facts]) -> None:
-        """Go on where all ranks hold the same facts; every rank calls this, none knows more.
+        """Return where all ranks hold the same facts; every rank calls this, none knows more.
 
         Args:
             groups: of facts, by the key of `CURES` that cures a difference.
@@ -86,9 +86,9 @@ class Agreement:
             InputError: on all ranks, for rank 0 to say, with the first fact that differs.
         """
         self.digests |= {group: _digest(facts) for group, facts in groups.items()}
-        found = find_difference(self.world, groups)
-        if found:
-            raise by_all(InputError(f"ranks disagree: {found}: {CURES[found.group]}"))
+        difference = find_difference(self.world, groups)
+        if difference:
+            raise by_all(InputError(f"ranks disagree: {difference}: {CURES[difference.group]}"))
 
     @property
     def record(self) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def find_difference(world: World, groups: Mapping[str, Facts]) -> Difference | N
 
 
 @contextmanager
-def heard(world: World) -> Iterator[None]:
+def failing_together(world: World) -> Iterator[None]:
     """What fails inside on some ranks ends all of them, in the words of the first that failed.
 
     Each rank would otherwise learn it by waiting for one that has gone. Nothing inside may wait for
@@ -202,7 +202,7 @@ def _odd_and_usual(values: Sequence[str]) -> tuple[str, str]:
 
 def _with_ranks(value: str, values: Sequence[str], hosts: Sequence[str]) -> tuple[str, str]:
     """(the value, who says so), each short."""
-    ranks = [rank for rank, found in enumerate(values) if found == value]
+    ranks = [rank for rank, other in enumerate(values) if other == value]
     half = LONGEST_VALUE // 2
     shown = value if len(value) <= LONGEST_VALUE else f"{value[:half]} ... {value[-half:]}"
     return shown, name_ranks(ranks, hosts)

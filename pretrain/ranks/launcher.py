@@ -2,7 +2,7 @@
 
 DeepSpeed's command starts a second process, which starts the ranks: SIGKILL to the first (a person,
 or the system short of memory) reaches neither. A shell is no launcher: who logs out may want a run
-to go on. Where there is no /proc, nothing is noticed.
+to continue. Where there is no /proc, nothing is noticed.
 """
 
 from __future__ import annotations
@@ -21,12 +21,17 @@ LAUNCHERS = ("deepspeed", "torchrun", SECOND, "torch.distributed.run")
 
 def find_launchers() -> list[int]:
     """Ids of the launchers above this process, the nearest first; 0: one that is gone already."""
-    found, pid, words = [], os.getppid(), []
+    launchers: list[int] = []
+    words: list[str] = []
+    pid = os.getppid()
     while is_launcher(_words_of(pid)):
-        found.append(pid)
+        launchers.append(pid)
         words, pid = _words_of(pid), _parent_of(pid)
-    is_alone = pid == 1 or _name_of(pid) in ADOPTERS
-    return [*found, 0] if any(Path(w).name == SECOND for w in words) and is_alone else found
+    is_second = any(Path(word).name == SECOND for word in words)
+    # The second process whose own parent has died has been adopted.
+    if is_second and (pid == 1 or _name_of(pid) in ADOPTERS):
+        launchers.append(0)
+    return launchers
 
 
 def is_launcher(words: list[str]) -> bool:

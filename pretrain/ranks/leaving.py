@@ -28,14 +28,14 @@ if TYPE_CHECKING:  # this module is light: every command begins with it
 Value = TypeVar("Value")
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-GRACE = 3.0
+GRACE_SECONDS = 3.0
 """seconds for the main thread to clear up and leave by itself"""
-LONE = 15.0
+ALONE_SECONDS = 15.0
 """seconds after which a rank that has not met the others leaves without them"""
-TOGETHER = 8.0
+TOGETHER_SECONDS = 8.0
 """seconds for all ranks to say that they leave"""
-POLL = 0.5
-SAME = 0.5
+POLL_SECONDS = 0.5
+REPEAT_SECONDS = 0.5
 """seconds within which a second SIGINT is the first one, passed on by a launcher"""
 INTERRUPTED = "error: interrupted; run the same command to go on from the last checkpoint"
 
@@ -82,10 +82,12 @@ class Leaving:
         self._hurries = hurries
         self._rank = int(os.environ.get("RANK") or 0)
         self._size = int(os.environ.get("WORLD_SIZE") or 1)
-        ear, self._mouth = os.pipe()
-        os.set_blocking(self._mouth, False)
-        signal.set_wakeup_fd(self._mouth, warn_on_full_buffer=False)
-        threading.Thread(target=self._watch, args=(ear,), name="leaving", daemon=True).start()
+        signal_reader, self._signal_writer = os.pipe()
+        os.set_blocking(self._signal_writer, False)
+        signal.set_wakeup_fd(self._signal_writer, warn_on_full_buffer=False)
+        threading.Thread(
+            target=self._watch, args=(signal_reader,), name="leaving", daemon=True
+        ).start()
         self._heard = (signal.SIGINT, *(SIGNALS if notices else ()))
         for number in self._heard:
             is_interrupt = number == signal.SIGINT
@@ -111,10 +113,11 @@ class Leaving:
 
         # Of this thread: the other connection may be waiting. torch's stubs lack the method.
         own: Store = store.clone()  # type: ignore[attr-defined]  # not in the stubs
-        own.set_timeout(timedelta(seconds=TOGETHER))
+        own.set_timeout(timedelta(seconds=TOGETHER_SECONDS))
         with self._lock:
             self._store = own
-        os.write(self._mouth, b"\0")  # no signal: the thread is to look at the store from now on
+        # No signal: the thread is to look at the store from now on.
+        os.write(self._signal_writer, b"\0")
         if self.reason:
             raise Leave
 
@@ -196,11 +199,11 @@ class Leaving:
 
     # -- the thread -----------------------------------------------------------------------------
 
-    def _watch(self, ear: int) -> None:
+    def _watch(self, signal_reader: int) -> None:
         while True:
             waits = self._deadline is not None or self._store is not None
-            ready, *_ = select.select([ear], [], [], POLL if waits else None)
-            for number in os.read(ear, 64) if ready else b"":
+            ready, *_ = select.select([signal_reader], [], [], POLL_SECONDS if waits else None)
+            for number in os.read(signal_reader, 64) if ready else b"":
                 self._hear(number)
             self._hear_ranks()
             with self._lock:
@@ -212,17 +215,17 @@ class Leaving:
     def _hear(self, number: int) -> None:
         now = time.monotonic()
         if number == signal.SIGINT:
-            if self.interrupted is not None and now - self.interrupted > SAME:
+            if self.interrupted is not None and now - self.interrupted > REPEAT_SECONDS:
                 os._exit(130)
             self.interrupted = self.interrupted or now
-            self._deadline = now + GRACE if self._hurries else None
+            self._deadline = now + GRACE_SECONDS if self._hurries else None
         elif number in SIGNALS:
             with self._lock:
                 if self._is_closing or self._deadline is not None:
                     return
                 self.reason = self.reason or signal.Signals(number).name
                 is_lone = self._size > 1 and self._store is None
-                self._deadline = now + (LONE if is_lone else GRACE)
+                self._deadline = now + (ALONE_SECONDS if is_lone else GRACE_SECONDS)
 
     def _hear_ranks(self) -> None:
         """Whether another rank leaves."""
@@ -240,7 +243,7 @@ class Leaving:
             if self._has_begun:
                 return
             self.reason = self.reason or reason
-            self._deadline = time.monotonic() + (0 if self._is_closing else GRACE)
+            self._deadline = time.monotonic() + (0 if self._is_closing else GRACE_SECONDS)
         if not self._is_closing:
             main = threading.main_thread().ident
             assert main is not None, "it has started"
@@ -250,7 +253,7 @@ class Leaving:
 
     def _tell_ranks(self) -> None:
         """Say that this rank leaves, and wait until all have."""
-        store, end = self._store, time.monotonic() + TOGETHER
+        store, end = self._store, time.monotonic() + TOGETHER_SECONDS
         if store is None:
             return
         with contextlib.suppress(Exception):  # rank 0, which keeps the store, has gone
@@ -259,7 +262,7 @@ class Leaving:
             while store.add("leaving", 0) < self._size and time.monotonic() < end:
                 time.sleep(0.1)
             if self._rank == 0:
-                time.sleep(POLL)  # the others still ask
+                time.sleep(POLL_SECONDS)  # the others still ask
 
     def _write_status(self) -> None:
         from configs.system.run_folder import RunFolder

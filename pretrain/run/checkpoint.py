@@ -35,7 +35,7 @@ from configs.system.files import sha256_file, written_aside
 from configs.system.json_files import read_json
 from configs.system.notes import warn_once
 from configs.system.run_names import STEP, WEIGHTS
-from pretrain.ranks.agreement import by_all, heard
+from pretrain.ranks.agreement import by_all, failing_together
 from pretrain.ranks.checksums import find_drift, require_same
 from pretrain.ranks.world import World
 from pretrain.run.tensors import check_tensors, read_tensors, write_tensors
@@ -210,8 +210,8 @@ def require_same_weights(engine: Saveable, step: int, folder: Path) -> None:
 def prune(folder: Path, step: int, keep: int, keep_every: int | None = None) -> None:
     """Drop what is older than the last `keep`, later than `step`, or torn by a kill.
 
-    Those of every `keep_every`-th step stay. Later ones exist where a run went on from an earlier
-    checkpoint: their future is abandoned.
+    Those of every `keep_every`-th step stay. Later ones exist where a run was resumed from an
+    earlier checkpoint: they belong to a future that is abandoned.
     """
     newest = checkpoint_in(folder, step)
     saved = list_checkpoints(folder)
@@ -321,7 +321,7 @@ def restore(path: Path, engine: Saveable, state: State) -> None:
     """
     shapes = {name: parameter.shape for name, parameter in engine.model.named_parameters()}
     of_moments = {f"{name}.{moment}": shape for name, shape in shapes.items() for moment in MOMENTS}
-    with heard(engine.world):
+    with failing_together(engine.world):
         weights, moments = (read_tensors(path / name) for name in FILES[:2])
         check_tensors(path / FILES[0], weights, shapes)
         check_tensors(path / FILES[1], moments, of_moments)
@@ -335,7 +335,7 @@ def read_extra(path: Path, world: World) -> Tensors:
     Raises:
         InputError: on all ranks, as `restore`.
     """
-    with heard(world):
+    with failing_together(world):
         extra = read_tensors(path / EXTRA) if (path / EXTRA).is_file() else {}
     require_same(world, extra, str(path))
     return extra

@@ -71,7 +71,7 @@ def write_environment(
 
     Args:
         packages: of ours, whose code decides what the run finds.
-        step: where the run goes on; 0: it begins. None: it is no run of steps.
+        step: where the run resumes; 0: it begins. None: it is no run of steps.
     """
     folder = RunFolder(run_dir)
     make_folder(run_dir)

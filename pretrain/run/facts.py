@@ -77,8 +77,8 @@ def recipe(config: RunConfig, places: Collection[str] = ()) -> Facts:
 def processor() -> Facts:
     """What decides the order in which this rank adds up."""
     if torch.cuda.is_available():
-        found = torch.cuda.get_device_properties(torch.cuda.current_device())
-        kind = f"{found.major}.{found.minor} with {found.multi_processor_count} multiprocessors"
+        device = torch.cuda.get_device_properties(torch.cuda.current_device())
+        kind = f"{device.major}.{device.minor} with {device.multi_processor_count} multiprocessors"
         return {"device": f"CUDA {kind}"}
     capability = torch.backends.cpu.get_cpu_capability()
     return {"device": f"CPU, {capability}", "threads": str(torch.get_num_threads())}
@@ -109,22 +109,22 @@ def sampled_digest(store: TokenStore) -> str:
     return digest.hexdigest()[:16]
 
 
-def checkpoint_facts(found: Path | None) -> Facts:
-    """The checkpoint that rank 0 found, as this rank reads it.
+def checkpoint_facts(saved: Path | None) -> Facts:
+    """The checkpoint that rank 0 has chosen, as this rank reads it.
 
     Raises:
         InputError: it is not there.
     """
-    if found is None:
+    if saved is None:
         return {"checkpoint": "none"}
     try:
-        hashes = {name: sha256_file(found / name)[:16] for name in (MANIFEST, STATE)}
+        hashes = {name: sha256_file(saved / name)[:16] for name in (MANIFEST, STATE)}
     except OSError as error:
         raise InputError(
             f"{error.filename}: {error.strerror}, but rank 0 goes on from this checkpoint: let all "
             "ranks see one run folder, or copy it to every node"
         ) from error
-    return {"checkpoint": found.name, **hashes}
+    return {"checkpoint": saved.name, **hashes}
 
 
 def _numbered(table: dict[str, Any]) -> dict[str, Any]:

@@ -115,10 +115,10 @@ def check_graph(path: Path, module: nn.Module) -> None:
     ids_BL = torch.arange(mask_BL.numel()).view_as(mask_BL)
     inputs = (ids_BL, mask_BL, torch.zeros_like(ids_BL))
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    found = session.run(None, {name: value.numpy() for name, value in zip(INPUTS, inputs)})
+    computed = session.run(None, {name: value.numpy() for name, value in zip(INPUTS, inputs)})
     expected = module(*inputs)
     expected = expected if isinstance(expected, tuple) else (expected,)
-    for ours, theirs in zip(expected, map(torch.from_numpy, found)):
+    for ours, theirs in zip(expected, map(torch.from_numpy, computed)):
         if ours.ndim > 1 and ours.shape[:2] == mask_BL.shape:
             ours, theirs = ours[mask_BL.bool()], theirs[mask_BL.bool()]
         difference = (ours - theirs).abs().max().item()

@@ -1,4 +1,4 @@
-"""Encoders to go on with: a run of ours, a Hugging Face folder, or a name on its hub.
+"""Encoders to continue from: a run of ours, a Hugging Face folder, or a name on its hub.
 
 No code is executed: weights are safetensors, or a .bin that torch unpickles in its weights-only
 mode.
@@ -97,8 +97,8 @@ def load_initial(model: PretrainingModel, name: str, tokenizer: Tokenizer) -> No
     Raises:
         InputError: they are of another shape, or belong to another tokenizer.
     """
-    found = load_pretrained(name)
-    if found.tokenizer.fingerprint != tokenizer.fingerprint:
+    initial = load_pretrained(name)
+    if initial.tokenizer.fingerprint != tokenizer.fingerprint:
         raise InputError(
             f"initial_model={name} was made with another tokenizer than this run's: set "
             "tokenizer.path to its own"
@@ -106,7 +106,8 @@ def load_initial(model: PretrainingModel, name: str, tokenizer: Tokenizer) -> No
     own = model.state_dict()
     size = tokenizer.vocabulary_size
     weights = {
-        key: w[:size] if len(w) == found.vocabulary_size else w for key, w in found.weights.items()
+        key: w[:size] if len(w) == initial.vocabulary_size else w
+        for key, w in initial.weights.items()
     }
     weights = {key: w for key, w in weights.items() if key in own}
     for key in own:
@@ -114,7 +115,7 @@ def load_initial(model: PretrainingModel, name: str, tokenizer: Tokenizer) -> No
         if not fits and (key in weights or key.startswith("encoder.")):
             raise InputError(
                 f"initial_model={name} has another shape than `model` at {key}: copy the fields of "
-                f"`model` from it: {found.model}"
+                f"`model` from it: {initial.model}"
             )
     model.load_state_dict(weights, strict=False)
 
@@ -184,21 +185,21 @@ def tell_left_out(folder: Path, fields: list[str], weights: list[str]) -> None:
             logger.warning(f"{folder}: {what} not used: {shown}{more}")
 
 
-def _check_shapes(folder: Path, config: ModelConfig, found: dict[str, Tensor], pad: int) -> None:
+def _check_shapes(folder: Path, config: ModelConfig, weights: dict[str, Tensor], pad: int) -> None:
     """Raise `InputError` where weights are missing or not as config.json says."""
-    layers = layers_in(found)
+    layers = layers_in(weights)
     if config.layers != layers:
         raise InputError(
             f"{folder}: config.json has num_hidden_layers={config.layers}, the weights {layers} "
             "whole layers: they do not belong together, or one of them is torn"
         )
     with torch.device("meta"):
-        expected: nn.Module = PretrainingModel(config, len(found[WORDS]), pad, True)
+        expected: nn.Module = PretrainingModel(config, len(weights[WORDS]), pad, True)
     for name, tensor in expected.state_dict().items():
-        if name not in found and not name.startswith("encoder."):
+        if name not in weights and not name.startswith("encoder."):
             continue
-        if name not in found or found[name].shape != tensor.shape:
-            shape = f"of shape {tuple(found[name].shape)}" if name in found else "missing"
+        if name not in weights or weights[name].shape != tensor.shape:
+            shape = f"of shape {tuple(weights[name].shape)}" if name in weights else "missing"
             raise InputError(
                 f"{folder}: {name} is {shape} where config.json asks for {tuple(tensor.shape)}: "
                 "fetch the folder anew"

@@ -45,13 +45,13 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
         path = find_file(index.parent, shard)
         if path is None:
             raise InputError(f"{index.parent / shard}: missing, though {index.name} names it")
-        found = _read_tensors(path)
-        for name in found.keys() & tensors.keys():
+        own = _read_tensors(path)
+        for name in own.keys() & tensors.keys():
             raise InputError(f"{path}: {name} stands in another shard too: {AGAIN}")
-        lacking = sorted(name for name, s in places.items() if s == shard and name not in found)
+        lacking = sorted(name for name, s in places.items() if s == shard and name not in own)
         if lacking:
             raise InputError(f"{path} lacks {lacking[0]}, which {index.name} has there: {AGAIN}")
-        tensors |= found
+        tensors |= own
     return tensors
 
 

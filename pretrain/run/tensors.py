@@ -29,17 +29,17 @@ def shapes_of(model: nn.Module) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in model.state_dict().items()}
 
 
-def check_tensors(path: Path, found: dict[str, Tensor], shapes: dict[str, torch.Size]) -> None:
+def check_tensors(path: Path, tensors: dict[str, Tensor], shapes: dict[str, torch.Size]) -> None:
     """Raise `InputError` unless the tensors of a file are floats of these names and shapes."""
     for name, shape in shapes.items():
-        if name not in found:
+        if name not in tensors:
             raise InputError(f"{path}: {name} is missing: it belongs to another model, or is torn")
-        if found[name].shape != shape or not found[name].is_floating_point():
+        if tensors[name].shape != shape or not tensors[name].is_floating_point():
             raise InputError(
-                f"{path}: {name} is {found[name].dtype} of shape {tuple(found[name].shape)} where "
-                f"a float of shape {tuple(shape)} is expected: it belongs to another model"
+                f"{path}: {name} is {tensors[name].dtype} of shape {tuple(tensors[name].shape)} "
+                f"where a float of shape {tuple(shape)} is expected: it belongs to another model"
             )
-    if unknown := sorted(found.keys() - shapes.keys()):
+    if unknown := sorted(tensors.keys() - shapes.keys()):
         raise InputError(f"{path}: {unknown[0]} is not known here: it belongs to another model")
 
 

@@ -9,7 +9,7 @@ import pytest
 from configs.errors import InputError, RunError
 from configs.loader import load_config
 from configs.schema import PLACES, PretrainConfig
-from pretrain.ranks.agreement import Agreement, heard, name_ranks
+from pretrain.ranks.agreement import Agreement, failing_together, name_ranks
 from pretrain.ranks.preemption import Preempted
 from pretrain.run.facts import VARIABLES, recipe, sampled_digest, start_facts
 from tests.helpers import open_store, random_documents
@@ -86,7 +86,7 @@ def fail(*errors: Exception | None) -> list:
     """What each rank raises where these errors are raised inside; None where nothing is."""
 
     def rank(world):
-        with heard(world):
+        with failing_together(world):
             if errors[world.rank]:
                 raise errors[world.rank]
 
