@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Optional
 
 from configs.checks import require, require_visible
+from configs.errors import InputError
 from configs.system.safe_text import visible
 
 OUR_OPTIONS = (
@@ -186,11 +187,12 @@ def _check_option(option: str) -> None:
     in a script's lines; a value that needs none of them cannot become two.
     """
     match = re.fullmatch(r"--([a-z][a-z-]*)(=[^\s\"'\\#`]+)?", option)
-    require(
-        match is not None and option.isprintable(),
-        f"cluster: sbatch_options: '{visible(option)}' is no long option of one word without "
-        "quotes, blanks, # and backslashes: write e.g. --constraint=h100, each option for itself",
-    )
+    if match is None or not option.isprintable():
+        raise InputError(
+            f"cluster: sbatch_options: '{visible(option)}' is no long option of one word without "
+            "quotes, blanks, # and backslashes: write e.g. --constraint=h100, each option for "
+            "itself"
+        )
     name = match.group(1)
     ours = [our for our in OUR_OPTIONS if our.startswith(name) and name not in OTHERS]
     require(

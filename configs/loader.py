@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from dataclasses import asdict, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 import yaml
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from configs.errors import InputError
+from configs.known_keys import check_keys, is_schema, type_hints
 from configs.system import secrets
 from configs.system.files import check_stored
 from configs.system.run_names import CONFIG
@@ -51,7 +52,7 @@ def load_config(
         InputError: no such file, unknown key, wrong type, or a failed cross-check.
     """
     path = find_config(name, option, folder)
-    raw = OmegaConf.create(OmegaConf.to_container(_structured(schema)))
+    raw = OmegaConf.create(_plain(_structured(schema)))
     if "run_dir" in raw:
         if "${" in path.stem:
             raise InputError(f"{path}: its name, that of run_dir, holds ${{: call it otherwise")
@@ -59,18 +60,18 @@ def load_config(
     for layer in _layers(path):
         check_keys(layer, schema, source=str(path))
         _empty_open_mappings(raw, layer, schema)
-        raw = OmegaConf.merge(raw, OmegaConf.create(_spelled_alike(layer, schema)))
+        raw = _merged(raw, OmegaConf.create(_spelled_alike(layer, schema)))
     for key, value in (values or {}).items():
         _update(raw, key, value, schema, f"'{key}: {value}'")
     for override in overrides or []:
         _apply_override(raw, override, schema)
     if stored:
         _keep_unset(raw)
-    written = dict(_leaves(OmegaConf.to_container(raw)))
+    written = dict(_leaves(_plain(raw)))
     secrets.check(written, str(path), for_script=folder == "clusters")
     config = _to_schema(raw, schema, path)
     if any(map(secrets.asks, written.values())):
-        secrets.remember(written, dict(_leaves(OmegaConf.to_container(raw, resolve=True))))
+        secrets.remember(written, dict(_leaves(_plain(raw, resolve=True))))
     return config
 
 
@@ -99,19 +100,20 @@ def shipped_configs(folder: str = "") -> list[str]:
     return sorted(str(p.relative_to(root)) for p in root.rglob("*.yaml"))
 
 
-def dump_config(config: Any) -> str:
+def dump_config(config: object) -> str:
     """The configuration as YAML that loads back to the same, in the same environment: what was
     asked of it, and every secret, is written as `${oc.env:NAME}`."""
     tree = OmegaConf.structured(config)
     resolved = OmegaConf.to_container(tree, enum_to_str=True)
-    plain = secrets.as_stored(resolved)
+    plain: Any = secrets.as_stored(resolved)
     if any(isinstance(text, str) and first_hidden(text) for _, text in _leaves(plain)):
         # PyYAML leaves some characters as they are that a terminal obeys.
-        return yaml.dump(plain, Dumper=_EscapingDumper, sort_keys=False, width=10**6)
+        text: str = yaml.dump(plain, Dumper=_EscapingDumper, sort_keys=False, width=10**6)
+        return text
     return OmegaConf.to_yaml(tree if plain == resolved else OmegaConf.create(plain))
 
 
-def recipe_text(config: Any) -> str:
+def recipe_text(config: object) -> str:
     """The configuration with everything resolved, to be hashed: it is neither shown nor stored."""
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
@@ -120,7 +122,9 @@ def from_container(schema: type[Schema], values: dict[str, Any]) -> Schema:
     """The stored configuration whose fields, as plain dicts and lists, are `values`."""
     raw = OmegaConf.create(values)
     _keep_unset(raw)
-    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), raw))
+    made = OmegaConf.to_object(_merged(OmegaConf.structured(schema), raw))
+    assert isinstance(made, schema)
+    return made
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -132,11 +136,10 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
-def _leaves(tree: Any, place: tuple = ()) -> Iterator[tuple[tuple, Any]]:
+def _leaves(tree: object, place: secrets.Place = ()) -> Iterator[tuple[secrets.Place, object]]:
     """Everything in nested dicts and lists that is neither, with the way there."""
     if isinstance(tree, (dict, list)):
-        items = tree.items() if isinstance(tree, dict) else enumerate(tree)
-        for key, value in items:
+        for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
             yield from _leaves(value, (*place, key))
     else:
         yield place, tree
@@ -144,15 +147,15 @@ def _leaves(tree: Any, place: tuple = ()) -> Iterator[tuple[tuple, Any]]:
 
 def _keep_unset(raw: DictConfig) -> None:
     """Leave values that ask for variables which are not set as they are written."""
-    for (*way, key), text in list(_leaves(OmegaConf.to_container(raw))):
-        if secrets.is_unset(text):
-            node = raw
+    for (*way, key), text in list(_leaves(_plain(raw))):
+        if isinstance(text, str) and secrets.is_unset(text):
+            node: Any = raw
             for step in way:
                 node = node[step]
             node[key] = text.replace("${", "\\${")
 
 
-class _EscapingDumper(yaml.SafeDumper):
+class _EscapingDumper(yaml.SafeDumper):  # type: ignore[misc]  # PyYAML ships no types
     """Texts in double quotes, where every character but ASCII is escaped."""
 
 
@@ -176,15 +179,16 @@ def _spelled_alike(layer: DictConfig, schema: type) -> dict[str, Any]:
             return [walk(item, inner) for item in node]
         if not isinstance(node, dict):
             return node
-        if is_dataclass(kind):
-            types = _type_hints(kind)
+        if is_schema(kind):
+            types = type_hints(kind)
             return {key: walk(value, types.get(key)) for key, value in node.items()}
         if get_origin(kind) is dict:
             item = get_args(kind)[1]
             return flat(node) if item is Any else {k: walk(v, item) for k, v in node.items()}
         return node
 
-    return walk(OmegaConf.to_container(layer), schema)
+    walked: dict[str, Any] = walk(_plain(layer), schema)
+    return walked
 
 
 def _empty_open_mappings(node: DictConfig, layer: DictConfig, schema: type) -> None:
@@ -192,61 +196,14 @@ def _empty_open_mappings(node: DictConfig, layer: DictConfig, schema: type) -> N
 
     Merging adds keys and takes none away: `task.merge: {}` would keep all that it was to remove.
     """
-    for key, kind in _type_hints(schema).items():
+    for key, kind in type_hints(schema).items():
         value = layer._get_node(key) if key in layer else None
         if not isinstance(value, DictConfig) or key not in node:
             continue
         if get_origin(kind) is dict and not value:
             node[key] = {}
-        elif is_dataclass(kind) and isinstance(node[key], DictConfig):
+        elif is_schema(kind) and isinstance(node[key], DictConfig):
             _empty_open_mappings(node[key], value, kind)
-
-
-def check_keys(node: Any, schema: Any, source: str, prefix: str = "") -> None:
-    """Raise `InputError` for the first key that `schema` does not know, with a suggestion.
-
-    The same where a single value, a list and a mapping are taken for one another.
-    """
-    is_list = get_origin(schema) is list
-    if not (is_list or is_dataclass(schema)) or node._is_interpolation():
-        _refuse_booleans(node, schema, source, prefix[:-1])
-        return
-    if not isinstance(node, ListConfig if is_list else DictConfig):
-        kind = "list" if is_list else "mapping of keys to values"
-        raise InputError(f"{source}: '{prefix[:-1]}' must be a {kind}")
-    if is_list:
-        for i in range(len(node)):
-            check_keys(node._get_node(i), get_args(schema)[0], source, f"{prefix}{i}.")
-        return
-    types = _type_hints(schema)
-    for key in node:
-        if key not in types:
-            raise InputError(_unknown_key(f"{prefix}{key}", str(key), list(types), source))
-        check_keys(node._get_node(key), types[key], source, f"{prefix}{key}.")
-
-
-def _refuse_booleans(node: Any, schema: Any, source: str, name: str) -> None:
-    """Raise `InputError` for a yes, no, on, off, true or false where text is wanted.
-
-    YAML reads them as booleans, and as text they would be `True` and `False`.
-    """
-    kinds = set(get_args(schema)) if get_origin(schema) is Union else {schema}
-    kind, *others = kinds - {type(None)}
-    if isinstance(node, (DictConfig, ListConfig)):
-        inner = (Any, *get_args(kind))[-1]
-        for key in node if isinstance(node, DictConfig) else range(len(node)):
-            _refuse_booleans(node._get_node(key), inner, source, f"{name}.{key}")
-    elif kind is str and not others and isinstance(node._value(), bool):
-        raise InputError(
-            f"{source}: '{name}' is text, but YAML reads an unquoted yes, no, on, off, true or "
-            "false as a truth value: write it in quotes"
-        )
-
-
-def _unknown_key(full_key: str, key: str, known: list[str], source: str) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(known)}"
-    return f"{source}: unknown key '{full_key}'; {hint}"
 
 
 def _layers(path: Path) -> list[DictConfig]:
@@ -259,13 +216,13 @@ def _layers(path: Path) -> list[DictConfig]:
             raise InputError(f"{current}: `base:` runs in a circle")
         seen.append(current.resolve())
         layer = _read_yaml(current)
-        base = OmegaConf.to_container(layer).get("base")
-        chain.insert(0, OmegaConf.masked_copy(layer, [key for key in layer if key != "base"]))
+        base = _plain(layer).get("base")
+        chain.insert(0, OmegaConf.masked_copy(layer, [str(key) for key in layer if key != "base"]))
         current = _find_base(base, current) if base else None
     return chain
 
 
-def _find_base(base: Any, child: Path) -> Path:
+def _find_base(base: object, child: Path) -> Path:
     if not isinstance(base, str):
         raise InputError(f"{child}: `base: {base}` is no name of a configuration")
     beside = child.parent / base
@@ -291,7 +248,7 @@ def _apply_override(raw: DictConfig, override: str, schema: type) -> None:
     source = f"override '{override}'"
     try:
         layer = OmegaConf.from_dotlist([f"value={value}"])
-        written = OmegaConf.to_container(layer)["value"]
+        written = _plain(layer)["value"]
         asks = any(secrets.asks(text) for _, text in _leaves(written))
         parsed = written if asks else layer.value
     except Exception as error:  # as in `_read_yaml`: the value is YAML
@@ -299,7 +256,7 @@ def _apply_override(raw: DictConfig, override: str, schema: type) -> None:
     _update(raw, key, parsed, schema, source)
 
 
-def _update(raw: DictConfig, key: str, value: Any, schema: type, source: str) -> None:
+def _update(raw: DictConfig, key: str, value: object, schema: type, source: str) -> None:
     try:
         layer = OmegaConf.create()
         OmegaConf.update(layer, key, value, force_add=True)
@@ -312,7 +269,8 @@ def _update(raw: DictConfig, key: str, value: Any, schema: type, source: str) ->
 
 def _to_schema(raw: DictConfig, schema: type[Schema], path: Path) -> Schema:
     try:
-        config = OmegaConf.to_object(OmegaConf.merge(_structured(schema), raw))
+        config = OmegaConf.to_object(_merged(_structured(schema), raw))
+        assert isinstance(config, schema)
         if getattr(config, "run_dir", None) == "":
             raise InputError(f"{path}: run_dir is empty: name a folder, e.g. runs/mine")
         _refuse_references(config, path)
@@ -324,10 +282,11 @@ def _to_schema(raw: DictConfig, schema: type[Schema], path: Path) -> Schema:
         raise InputError(f"{path}: {key}: {_one_line(error)}") from error
 
 
-def _refuse_references(config: Any, path: Path) -> None:
+def _refuse_references(config: object, path: Path) -> None:
     """Raise `InputError` for `${` that is left as text: written down, it would not load back."""
-    values = flat(asdict(config)) if "${" in str(config) else {}
-    for key, value in values.items():
+    if not is_dataclass(config) or isinstance(config, type) or "${" not in str(config):
+        return
+    for key, value in flat(asdict(config)).items():
         if "${" in str(value) and not secrets.is_unset(str(value)):
             raise InputError(
                 f"{path}: {key} holds the text ${{, which in a run's {CONFIG} would stand for the "
@@ -335,15 +294,30 @@ def _refuse_references(config: Any, path: Path) -> None:
             )
 
 
-@cache
+def _merged(below: DictConfig, above: DictConfig) -> DictConfig:
+    merged = OmegaConf.merge(below, above)
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def _plain(node: DictConfig, resolve: bool = False) -> dict[str, Any]:
+    """Nested dicts and lists, with references as they are written unless they are resolved."""
+    plain: Any = OmegaConf.to_container(node, resolve=resolve)
+    assert isinstance(plain, dict)
+    return plain
+
+
 def _structured(schema: type) -> DictConfig:
     """The schema with its defaults: costly to make, and never changed."""
+    return _made(schema)
+
+
+@cache
+def _made(schema: type) -> DictConfig:
     structured = OmegaConf.structured(schema)
+    assert isinstance(structured, DictConfig)
     OmegaConf.set_readonly(structured, False)
     return structured
-
-
-_type_hints = cache(get_type_hints)
 
 
 def _one_line(error: Exception) -> str:

@@ -78,9 +78,12 @@ def remove(path: Path) -> str | None:
     """
     stayed: list[str] = []
 
-    def note(_function: object, name: str, raised: tuple) -> None:
-        if not isinstance(raised[1], FileNotFoundError):
-            stayed.append(f"{name} could not be removed ({raised[1].strerror})")
+    def note(
+        _function: object, name: str, raised: tuple[type[BaseException], BaseException, object]
+    ) -> None:
+        error = raised[1]
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            stayed.append(f"{name} could not be removed ({error.strerror})")
 
     try:
         if path.is_symlink() or not path.is_dir():
@@ -152,4 +155,4 @@ def _exchange(one: Path, other: Path) -> bool:
     if renameat2 is None:
         return False
     places = (AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other))
-    return renameat2(*places, RENAME_EXCHANGE) == 0
+    return bool(renameat2(*places, RENAME_EXCHANGE) == 0)

@@ -18,7 +18,7 @@ LONGEST_SHOWN = 60
 REMAKE = "make or copy it anew"
 
 
-def read_json(path: Path, cure: str = REMAKE, infinite: bool = False) -> dict:
+def read_json(path: Path, cure: str = REMAKE, infinite: bool = False) -> dict[str, Any]:
     """The table (JSON object) in a file.
 
     Args:
@@ -44,12 +44,14 @@ def read_json(path: Path, cure: str = REMAKE, infinite: bool = False) -> dict:
     return content
 
 
-def parse_json(content: bytes, infinite: bool = False) -> Any:
+def parse_json(content: bytes, infinite: bool) -> object:
     """The value that JSON text stands for; `ValueError` says what is wrong with it."""
     text = content.decode("utf-8-sig")
-    numbers = {} if infinite else {"parse_float": _finite, "parse_constant": _finite}
+    number = None if infinite else _finite
     try:
-        value = json.loads(text, object_pairs_hook=_table, **numbers)
+        value: object = json.loads(
+            text, object_pairs_hook=_table, parse_float=number, parse_constant=number
+        )
     except RecursionError as error:
         raise ValueError(f"deeper than {DEEPEST} levels") from error
     _check_depth(value)
@@ -69,8 +71,10 @@ def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
         seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
-        raise ValueError(f"the name {shown(twice)} stands twice in a table")
+        for name, _ in pairs:
+            if name in seen:
+                raise ValueError(f"the name {shown(name)} stands twice in a table")
+            seen.add(name)
     return table
 
 
@@ -81,7 +85,7 @@ def _finite(text: str) -> float:
     return value
 
 
-def _check_depth(value: Any) -> None:
+def _check_depth(value: object) -> None:
     level = [value] if isinstance(value, (dict, list)) else []
     for _ in range(DEEPEST):
         inner = (v.values() if isinstance(v, dict) else v for v in level)
@@ -90,7 +94,7 @@ def _check_depth(value: Any) -> None:
         raise ValueError(f"deeper than {DEEPEST} levels")
 
 
-def _check_surrogates(value: Any) -> None:
+def _check_surrogates(value: object) -> None:
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:

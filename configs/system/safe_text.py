@@ -85,7 +85,7 @@ def markdown(text: object, in_table: bool = False) -> str:
     return f"{fence}{pad}{line}{pad}{fence}"
 
 
-def json_text(content: Any) -> str:
+def json_text(content: object) -> str:
     """JSON for programs and for eyes: every script can be read, and what cannot be seen is escaped.
 
     It reads back as exactly the same.
@@ -142,7 +142,7 @@ class VisibleStream:
         for line in lines:
             self.write(line)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (what the stream has)
         return getattr(self.stream, name)
 
 

@@ -13,10 +13,12 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any
+from typing import TypeGuard
 
 from configs.errors import InputError
 
+Place = tuple[object, ...]
+"""keys and numbers that lead to a value of a configuration"""
 SHORTEST = 8
 """characters of a secret: less is found in ordinary text and paths, as the password `root` would"""
 ASKED = re.compile(r"\$\{oc\.env:\s*([^,}\s]+)\s*(,?)")
@@ -35,7 +37,7 @@ _OVERRIDE = re.compile(
 )
 _asked_for: dict[str, str] = {}
 """value that may be a secret -> how it is written"""
-_written: dict[tuple[tuple, Any], str] = {}
+_written: dict[tuple[Place, object], str] = {}
 """place in a configuration, and what it holds -> how it was written there"""
 
 
@@ -54,7 +56,7 @@ def hashed(text: str) -> str:
     return text
 
 
-def check(leaves: Mapping[tuple, Any], source: str, for_script: bool = False) -> None:
+def check(leaves: Mapping[Place, object], source: str, for_script: bool = False) -> None:
     """Learn what the values of a configuration ask for, before anything can be said of them.
 
     Args:
@@ -83,7 +85,7 @@ def check(leaves: Mapping[tuple, Any], source: str, for_script: bool = False) ->
                 _known.cache_clear()
 
 
-def remember(written: Mapping[tuple, Any], resolved: Mapping[tuple, Any]) -> None:
+def remember(written: Mapping[Place, object], resolved: Mapping[Place, object]) -> None:
     """Keep how the texts of a configuration were written that ask for variables.
 
     Numbers are no secrets, and a run whose folder does not tell them opens in no other shell.
@@ -108,7 +110,7 @@ def require_none(script: str) -> None:
             )
 
 
-def as_stored(tree: Any, place: tuple = ()) -> Any:
+def as_stored(tree: object, place: Place = ()) -> object:
     """Nested dicts and lists with `${oc.env:NAME}` for what was asked of the environment.
 
     Args:
@@ -121,7 +123,7 @@ def as_stored(tree: Any, place: tuple = ()) -> Any:
     return as_written(place, tree)
 
 
-def as_written(place: tuple, value: Any) -> Any:
+def as_written(place: Place, value: object) -> object:
     """What is stored of a value at a place of a configuration."""
     text = _written.get((place, value), value)
     found = _known()
@@ -130,7 +132,7 @@ def as_written(place: tuple, value: Any) -> Any:
     return text
 
 
-def asks(value: object) -> bool:
+def asks(value: object) -> TypeGuard[str]:
     """Whether a value, as it was written, asks for an environment variable."""
     return isinstance(value, str) and bool(ASKED.search(value))
 

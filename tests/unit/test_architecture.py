@@ -41,7 +41,7 @@ DOORS = {
     "pyarrow": {"pretrain/text/parquet.py"},
     "zstandard": {"pretrain/text/compression.py"},
     "matplotlib": {"pretrain/run/plots.py"},
-    "omegaconf": {"configs/loader.py"},
+    "omegaconf": {"configs/loader.py", "configs/known_keys.py"},
     "transformers": {"launch/benchmarks/huggingface_contenders.py"},
 }
 
