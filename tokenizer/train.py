@@ -8,7 +8,7 @@ from configs.errors import InputError
 from configs.schema import TokenizerConfig
 from tokenizer.base import Tokenizer
 from tokenizer.byte_bpe import train_byte_bpe
-from tokenizer.losses import check_letters, check_unknown, count_characters
+from tokenizer.lost_characters import check_letters, check_unknown, count_characters
 from tokenizer.portions import portions
 from tokenizer.unigram import train_sentencepiece
 from tokenizer.wordpiece import train_wordpiece

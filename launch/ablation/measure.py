@@ -95,10 +95,10 @@ class _Vocabulary:
 def _count(vocabulary: _Vocabulary) -> float | None:
     from pretrain.data.prepare import sentences
     from pretrain.run.load import open_run
-    from tokenizer.report import report
+    from tokenizer.tokenizer_report import tokenizer_report
 
     run = open_run(vocabulary.run_dir)
     if run.config.data.store:
         return None
     texts = list(islice(sentences(run.config, heldout=True), SENTENCES))
-    return report(run.tokenizer, texts).tokens_per_word
+    return tokenizer_report(run.tokenizer, texts).tokens_per_word

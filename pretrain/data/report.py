@@ -20,7 +20,7 @@ from pretrain.data.formats import (
 from pretrain.data.manifest import read_manifest
 from pretrain.data.prepare import open_corpus, sentences
 from pretrain.data.store import TokenStore
-from tokenizer.report import report as tokenizer_report
+from tokenizer.tokenizer_report import tokenizer_report
 
 REPORT_SENTENCES = 5_000
 REPORT_TOKENS = 10_000_000

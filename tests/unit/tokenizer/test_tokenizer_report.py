@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from configs.errors import InputError
-from tokenizer.report import report
+from tokenizer.tokenizer_report import tokenizer_report
 from tokenizer.wordpiece import WordPiece
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "##s", ".", "dog"]
@@ -18,7 +18,7 @@ def tokenizer() -> WordPiece:
 
 def test_counts(tokenizer: WordPiece) -> None:
     # the | cat ##s | .    and    the | [UNK]
-    result = report(tokenizer, ["The cats.", "the été"])
+    result = tokenizer_report(tokenizer, ["The cats.", "the été"])
     assert (result.texts, result.words, result.tokens) == (2, 4, 6)
     assert result.tokens_per_word == pytest.approx(6 / 4)
     assert result.tokens_per_character == pytest.approx(6 / 16)
@@ -29,13 +29,13 @@ def test_counts(tokenizer: WordPiece) -> None:
 
 def test_round_trips(tokenizer: WordPiece) -> None:
     # as it is; but for case and space; not at all
-    result = report(tokenizer, ["the cats.", "The  Cats .", "the bird", "dog"])
+    result = tokenizer_report(tokenizer, ["the cats.", "The  Cats .", "the bird", "dog"])
     assert result.round_trip == pytest.approx(2 / 4)
     assert result.normalized_round_trip == pytest.approx(3 / 4)
 
 
 def test_text(tokenizer: WordPiece) -> None:
-    text = str(report(tokenizer, ["the cats."]))
+    text = str(tokenizer_report(tokenizer, ["the cats."]))
     assert "wordpiece, 10 entries" in text
     assert "2.000 tokens a word" in text
 
@@ -43,4 +43,4 @@ def test_text(tokenizer: WordPiece) -> None:
 @pytest.mark.parametrize("texts", [[], ["", "  "]])
 def test_no_words(tokenizer: WordPiece, texts: list[str]) -> None:
     with pytest.raises(InputError, match="needs text"):
-        report(tokenizer, texts)
+        tokenizer_report(tokenizer, texts)

@@ -49,7 +49,7 @@ class TokenizerReport:
         )
 
 
-def report(tokenizer: Tokenizer, texts: list[str]) -> TokenizerReport:
+def tokenizer_report(tokenizer: Tokenizer, texts: list[str]) -> TokenizerReport:
     """Measure `tokenizer` on `texts`; raises `InputError` if they hold no word."""
     encoded = tokenizer.encode_batch(texts)
     words, tokens = sum(len(text.split()) for text in texts), sum(map(len, encoded))
