@@ -107,11 +107,6 @@ class RunFolder:
         return self.path / names.PREDICTIONS
 
     @property
-    def scores(self) -> Path:
-        """The scores of all trials."""
-        return self.path / names.SCORES
-
-    @property
     def report(self) -> Path:
         """The report of a fine-tuning."""
         return self.path / names.REPORT
