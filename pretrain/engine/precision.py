@@ -70,7 +70,9 @@ def choose_precision(
         return found
     if asked != "auto":
         return Precision(asked, f"engine.precision={asked}", "the configuration")
-    return world.from_main(_decide(world.device, cache) if world.is_main else None)
+    decided = world.from_main(_decide(world.device, cache) if world.is_main else None)
+    assert decided is not None, "rank 0 has decided"
+    return decided
 
 
 def _decide(device: torch.device, cache: str | Path) -> Precision:
