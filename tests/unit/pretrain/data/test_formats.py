@@ -131,6 +131,14 @@ def test_full_sentences_separate_documents_only_and_cut_long_sentences(tmp_path)
     assert spans == [(0, 5), (5, 11), (11, 16)]
 
 
+def test_the_example_of_the_packages_docstring(tmp_path):
+    example = open_store(tmp_path / "store", [[[12, 40, 77, 5], [14, 9, 61, 5]], [[83, 70, 5]]])
+    assert [example.sentence_ends.tolist(), example.document_ends.tolist()] == [[4, 8, 11], [2, 3]]
+    index = build_index(example, PretrainConfig(input_format="full-sentences", max_length=16))
+    arrays = [index.offsets.tolist(), index.starts.tolist(), index.ends.tolist()]
+    assert arrays == [[0, 2], [0, 8], [8, 11]]
+
+
 def test_an_epoch_has_its_own_document_order(store):
     config = PretrainConfig(input_format="full-sentences")
     starts = [build_index(store, config, cut).starts[:50].tolist() for cut in (0, 0, 1)]
