@@ -29,9 +29,7 @@ class BiGRU(nn.Module):
 
     def __init__(self, vectors: Tensor, classes: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]  # of torch
-            vectors, freeze=False, padding_idx=0
-        )
+        self.embedding = nn.Embedding.from_pretrained(vectors, freeze=False, padding_idx=0)
         self.gru = nn.GRU(vectors.shape[1], HIDDEN, batch_first=True, bidirectional=True)
         self.dense = nn.Linear(2 * HIDDEN, DENSE)
         self.dropout = nn.Dropout(DROPOUT)

@@ -55,9 +55,7 @@ class SequenceHead(nn.Module):
         """What stands for each sequence, (B, D)."""
         if self.pooling == "cls":
             starts_B = packing.boundaries[:-1].long()
-            first_BD: Tensor = Gather.apply(  # type: ignore[no-untyped-call]  # of torch
-                hidden_TD, starts_B, packing.sequences
-            )
+            first_BD: Tensor = Gather.apply(hidden_TD, starts_B, packing.sequences)
             return first_BD
         return packing.pad(hidden_TD).sum(1) / packing.lengths_B[:, None]
 

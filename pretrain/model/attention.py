@@ -70,27 +70,22 @@ def attend(qkv_R3HK: Tensor, packing: Packing, backend: str, dropout: AttentionD
     """
     if backend == "flash":
         return packing.fill(_flash(qkv_R3HK[: packing.tokens], packing, dropout.rate))
-    padded = packing.split_heads(qkv_R3HK)
+    qkv_3BHLK = packing.split_heads(qkv_R3HK)
     if backend == "eager":
-        context_BHLK = _eager(*padded.unbind(), packing, dropout)
+        context_BHLK = _eager(qkv_3BHLK, packing, dropout)
     else:
-        context_BHLK = _sdpa(*padded.unbind(), packing, dropout.rate)
+        context_BHLK = _sdpa(qkv_3BHLK, packing, dropout.rate)
     return packing.join_heads(context_BHLK)
 
 
-def _eager(
-    query_BHLK: Tensor,
-    key_BHLK: Tensor,
-    value_BHLK: Tensor,
-    packing: Packing,
-    dropout: AttentionDropout,
-) -> Tensor:
+def _eager(qkv_3BHLK: Tensor, packing: Packing, dropout: AttentionDropout) -> Tensor:
     # Scale and bias within the product: two passes less, and no scaled queries to keep.
+    query_BHLK, key_BHLK, value_BHLK = qkv_3BHLK.unbind()
     sequences, heads, _, width = query_BHLK.shape
     bias = query_BHLK.new_zeros(1, 1, 1)
     if not packing.is_uniform:
         bias = packing.score_bias_BL.to(bias.dtype).repeat_interleave(heads, 0)[:, None]
-    scores = torch.baddbmm(
+    scores: Tensor = torch.baddbmm(
         bias,
         query_BHLK.flatten(0, 1),
         key_BHLK.flatten(0, 1).transpose(1, 2),
@@ -103,9 +98,8 @@ def _eager(
     return (probabilities @ value_BHLK) * factor
 
 
-def _sdpa(
-    query_BHLK: Tensor, key_BHLK: Tensor, value_BHLK: Tensor, packing: Packing, rate: float
-) -> Tensor:
+def _sdpa(qkv_3BHLK: Tensor, packing: Packing, rate: float) -> Tensor:
+    query_BHLK, key_BHLK, value_BHLK = qkv_3BHLK.unbind()
     mask = None if packing.is_uniform else packing.is_token_BL[:, None, None]
     return F.scaled_dot_product_attention(
         query_BHLK, key_BHLK, value_BHLK, attn_mask=mask, dropout_p=rate
@@ -128,16 +122,20 @@ def _is_installed(module: str) -> bool:
 def _varlen(qkv_T3HK: Tensor, packing: Packing) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
+    query, key, value = qkv_T3HK.unbind(1)
     bounds, longest = packing.boundaries, packing.longest
-    return varlen_attn(*qkv_T3HK.unbind(1), bounds, bounds, longest, longest)
+    context = varlen_attn(query, key, value, bounds, bounds, longest, longest)
+    assert isinstance(context, Tensor), "no more than that was asked for"
+    return context
 
 
 def _flash_attn(qkv_T3HK: Tensor, packing: Packing, rate: float) -> Tensor:
     from flash_attn import flash_attn_varlen_qkvpacked_func
 
-    return flash_attn_varlen_qkvpacked_func(
+    context: Tensor = flash_attn_varlen_qkvpacked_func(
         qkv_T3HK, packing.boundaries, packing.longest, dropout_p=rate
     )
+    return context
 
 
 def _jagged(qkv_T3HK: Tensor, packing: Packing, rate: float) -> Tensor:

@@ -6,6 +6,7 @@ the word embeddings and left out, as transformers itself does when it saves.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 import torch
@@ -71,11 +72,13 @@ def renamed(
     Args:
         heads: our names of the heads' parts to theirs, without the final `.weight` or `.bias`.
     """
-    stems, converted = _stems(config.layers, config.architecture) | heads, {}
+    stems = {**_stems(config.layers, config.architecture), **heads}
+    converted: dict[str, Tensor] = {}
     for name, tensor in weights.items():
         stem, _, kind = name.rpartition(".")
         stem = stems[stem]
         if stem.endswith(FUSED):
+            # Clones: the parts of one tensor share its memory, which safetensors does not save.
             for projection, part in zip(PROJECTIONS, tensor.chunk(3)):
                 converted[f"{stem}.{projection}.{kind}"] = part.clone()
         else:
@@ -83,7 +86,7 @@ def renamed(
     return converted
 
 
-def from_huggingface(weights: Mapping[str, Tensor], tied: bool = True) -> dict[str, Tensor]:
+def from_huggingface(weights: Mapping[str, Tensor], tied: bool) -> dict[str, Tensor]:
     """Hugging Face's weights under our names, for `PretrainingModel.load_state_dict`.
 
     Also takes the older names `gamma` and `beta` and encoders saved without `bert.` or `roberta.`.
@@ -204,9 +207,12 @@ def _all_stems(weights: Mapping[str, Tensor], architecture: str) -> dict[str, st
 
 def _places(weights: Mapping[str, Tensor], architecture: str) -> list[str]:
     """The names of the weights that have a place here."""
-    stems = []
+    stems: list[str] = []
     for stem in _all_stems(weights, architecture).values():
-        stems += [f"{stem}.{p}" for p in PROJECTIONS] if stem.endswith(FUSED) else [stem]
+        if stem.endswith(FUSED):
+            stems += [f"{stem}.{projection}" for projection in PROJECTIONS]
+        else:
+            stems.append(stem)
     names = [f"{stem}.{kind}" for stem in stems for kind in ("weight", "bias")]
     return [name for name in names if name in weights]
 
@@ -217,11 +223,11 @@ def _named(weights: Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
     architecture = "roberta" if is_roberta else "bert"
     named = {_modern(name, architecture): w for name, w in weights.items()}
     if len(named) < len(weights):
-        seen: set[str] = set()
-        names = (_modern(name, architecture) for name in weights)
-        twice = next(name for name in names if name in seen or seen.add(name))
+        names = Counter(_modern(name, architecture) for name in weights)
+        twice = next(name for name, count in names.items() if count > 1)
         raise InputError(f"{twice} is there under two names: remove one of them")
     decoder, bias = TIED[architecture]
+    # The bias stands under the decoder's name, under the head's, or under both.
     if f"{decoder}.bias" in named:
         named.setdefault(f"{bias}.bias", named[f"{decoder}.bias"])
     return architecture, named

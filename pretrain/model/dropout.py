@@ -20,22 +20,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pretrain.model.autograd import Context, Function
 from pretrain.model.packing import Packing
 
 
-class Drop(torch.autograd.Function):
+class Drop(Function):
     """values x kept, of which a byte an element waits for the backward pass.
 
     A product of floats and bytes takes torch longer than turning the bytes into floats first.
     """
 
     @staticmethod
-    def forward(ctx, values: Tensor, kept: Tensor) -> Tensor:
+    def forward(ctx: Context, values: Tensor, kept: Tensor) -> Tensor:
+        """Any shape, of which `kept` has a byte an element."""
         ctx.save_for_backward(kept)
         return kept.to(values.dtype).mul_(values)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Context, gradient: Tensor) -> tuple[Tensor, None]:
+        """The values' gradient."""
         (kept,) = ctx.saved_tensors
         return kept.to(gradient.dtype).mul_(gradient), None
 
@@ -85,12 +88,14 @@ class Dropout(nn.Module):
         kept_RD = torch.empty(packing.rows, values.shape[1], dtype=torch.uint8)
         kept_TD = kept_RD[: packing.tokens]
         kept_RD[packing.tokens :] = 0
+        # One sample after the other, each from its own key: its mask is the same in any company.
         samples = zip(kept_TD.split(packing.lengths), packing.dropout_keys, strict=True)
         for part, key in samples:
             draw_kept(part, dropped, key, self.site)
         return kept_RD
 
     def extra_repr(self) -> str:
+        """Shown by torch between the brackets."""
         return f"{self.probability}, site={self.site}"
 
 
@@ -119,6 +124,8 @@ def draw_kept(kept: Tensor, dropped: int, key: int, site: int) -> None:
 
     Not bool, by which torch multiplies more slowly.
     """
+    # A word has 8 bytes, each of which decides about one element: 256 steps of probability are
+    # enough, and a float for every element would take eight times as long.
     flags = kept.view(-1).numpy().view(bool)
     words = np.random.Philox(key=key, counter=[0, 0, 0, site]).random_raw(-(-flags.size // 8))
     np.greater_equal(words.view(np.uint8)[: flags.size], dropped, out=flags)

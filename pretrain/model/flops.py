@@ -20,15 +20,6 @@ from pretrain.model.pretraining import PretrainingModel
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-def parameter_count(
-    config: ModelConfig, vocabulary_size: int, pad_id: int, next_sentence: bool
-) -> int:
-    """Parameters of encoder and heads; the decoder shares the word embeddings."""
-    with torch.device("meta"):
-        model = PretrainingModel(config, vocabulary_size, pad_id, next_sentence)
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
 def flops_per_step(
     config: ModelConfig,
     vocabulary_size: int,

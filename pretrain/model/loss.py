@@ -1,6 +1,6 @@
 """Cross entropy over a large vocabulary, some words at a time.
 
-Axes: M predicted tokens, D hidden size, V vocabulary, C the words of one part of it.
+Axes: M predicted tokens, D hidden size, V vocabulary, C the words of one part of it, P parts.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pretrain.model.autograd import Context, Function
 from pretrain.model.packing import fill
 from pretrain.model.tied_embeddings import TiedGradient, add_rows
 
@@ -22,7 +23,14 @@ def words_at_a_time(device: str, predicted: int) -> int:
     return WORDS_CPU if device == "cpu" else max(WORDS_CPU, ELEMENTS_CUDA // max(1, predicted))
 
 
-class DecodedCrossEntropy(torch.autograd.Function):
+class DecoderContext(Context):
+    """What `DecodedCrossEntropy` keeps, beside tensors."""
+
+    tied: TiedGradient
+    weight_dtype: torch.dtype
+
+
+class DecodedCrossEntropy(Function):
     """(summed cross entropy in float32, correct predictions) of what hidden states (M, D) predict.
 
     The decoder is the word embeddings (V, D) with a bias (V,); labels are (M,). Under autocast the
@@ -38,25 +46,29 @@ class DecodedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx,
+        ctx: DecoderContext,
         hidden_MD: Tensor,
         word_VD: Tensor,
         bias_V: Tensor,
         labels_M: Tensor,
         tied: TiedGradient,
     ) -> tuple[Tensor, Tensor]:
+        """Both sums, of all M."""
         kind, dtype = hidden_MD.device.type, hidden_MD.dtype
         if torch.is_autocast_enabled(kind):
             dtype = torch.get_autocast_dtype(kind)
         cast_MD, cast_VD, cast_V = (x.to(dtype) for x in (hidden_MD, word_VD, bias_V))
         size, keeps = words_at_a_time(kind, len(labels_M)), any(ctx.needs_input_grad)
         predicted, labels_M = len(labels_M), fill(labels_M, len(hidden_MD))
-        softmax, exponentials = _Softmax(labels_M), []
+        softmax = _Softmax(labels_M)
+        exponentials: list[Tensor] = []
         for word_CD, bias_C in zip(cast_VD.split(size), cast_V.split(size)):
             part_MC = softmax.add(F.linear(cast_MD, word_CD, bias_C))
-            exponentials += [part_MC] if keeps else []
+            if keeps:
+                exponentials.append(part_MC)
         losses_M1 = softmax.losses_M1
-        # The label's probability less 1 is its logit's gradient.
+        # A logit's gradient is its probability, less 1 for the label. That of the label is kept
+        # apart: p - 1 = exp(-loss) - 1, which expm1 gives with all digits where p is close to 1.
         factors = torch.expm1(-losses_M1), softmax.scales_MP
         for factor in factors:
             factor[predicted:] = 0  # no label, no gradient
@@ -67,10 +79,17 @@ class DecodedCrossEntropy(torch.autograd.Function):
         return sums
 
     @staticmethod
-    def backward(ctx, factor: Tensor, _: None) -> tuple[Tensor, None, Tensor, None, None]:
+    def backward(
+        ctx: DecoderContext, factor: Tensor, _: None
+    ) -> tuple[Tensor, None, Tensor, None, None]:
+        """Gradients of hidden states and bias; that of the embeddings is left in `tied`."""
         hidden_MD, cast_VD, labels_M, error_M1, scales_MP, *exponentials = ctx.saved_tensors
+        # With E the exponentials of a part and s its scales, the gradient of the part's logits is
+        # G = diag(s) E, but for the labels. Hidden states get G W = diag(s) (E W), and embeddings
+        # G' H = E' (diag(s) H): what is scaled has D columns and not C, and E stays as it is.
         error_M1, scales_MP = error_M1 * factor, scales_MP * factor
-        # The label's own column is zero in the exponentials: its share comes by itself.
+        # In E the label's own column is zero: its share, error times a row of W or H, is added here
+        # and at the end.
         hidden_gradient = error_M1 * cast_VD[labels_M]
         size = words_at_a_time(hidden_MD.device.type, len(labels_M))
         word_VD = torch.empty_like(cast_VD, dtype=ctx.weight_dtype)
@@ -84,6 +103,7 @@ class DecodedCrossEntropy(torch.autograd.Function):
         add_rows(word_VD, labels_M, (error_M1 * hidden_MD).to(word_VD))
         add_rows(bias_V, labels_M, error_M1.squeeze(1).to(bias_V))
         if ctx.needs_input_grad[1]:
+            # Returned it would be added to the look-up's gradient as a second tensor of this size.
             ctx.tied.leave(word_VD)
         return hidden_gradient.to(hidden_MD), None, bias_V, None, None
 
@@ -98,6 +118,7 @@ class _Softmax:
     def __init__(self, labels_M: Tensor) -> None:
         self.labels_M1 = labels_M[:, None]
         self.seen = 0
+        """words of the parts so far"""
         zeros = torch.zeros_like(self.labels_M1, dtype=torch.float32)
         self.highest_M1, self.total_M1, self.labelled_M1 = zeros - float("inf"), zeros, zeros
         self.correct_M1 = torch.zeros_like(self.labels_M1, dtype=torch.bool)
@@ -106,12 +127,17 @@ class _Softmax:
     def add(self, logits_MC: Tensor) -> Tensor:
         """exp(logits - the highest so far), but 0 for the label, in the type of the logits."""
         size = logits_MC.shape[1]
+        # The label's column in this part. Where the label is in another part some column is looked
+        # at all the same, and `is_here` leaves out what comes of it: rows of all kinds go one way.
         own_M1 = self.labels_M1 - self.seen
         is_here_M1 = (own_M1 >= 0) & (own_M1 < size)
         own_M1 = own_M1.clamp(0, size - 1)
         label_M1 = logits_MC.gather(1, own_M1)
         top_M1 = logits_MC.amax(1, keepdim=True)
         highest_M1 = torch.maximum(self.highest_M1, top_M1)
+        # A prediction is right where argmax would name the label: the first of the highest logits.
+        # In the label's part that means above all parts before, and the first in its own; in each
+        # part after it, that nothing there is higher.
         leads_M1 = is_here_M1 & (label_M1 == top_M1) & (label_M1 > self.highest_M1)
         self.correct_M1 = torch.where(
             is_here_M1,
@@ -119,11 +145,14 @@ class _Softmax:
             self.correct_M1 & (self.labelled_M1 >= top_M1),
         )
         self.labelled_M1 = torch.where(is_here_M1, label_M1, self.labelled_M1)
+        # The sum so far was of exp(logit - old highest): in terms of the new one it is smaller.
         part_MC = (logits_MC - highest_M1).exp_()
         self.total_M1 = self.total_M1 * (self.highest_M1 - highest_M1).exp()
         self.total_M1 = self.total_M1 + part_MC.sum(1, keepdim=True)
+        # Summed with the label, kept without it: its gradient has a factor of its own.
         part_MC.scatter_(1, own_M1, part_MC.gather(1, own_M1).masked_fill_(is_here_M1, 0.0))
         self.highest_M1, self.seen = highest_M1, self.seen + size
+        # A part that is kept keeps its own shift; `scales_MP` makes up for later, higher ones.
         self.shifts.append(highest_M1)
         return part_MC.to(logits_MC.dtype)
 
@@ -147,7 +176,7 @@ def _lead_first(logits_MC: Tensor, own_M1: Tensor, leads_M1: Tensor) -> Tensor:
     """Where the label's logit, one of the highest of its row, is the first of them."""
     if logits_MC.device.type != "cpu":
         return leads_M1 & (logits_MC.argmax(1, keepdim=True) == own_M1)
-    # A CPU finds the highest value several times as fast as its place: look where it may be right.
+    # A CPU finds the highest value several times as fast as its place, and few rows can be right.
     rows = leads_M1.squeeze(1).nonzero().squeeze(1)
     first = torch.zeros_like(leads_M1)
     first[rows] = logits_MC[rows].argmax(1, keepdim=True) == own_M1[rows]

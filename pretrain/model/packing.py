@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pretrain.batch import MicroBatch
+from pretrain.model.autograd import Function, SizedContext
 
 
 def rounded(count: int) -> int:
@@ -22,6 +23,7 @@ def rounded(count: int) -> int:
     and few micro-batches are alike to the token. Of 32 sizes between a power of two and the next
     all are soon known.
     """
+    # A count of b bits is rounded up in its lowest b - 6: five bits below the highest stay free.
     step = 1 << max(0, count.bit_length() - 6)
     return -(-count // step) * step
 
@@ -35,7 +37,9 @@ class Packing:
     positions_T: Tensor
     """int64: place inside the own sequence, from 0"""
     longest: int
+    """length of the longest sequence"""
     dropout_keys: tuple[int, ...]
+    """one a sequence"""
 
     @classmethod
     def of(cls, batch: MicroBatch) -> Packing:
@@ -75,11 +79,13 @@ class Packing:
     @cached_property
     def lengths(self) -> list[int]:
         """The same on the host; waits for the device, so it is for CPU code only."""
-        return self.lengths_B.tolist()
+        return [int(length) for length in self.lengths_B.tolist()]
 
     @cached_property
     def slots_T(self) -> Tensor:
         """Each token's row among the B x L rows of the padded layout, int64."""
+        # Sequence b has the rows from b L on. `output_size` spares asking the device how many there
+        # will be.
         starts_B = torch.arange(self.sequences, device=self.boundaries.device) * self.longest
         starts_T = starts_B.repeat_interleave(self.lengths_B, output_size=len(self.positions_T))
         return starts_T + self.positions_T
@@ -99,7 +105,8 @@ class Packing:
         """Flat (T, ...) to padded (B, L, ...), zero where there is no token."""
         if not self.is_uniform:
             flat_T = Scatter.apply(flat_T, self.slots_T, self.sequences * self.longest)
-        return flat_T.unflatten(0, (self.sequences, self.longest))
+        padded: Tensor = flat_T.unflatten(0, (self.sequences, self.longest))
+        return padded
 
     def split_heads(self, flat_RNHK: Tensor) -> Tensor:
         """Flat (R, N, H, K) to padded (N, B, H, L, K), zero where there is no token.
@@ -108,19 +115,23 @@ class Packing:
         """
         parts, heads, width = flat_RNHK.shape[1:]
         size = parts * self.sequences * heads * self.longest
-        rows = Scatter.apply(flat_RNHK.reshape(-1, width), self._head_slots(parts, heads), size)
+        slots = self._head_slots(parts, heads)
+        rows: Tensor = Scatter.apply(flat_RNHK.reshape(-1, width), slots, size)
         return rows.view(parts, self.sequences, heads, self.longest, width)
 
     def join_heads(self, padded_BHLK: Tensor) -> Tensor:
         """Padded (B, H, L, K) to flat (R, H, K), zero beyond the tokens."""
         heads, width = padded_BHLK.shape[1], padded_BHLK.shape[3]
         slots, size = self._head_slots(1, heads), self.rows * heads
-        rows = Gather.apply(padded_BHLK.reshape(-1, width), slots, size)
+        rows: Tensor = Gather.apply(padded_BHLK.reshape(-1, width), slots, size)
         return rows.view(-1, heads, width)
 
     def _head_slots(self, parts: int, heads: int) -> Tensor:
         """The row of each token, part and head, int64 (T N H), among N x B x H x L rows."""
         if (parts, heads) not in self._known_slots:
+            # The row of part n, sequence b, head h, place l is ((n B + b) H + h) L + l. A token's
+            # slot is s = b L + l, so that (s // L) L (H - 1) + s is b H L + l; the part's and head's
+            # terms are added to it.
             device = self.boundaries.device
             before_T = self.slots_T // self.longest * self.longest * (heads - 1) + self.slots_T
             part_N = torch.arange(parts, device=device) * self.sequences * heads * self.longest
@@ -135,34 +146,39 @@ class Packing:
         return {}
 
 
-class Scatter(torch.autograd.Function):
-    """Rows into distinct slots of a zero tensor; rows beyond the slots go nowhere.
+class Scatter(Function):
+    """Rows into distinct slots of a zero tensor; rows beyond the slots are left out.
 
-    Torch's own index operations allow repeated slots and pay for it in the backward pass.
+    Torch's own index operations allow repeated slots, and their backward pass must add up what
+    falls into one. Here none repeats: the backward pass copies.
     """
 
     @staticmethod
-    def forward(ctx, rows: Tensor, slots: Tensor, size: int) -> Tensor:
+    def forward(ctx: SizedContext, rows: Tensor, slots: Tensor, size: int) -> Tensor:
+        """(N, ...) and slots (S,) to (size, ...)."""
         ctx.save_for_backward(slots)
         ctx.size = len(rows)
         return _scatter(rows, slots, size)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: SizedContext, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """The rows' gradient."""
         return _gather(gradient, ctx.saved_tensors[0], ctx.size), None, None
 
 
-class Gather(torch.autograd.Function):
+class Gather(Function):
     """Rows out of distinct slots, and zeros up to a number of rows: the inverse of `Scatter`."""
 
     @staticmethod
-    def forward(ctx, rows: Tensor, slots: Tensor, size: int) -> Tensor:
+    def forward(ctx: SizedContext, rows: Tensor, slots: Tensor, size: int) -> Tensor:
+        """(N, ...) and slots (S,) to (size, ...), zero from S on."""
         ctx.save_for_backward(slots)
         ctx.size = len(rows)
         return _gather(rows, slots, size)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: SizedContext, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """The rows' gradient."""
         return _scatter(gradient, ctx.saved_tensors[0], ctx.size), None, None
 
 
@@ -171,6 +187,7 @@ def _scatter(rows: Tensor, slots: Tensor, size: int) -> Tensor:
 
 
 def _gather(rows: Tensor, slots: Tensor, size: int) -> Tensor:
+    # Straight into its place: one copy of the rows instead of two.
     gathered = rows.new_empty(size, *rows.shape[1:])
     torch.index_select(rows, 0, slots, out=gathered[: len(slots)])
     gathered[len(slots) :] = 0

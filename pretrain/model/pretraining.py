@@ -52,7 +52,8 @@ class MLMHead(nn.Module):
 
     def transform(self, hidden_MD: Tensor) -> Tensor:
         """What the decoder multiplies, (M, D)."""
-        return self.norm(F.gelu(self.dense(hidden_MD)))
+        transformed: Tensor = self.norm(F.gelu(self.dense(hidden_MD)))
+        return transformed
 
 
 class NSPHead(nn.Module):
@@ -65,7 +66,8 @@ class NSPHead(nn.Module):
 
     def forward(self, first_BD: Tensor) -> Tensor:
         """Logits (B, 2)."""
-        return self.classifier(torch.tanh(self.pooler(first_BD)))
+        logits_B2: Tensor = self.classifier(torch.tanh(self.pooler(first_BD)))
+        return logits_B2
 
 
 class PretrainingModel(nn.Module):
@@ -99,17 +101,20 @@ class PretrainingModel(nn.Module):
 
     def encode(self, batch: MicroBatch) -> Tensor:
         """Hidden states of the last layer, (T, D)."""
-        return self.encoder(batch)
+        hidden_TD: Tensor = self.encoder(batch)
+        return hidden_TD
 
     def forward(self, batch: MicroBatch) -> Sums:
         """Summed losses and correct predictions; a batch without predicted tokens gives zeros."""
+        # Heads read predicted tokens alone, and the first token of each sequence for NSP. Their
+        # number is rounded up by repeating token 0, whose rows the loss leaves out.
         predicted = rounded(len(batch.predicted_M))
         needed_N = fill(batch.predicted_M, predicted)
         if self.nsp_head is not None:
             needed_N = torch.cat([needed_N, batch.boundaries[:-1]])
         hidden_ND = self.encoder(batch, needed_N)
         words, head = self.encoder.embeddings, self.mlm_head
-        mlm = DecodedCrossEntropy.apply(
+        loss_sum, correct = DecodedCrossEntropy.apply(
             head.transform(hidden_ND[:predicted]),
             words.word.weight,
             head.bias,
@@ -117,9 +122,9 @@ class PretrainingModel(nn.Module):
             words.tied,
         )
         if self.nsp_head is None:
-            return Sums(*mlm, *(torch.zeros_like(value) for value in mlm))
+            return Sums(loss_sum, correct, torch.zeros_like(loss_sum), torch.zeros_like(correct))
         nsp_logits_B2 = self.nsp_head(hidden_ND[predicted:])
-        return Sums(*mlm, *next_sentence_sums(nsp_logits_B2, batch.next_sentence_B))
+        return Sums(loss_sum, correct, *next_sentence_sums(nsp_logits_B2, batch.next_sentence_B))
 
 
 def make_model(config: PretrainConfig, tokenizer: Tokenizer) -> PretrainingModel:
@@ -152,7 +157,7 @@ def initialise(model: nn.Module, config: ModelConfig, seed: int) -> None:
 
 @torch.no_grad()
 def set_embeddings(model: PretrainingModel, vectors_VD: Tensor, scale: float) -> None:
-    """Begin with these word embeddings, centred and with standard deviation `scale`.
+    """Start from these word embeddings, centred and with standard deviation `scale`.
 
     Rows of zeros (tokens the text does not hold) leave the model's own as they are.
     """

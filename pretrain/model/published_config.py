@@ -34,7 +34,7 @@ NUMBERS = {
 }
 """honoured, with transformers' defaults"""
 
-ONE_VALUE: dict[str, tuple] = {
+ONE_VALUE: dict[str, tuple[object, ...]] = {
     # gelu_python is the same function without a kernel; gelu_new and others approximate it.
     "hidden_act": ("gelu", "gelu_python"),
     "position_embedding_type": ("absolute", None),
@@ -169,4 +169,5 @@ def _number(content: Mapping[str, Any], name: str, default: float) -> float:
     value = content.get(name, default)
     if type(value) not in (int, float) or not abs(value) < LARGEST:
         raise InputError(f"{name}={shown(value)} is no number: correct it")
-    return value
+    number: float = value
+    return number

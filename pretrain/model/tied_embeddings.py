@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pretrain.model.autograd import Context, Function
+
 
 class TiedGradient:
     """Where the decoder leaves its gradient of the embeddings until the look-up collects it.
@@ -35,18 +37,29 @@ class TiedGradient:
         return torch.zeros_like(like) if gradient is None else gradient
 
 
-class LookUp(torch.autograd.Function):
+class LookUpContext(Context):
+    """What `LookUp` keeps."""
+
+    tied: TiedGradient
+
+
+class LookUp(Function):
     """Rows of the embeddings: weights (V, D), tokens (T,) -> (T, D)."""
 
     @staticmethod
-    def forward(ctx, word_VD: Tensor, tokens_T: Tensor, tied: TiedGradient) -> Tensor:
+    def forward(
+        ctx: LookUpContext, word_VD: Tensor, tokens_T: Tensor, tied: TiedGradient
+    ) -> Tensor:
+        """The tokens' rows."""
         ctx.save_for_backward(word_VD, tokens_T)
         ctx.tied = tied
         return F.embedding(tokens_T, word_VD)
 
     @staticmethod
-    def backward(ctx, gradient_TD: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: LookUpContext, gradient_TD: Tensor) -> tuple[Tensor, None, None]:
+        """The embeddings' gradient, the decoder's share included."""
         word_VD, tokens_T = ctx.saved_tensors
+        # Into the decoder's own tensor, which is of the size of the embeddings anyway.
         gradient_VD = ctx.tied.collect(word_VD)
         add_rows(gradient_VD, tokens_T, gradient_TD)
         return gradient_VD, None, None

@@ -7,12 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from configs.loader import load_config
 from configs.schema import ModelConfig, PretrainConfig
 from pretrain.model import flops
-from pretrain.model.flops import (
-    flops_per_step,
-    matmul_peak,
-    parameter_count,
-    training_flops,
-)
+from pretrain.model.flops import flops_per_step, matmul_peak, training_flops
 from pretrain.model.pretraining import PretrainingModel
 from tests.unit.pretrain.model.examples import (
     VOCABULARY,
@@ -25,6 +20,14 @@ BASE = {"layers": 12, "hidden_size": 768, "heads": 12, "feed_forward_size": 3072
 LARGE = {"layers": 24, "hidden_size": 1024, "heads": 16, "feed_forward_size": 4096}
 BERT = {"architecture": "bert", "segment_types": 2}
 KOBERT_WITH_POOLER = 92_186_880
+
+
+def parameter_count(
+    config: ModelConfig, vocabulary_size: int, pad_id: int, next_sentence: bool
+) -> int:
+    with torch.device("meta"):
+        model = PretrainingModel(config, vocabulary_size, pad_id, next_sentence)
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def huggingface_count(config: ModelConfig, vocabulary_size: int, next_sentence: bool) -> int:
