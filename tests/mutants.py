@@ -51,6 +51,7 @@ class Mutant:
 
 
 MASKING, FORMATS = "pretrain/data/masking.py", "pretrain/data/formats.py"
+PAIRS, OF_FORMATS = "pretrain/data/pair_formats.py", "tests/unit/pretrain/data/test_formats.py"
 BATCHES, COLLATE = "pretrain/data/batches.py", "pretrain/data/collate.py"
 PHASES, STORE = "pretrain/data/phases.py", "pretrain/data/store.py"
 RANDOM, SCHEDULE = "pretrain/randomness.py", "pretrain/optim/schedule.py"
@@ -83,14 +84,14 @@ MUTANTS = (
     ),
     Mutant(MASKING, "left_B -= np.bincount", "left_B -= 0 * np.bincount"),
     # where samples begin and end
-    Mutant(FORMATS, "words[1] < 2**31", "words[1] < 2**30"),
-    Mutant(FORMATS, "other += other >= own", "other += other > own"),
-    Mutant(FORMATS, "return config.max_length - 3", "return config.max_length - 2"),
+    Mutant(PAIRS, "words[1] < 2**31", "words[1] < 2**30", OF_FORMATS),
+    Mutant(PAIRS, "other += other >= own", "other += other > own", OF_FORMATS),
+    Mutant(PAIRS, "return config.max_length - 3", "return config.max_length - 2", OF_FORMATS),
     Mutant(
         FORMATS, "(total[beyond] - here <= max_length - 1)", "(total[beyond] - here <= max_length)"
     ),
     Mutant(FORMATS, "return np.minimum(following, own_end)", "return following"),
-    Mutant(FORMATS, "span[1] -= lost - front", "span[1] -= lost"),
+    Mutant(PAIRS, "span[1] -= lost - front", "span[1] -= lost", OF_FORMATS),
     # which samples a step sees, and who computes them
     Mutant(BATCHES, "parts[rank::world_size]", "parts[rank : rank + 1]"),
     Mutant(BATCHES, "if rest < 0.5:", "if rest < 0.0:", "tests/unit/pretrain/data/test_phases.py"),

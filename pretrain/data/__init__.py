@@ -35,8 +35,9 @@ Two documents in a file, apart by a blank line, as `data.sources` may name it:
              train/unigram_counts.npy
              heldout/...                       the same for held-out documents
 
-4. `formats.py`: sentences to the samples of a format, as an index into the store. Of
-   FULL-SENTENCES of up to 16 tokens both documents make one sample of two spans:
+4. `formats.py` (and `pair_formats.py`): sentences to the samples of a format, as an index into
+   the store (`sample_index.py`). Of FULL-SENTENCES of up to 16 tokens both documents make one
+   sample of two spans:
 
        offsets 0 2     starts 0 8     ends 8 11        [CLS] 12 .. 5 [SEP] 83 70 5 [SEP]
 

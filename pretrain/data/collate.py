@@ -19,8 +19,9 @@ import torch
 from configs.schema import ResolvedPretrainConfig
 from pretrain.arrays import Flags, Ints, ranges
 from pretrain.batch import MicroBatch
-from pretrain.data.formats import SampleIndex, build_index
+from pretrain.data.formats import build_index
 from pretrain.data.masking import Masker, Sequences, Vocabulary
+from pretrain.data.sample_index import SampleIndex
 from pretrain.data.store import TokenStore
 from pretrain.randomness import Purpose, keys_64
 

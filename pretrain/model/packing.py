@@ -130,8 +130,8 @@ class Packing:
         """The row of each token, part and head, int64 (T N H), among N x B x H x L rows."""
         if (parts, heads) not in self._known_slots:
             # The row of part n, sequence b, head h, place l is ((n B + b) H + h) L + l. A token's
-            # slot is s = b L + l, so that (s // L) L (H - 1) + s is b H L + l; the part's and head's
-            # terms are added to it.
+            # slot is s = b L + l, so that (s // L) L (H - 1) + s is b H L + l. Part and head
+            # come on top.
             device = self.boundaries.device
             before_T = self.slots_T // self.longest * self.longest * (heads - 1) + self.slots_T
             part_N = torch.arange(parts, device=device) * self.sequences * heads * self.longest

@@ -13,15 +13,8 @@ from hypothesis import strategies as st
 
 from configs.errors import InputError
 from configs.schema import ModelConfig, PretrainConfig
-from pretrain.data.formats import (
-    IS_NEXT,
-    IS_RANDOM,
-    NO_PAIR,
-    SampleIndex,
-    build_index,
-    few_pairs,
-    require_pairs,
-)
+from pretrain.data.formats import build_index, few_pairs, require_pairs
+from pretrain.data.sample_index import IS_NEXT, IS_RANDOM, NO_PAIR, SampleIndex
 from pretrain.data.store import TokenStore
 from tests.helpers import (
     assert_binomial,
