@@ -51,7 +51,7 @@ Two documents in a file, apart by a blank line, as `data.sources` may name it:
        predicted_M  3                                  labels_M  77
 
    Formats, order, masks and dropout draw from `pretrain/randomness.py`, by the sample's number and
-   never from a state (law 1); so does whoever resumes a run, on any number of ranks.
+   never from a state (law 1): a resumed run draws the same, on any number of ranks.
 8. `model/encoder.py`: a `MicroBatch` (`pretrain/batch.py`) to hidden states; each sequence attends
    to itself alone.
 9. `model/loss.py`: hidden states of the predicted tokens to a sum of cross entropies.

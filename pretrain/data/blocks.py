@@ -89,7 +89,7 @@ def count_blocks(size: int, block_bytes: int) -> int:
 
 
 def block_bytes_of(shard: Entry, part: str) -> int:
-    """Of a file of a shard; the whole file where the manifest tells of no blocks."""
+    """Of a file of a shard; the whole file where the manifest has no blocks."""
     blocks = shard.get("blocks")
     return int(blocks["block_bytes"] if blocks else shard["files"][part]["bytes"])
 

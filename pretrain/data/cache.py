@@ -2,7 +2,7 @@
 
 Each has a folder in `data.cache` whose name is a hash of everything that decides its content: the
 sources' bytes, the split, the tokenizer. A change of any of these makes another name, so nothing
-stale is ever read. Whoever makes a store and whoever only looks for one asks here.
+stale is ever read. Making a store and looking for one both ask here.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ from pretrain.randomness import Purpose, permutation
 
 LEAST_NEXT, FEW_NEXT = 0.05, 0.25
 """shares of pairs that follow one another: below the first there is nothing to learn, below the
-second the user is told"""
+second the user is warned"""
 
 
 def build_index(store: TokenStore, config: PretrainConfig, cut: int = 0) -> SampleIndex:
@@ -135,7 +135,7 @@ def _units(store: TokenStore, order: Ints, limit: int) -> Units:
 
 
 def _fill_across(units: Units, max_length: int) -> Ints:
-    """Samples go on into the next document, with a separator after every document."""
+    """Samples continue into the next document, with a separator after every document."""
     closes = units.closes
     # Tokens up to each unit, the separators of the documents that end before it included; what
     # stands between two units is then the difference of two of these, and the last unit that fits

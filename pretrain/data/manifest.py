@@ -1,6 +1,6 @@
 """The manifest of a token store: sizes and sha256 of every file, written last.
 
-The hash of its own content stands in it. Whoever reads one may rely on it: what it says was
+It holds the hash of its own content. A manifest that was read can be relied on: what it says was
 checked, and every file has its size.
 """
 
@@ -35,7 +35,7 @@ NAME = re.compile(r"\w[\w-]{0,63}(/\w[\w-]{0,63}){0,3}")
 def write_manifest(
     folder: Path, splits: dict[str, Entry], dtype: np.dtype, identity: Entry
 ) -> None:
-    """Complete the store in `folder`; `identity` tells what it was made from."""
+    """Complete the store in `folder`; `identity` is what it was made from."""
     manifest = {
         "format_version": FORMAT_VERSION,
         "dtype": dtype.str,

@@ -207,7 +207,7 @@ class TextWords:
 
 
 def _words(sequences: Sequences, vocabulary: Vocabulary) -> TextWords:
-    """The maskable words, in the order of the text; none goes beyond a special token."""
+    """The maskable words, in the order of the text; none crosses a special token."""
     tokens_T, maskable_T = sequences.tokens_T, sequences.maskable_T
     row_T = np.repeat(np.arange(len(sequences.lengths_B)), sequences.lengths_B)
     # A token continues a word if its id says so, and the token before it is one of the same row

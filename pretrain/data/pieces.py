@@ -112,7 +112,7 @@ def filled(documents: Iterable[Document]) -> Iterator[Document]:
 
 
 def no_text(source: SourceConfig) -> InputError:
-    """What is said of a source without documents."""
+    """The error of a source without documents."""
     return InputError(
         f"data.sources: {source.path or source.kind} holds no text: "
         "name a source with at least one document that is not empty"
@@ -129,7 +129,7 @@ def cut_unit(
     """
     read = 0
 
-    # By the text alone: whoever reads this unit, in whichever job, cuts it at the same documents.
+    # By the text alone: every job that reads this unit cuts it at the same documents.
     # A document is of the piece in which it begins.
     def number_of(document: Document) -> int:
         nonlocal read

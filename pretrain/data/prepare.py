@@ -1,7 +1,7 @@
 """From a configuration to a tokenizer and a token store, built once and then reused.
 
 `cache.py` says where both lie. A store is built piece by piece, by one process or by many jobs
-that share the cache; whoever finds all pieces there joins them by writing the manifest.
+that share the cache; the one that finds all pieces there joins them by writing the manifest.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from tokenizer.train import train_tokenizer
 logger = logging.getLogger(__name__)
 
 MOST_UNKNOWN = 0.01
-"""share of unknown tokens; beyond it a person is told"""
+"""share of unknown tokens; above it the user is warned"""
 
 
 @dataclass(frozen=True)
@@ -247,7 +247,7 @@ def _tell_unknown(store: CachedStore) -> None:
 
 
 def _check_sources(config: PretrainConfig, units: list[ReadUnit], pieces: list[Entry]) -> None:
-    """Raise for a source without a document, and tell of rows without text."""
+    """Raise for a source without a document, and report rows without text."""
     for number, source in enumerate(config.data.sources):
         own = [pieces[n] for unit in units if unit.source is source for n in unit.numbers]
         read, empty = (sum(piece[name] for piece in own) for name in ("read", "empty"))

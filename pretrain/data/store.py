@@ -280,7 +280,7 @@ def _read_counts(path: Path, store: Path) -> Ints:
 def _check_ids(tokens: TokenFile, vocabulary_size: int) -> None:
     """Raise `DamagedStore` where one of the first ids is beyond the vocabulary.
 
-    Hashes cannot tell: a store of another vocabulary is whole as well.
+    Hashes do not show it: a store of another vocabulary is whole as well.
     """
     highest = int(tokens.peek(0, CHECKED_TOKENS).max())
     if highest >= vocabulary_size:

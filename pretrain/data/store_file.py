@@ -1,7 +1,7 @@
 """Files of a token store, read by place and never mapped.
 
 What is read beyond the end of a file that was cut under a memory map, or from a disk that fails,
-kills the interpreter with SIGBUS before anybody can say why. `pread` returns less, or an error,
+kills the interpreter with SIGBUS, without a word. `pread` returns less, or an error,
 and gives other threads Python's lock while it waits for the disk.
 """
 
@@ -203,7 +203,7 @@ class TokenFile:
 
 
 def file_state(status: os.stat_result) -> State:
-    """What tells a file from itself after a write, and from another of its name."""
+    """What changes with every write, and differs from that of another file of the same name."""
     return status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev
 
 

@@ -84,8 +84,8 @@ class Packing:
     @cached_property
     def slots_T(self) -> Tensor:
         """Each token's row among the B x L rows of the padded layout, int64."""
-        # Sequence b has the rows from b L on. `output_size` spares asking the device how many there
-        # will be.
+        # Sequence b has the rows from b L on. With `output_size` torch need not ask the device how
+        # many there will be.
         starts_B = torch.arange(self.sequences, device=self.boundaries.device) * self.longest
         starts_T = starts_B.repeat_interleave(self.lengths_B, output_size=len(self.positions_T))
         return starts_T + self.positions_T

@@ -1,6 +1,6 @@
 """What a Hugging Face config.json may say, field by field: honoured, of one value, or harmless.
 
-A field in none of the lists is told of and not read: published folders carry notes of their
+A field in none of the lists is reported and not read: published folders carry notes of their
 makers (KoBERT's has `author` and `kobert_version`), which transformers passes over too.
 """
 

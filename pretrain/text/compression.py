@@ -38,7 +38,7 @@ SIGNATURES = {
     ".tar": re.compile(rb".{257}ustar", re.DOTALL),
 }
 HEAD = 262
-"""bytes that tell: a tar's signature stands last"""
+"""bytes that hold all signatures: a tar's comes last"""
 FED = 4096
 """bytes unpacked at a time: a few thousand times as many may come out"""
 
@@ -61,8 +61,8 @@ def open_unpacked(path: Path) -> BufferedReader:
     while it is read: nothing is passed over.
 
     Raises:
-        InputError: the name or the first bytes tell of a compression that is not read, or they do
-            not agree.
+        InputError: the name or the first bytes are those of a compression that is not read, or the
+            two do not agree.
     """
     check_name(path)
     check_stored(path)
@@ -125,8 +125,8 @@ def _unpacker(ending: str) -> Callable[[], Any]:
 class _Unpacked(RawIOBase):
     """The bytes inside a compressed file of one or several streams.
 
-    The library's own classes end in silence where a later stream of an .xz or .bz2 file is damaged,
-    or where a .zst file is cut off.
+    The library's own classes end without an error where a later stream of an .xz or .bz2 file is
+    damaged, or where a .zst file is cut off.
     """
 
     def __init__(self, path: Path, ending: str) -> None:

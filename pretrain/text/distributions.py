@@ -1,8 +1,8 @@
-"""Which packages the embedded corpus reads: a pinned list, so that text does not follow taste.
+"""Which packages the embedded corpus reads: a pinned list, so that text does not depend on taste.
 
 The list is the closure of the core requirements in setup.cfg: what every installation of this
 project has, whatever else its user installs. A developer tool, an extra, or the CUDA packages of
-another platform change neither text nor identity; the versions of what is listed do, and are told.
+another platform change neither text nor identity; the versions of what is listed do both.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ encoding that a detector proposes.
 
 On the way from a file to its rows such a byte is kept as a mark, the lone surrogate U+DC00 + byte
 (the idea of PEP 383), which no decoder yields and no parser of csv or JSON trips over. So a
-U+FFFD of the file's own is told from one of ours, and the marks of a row give back its bytes.
+U+FFFD of the file's own differs from one of ours, and the marks of a row give back its bytes.
 """
 
 from __future__ import annotations
@@ -270,7 +270,7 @@ WORDS = {
     "repaired": "held Windows-1252 characters as control characters (U+0080 to U+009F); they were "
     "repaired",
 }
-"""what is said of rows, by kind"""
+"""words for rows, by kind"""
 
 
 def propose(content: bytes) -> str | None:

@@ -2,7 +2,7 @@
 
 A folder and a pattern walk the same way: every real file counts once, however many links lead to
 it and however they loop, and nothing is read that is hidden or that an editor left behind. What is
-left out is told in `SourceFiles.left_out`; what was meant and cannot be read is refused.
+left out is listed in `SourceFiles.left_out`; what was meant and cannot be read is refused.
 """
 
 from __future__ import annotations

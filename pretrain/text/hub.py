@@ -55,7 +55,7 @@ def _texts(rows: IterableDataset, column: Column) -> Iterator[str]:
 def _open_hub(source: SourceConfig) -> IterableDataset:
     from datasets import load_dataset, load_dataset_builder, logging
 
-    # The library would log each failure before it raises; we tell it once.
+    # The library logs each failure before it raises it, and we report what is raised.
     logging.set_verbosity(logging.CRITICAL)
     assert source.path is not None, "the schema asks for one"
     name, _, revision = source.path.partition("@")

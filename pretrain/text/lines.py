@@ -83,7 +83,7 @@ def open_text(stream: BufferedReader, encoding: str, newline: str | None) -> Tex
 
 
 def marked_encoding(head: bytes) -> str | None:
-    """The encoding that a byte order mark at the beginning of a file tells of."""
+    """The encoding that a byte order mark at the beginning of a file names."""
     return next((name for mark, name in BOMS if head.startswith(mark)), None)
 
 
@@ -149,7 +149,7 @@ def utf8_length(text: str) -> int:
 
 
 def too_long(what: str, most: int) -> str:
-    """What is said of `what`, which is longer than `most` bytes."""
+    """The message for `what`, which is longer than `most` bytes."""
     return (
         f"{what} of more than {most / 1e6:g} MB: cut it into documents, or raise "
         f"data.sources.N.longest_document_megabytes={most / 1e6:g}, for which memory must suffice"
@@ -157,7 +157,7 @@ def too_long(what: str, most: int) -> str:
 
 
 def list_names(names: list[str]) -> str:
-    """Columns for people, spaces around a name to be seen; a header that was not cut is told."""
+    """Columns for people, spaces around a name made visible; a header that was not cut is named."""
     shown = [n if n == n.strip() and n.isprintable() else repr(n) for n in names[:NAMED_COLUMNS]]
     more = ", ..." if len(names) > NAMED_COLUMNS else ""
     uncut = len(names) == 1 and UNCUT.search(names[0])

@@ -50,7 +50,7 @@ DECODER = json.JSONDecoder(
 
 
 class Column:
-    """Takes the texts of one column out of rows, and tells what is wrong with one."""
+    """Takes the texts of one column out of rows, and says what is wrong with one."""
 
     def __init__(self, name: str, most: int, encoding: str = "utf-8") -> None:
         """`most`: UTF-8 bytes of the longest text; `encoding`: that of values that are bytes."""
@@ -93,7 +93,7 @@ class Column:
             raise Fault(f"{names.count(self.name)} columns are called '{self.name}': rename one")
 
     def missing(self, names: list[str]) -> str:
-        """What is said where the column is none of `names`."""
+        """The message where the column is none of `names`."""
         return f"no column '{self.name}': set data.sources.N.column to one of {list_names(names)}"
 
 

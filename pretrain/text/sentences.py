@@ -2,8 +2,8 @@
 
 A line is a paragraph; inside it a sentence ends at `.`, `!`, `?` or an ellipsis, closing quotes and
 brackets included, when the next word can begin a sentence and the last one is no abbreviation,
-initial or, in Korean, date. What capitals tell is asked of texts that have them: in one of small
-letters alone (or capitals alone) any word may begin a sentence. Nothing is lost: the sentences
+initial or, in Korean, date. Capitals decide only in texts that have them: in one of small letters
+alone (or capitals alone) any word may begin a sentence. Nothing is lost: the sentences
 joined by single spaces are the text with its whitespace folded, and a space after a full stop of
 Chinese or Japanese, which has none.
 
@@ -31,7 +31,7 @@ END = re.compile(
     re.VERBOSE,
 )
 CASED = 0.01
-"""least share of capitals, and of small letters, in a text whose case tells something"""
+"""least share of capitals, and of small letters, in a text whose case means something"""
 
 
 def word_set(words: str) -> frozenset[str]:
@@ -70,7 +70,7 @@ STARTERS = word_set(
 )
 
 PLAIN_STARTERS = word_set("although he however it she the these they this though thus we you")
-"""those that begin a sentence more often than they go on with one, where case does not tell"""
+"""those that begin a sentence more often than they continue one, where case means nothing"""
 
 KOREAN_QUOTATION = re.compile(r"이?라(?:고|며|면서|는|던)|고\b|하(?:고|며|는|던|자|였)|했|한다")
 """what carries on after a quotation: "갔다." 라고 말했다"""
@@ -146,7 +146,7 @@ def _is_boundary(
 def _may_start(match: re.Match[str], cased: bool) -> bool:
     """Whether a word of small letters may begin a sentence.
 
-    In '"is that so?" she asked' and 'well... then go' it goes on with one.
+    In '"is that so?" she asked' and 'well... then go' it continues one.
     """
     if cased or match["stop"].startswith(("..", "…")):
         return False

@@ -102,7 +102,7 @@ def notes(sources: Sequence[SourceConfig]) -> list[str]:
 
 
 def _shared(number: int, files: list[Path], owners: list[int | None]) -> Iterator[str]:
-    """What is said of those of a source's files that an earlier source has as well."""
+    """A line on those of a source's files that an earlier source has as well."""
     for other in sorted({owner for owner in owners if owner is not None}):
         first, *more = (path for path, owner in zip(files, owners) if owner == other)
         also = f" and {len(more):,} files more" if more else ""
