@@ -103,7 +103,7 @@ def start(algorithm: str = "ring") -> World:
     device = torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
     if on_gpu:
         torch.cuda.set_device(device)
-        ask_for_algorithm(algorithm, torch.cuda.nccl.version())  # type: ignore[no-untyped-call]  # torch
+        ask_for_algorithm(algorithm, torch.cuda.nccl.version())
     else:
         # Ranks that each take all cores are 2 to 6 times slower than ranks that share them.
         torch.set_num_threads(max(1, cores() // local_size()))

@@ -41,7 +41,7 @@ class Events:
         """A point of the curve called `tag`."""
         from torch.utils.tensorboard.summary import scalar
 
-        self.add_summary(scalar(visible(tag), value), step)  # type: ignore[no-untyped-call]  # torch
+        self.add_summary(scalar(visible(tag), value), step)
 
     def add_summary(self, summary: Summary, step: int | None = None) -> None:
         """What a function of `torch.utils.tensorboard.summary` has made."""

@@ -92,7 +92,7 @@ def write_hparams(folder: Path, settings: dict[str, object], metrics: dict[str, 
         for k, v in settings.items()
     }
     events = Events(folder)
-    for summary in hparams(plain, metrics):  # type: ignore[no-untyped-call]  # torch
+    for summary in hparams(plain, metrics):
         events.add_summary(summary)
     for name, value in metrics.items():
         events.add_scalar(name, value)
