@@ -77,22 +77,26 @@ holder() {
 write_status() { echo "$1" >"$run_dir/.status" && mv "$run_dir/.status" "$run_dir/status"; }
 read_status() { cat "$run_dir/status" 2>/dev/null || echo pending; }
 
+# The newest checkpoint in a folder, by its name; empty if there is none.
+newest_in() { ls "$1/checkpoints" 2>/dev/null | grep -E '^step-[0-9]+$' | tail -n 1; }
+
 # The step of the newest checkpoint, or the number of finished trials; 0 if there is none.
 progress() {
   local newest
   if [ "$unit" = trial ]; then
     ls "$run_dir"/trials/*/result.json 2>/dev/null | wc -l
   else
-    newest=$(ls "$run_dir/checkpoints" 2>/dev/null | grep -E '^step-[0-9]+$' | tail -n 1)
+    newest=$(newest_in "$run_dir")
     echo $((10#0${newest#step-}))
   fi
 }
 
-# A text that changes with any progress; adapting an encoder, before the first trial, counts as well.
+# A word that changes with any progress; adapting an encoder, and a trial's checkpoints, count as well.
 mark() {
-  local adapted
-  adapted=$(ls "$run_dir/adapt/checkpoints" 2>/dev/null | grep -E '^step-[0-9]+$' | tail -n 1)
-  echo "$(progress)${adapted:+/$adapted}"
+  local trial within
+  within=$(newest_in "$run_dir/adapt")
+  for trial in "$run_dir"/trials/*/; do within+=/$(newest_in "$trial"); done
+  echo "$(progress)/$within"
 }
 
 # Writes one line per start, with the progress at that time; restarts and idle starts are counted from them.

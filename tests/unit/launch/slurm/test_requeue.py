@@ -74,6 +74,15 @@ def test_finished_trials_are_the_progress_of_fine_tuning(job):
         assert f"at trial {count}:" in done.stdout
 
 
+def test_checkpoints_of_a_trial_are_progress_as_well(job):
+    trial = "mkdir -p $RUN/trials/seed=0/checkpoints/step-0000000$((SLURM_RESTART_COUNT + 1)); "
+    trial += "echo preempted >$RUN/status; echo '9 SIGTERM' >$RUN/REQUEUE"
+    for count in range(5):
+        done = job.run("finetune", trial, SLURM_RESTART_COUNT=count)
+        assert job.asked() == ["requeue 7"], done.stdout
+        assert "at trial 0:" in done.stdout
+
+
 def test_slurm_s_own_requeues_end_where_nothing_is_gained(job):
     for count in range(3):
         job.run(code=1, SLURM_RESTART_COUNT=count)
