@@ -43,8 +43,8 @@ def main() -> None:
         print(submit(grid, arguments.cluster, only_failed=bool(arguments.only)), end="")
         return
 
-    from launch.ablation.collect import write_table
     from launch.ablation.launcher import train_here
+    from launch.ablation.report.writer import write_table
 
     failed = {}
     if is_trained_here:

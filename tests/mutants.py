@@ -60,7 +60,7 @@ LOSS, DROPOUT = "pretrain/model/loss.py", "pretrain/model/dropout.py"
 PACKING, ATTENTION = "pretrain/model/packing.py", "pretrain/model/attention.py"
 ENCODER, TIED = "pretrain/model/encoder.py", "pretrain/model/tied_embeddings.py"
 PRETRAINING = "pretrain/model/pretraining.py"
-CHECKPOINT, SKIPPED = "pretrain/run/checkpoint.py", "pretrain/engine/skipped.py"
+CHECKPOINTS, SKIPPED = "pretrain/run/checkpoint_folder.py", "pretrain/engine/skipped.py"
 LOOP = "pretrain/engine/loop.py"
 WINDOW, EVALUATE = "pretrain/engine/log_window.py", "pretrain/engine/evaluate.py"
 OF_MODEL = "tests/unit/pretrain/model"
@@ -154,8 +154,10 @@ MUTANTS = (
     Mutant(LOOP, "key_64(self.objective.seed, Purpose.DROPOUT, step, place)", "step"),
     Mutant(LOOP, "is_scored = self.evaluated_step == step", "is_scored = True"),
     Mutant(EVALUATE, "loss / math.log(2) * store.token_count", "loss * store.token_count"),
-    Mutant(CHECKPOINT, "for path in past[:-keep] if", "for path in past[: -keep - 1] if", OF_PRUNE),
-    Mutant(CHECKPOINT, "[path for path in saved if path > newest] + old", "old", OF_PRUNE),
+    Mutant(
+        CHECKPOINTS, "for path in past[:-keep] if", "for path in past[: -keep - 1] if", OF_PRUNE
+    ),
+    Mutant(CHECKPOINTS, "[path for path in saved if path > newest] + old", "old", OF_PRUNE),
 )
 
 

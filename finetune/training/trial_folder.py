@@ -21,6 +21,7 @@ from finetune.tasks.task import AnyTask
 from finetune.training.task_objective import Framed, Result
 from finetune.training.trials import Trial
 from pretrain.run import checkpoint
+from pretrain.run.checkpoint_folder import list_checkpoints
 from tokenizer.base import Tokenizer
 
 
@@ -111,7 +112,7 @@ def _result_fingerprint(trial: Trial) -> str | None:
 
 def _saved_fingerprint(trial: Trial) -> str | None:
     """The same of its last checkpoint; whether that is whole is found out when it is read."""
-    saved = checkpoint.list_checkpoints(RunFolder(trial.folder).checkpoints)
+    saved = list_checkpoints(RunFolder(trial.folder).checkpoints)
     with suppress(InputError):
         return checkpoint.read_state(saved[-1], {}).fingerprints.get("trial") if saved else None
     return None

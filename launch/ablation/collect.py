@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from pathlib import Path
 
 from configs.ablation_metrics import METRICS
 from configs.schema import PretrainConfig
-from configs.system.run_lock import take
-from configs.system.safe_text import Spreadsheet
 from finetune.report.method_table import check_same_split
 from finetune.scoring.method_scores import MethodScores, read_scores
 from launch.ablation.comparability import Outcome, marks, require_comparable
@@ -17,29 +14,6 @@ from launch.ablation.estimate import minutes_of
 from launch.ablation.grid import Grid
 from launch.ablation.measure import measure
 from launch.ablation.measurements import Results, Row
-from launch.ablation.report.writer import write_report
-
-logger = logging.getLogger(__name__)
-
-
-def write_table(grid: Grid, csv_safe: bool) -> str:
-    """Write the report of what is completed; returns the table as text, the answers and the paths.
-
-    Args:
-        csv_safe: put ' before what a spreadsheet would take for a formula.
-    Raises:
-        InputError: two runs differ in more than the ablation studies.
-    """
-    safe = Spreadsheet() if csv_safe else None
-    # Launchers that share the grid end together.
-    lock = take(grid.folder, patience=60)
-    try:
-        text = write_report(collect(grid), safe)
-    finally:
-        lock.release()
-    if safe and safe.note:
-        logger.warning(f"table.csv: {safe.note}")
-    return text
 
 
 def collect(grid: Grid) -> Results:

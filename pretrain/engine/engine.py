@@ -24,7 +24,7 @@ from pretrain.run.checkpoint import MOMENTS
 
 NUMBERS = {"none": "fp32", "bf16": "bf16", "fp16": "fp16"}
 LAYERS = [f"torch.nn.{name}" for name in ("Linear", "Embedding", "LayerNorm")]
-COMPRESSIBLE = {"none": [], "bf16": LAYERS, "fp16": []}
+COMPRESSIBLE: dict[str, list[str]] = {"none": [], "bf16": LAYERS, "fp16": []}
 """modules whose gradients travel in autocast's bf16 under ZeRO 1 and 2"""
 
 
@@ -57,8 +57,8 @@ class Engine:
         self._open_moments()
 
     @property
-    def optimizer(self) -> torch.optim.Optimizer:
-        """The optimizer as DeepSpeed wraps it."""
+    def optimizer(self) -> Any:
+        """PyTorch's optimizer at ZeRO 0, else DeepSpeed's around it, which has no common type."""
         return self._engine.optimizer
 
     def __call__(self, batch: Any) -> Any:
@@ -66,6 +66,7 @@ class Engine:
         return self._engine(batch)
 
     def train(self, mode: bool = True) -> None:
+        """Switch dropout on, or off for evaluation."""
         self._engine.train(mode)
 
     def backward(self, loss: Tensor, is_last: bool) -> None:
@@ -102,13 +103,17 @@ class Engine:
         """A parameter's fp32 weights."""
         if self.zero_stage == 0:
             return parameter.detach()
-        return _deepspeed().utils.safe_get_full_fp32_param(parameter)
+        weight: Tensor = _deepspeed().utils.safe_get_full_fp32_param(parameter)
+        return weight
 
     def full_moment(self, parameter: Tensor, moment: str) -> Tensor:
         """One of `MOMENTS` of a parameter, in its shape."""
+        values: Tensor
         if self.zero_stage == 0:
-            return self.optimizer.state[parameter][moment]
-        return _deepspeed().utils.safe_get_full_optimizer_state(parameter, moment)
+            values = self.optimizer.state[parameter][moment]
+        else:
+            values = _deepspeed().utils.safe_get_full_optimizer_state(parameter, moment)
+        return values
 
     @torch.no_grad()
     def set_weight(self, parameter: Tensor, value: Tensor) -> None:
@@ -144,7 +149,9 @@ class Engine:
 
     @property
     def _torch_optimizer(self) -> torch.optim.Optimizer:
-        return self.optimizer.optimizer if self.zero_stage > 0 else self.optimizer
+        inner: torch.optim.Optimizer
+        inner = self.optimizer.optimizer if self.zero_stage > 0 else self.optimizer
+        return inner
 
     def _optimized_tensors(self) -> list[Tensor]:
         """What the optimizer updates: the parameters, or under ZeRO this rank's flat pieces."""
@@ -157,13 +164,15 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """AdamW (fused) or LAMB over the parameter groups."""
     groups = parameter_groups(model, config.weight_decay, layer_decay)
-    common = dict(lr=config.learning_rate, betas=(config.beta1, config.beta2), eps=config.epsilon)
+    rate, betas = config.learning_rate, (config.beta1, config.beta2)
     if config.name == "lamb":
-        return Lamb(groups, **common)
-    return torch.optim.AdamW(groups, fused=True, **common)
+        return Lamb(groups, lr=rate, betas=betas, eps=config.epsilon)
+    return torch.optim.AdamW(groups, lr=rate, betas=betas, eps=config.epsilon, fused=True)
 
 
-def deepspeed_config(config: StepConfig, precision: PrecisionName, world_size: int) -> dict:
+def deepspeed_config(
+    config: StepConfig, precision: PrecisionName, world_size: int
+) -> dict[str, object]:
     """What DeepSpeed is told; accumulation boundaries and loss scaling stay with `Engine`."""
     stage, collective = config.engine.zero_stage, config.collective
     accumulation = config.batch.micro_batches(world_size) // world_size
@@ -212,4 +221,5 @@ def _deepspeed() -> ModuleType:
     # start of each installation, behind a lock that a killed start leaves for ever. Gradients never
     # took that way: they go by torch.distributed.
     deepspeed.ops.__compatible_ops__ = {}
-    return deepspeed
+    module: ModuleType = deepspeed
+    return module

@@ -23,6 +23,7 @@ from pretrain.ranks.preemption import PreemptionNotice
 from pretrain.ranks.watchdog import Watchdog
 from pretrain.ranks.world import World, leads_node
 from pretrain.run import checkpoint, describe, export
+from pretrain.run.checkpoint_folder import list_checkpoints
 from pretrain.run.facts import checkpoint_facts, corpus_facts, start_facts
 from pretrain.run.owner import owned
 from pretrain.run.status import kept_status, loss_explained, memory_explained
@@ -116,7 +117,7 @@ def find_checkpoint(config: PretrainConfig, run_dir: Path) -> Path | None:
     if resume == "auto" or RunFolder(run_dir).read_status() == "preempted":
         return checkpoint.find_last(folder)
     if resume == "never":
-        if checkpoint.list_checkpoints(folder):
+        if list_checkpoints(folder):
             raise InputError(
                 f"{folder} holds checkpoints but checkpoint.resume=never: choose another run_dir "
                 "or checkpoint.resume=auto"

@@ -17,10 +17,8 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,14 +28,13 @@ from torch import Tensor, nn
 
 from configs.errors import InputError, RunError
 from configs.schema import CheckpointConfig, PrecisionName
-from configs.system.aside import remove
 from configs.system.files import sha256_file, written_aside
 from configs.system.json_files import read_json
-from configs.system.notes import warn_once
-from configs.system.run_names import STEP, WEIGHTS
+from configs.system.run_names import WEIGHTS
 from pretrain.ranks.agreement import by_all, failing_together
 from pretrain.ranks.checksums import find_drift, require_same
 from pretrain.ranks.world import World
+from pretrain.run.checkpoint_folder import checkpoint_in, list_checkpoints, prune, step_of
 from pretrain.run.tensors import check_tensors, read_tensors, write_tensors
 
 logger = logging.getLogger(__name__)
@@ -205,51 +202,6 @@ def require_same_weights(engine: Saveable, step: int, folder: Path) -> None:
                 f"arithmetic of a node failed; this step was not saved, the same command {again}"
             )
         )
-
-
-def prune(folder: Path, step: int, keep: int, keep_every: int | None = None) -> None:
-    """Drop what is older than the last `keep`, later than `step`, or torn by a kill.
-
-    Those of every `keep_every`-th step stay. Later ones exist where a run was resumed from an
-    earlier checkpoint: they belong to a future that is abandoned.
-    """
-    newest = checkpoint_in(folder, step)
-    saved = list_checkpoints(folder)
-    past = [path for path in saved if path <= newest]
-    old = [path for path in past[:-keep] if not keep_every or step_of(path) % keep_every]
-    stale = [path for path in saved if path > newest] + old + list(folder.glob(f".{STEP}*"))
-    for path in stale:
-        _drop(path)
-
-
-def _drop(path: Path) -> None:
-    """Remove a checkpoint, or tell once that it cannot be: by no means the end of the run.
-
-    It is hidden first: half of one, or one whose files another machine still reads, is none.
-    """
-    hidden = path if path.name.startswith(".") else path.with_name(f".{path.name}.old")
-    with suppress(OSError):
-        path.rename(hidden)
-        path = hidden
-    if stayed := remove(path):
-        warn_once(f"{stayed}: it stays")
-
-
-def checkpoint_in(folder: Path, step: int) -> Path:
-    """The checkpoint after `step` steps in a folder of checkpoints."""
-    return folder / f"{STEP}{step:08d}"
-
-
-def step_of(path: Path) -> int:
-    """The step that a checkpoint's folder is named by."""
-    return int(path.name.removeprefix(STEP))
-
-
-def list_checkpoints(folder: Path) -> list[Path]:
-    """Finished checkpoints, oldest first."""
-    if not folder.is_dir():
-        return []
-    return sorted(p for p in folder.iterdir() if re.fullmatch(rf"{STEP}\d{{8}}", p.name))
 
 
 def find_last(folder: Path, up_to_step: int | None = None) -> Path | None:

@@ -16,7 +16,7 @@ from configs.system.run_folder import RunFolder
 from pretrain.ranks.leaving import LEAVING
 from pretrain.ranks.preemption import Preempted
 from pretrain.ranks.world import World
-from pretrain.run.checkpoint import list_checkpoints
+from pretrain.run.checkpoint_folder import list_checkpoints
 
 LOST = re.compile("connection (closed|reset|refused)|broken pipe|remote process", re.IGNORECASE)
 """what gloo and NCCL say where another rank has gone"""

@@ -15,6 +15,7 @@ import torch
 from configs.errors import InputError
 from configs.schema import CheckpointConfig
 from pretrain.ranks.world import World
+from pretrain.run.checkpoint_folder import list_checkpoints, prune, step_of
 from tests.distributed.ranks import on_ranks
 from tests.distributed.training import open_engine, tiny_config, train_steps, write_random_store
 
@@ -96,7 +97,7 @@ def test_each_of_100_random_damages_is_found_and_the_one_before_is_used(tmp_path
         path.write_bytes(content)
     assert console.readouterr().err.count("is damaged") == 100
     assert checkpoint.find_last(folder) == newest
-    for path in checkpoint.list_checkpoints(folder):
+    for path in list_checkpoints(folder):
         (path / "manifest.json").unlink()
     with pytest.raises(InputError, match="every checkpoint is damaged"):
         checkpoint.find_last(folder)
@@ -149,22 +150,20 @@ def test_a_full_disk_leaves_the_checkpoint_before_whole(tmp_path, monkeypatch, a
 
 
 def test_only_the_last_checkpoints_of_the_present_branch_stay(tmp_path):
-    from pretrain.run import checkpoint
 
     for step in (1, 2, 3, 7, 9):
         (tmp_path / f"step-{step:08d}").mkdir()
     (tmp_path / ".step-00000003.torn").mkdir()
-    checkpoint.prune(tmp_path, step=3, keep=2)
+    prune(tmp_path, step=3, keep=2)
     assert [path.name[-1] for path in sorted(tmp_path.iterdir())] == ["2", "3"]
 
 
 def test_every_so_many_steps_one_stays_for_ever(tmp_path):
-    from pretrain.run import checkpoint
 
     for step in range(2, 18, 2):
         (tmp_path / f"step-{step:08d}").mkdir()
-    checkpoint.prune(tmp_path, step=16, keep=2, keep_every=6)
-    assert [checkpoint.step_of(path) for path in sorted(tmp_path.iterdir())] == [6, 12, 14, 16]
+    prune(tmp_path, step=16, keep=2, keep_every=6)
+    assert [step_of(path) for path in sorted(tmp_path.iterdir())] == [6, 12, 14, 16]
 
 
 def test_another_recipe_is_refused_unless_told(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,10 @@ LAYERS = ("configs", "tokenizer", "pretrain", "finetune", "launch")
 FOLDERS = {
     "pretrain": ("", "optim", "text", "ranks", "model", "data", "run", "engine"),
     "finetune": ("scoring", "data", "tasks", "model", "report", "baselines", "explore", "training"),
+    "launch": (
+        *("slurm", "prediction", "benchmarks", "diagnosis"),
+        *("ablation", "ablation/report", ""),
+    ),
 }
 """folders of a package, each of which imports only from those before it; "" is the package's own"""
 DOORS = {
@@ -152,9 +157,16 @@ def test_heavy_libraries_have_one_door(library):
 
 
 def test_no_file_or_function_outgrows_its_reader():
-    for path in sources():
+    for path in (*sources(), *(ROOT / "tests").rglob("*.py")):
         text = path.read_text(encoding="utf-8")
-        assert text.count("\n") <= 480, path
+        assert text.count("\n") <= 350, path
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef):
                 assert node.end_lineno - node.lineno < 60, f"{path}: {node.name}"
+
+
+@pytest.mark.parametrize("folder", ["faults", "fuzz", "slurm", "distributed"])
+def test_what_only_long_runs_import_can_be_imported(folder):
+    """A rename that forgets them would be noticed hours later."""
+    for path in sorted((ROOT / "tests" / folder).rglob("*.py")):
+        import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 from configs.system.files import write_text, written_aside
 from configs.system.notes import optional
+from configs.system.run_lock import take
 from configs.system.run_names import PLOTS, TENSORBOARD
 from configs.system.safe_text import Spreadsheet, visible
 from configs.system.secrets import hide
+from launch.ablation.collect import collect
+from launch.ablation.grid import Grid
 from launch.ablation.measurements import Results
 from launch.ablation.report import (
     hparams,
@@ -19,6 +24,28 @@ from launch.ablation.report import (
     terminal,
 )
 from launch.ablation.report.table import Table, build
+
+logger = logging.getLogger(__name__)
+
+
+def write_table(grid: Grid, csv_safe: bool) -> str:
+    """Write the report of what is completed; returns the table as text, the answers and the paths.
+
+    Args:
+        csv_safe: put ' before what a spreadsheet would take for a formula.
+    Raises:
+        InputError: two runs differ in more than the ablation studies.
+    """
+    safe = Spreadsheet() if csv_safe else None
+    # Launchers that share the grid end together.
+    lock = take(grid.folder, patience=60)
+    try:
+        text = write_report(collect(grid), safe)
+    finally:
+        lock.release()
+    if safe and safe.note:
+        logger.warning(f"table.csv: {safe.note}")
+    return text
 
 
 def write_report(results: Results, safe: Spreadsheet | None = None) -> str:

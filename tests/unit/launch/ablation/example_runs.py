@@ -8,6 +8,7 @@ from typing import Any
 
 from configs.ablation_schema import AblationConfig
 from configs.loader import dump_config, load_config
+from configs.system.files import write_text
 from finetune.scoring.method_scores import MethodScores, TrialScores
 from launch.ablation.grid import Grid, GridRun
 
@@ -37,7 +38,7 @@ def make_grid(folder: Path, **fields: Any) -> Grid:
         **fields,
     }
     path = folder / "mine.yaml"
-    path.write_text("title: Mine\n", encoding="utf-8")
+    write_text(path, "title: Mine\n")  # at once: launchers that share a grid do so together
     return Grid(load_config(AblationConfig, str(path), values=values).at())
 
 

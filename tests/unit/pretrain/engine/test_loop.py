@@ -20,6 +20,7 @@ from pretrain.randomness import Purpose, key_64
 from pretrain.ranks.preemption import Preempted, PreemptionNotice
 from pretrain.ranks.world import World
 from pretrain.run import checkpoint
+from pretrain.run.checkpoint_folder import list_checkpoints, step_of
 from pretrain.run.log import RunLog
 from tests.unit.pretrain.engine.batches import LetterTokenizer, letter_batch
 
@@ -152,7 +153,7 @@ def without_times(folder: Path) -> list[dict]:
 
 
 def saved_steps(folder: Path) -> list[int]:
-    return [checkpoint.step_of(p) for p in checkpoint.list_checkpoints(folder / "checkpoints")]
+    return [step_of(p) for p in list_checkpoints(folder / "checkpoints")]
 
 
 class After(PreemptionNotice):

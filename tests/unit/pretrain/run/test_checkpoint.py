@@ -15,6 +15,7 @@ from configs.errors import InputError
 from configs.schema import CheckpointConfig
 from pretrain.run import checkpoint
 from pretrain.run.checkpoint import State, Writer
+from pretrain.run.checkpoint_folder import list_checkpoints, step_of
 from tests.unit.pretrain.run.runs import FakeEngine
 
 STATE = State(
@@ -194,7 +195,7 @@ def test_the_newest_whole_one_is_found_and_names_are_strict(tmp_path, console):
         writer.save(tiny_engine(), replace(STATE, step=step, skipped_steps=0))
     for name in ("step-3", "step-000000031", ".step-00000040.new", "best", "step-0000004x"):
         (tmp_path / name).mkdir()
-    assert [checkpoint.step_of(p) for p in checkpoint.list_checkpoints(tmp_path)] == [1, 2, 30]
+    assert [step_of(p) for p in list_checkpoints(tmp_path)] == [1, 2, 30]
     (tmp_path / "step-00000030" / "complete").unlink()
     newest = checkpoint.find_last(tmp_path)
     assert newest is not None and newest.name == "step-00000002"

@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from pretrain.run.checkpoint import list_checkpoints, prune
+from pretrain.run.checkpoint_folder import list_checkpoints, prune
 
 
 def make(folder: Path, *steps: int) -> list[Path]:
@@ -62,3 +62,10 @@ def test_a_folder_whose_names_cannot_change_keeps_them_all(tmp_path, monkeypatch
     prune(tmp_path, step=2, keep=1)
     assert len(list_checkpoints(tmp_path)) == 2
     assert "Permission denied" in console.readouterr().err
+
+
+def test_later_checkpoints_are_a_future_that_was_given_up(tmp_path):
+    """A run that resumed at step 4, because step 6 was damaged, leaves none of step 6 behind."""
+    make(tmp_path, 2, 4, 6)
+    prune(tmp_path, step=4, keep=2)
+    assert sorted(os.listdir(tmp_path)) == ["step-00000002", "step-00000004"]
