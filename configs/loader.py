@@ -113,9 +113,16 @@ def dump_config(config: object) -> str:
     return OmegaConf.to_yaml(tree if plain == resolved else OmegaConf.create(plain))
 
 
-def recipe_text(config: object) -> str:
-    """The configuration with everything resolved, to be hashed: it is neither shown nor stored."""
-    return OmegaConf.to_yaml(OmegaConf.structured(config))
+def recipe_text(config: object, without: str = "") -> str:
+    """The configuration with everything resolved, to be hashed: it is neither shown nor stored.
+
+    Args:
+        without: a field at its top that decides nothing.
+    """
+    tree = OmegaConf.structured(config)
+    return OmegaConf.to_yaml(
+        OmegaConf.masked_copy(tree, [name for name in tree if name != without])
+    )
 
 
 def from_container(schema: type[Schema], values: dict[str, Any]) -> Schema:

@@ -127,6 +127,10 @@ class RunFolder:
         """The folder of one trial of a fine-tuning."""
         return RunFolder(self.path / names.TRIALS / name)
 
+    def trials(self) -> list[RunFolder]:
+        """Of fine-tuning: the folders of trials that were begun, by name."""
+        return [RunFolder(path) for path in sorted((self.path / names.TRIALS).glob("*"))]
+
     def finished_trials(self) -> int:
         """How many trials have their result."""
         return len(list(self.path.glob(f"{names.TRIALS}/*/{names.RESULT}")))

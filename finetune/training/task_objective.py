@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -133,7 +134,7 @@ class TaskObjective(Objective[TaskBatch]):
         answers, settings = self._answers("dev", None)
         scores = self.task.scores(self.framed.examples.dev, answers)
         metric, best = self.task.metric, self.best
-        if best is None or scores[metric] > best.scores[metric]:
+        if best is None or is_better(scores[metric], best.scores[metric]):
             self.best = Best(step, scores, settings, cpu_weights(self.model), answers)
         else:
             self.best = replace(best, age=best.age + 1)
@@ -210,3 +211,8 @@ def predict_logits(
 def cpu_weights(model: TaskModel) -> Tensors:
     """A copy of all weights."""
     return {name: w.detach().to("cpu", copy=True) for name, w in model.state_dict().items()}
+
+
+def is_better(score: float, best: float) -> bool:
+    """Whether a score takes the best one's place; any number does that of NaN."""
+    return score > best or (math.isnan(best) and not math.isnan(score))

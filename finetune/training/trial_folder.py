@@ -82,14 +82,14 @@ def check_run_dir(trials: Sequence[Trial], contents: str) -> None:
         contents: as in `Trial.fingerprint`.
     """
     for trial in trials:
-        found, path = _result_fingerprint(trial), RunFolder(trial.folder).result
-        if found is None:
-            found, path = _saved_fingerprint(trial), RunFolder(trial.folder).checkpoints
-        if found is not None and found != trial.fingerprint(contents):
-            raise InputError(
-                f"{path} is from another configuration, encoder or data: choose another run_dir, "
-                "or remove this one"
-            )
+        folder, own = RunFolder(trial.folder), trial.fingerprint(contents)
+        cure = "choose another run_dir, or remove this one"
+        made, path = _result_fingerprint(trial), folder.result
+        if made is None:
+            made, path = _saved_fingerprint(trial), folder.checkpoints
+            cure = "remove this folder to begin the trial anew, or choose another run_dir"
+        if made is not None and made != own:
+            raise InputError(f"{path} is from another configuration, encoder or data: {cure}")
 
 
 def drop_checkpoints(trial: Trial) -> None:

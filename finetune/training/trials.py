@@ -12,7 +12,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from configs.errors import InputError
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import recipe_text
-from configs.schema import CheckpointConfig, CollectiveConfig, SafetyConfig
+from configs.schema import CollectiveConfig, SafetyConfig
 from configs.system.run_folder import RunFolder
 
 SHARED = (
@@ -71,13 +71,13 @@ class Trial:
             seeds=[self.seed],
             grid={},
             log_every_steps=1,
-            checkpoint=CheckpointConfig(),
             safety=SafetyConfig(),
             collective=CollectiveConfig(compression=config.collective.compression),
             task=replace(config.task, folder=""),
             adapt=replace(config.adapt, cache=""),
         )
-        return hashlib.sha256(f"{recipe_text(recipe)}{contents}".encode()).hexdigest()
+        text = recipe_text(recipe, without="checkpoint")
+        return hashlib.sha256(f"{text}{contents}".encode()).hexdigest()
 
 
 def make_trials(config: FinetuneConfig) -> list[Trial]:

@@ -58,8 +58,8 @@ class DecodedCrossEntropy(Function):
         if torch.is_autocast_enabled(kind):
             dtype = torch.get_autocast_dtype(kind)
         cast_MD, cast_VD, cast_V = (x.to(dtype) for x in (hidden_MD, word_VD, bias_V))
-        size, keeps = words_at_a_time(kind, len(labels_M)), any(ctx.needs_input_grad)
         predicted, labels_M = len(labels_M), fill(labels_M, len(hidden_MD))
+        size, keeps = words_at_a_time(kind, len(labels_M)), any(ctx.needs_input_grad)
         softmax = _Softmax(labels_M)
         exponentials: list[Tensor] = []
         for word_CD, bias_C in zip(cast_VD.split(size), cast_V.split(size)):

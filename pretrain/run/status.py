@@ -113,10 +113,12 @@ def loss_explained(run_dir: Path) -> Iterator[None]:
 def _safe(run_dir: Path) -> str:
     """What a run has finished."""
     folder = RunFolder(run_dir)
-    saved, finished = list_checkpoints(folder.checkpoints), folder.finished_trials()
-    safe = []
-    if saved:
-        safe.append(str(saved[-1]))
+    finished = folder.finished_trials()
+    safe = [
+        str(saved[-1])
+        for own in (folder, *folder.trials())
+        if (saved := list_checkpoints(own.checkpoints))
+    ]
     if finished:
         safe.append(f"{finished} finished trials")
     return f"safe: {' and '.join(safe)}" if safe else "nothing was trained yet"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -101,6 +102,14 @@ def test_the_first_of_the_best_is_kept_as_it_was():
 def test_patience_counts_evaluations_that_are_no_better():
     objective = toy(ToyTask(0.5, 0.5, 0.6, 0.4, 0.6), patience=2)
     assert [objective.evaluate(step) for step in (3, 6, 9, 12, 15)] == [False] * 4 + [True]
+
+
+def test_any_score_takes_the_place_of_one_that_is_no_number():
+    objective = toy(ToyTask(math.nan, math.nan, 0.1, math.nan, 0.5))
+    for step in (3, 6, 9, 12, 15):
+        objective.evaluate(step)
+    best = [step for step, is_best in objective.reporter.said if is_best]
+    assert best == [3, 9, 15]
 
 
 def test_what_a_resume_takes_over_gives_the_same_result():

@@ -8,7 +8,8 @@ import pytest
 
 from configs.errors import InputError
 from configs.finetune_schema import AdaptConfig, FinetuneConfig, HeadConfig
-from configs.schema import OptimizerConfig, ResolvedBatchConfig
+from configs.loader import recipe_text
+from configs.schema import CheckpointConfig, OptimizerConfig, ResolvedBatchConfig
 from configs.task_schema import TaskConfig
 from finetune.training.trials import Trial, make_trials, with_field
 
@@ -134,3 +135,12 @@ def test_a_point_of_a_grid_is_the_same_trial_as_the_field_alone():
     chosen = replace(FinetuneConfig().optimizer, learning_rate=3e-5)
     point = trial(grid={"optimizer.learning_rate": [3e-5]})
     assert point.fingerprint("w") == trial(optimizer=chosen).fingerprint("w")
+
+
+def test_when_it_is_saved_is_not_part_of_what_a_trial_is():
+    """Results of before trials were saved at all still count."""
+    (often,) = make_trials(FinetuneConfig(seeds=[1], checkpoint=CheckpointConfig(every_steps=3)))
+    (seldom,) = make_trials(FinetuneConfig(seeds=[1]))
+    assert often.fingerprint("") == seldom.fingerprint("")
+    assert "\ncheckpoint:" not in recipe_text(often.config, without="checkpoint")
+    assert "\ncheckpoint:" in recipe_text(often.config)

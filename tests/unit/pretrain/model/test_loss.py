@@ -46,6 +46,22 @@ def test_values_and_gradients_are_those_of_torch(parts, bf16):
     assert bf16 or correct == (logits.argmax(-1) == labels).sum()
 
 
+def test_parts_are_those_of_the_forward_pass_where_rows_only_round_the_count_up(monkeypatch):
+    """On CUDA the size of a part follows from the number of rows."""
+    monkeypatch.setattr(loss, "words_at_a_time", lambda device, rows: 240 // rows)
+    hidden, word, bias, labels = decoder(25, 31)
+    tied = TiedGradient()
+    sums, correct = DecodedCrossEntropy.apply(hidden, word, bias, labels[:24], tied)
+    sums.backward()
+    logits = F.linear(hidden[:24], word, bias)
+    expected = F.cross_entropy(logits, labels[:24], reduction="sum")
+    torch.testing.assert_close(sums, expected)
+    gradients = torch.autograd.grad(expected, (hidden, word, bias))
+    for mine, theirs in zip((hidden.grad, tied.collect(word), bias.grad), gradients):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
+    assert correct == (logits.argmax(-1) == labels[:24]).sum()
+
+
 def test_counts_correct_predictions(parts):
     labels = torch.tensor([0, 1, 2, 0, 0])
     eye = torch.eye(5)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 import torch
 
-from configs.errors import InputError, RunError
+from configs.errors import DiskError, InputError, RunError
 from configs.system.run_folder import RunFolder
 from pretrain.ranks.preemption import Preempted
 from pretrain.ranks.world import World
-from pretrain.run.status import is_out_of_memory, kept_status
+from pretrain.run.status import is_out_of_memory, kept_status, loss_explained
 
 ALONE = World(0, 1, torch.device("cpu"))
 
@@ -89,3 +91,13 @@ def test_memory_that_ran_out_names_the_cure(tmp_path):
 
 def test_other_runtime_errors_are_no_lack_of_memory():
     assert not is_out_of_memory(RuntimeError("shapes do not match"))
+
+
+def test_on_a_full_disk_the_checkpoint_of_a_trial_is_named_as_safe(tmp_path):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(DiskError, match="nothing was trained yet"), loss_explained(tmp_path):
+        raise full
+    saved = tmp_path / "trials/seed=0/checkpoints/step-00005000"
+    saved.mkdir(parents=True)
+    with pytest.raises(DiskError, match=f"safe: {saved}"), loss_explained(tmp_path):
+        raise full
