@@ -18,6 +18,8 @@ pytestmark = pytest.mark.distributed
 JOIN = """
 from configs.system import waiting
 waiting.FIRST_SECONDS = 0.5
+from launch.console import show_logs
+show_logs()
 from pretrain.ranks import world
 world.start()
 """
