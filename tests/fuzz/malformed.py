@@ -112,11 +112,15 @@ def workers() -> list[str]:
 
 
 def snapshot(*folders: Path) -> dict[str, tuple[int, int]]:
-    """Size and time of change of every file but locks."""
+    """Size and time of change of every file but locks, and what is known of verified stores.
+
+    A store may be verified in the background before a start is refused: that stays true.
+    """
     found = {}
     for folder in folders:
         for path in folder.rglob("*"):
-            if path.is_file() and (path.suffix or path.name) not in (".lock", "lock"):
+            is_lock = (path.suffix or path.name) in (".lock", "lock")
+            if path.is_file() and not is_lock and path.parent.name != "verified":
                 status = path.stat()
                 found[str(path)] = (status.st_size, status.st_mtime_ns)
     return found
