@@ -69,6 +69,8 @@ class PreparationConfig:
 class ClusterConfig:
     """One site, and how much of it a job asks for."""
 
+    OPTION, FOLDER = "--cluster", "clusters"  # for `load_config`
+
     partition: Optional[str] = None
     """where to queue; null: the site's default"""
     account: Optional[str] = None

@@ -7,7 +7,7 @@ path to one's own. Unknown keys and wrong types end in one `InputError`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -31,27 +31,41 @@ Schema = TypeVar("Schema")
 def load_config(
     schema: type[Schema],
     name: str,
-    overrides: list[str] | None = None,
-    option: str = "--config",
-    folder: str = "",
-    values: dict[str, Any] | None = None,
-    stored: bool = False,
+    overrides: Iterable[str] = (),
+    values: Mapping[str, object] | None = None,
 ) -> Schema:
     """The resolved configuration, checked against `schema`.
 
     Args:
-        schema: dataclass of the whole configuration.
+        schema: dataclass of the whole configuration; it may say in `OPTION` where `name` was
+            typed, for messages, and in `FOLDER` where in this package shipped names are looked up.
         name: shipped name (`roberta_small.yaml`, the ending may be left out) or path.
         overrides: `key=value` or `a.b.0.c=value` entries.
-        option: where `name` was typed, for messages.
-        folder: of this package, where shipped names are looked up.
         values: fields, nested or with dots, that beat the file and are beaten by `overrides`.
-        stored: it is the file of a run that was: what asks for an environment variable that is not
-            set stays as it is written.
     Raises:
         InputError: no such file, unknown key, wrong type, or a failed cross-check.
     """
+    option, folder = getattr(schema, "OPTION", "--config"), getattr(schema, "FOLDER", "")
     path = find_config(name, option, folder)
+    raw = _read_layers(path, schema)
+    for key, value in (values or {}).items():
+        _update(raw, key, value, schema, f"'{key}: {value}'")
+    for override in overrides:
+        _apply_override(raw, override, schema)
+    return _checked(raw, schema, path)
+
+
+def load_run_config(schema: type[Schema], run_dir: Path) -> Schema:
+    """The configuration that a run was started with, as its folder has it: what asks for an
+    environment variable that is not set stays as it is written."""
+    path = find_config(str(run_dir / CONFIG))
+    raw = _read_layers(path, schema)
+    _keep_unset(raw)
+    return _checked(raw, schema, path)
+
+
+def _read_layers(path: Path, schema: type) -> DictConfig:
+    """The schema's defaults under a file and those that it is based on."""
     raw = OmegaConf.create(_plain(_structured(schema)))
     if "run_dir" in raw:
         if "${" in path.stem:
@@ -61,23 +75,18 @@ def load_config(
         check_keys(layer, schema, source=str(path))
         _empty_open_mappings(raw, layer, schema)
         raw = _merged(raw, OmegaConf.create(_spelled_alike(layer, schema)))
-    for key, value in (values or {}).items():
-        _update(raw, key, value, schema, f"'{key}: {value}'")
-    for override in overrides or []:
-        _apply_override(raw, override, schema)
-    if stored:
-        _keep_unset(raw)
+    return raw
+
+
+def _checked(raw: DictConfig, schema: type[Schema], path: Path) -> Schema:
+    """An instance of the schema; what it asks of the environment is remembered as secret."""
     written = dict(_leaves(_plain(raw)))
-    secrets.check(written, str(path), for_script=folder == "clusters")
+    # A cluster's profile becomes part of a job's script.
+    secrets.check(written, str(path), for_script=getattr(schema, "FOLDER", "") == "clusters")
     config = _to_schema(raw, schema, path)
     if any(map(secrets.asks, written.values())):
         secrets.remember(written, dict(_leaves(_plain(raw, resolve=True))))
     return config
-
-
-def load_run_config(schema: type[Schema], run_dir: Path) -> Schema:
-    """The configuration that a run was started with, as its folder has it."""
-    return load_config(schema, str(run_dir / CONFIG), stored=True)
 
 
 def find_config(name: str, option: str = "--config", folder: str = "") -> Path:

@@ -40,7 +40,7 @@ class StartUp:
 
 def measure(overrides: tuple[str, ...]) -> StartUp:
     """Start both in turns; the first start of ours, which fills the caches, does not count."""
-    load_config(PretrainConfig, CONFIG, list(overrides))  # a wrong field is told here
+    load_config(PretrainConfig, CONFIG, overrides)  # a wrong field is told here
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "empty.py").write_text(EMPTY, encoding="utf-8")

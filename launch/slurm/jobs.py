@@ -7,6 +7,7 @@ told: which job it became, or, with `dry_run`, the scripts themselves; then it l
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,9 +24,9 @@ from launch.slurm.render import Job, render
 from launch.slurm.scheduler import require_slurm, sbatch
 
 
-def read_cluster(name: str, overrides: list[str] | None = None) -> ClusterConfig:
+def read_cluster(name: str, overrides: Iterable[str] = ()) -> ClusterConfig:
     """The profile of a cluster; `InputError` where it names a file which is not there."""
-    cluster = load_config(ClusterConfig, name, overrides, option="--cluster", folder="clusters")
+    cluster = load_config(ClusterConfig, name, overrides)
     site = cluster.site_environment
     require(
         not site or Path(site).is_file(),

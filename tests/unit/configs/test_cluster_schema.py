@@ -72,7 +72,7 @@ def test_options_of_a_site_that_are_none_of_ours():
 
 @pytest.mark.parametrize("name", shipped_configs("clusters"))
 def test_every_shipped_profile_loads_and_dumps_to_the_same(name, tmp_path):
-    profile = load_config(ClusterConfig, name, option="--cluster", folder="clusters")
+    profile = load_config(ClusterConfig, name)
     copy = tmp_path / "copy.yaml"
     copy.write_text(dump_config(profile), encoding="utf-8")
     assert load_config(ClusterConfig, str(copy)) == profile
@@ -80,7 +80,7 @@ def test_every_shipped_profile_loads_and_dumps_to_the_same(name, tmp_path):
 
 def test_a_missing_profile_names_its_option_and_a_close_one():
     with pytest.raises(InputError, match=r"--cluster exmple-h100: .* did you mean example-h100"):
-        load_config(ClusterConfig, "exmple-h100", option="--cluster", folder="clusters")
+        load_config(ClusterConfig, "exmple-h100")
 
 
 def test_one_rank_for_each_gpu_unless_told():
