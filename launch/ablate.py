@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 if __name__ == "__main__" and not __package__:
-    import as_script
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from launch.as_script import begin
 
-    as_script.begin(hurries=False)
+    begin(hurries=False)
 
 from configs.ablation_schema import AblationConfig
 from configs.errors import RunError

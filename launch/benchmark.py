@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if __name__ == "__main__" and not __package__:
-    import as_script
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from launch.as_script import begin
 
-    as_script.begin()
+    begin()
 
 from launch.command import require_at_least_1, run, write_json
 

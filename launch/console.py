@@ -41,7 +41,7 @@ class Console(logging.Handler):
         except OSError as error:
             sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
             reason = f"standard output cannot be written ({error.strerror})"
-            logging.getLogger(__name__).warning(f"{reason}; everything else goes on")
+            logging.getLogger(__name__).warning(f"{reason}; everything else continues")
 
 
 CONSOLE = Console()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 if __name__ == "__main__" and not __package__:
-    import as_script
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from launch.as_script import begin
 
-    as_script.begin()
+    begin()
 
 from configs.finetune_schema import FinetuneConfig
 from launch.command import config_parser, read_config, run

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-if __name__ == "__main__" and not __package__:
-    import as_script
+import sys
+from pathlib import Path
 
-    as_script.begin(notices=True)
+if __name__ == "__main__" and not __package__:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from launch.as_script import begin
+
+    begin(notices=True)
 
 from configs.finetune_schema import FinetuneConfig
 from launch.command import config_parser, read_and_join, run

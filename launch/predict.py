@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 from pathlib import Path
 
 if __name__ == "__main__" and not __package__:
-    import as_script
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from launch.as_script import begin
 
-    as_script.begin()
+    begin()
 
 from configs.checks import require, require_encoding, require_fraction
 from launch.command import run

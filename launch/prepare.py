@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-if __name__ == "__main__" and not __package__:
-    import as_script
+import sys
+from pathlib import Path
 
-    as_script.begin()
+if __name__ == "__main__" and not __package__:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from launch.as_script import begin
+
+    begin()
 
 from configs.checks import require
 from configs.schema import PretrainConfig

@@ -118,7 +118,7 @@ check_start() {
   say "$what at $unit $first: $SLURM_NTASKS ranks on ${hosts[*]}, run folder $run_dir"
   if [ "$restarts" -gt "$max_restarts" ]; then
     write_status failed
-    leave 1 "stopped: no more than $max_restarts restarts; submit it again to go on"
+    leave 1 "stopped: no more than $max_restarts restarts; submit it again to continue"
   elif [ "$idle_starts" -gt "$max_idle_starts" ]; then
     write_status failed
     leave 1 "stopped: $max_idle_starts starts in a row began at $unit $first and got no further"
@@ -179,8 +179,8 @@ take_notice() {
   # A rank that is still importing ignores the signal, so it is repeated. Never TERM, which ends the step.
   (
     trap '' USR1 USR2 TERM
-    while kill -USR1 "$step_pid" 2>/dev/null; do sleep 20; done
-  ) &
+    while kill -USR1 "$step_pid"; do sleep 20; done
+  ) &>/dev/null & # its last `sleep` outlives it, and must not hold the job's output open
   resender=$!
   disown
 }
@@ -214,12 +214,12 @@ come_back() {
   fate=$(fate)
   if [ "$fate" = cancelled ]; then
     [ -z "${run_dir:-}" ] || write_status interrupted
-    leave 1 "$what, cancelled: not requeued; submit it again to go on"
+    leave 1 "$what, cancelled: not requeued; submit it again to continue"
   fi
   [ -z "${run_dir:-}" ] || : >"$run_dir/.requeued"
   [ "$fate" != requeued ] || leave 0 "$what, requeued by Slurm ($next)"
   [ "$restarts" -lt "$max_restarts" ] ||
-    leave 1 "$what; not requeued after $max_restarts restarts; submit it again to go on"
+    leave 1 "$what; not requeued after $max_restarts restarts; submit it again to continue"
   # Once a requeue is accepted, Slurm sends TERM to this script.
   trap '' TERM
   ! answer=$(scontrol requeue "$job" 2>&1) || leave 0 "$what, requeued ($next)"

@@ -37,7 +37,8 @@ TOGETHER_SECONDS = 8.0
 POLL_SECONDS = 0.5
 REPEAT_SECONDS = 0.5
 """seconds within which a second SIGINT is the first one, passed on by a launcher"""
-INTERRUPTED = "error: interrupted; run the same command to go on from the last checkpoint"
+INTERRUPTED = "error: interrupted; run the same command to resume from the last checkpoint"
+ENDED = "error: ended by SIGTERM; the same command resumes what can be resumed"
 
 
 class Ranks(Protocol):
@@ -59,11 +60,13 @@ class Leaving:
         self.reason: str | None = None
         """the signal that asks to leave"""
         self.interrupted: float | None = None
-        """when SIGINT came"""
+        """when a signal came that ends the process"""
+        self._ended_by: int = signal.SIGINT
         self.run_dir: Path | None = None
         """the folder that this process owns, on rank 0"""
         self._hurries = self._is_caught = False
         self._heard: tuple[int, ...] = ()
+        self._endings: tuple[int, ...] = ()
         self._is_closing = self._has_begun = self._is_ending = False
         self._rank, self._size = 0, 1
         self._store: Store | None = None
@@ -73,9 +76,11 @@ class Leaving:
     # -- for launch scripts ---------------------------------------------------------------------
 
     def listen(self, notices: bool = False, hurries: bool = True) -> None:
-        """Begin to hear SIGINT, and with `notices` the `SIGNALS`, before anything else is imported.
+        """Begin to hear signals, before anything else is imported.
 
         Args:
+            notices: `SIGNALS` ask a run to save and leave. False: SIGTERM ends the process as
+                SIGINT does, and the others are not heard.
             hurries: end the process by force where SIGINT does not. False: the main thread has
                 something to wait for; a second SIGINT always ends it.
         """
@@ -88,10 +93,10 @@ class Leaving:
         threading.Thread(
             target=self._watch, args=(signal_reader,), name="leaving", daemon=True
         ).start()
-        self._heard = (signal.SIGINT, *(SIGNALS if notices else ()))
+        self._endings = (signal.SIGINT,) if notices else (signal.SIGINT, signal.SIGTERM)
+        self._heard = (*self._endings, *(SIGNALS if notices else ()))
         for number in self._heard:
-            is_interrupt = number == signal.SIGINT
-            signal.signal(number, self._interrupt if is_interrupt else self._notice)
+            signal.signal(number, self._interrupt if number in self._endings else self._notice)
 
     def hand_over(self) -> None:
         """From now on somebody catches KeyboardInterrupt and `Leave`, and calls `end`."""
@@ -160,7 +165,7 @@ class Leaving:
                 self._write_status()
                 print(*self._words(), flush=True, file=self._stream())
         finally:
-            os._exit(0 if self.interrupted is None else 130)
+            os._exit(0 if self.interrupted is None else 128 + self._ended_by)
 
     def finish(self) -> None:
         """All is done: a signal that comes while the interpreter ends makes no failure of it.
@@ -181,9 +186,9 @@ class Leaving:
 
     # -- signals, in the main thread ------------------------------------------------------------
 
-    def _interrupt(self, _number: int, _frame: object) -> None:
+    def _interrupt(self, number: int, _frame: object) -> None:
         if self.interrupted is None:
-            self.interrupted = time.monotonic()
+            self.interrupted, self._ended_by = time.monotonic(), number
         if not self._is_caught:
             self.end()
         raise KeyboardInterrupt
@@ -214,10 +219,11 @@ class Leaving:
 
     def _hear(self, number: int) -> None:
         now = time.monotonic()
-        if number == signal.SIGINT:
+        if number in self._endings:
             if self.interrupted is not None and now - self.interrupted > REPEAT_SECONDS:
-                os._exit(130)
-            self.interrupted = self.interrupted or now
+                os._exit(128 + number)
+            if self.interrupted is None:
+                self.interrupted, self._ended_by = now, number
             self._deadline = now + GRACE_SECONDS if self._hurries else None
         elif number in SIGNALS:
             with self._lock:
@@ -281,8 +287,8 @@ class Leaving:
 
     def _words(self) -> tuple[str]:
         if self.interrupted is not None:
-            return (INTERRUPTED,)
-        return (f"leaving before the first step ({self.reason}): the same command goes on",)
+            return (INTERRUPTED if self._ended_by == signal.SIGINT else ENDED,)
+        return (f"leaving before the first step ({self.reason}): the same command resumes",)
 
     def _stream(self) -> TextIO:
         return sys.stdout if self.interrupted is None else sys.stderr

@@ -19,8 +19,8 @@ from configs.system.run_folder import RunFolder
 from tests.conftest import ROOT, Command, deepspeed
 
 pytestmark = pytest.mark.distributed
-LEFT = "leaving before the first step ({}): the same command goes on"
-INTERRUPTED = "error: interrupted; run the same command to go on from the last checkpoint"
+LEFT = "leaving before the first step ({}): the same command resumes"
+INTERRUPTED = "error: interrupted; run the same command to resume from the last checkpoint"
 
 
 @pytest.fixture(scope="module")

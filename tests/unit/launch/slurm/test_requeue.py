@@ -40,7 +40,7 @@ def test_restarts_are_counted_and_end(job):
     further = PREEMPTED.replace("120", "130")
     done = job.run(trainer=further, SLURM_RESTART_COUNT=1, **limit)
     assert done.returncode == 1 and not job.asked()
-    assert "not requeued after 1 restarts; submit it again to go on" in last_words(done)
+    assert "not requeued after 1 restarts; submit it again to continue" in last_words(done)
     done = job.run(trainer=PREEMPTED.replace("120", "140"), **limit)
     assert job.asked() == ["requeue 7"], "a job that is submitted again counts anew"
 

@@ -184,7 +184,7 @@ def test_an_unreachable_hub_data_set_is_bad_input(monkeypatch: pytest.MonkeyPatc
     def unreachable(*_, **__) -> None:
         raise ConnectionError("Couldn't reach 'some/data' on the Hub\nRetry later")
 
-    monkeypatch.setattr("datasets.load_dataset", unreachable)
+    monkeypatch.setattr("datasets.load_dataset_builder", unreachable)
     with pytest.raises(InputError, match=r"some/data.*check these names and the network") as caught:
         list(read_hub(SourceConfig(kind="hub", path="some/data"), 0))
     assert "\n" not in str(caught.value)
