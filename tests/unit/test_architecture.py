@@ -36,7 +36,7 @@ DOORS = {
         "finetune/baselines/",
         "launch/ablation/report/statistics.py",
     },
-    "jinja2": {"launch/ablation/report/page.py"},
+    "jinja2": {"launch/ablation/report/templates.py"},
     "seqeval": {"finetune/scoring/metrics.py"},
     "emoji": {"finetune/data/preprocess.py"},
     "onnxruntime": {"pretrain/run/onnx.py"},

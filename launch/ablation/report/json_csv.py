@@ -9,9 +9,7 @@ from dataclasses import asdict
 from configs.ablation_metrics import Metric
 from configs.system.safe_text import Spreadsheet, json_text
 from launch.ablation.report.statistics import RULE
-from launch.ablation.report.table import Table, TableCell, TableRow
-
-COMPARED = ("difference", "bootstrap_low", "bootstrap_high", "t_low", "t_high", "p", "pairs")
+from launch.ablation.report.table import Table, TableRow
 
 
 def to_json(table: Table) -> str:
@@ -33,8 +31,11 @@ def to_csv(table: Table, safe: Spreadsheet | None) -> str:
 
 
 def record(table: Table, row: TableRow, metric: Metric) -> dict[str, object]:
-    """A line's fields by name."""
-    cell = row.cells.get(metric.name)
+    """A line's fields by name; None where there is no figure."""
+    cell, difference = row.cells.get(metric.name), row.difference(metric)
+    summary = cell.summary if cell else None
+    low, high = getattr(difference, "interval", None) or (None, None)
+    t_low, t_high = getattr(difference, "t_interval", None) or (None, None)
     return {
         "ablation": table.name,
         "scale": table.scale,
@@ -42,35 +43,22 @@ def record(table: Table, row: TableRow, metric: Metric) -> dict[str, object]:
         "baseline": table.baseline.name,
         "metric": metric.name,
         "higher_is_better": metric.higher_is_better,
-        **measured(cell),
-        **compared(cell),
+        "median": getattr(summary, "median", None),
+        "quartile_1": getattr(summary, "low", None),
+        "quartile_3": getattr(summary, "high", None),
+        "seeds": getattr(summary, "count", None),
+        "finetuning_iqr": getattr(cell, "finetuning_spread", None),
+        "difference": getattr(difference, "median", None),
+        "bootstrap_low": low,
+        "bootstrap_high": high,
+        "t_low": t_low,
+        "t_high": t_high,
+        "p": getattr(difference, "p_value", None),
+        "pairs": getattr(difference, "count", None),
+        "verdict": getattr(difference, "verdict", ""),
+        "not_compared": getattr(cell, "refused", ""),
         "reference": row.reference.get(metric.name),
         "source": table.source,
         "marks": "; ".join(row.marks),
         "runs": " ".join(path for seed in cell.seeds for path in seed.runs) if cell else "",
     }
-
-
-def measured(cell: TableCell | None) -> dict[str, object]:
-    """What the row's own runs say."""
-    names = ("median", "low", "high", "count")
-    columns = ("median", "quartile_1", "quartile_3", "seeds")
-    summary = cell.summary if cell else None
-    values = {column: getattr(summary, name, None) for column, name in zip(columns, names)}
-    return {**values, "finetuning_iqr": cell.finetuning_spread if cell else None}
-
-
-def compared(cell: TableCell | None) -> dict[str, object]:
-    """What the pairs with the baseline say."""
-    difference = cell.difference if cell else None
-    if difference is None:
-        refused = cell.refused if cell else ""
-        return {**dict.fromkeys(COMPARED), "verdict": "", "not_compared": refused}
-    figures = (
-        difference.median,
-        *(difference.interval or (None, None)),
-        *(difference.t_interval or (None, None)),
-        difference.p_value,
-        difference.count,
-    )
-    return {**dict(zip(COMPARED, figures)), "verdict": difference.verdict, "not_compared": ""}

@@ -30,8 +30,11 @@ def quartiles(summary: Summary, metric: Metric) -> str:
     return f"{number(summary.low, metric)}–{number(summary.high, metric)}"
 
 
-def middle(cell: TableCell, metric: Metric) -> str:
-    """Median (interquartile range) n: `12.31 (12.25–12.40) n=3`."""
+def middle(row: TableRow, metric: Metric) -> str:
+    """Median (interquartile range) n: `12.31 (12.25–12.40) n=3`; empty where it is not measured."""
+    cell = row.cells.get(metric.name)
+    if cell is None:
+        return ""
     spread = quartiles(cell.summary, metric)
     shown = f" ({spread})" if spread else ""
     return f"{number(cell.summary.median, metric)}{shown} n={count(cell)}"
@@ -80,11 +83,10 @@ def direction(metric: Metric) -> str:
     return "higher is better" if metric.higher_is_better else "lower is better"
 
 
-def arrow(metric: Metric) -> str:
-    """The same as a sign; empty for a fact."""
-    if not metric.is_result:
-        return ""
-    return "↑" if metric.higher_is_better else "↓"
+def heading(metric: Metric) -> str:
+    """The metric's name, with an arrow to where it is good; a fact has none."""
+    arrow = "↑" if metric.higher_is_better else "↓"
+    return f"{metric.label} {arrow}" if metric.is_result else metric.label
 
 
 def answers(table: Table) -> list[str]:
@@ -98,9 +100,9 @@ def answer(table: Table, metric: Metric) -> str:
     groups: dict[str, list[str]] = defaultdict(list)
     sizes = {}
     for row in table.rows[1:]:
-        cell = row.cells.get(metric.name)
-        difference = cell.difference if cell else None
-        groups[difference.verdict if difference else reason(cell)].append(row.label)
+        difference = row.difference(metric)
+        verdict = difference.verdict if difference else reason(row.cells.get(metric.name))
+        groups[verdict].append(row.label)
         sizes[row.label] = number(abs(difference.median), metric) if difference else ""
     order = [*ORDER, *sorted(set(groups) - set(ORDER))]
     parts = [
@@ -147,8 +149,7 @@ def findings(table: Table) -> list[str]:
 def finding(table: Table, row: TableRow, metric: Metric) -> str:
     """One reported difference against ours."""
     reported = row.reference[metric.name] - table.baseline.reference[metric.name]
-    cell = row.cells.get(metric.name)
-    difference = cell.difference if cell else None
+    difference = row.difference(metric)
     ours = f"here {change(difference, metric)}" if difference else "not compared here"
     theirs = number(reported, metric, True)
     who = f"{row.name} against {table.baseline.name}"

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from configs.ablation_metrics import Metric
 from configs.system.notes import optional
+from configs.system.run_folder import RunFolder
 from configs.system.run_names import PLOTS
 from finetune.report.markdown_tables import short
 from launch.ablation.measurements import Results
 from launch.ablation.report.confounders import refusal
-from launch.ablation.report.curves import Band, Curve, band, read_curve
 from launch.ablation.report.statistics import Difference
 from launch.ablation.report.table import Table, TableRow, paired
 from pretrain.run.plots import drawable, new_figure, plain_frame, save
@@ -33,8 +36,58 @@ LABELS = {
 }
 LATE = 1 / 3
 """share of the shortest curve that the second panel shows"""
+POINTS = 200
+"""most of a band"""
 COLUMNS = 3
 """most panels of differences side by side"""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A held-out metric of one run; arrays of one length."""
+
+    tokens: np.ndarray
+    minutes: np.ndarray
+    """spent in training steps: without evaluations, checkpoints and the time between two jobs"""
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class Band:
+    """Curves of several seeds as one: arrays of one length."""
+
+    x: np.ndarray
+    median: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def read_curve(run_dir: Path, metric: str) -> Curve | None:
+    """The curve of a run folder; None where it has fewer than two evaluations."""
+    records = RunFolder(run_dir).read_metrics()
+    heldout = [r for r in records if r["kind"] == "heldout" and metric in r]
+    train = [r for r in records if r["kind"] == "train"]
+    if len(heldout) < 2 or not train:
+        return None
+    steps = np.array([0, *(record["step"] for record in train)])
+    tokens = np.array([0.0, *(record["tokens"] for record in train)])
+    seconds = np.diff(tokens) / [record["tokens_per_second"] for record in train]
+    minutes = np.concatenate([[0.0], np.cumsum(seconds)]) / 60
+    at = [record["step"] for record in heldout]
+    values = np.array([record[metric] for record in heldout])
+    return Curve(np.interp(at, steps, tokens), np.interp(at, steps, minutes), values)
+
+
+def band(curves: Sequence[Curve], axis: str) -> Band:
+    """Median and range over curves, where all of them are; `axis` is tokens or minutes."""
+    xs = [getattr(curve, axis) for curve in curves]
+    start, end = max(x[0] for x in xs), min(x[-1] for x in xs)
+    shared = np.unique(np.concatenate(xs))
+    shared = shared[(shared >= start) & (shared <= end)]
+    if len(shared) > POINTS:
+        shared = np.linspace(start, end, POINTS)
+    values = np.array([np.interp(shared, x, curve.values) for x, curve in zip(xs, curves)])
+    return Band(shared, np.median(values, axis=0), values.min(axis=0), values.max(axis=0))
 
 
 def write(results: Results, table: Table, folder: Path) -> dict[str, str]:
@@ -133,16 +186,10 @@ def plain(value: float, _: int) -> str:
 def panels(table: Table) -> list[tuple[Metric, list[TableRow]]]:
     """Metrics with the rows that have a difference in them."""
     compared = [
-        (metric, [row for row in table.rows[1:] if difference_of(row, metric)])
+        (metric, [row for row in table.rows[1:] if row.difference(metric)])
         for metric in table.metrics
     ]
     return [(metric, rows) for metric, rows in compared if rows]
-
-
-def difference_of(row: TableRow, metric: Metric) -> Difference | None:
-    """What separates a row from the baseline; None where it is not measured or not compared."""
-    cell = row.cells.get(metric.name)
-    return cell.difference if cell else None
 
 
 def plot_differences(table: Table, path: Path) -> None:
@@ -172,7 +219,7 @@ def draw_panel(axes: Axes, table: Table, metric: Metric, names: Sequence[str]) -
     """One metric of all rows that have a difference, its zero line being the baseline."""
     axes.axvline(0, color=BLACK, lw=1)
     for row in table.rows[1:]:
-        difference = difference_of(row, metric)
+        difference = row.difference(metric)
         if difference:
             pairs = paired(row.cells[metric.name].seeds, table.baseline.cells[metric.name].seeds)
             draw_difference(axes, difference, pairs, names.index(row.name))

@@ -65,6 +65,11 @@ class TableRow(Row):
         """The name, with a dagger where a reader must know more of the row's runs."""
         return f"{self.name} †" if self.marks else self.name
 
+    def difference(self, metric: Metric) -> Difference | None:
+        """To the baseline; None where it is not measured, or not compared."""
+        cell = self.cells.get(metric.name)
+        return cell.difference if cell else None
+
 
 @dataclass(frozen=True)
 class Table(Heading):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from configs.system.files import write_text, written_aside
 from configs.system.notes import optional
@@ -13,17 +14,9 @@ from configs.system.secrets import hide
 from launch.ablation.collect import collect
 from launch.ablation.grid import Grid
 from launch.ablation.measurements import Results
-from launch.ablation.report import (
-    hparams,
-    json_csv,
-    latex,
-    markdown,
-    page,
-    phrasing,
-    plots,
-    terminal,
-)
+from launch.ablation.report import json_csv, phrasing, plots, templates, terminal
 from launch.ablation.report.table import Table, build
+from pretrain.run.log import write_hparams
 
 logger = logging.getLogger(__name__)
 
@@ -64,18 +57,18 @@ def write_report(results: Results, safe: Spreadsheet | None = None) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     shown = write_plots(results, table)
     texts = {
-        "table.md": hide(markdown.render(table, shown)),
-        "table.tex": hide(latex.render(table)),
-        "table_page.tex": latex.PAGE,
+        "table.md": hide(templates.to_markdown(table, shown)),
+        "table.tex": hide(templates.to_latex(table)),
+        "table_page.tex": templates.LATEX_PAGE,
         "table.csv": json_csv.to_csv(table, safe),
         "table.json": json_csv.to_json(table),
     }
     for name, text in texts.items():
         write_text(folder / name, text)
     with optional(f"{folder}/report.html"):
-        write_text(folder / "report.html", page.render(results, table, shown))
+        write_text(folder / "report.html", templates.to_page(results, table, shown))
     with optional(str(folder / TENSORBOARD)):
-        hparams.write(results, table, folder / TENSORBOARD)
+        write_hparams_page(results, table, folder / TENSORBOARD)
     paths = [folder / name for name in (*texts, "report.html", *shown.values(), TENSORBOARD)]
     made = [path for path in paths if path.exists()]
     closing = [*phrasing.answers(table), *phrasing.findings(table), "", *made]
@@ -89,3 +82,20 @@ def write_plots(results: Results, table: Table) -> dict[str, str]:
             drawn = plots.write(results, table, aside)
         return {title: f"{PLOTS}/{name}" for title, name in drawn.items()}
     return {}
+
+
+def write_hparams_page(results: Results, table: Table, folder: Path) -> None:
+    """For TensorBoard: each pretraining run's settings and seed, and what it measured."""
+    rows = {row.name: row for row in table.rows}
+    with written_aside(folder) as aside:
+        for name, seed in results.pretraining_runs:
+            row = rows[name]
+            metrics = {
+                metric: value.value
+                for metric, cell in row.cells.items()
+                for value in cell.seeds
+                if value.seed == seed
+            }
+            settings = {"row": name, **row.settings, **row.chosen, "seed": seed}
+            number = list(rows).index(name)
+            write_hparams(aside / f"{number:02d}-seed{seed}", settings, metrics)

@@ -14,7 +14,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from configs.system.safe_text import Spreadsheet, first_hidden
-from launch.ablation.report import json_csv, latex, markdown, page, terminal
+from launch.ablation.report import json_csv, templates, terminal
 from launch.ablation.report.table import build
 
 NASTY = r"50% _a_ & b #1 {x} ~^ \par $5 <|mask|> − “é” 한국어"
@@ -59,9 +59,9 @@ def test_names_are_no_commands_in_any_format(hostile):
     table = build(hostile)
     shown = {
         "terminal": terminal.render(table),
-        "markdown": markdown.render(table, {}),
-        "latex": latex.render(table),
-        "page": page.render(hostile, table, {}),
+        "markdown": templates.to_markdown(table, {}),
+        "latex": templates.to_latex(table),
+        "page": templates.to_page(hostile, table, {}),
         "json": json_csv.to_json(table),
     }
     for name, text in shown.items():
@@ -111,7 +111,7 @@ def test_terminal_shortens_long_names_and_knows_wide_letters(results):
 
 
 def test_markdown_has_every_number_and_its_runs(table):
-    text = markdown.render(table, {"Curves": "plots/curves.png"})
+    text = templates.to_markdown(table, {"Curves": "plots/curves.png"})
     assert "| **static (10 masks)** (baseline) | 12.24 (12.07–12.36) n=3 |" in text
     assert "| static (1 mask) † |" in text
     assert "[../../runs/row3/seed2](../../runs/row3/seed2)" in text
@@ -120,7 +120,7 @@ def test_markdown_has_every_number_and_its_runs(table):
 
 
 def test_markdown_tables_keep_their_columns(nasty):
-    lines = [line for line in markdown.render(nasty, {}).splitlines() if line.startswith("|")]
+    lines = [line for line in templates.to_markdown(nasty, {}).splitlines() if line.startswith("|")]
     counts = {line.replace("\\|", "").count("|") for line in lines}
     assert counts == {4, 6, 8, 9}, "rows, runs, medians, differences"
 
@@ -142,15 +142,15 @@ def test_json_holds_the_whole_table(table):
 
 
 def test_latex_escapes_everything(nasty):
-    text = latex.escape(NASTY)
+    text = templates.escape(NASTY)
     assert r"50\% \_a\_ \& b \#1 \{x\} \textasciitilde{}\textasciicircum{}" in text
     assert r"\textbackslash{}par \$5 \textless{}\textbar{}mask\textbar{}\textgreater{} $-$" in text
     assert r"``é'' \texttt{U+D55C}\,\texttt{U+AD6D}" in text
-    assert latex.render(nasty).startswith(f"% {NASTY}\n")
+    assert templates.to_latex(nasty).startswith(f"% {NASTY}\n")
 
 
 def test_latex_rows_have_all_columns(table):
-    lines = latex.render(table).splitlines()
+    lines = templates.to_latex(table).splitlines()
     body = lines[lines.index(r"\midrule") + 1 : lines.index(r"\bottomrule")]
     rows = [line for line in body if line != r"\addlinespace"]
     assert {line.count("&") for line in rows} == {6}
@@ -160,8 +160,8 @@ def test_latex_rows_have_all_columns(table):
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex on this machine")
 @pytest.mark.parametrize("name", ["table", "nasty"])
 def test_latex_compiles(name, request, tmp_path):
-    (tmp_path / "table.tex").write_text(latex.render(request.getfixturevalue(name)))
-    (tmp_path / "table_page.tex").write_text(latex.PAGE)
+    (tmp_path / "table.tex").write_text(templates.to_latex(request.getfixturevalue(name)))
+    (tmp_path / "table_page.tex").write_text(templates.LATEX_PAGE)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table_page.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
     assert done.returncode == 0, done.stdout[-2000:]

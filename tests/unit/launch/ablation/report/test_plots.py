@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from launch.ablation.report import plots
-from launch.ablation.report.curves import Curve, band, read_curve
+from launch.ablation.report.plots import Curve, band, read_curve
 from launch.ablation.report.table import build
 
 

@@ -9,7 +9,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from launch.ablation.report import page
+from launch.ablation.report import templates
 from launch.ablation.report.table import build
 from launch.ablation.report.writer import write_report
 
@@ -59,7 +59,7 @@ def test_the_page_links_every_run(written, results):
 
 def test_the_page_escapes_what_people_wrote(results):
     told = replace(results, title="<script>alert(1)</script> & 한국어")
-    text = page.render(told, build(told), {})
+    text = templates.to_page(told, build(told), {})
     assert "<h1>&lt;script&gt;alert(1)&lt;/script&gt; &amp; 한국어</h1>" in text
     assert "<h2>Plots</h2>" not in text
 
