@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from tokenizers import Tokenizer as Backend
 from configs.errors import InputError
 from configs.system.files import find_file
 from configs.system.json_files import read_json, shown
-from tokenizer.byte_bpe import in_order
+from tokenizer.byte_bpe import SearchedToken, in_order
 from tokenizer.published import add_tokens, check_searched
 
 BACKEND_FILE = "tokenizer.json"
@@ -27,6 +27,7 @@ MODEL_VALUES: dict[str, tuple[object, ...]] = {
     "ignore_merges": (False, None),
 }
 """of a BPE model: what is computed here"""
+OPTIONS = [field.name for field in fields(SearchedToken)]
 WORDPIECE_VALUES = {"continuing_subword_prefix": ("##",), "max_input_chars_per_word": (100,)}
 
 
@@ -43,6 +44,8 @@ class BackendFile:
     merges: list[tuple[str, str]]
     switches: dict[str, bool | None]
     """by transformers' names"""
+    searched: list[SearchedToken]
+    """tokens that are looked for in texts, beside the special ones"""
     normalizer: object
     pre_tokenizer: object
     post_processor: Mapping[str, Any] | None
@@ -68,7 +71,13 @@ def read_backend(folder: Path, not_searched: set[str]) -> BackendFile | None:
     pieces, scores = _pieces(path, content["model"]["vocab"])
     # The library itself gives such a token its id in the vocabulary, whatever the file says.
     added = {token["content"]: token["id"] for token in content.get("added_tokens") or []}
-    check_searched(list(added), not_searched, path)
+    searched = [
+        SearchedToken(**{name: token[name] for name in OPTIONS})
+        for token in canonical["added_tokens"]
+        if token["content"] not in not_searched
+    ]
+    if kind != "byte-bpe":
+        check_searched([token.content for token in searched], not_searched, path)
     switches = {"wordpiece": _wordpiece_switches, "byte-bpe": _bpe_switches}.get(kind)
     return BackendFile(
         path,
@@ -77,6 +86,7 @@ def read_backend(folder: Path, not_searched: set[str]) -> BackendFile | None:
         scores,
         [tuple(merge) for merge in model.get("merges", [])],
         switches(path, canonical) if switches else {},
+        searched,
         canonical["normalizer"],
         canonical["pre_tokenizer"],
         canonical["post_processor"],
@@ -126,7 +136,7 @@ BERT_SPLIT = "BertPreTokenizer"
 
 def _bpe_switches(path: Path, content: dict[str, Any]) -> dict[str, bool | None]:
     pre_tokenizer = content["pre_tokenizer"] or {}
-    _expect(path, "normalizer", content["normalizer"], (None,))
+    _expect(path, "normalizer", content["normalizer"], (None, {"type": "NFC"}))
     _expect(path, "pre_tokenizer", pre_tokenizer.get("type"), ("ByteLevel",))
     _expect(path, "pre_tokenizer.use_regex", pre_tokenizer["use_regex"], (True,))
     for name, allowed in MODEL_VALUES.items():

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
-from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from configs.errors import InputError
 from configs.system.json_files import read_json, shown
@@ -23,8 +25,31 @@ from tokenizer.base import (
 
 SPECIAL_PIECES = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 MIN_FREQUENCY = 2
-SPACES = ("Ġ", "Ċ", "ĉ", "č")
-"""how the byte alphabet writes space, newline, tab and carriage return"""
+COMPOSED, SEARCHED = "composed", "searched_tokens"
+"""settings that transformers has no names for"""
+SPACES = ("Ġ", "Ċ", "ĉ", "č", " ", "\t", "\n")
+"""how the byte alphabet writes space, newline, tab and carriage return; and how tokens do that are
+looked for in the text itself"""
+
+
+@dataclass(frozen=True)
+class SearchedToken:
+    """A token that is looked for in the text before anything else, by the library's options."""
+
+    content: str
+    single_word: bool = False
+    """not within a word"""
+    lstrip: bool = False
+    """takes the spaces before it"""
+    rstrip: bool = False
+    """takes the spaces behind it"""
+    normalized: bool = True
+    """looked for in the normalised text"""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if type(value) is not (str if name == "content" else bool) or value == "":
+                raise InputError(f"searched_tokens: {name}={shown(value)} of {shown(self.content)}")
 
 
 class ByteBpe(BackendTokenizer):
@@ -36,6 +61,8 @@ class ByteBpe(BackendTokenizer):
         merges: pairs of pieces, first to last.
         prefix_space: put a space before a text that begins with none.
         names: what the special tokens are called, by role; None: as usual.
+        composed: bring texts into Unicode's composed form (NFC) first, as ModernBERT's does.
+        searched: tokens of the vocabulary that texts are searched for, such as runs of spaces.
 
     Raises:
         InputError: a merge makes a piece that the vocabulary lacks.
@@ -50,8 +77,11 @@ class ByteBpe(BackendTokenizer):
         merges: list[tuple[str, str]],
         prefix_space: bool = False,
         names: Mapping[str, str] | None = None,
+        composed: bool = False,
+        searched: Sequence[SearchedToken] = (),
     ) -> None:
         self.pieces = _with_special(pieces, names)
+        self.composed, self.searched = composed, searched
         self.special = SpecialTokens(**find_special(self.pieces, names, angular=True))
         self.merges, self.prefix_space = merges, prefix_space
         vocabulary = {piece: number for number, piece in enumerate(self.pieces)}
@@ -64,6 +94,14 @@ class ByteBpe(BackendTokenizer):
         self.backend = Backend(models.BPE(vocabulary, merges))
         self.backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
         self.backend.decoder = decoders.ByteLevel()
+        if composed:
+            self.backend.normalizer = normalizers.NFC()
+        for token in searched:
+            if token.content not in vocabulary:
+                raise InputError(
+                    f"searched_tokens: {shown(token.content)} is not in the vocabulary"
+                )
+        self.backend.add_tokens([AddedToken(**asdict(token)) for token in searched])
 
     @cached_property
     def lacking_bytes(self) -> list[str]:
@@ -74,7 +112,8 @@ class ByteBpe(BackendTokenizer):
         return sorted(set(pre_tokenizers.ByteLevel.alphabet()) - set(self.pieces))
 
     def normalize(self, text: str) -> str:
-        """The text itself, with a space in front where one is put there."""
+        """The text, composed if it is to be, with a space in front where one is put there."""
+        text = unicodedata.normalize("NFC", text) if self.composed else text
         return f" {text}" if self.prefix_space and text and text[0] != " " else text
 
     def _continues_word(self, piece: str) -> bool:
@@ -84,9 +123,15 @@ class ByteBpe(BackendTokenizer):
         return {**self.settings(), "pieces": self.pieces, "merges": self.merges}
 
     def settings(self) -> dict[str, object]:
-        """Special tokens of unusual names, and `add_prefix_space`."""
+        """Special tokens of unusual names, `add_prefix_space`, and what is looked for in texts."""
         settings = unusual_names(self.pieces, self.special, angular=True)
-        return {**settings, "add_prefix_space": True} if self.prefix_space else settings
+        if self.prefix_space:
+            settings["add_prefix_space"] = True
+        if self.composed:
+            settings[COMPOSED] = True
+        if self.searched:
+            settings[SEARCHED] = [asdict(token) for token in self.searched]
+        return settings
 
 
 def read_bpe_files(

@@ -21,7 +21,7 @@ def write_huggingface(
     Args:
         folder: made if it is missing.
         max_length: longest input in tokens, special tokens included.
-        segment_types: 2: the second text of a pair has token_type_ids 1; 1: all are 0.
+        segment_types: 2: the second text of a pair has token_type_ids 1; 1 or 0: all are 0.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.write_model(folder)
@@ -51,7 +51,7 @@ def _added_token(role: str, name: str) -> AddedToken:
 
 def _template(tokenizer: Tokenizer, segment_types: int) -> processors.TemplateProcessing:
     special, framing = tokenizer.special, tokenizer.framing
-    second = min(framing.second_segment, segment_types - 1)
+    second = framing.second_segment if segment_types == 2 else 0
     cls, sep = tokenizer.pieces[special.cls], tokenizer.pieces[special.sep]
     between = f"{sep}:0 " * framing.separators
     return processors.TemplateProcessing(

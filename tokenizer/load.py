@@ -12,9 +12,9 @@ from configs.system.files import check_regular, find_file
 from configs.system.json_files import read_json, shown
 from tokenizer.backend_file import BackendFile, read_backend
 from tokenizer.base import MANIFEST, Framing, Tokenizer
-from tokenizer.byte_bpe import ByteBpe, read_bpe_files
+from tokenizer.byte_bpe import COMPOSED, SEARCHED, ByteBpe, SearchedToken, read_bpe_files
 from tokenizer.framing import Sources, framing_of
-from tokenizer.published import CONFIG, SWITCHES, Settings, read_settings
+from tokenizer.published import CONFIG, SWITCHES, Settings, check_searched, read_settings
 from tokenizer.unigram import SentencePiece, read_sentencepiece
 from tokenizer.wordpiece import WordPiece, lacks_capitals, read_pieces
 
@@ -87,7 +87,7 @@ def _load_saved(folder: Path) -> Tokenizer:
     manifest = read_json(path)
     kind = manifest.get("kind")
     roles = ("cls_token", "sep_token", "pad_token", "mask_token", "unk_token")
-    own = {*(SWITCHES.get(kind, ()) if isinstance(kind, str) else ()), *roles}
+    own = {*(SWITCHES.get(kind, ()) if isinstance(kind, str) else ()), *roles, COMPOSED, SEARCHED}
     said = {name: value for name, value in manifest.items() if name in own}
     tokenizer = _load_published(folder, Settings(path, said, {}), lowercase=False)
     for field in ("kind", "fingerprint"):
@@ -126,6 +126,8 @@ def _load_published(folder: Path, settings: Settings, lowercase: bool | None) ->
     if backend and backend.kind != kind:
         raise InputError(f"{backend.path} is of kind {backend.kind}, {path.name} of kind {kind}")
     settings.check(kind)
+    known = {token.content for token in backend.searched} if backend else set()
+    check_searched([*settings.searched], settings.not_searched | known, settings.path)
     if kind == "wordpiece":
         return _wordpiece(path, settings, backend, lowercase)
     if kind == "byte-bpe":
@@ -213,7 +215,11 @@ def _byte_bpe(path: Path, settings: Settings, backend: BackendFile | None) -> To
     source = path if backend and path == backend.path else merges_file
     try:
         tokenizer = ByteBpe(
-            pieces, merges, bool(values.get("add_prefix_space", False)), settings.names
+            pieces,
+            merges,
+            bool(values.get("add_prefix_space", False)),
+            settings.names,
+            *_searches(settings, backend),
         )
     except InputError as error:
         raise InputError(f"{source}: {error}") from error
@@ -225,6 +231,21 @@ def _byte_bpe(path: Path, settings: Settings, backend: BackendFile | None) -> To
     if lacking:
         logger.warning(f"{path}: no piece for {len(lacking)} of the 256 bytes, which texts lose")
     return tokenizer
+
+
+def _searches(
+    settings: Settings, backend: BackendFile | None
+) -> tuple[bool, tuple[SearchedToken, ...]]:
+    """(whether texts are composed first, what they are searched for): tokenizer.json knows, or a
+    manifest of ours."""
+    if backend:
+        return backend.normalizer is not None, tuple(backend.searched)
+    said = settings.content.get(SEARCHED, [])
+    try:
+        searched = tuple(SearchedToken(**token) for token in said)
+    except (TypeError, InputError) as error:
+        raise InputError(f"{settings.path}: damaged ({error}): make or copy it anew") from error
+    return settings.content.get(COMPOSED) is True, searched
 
 
 def _sentencepiece(path: Path, settings: Settings, backend: BackendFile | None) -> Tokenizer:

@@ -78,6 +78,7 @@ HARMLESS = """
     name_or_path _name_or_path special_tokens_map_file tokenizer_file vocab_file merges_file
     processor_class chat_template backend is_local local_files_only init_inputs use_fast from_slow
     clean_up_tokenization_spaces errors trim_offsets split_special_tokens verbose
+    composed searched_tokens
     """
 LONGEST_ID = 9
 """digits; Python refuses to read some thousands"""
@@ -95,6 +96,8 @@ class Settings:
     """of tokenizer_config.json, and what only special_tokens_map.json says"""
     added: Mapping[str, int]
     """ids of tokens that were added to the vocabulary"""
+    searched: tuple[str, ...] = ()
+    """tokens that texts may be searched for, as far as these files say it"""
 
     @property
     def tokenizer_class(self) -> str | None:
@@ -220,7 +223,8 @@ def read_settings(folder: Path) -> Settings:
     if special:
         content = _with_special_map(folder / CONFIG, content, special, read_json(special))
     settings = Settings(path or special or folder / CONFIG, content, {})
-    return Settings(settings.path, content, _added_tokens(folder, settings))
+    added, searched = _added_tokens(folder, settings)
+    return Settings(settings.path, content, added, searched)
 
 
 def token_name(path: Path, content: Mapping[str, Any], field: str) -> str | None:
@@ -247,8 +251,8 @@ def _with_special_map(
     return {**content, **unsaid}
 
 
-def _added_tokens(folder: Path, settings: Settings) -> dict[str, int]:
-    """Names to ids; `InputError` for one that texts are searched for."""
+def _added_tokens(folder: Path, settings: Settings) -> tuple[dict[str, int], tuple[str, ...]]:
+    """(names to ids, all names that texts may be searched for)."""
     found: dict[str, int] = {}
     if path := find_file(folder, ADDED):
         found |= read_json(path)
@@ -272,8 +276,7 @@ def _added_tokens(folder: Path, settings: Settings) -> dict[str, int]:
         for field in ("additional_special_tokens", "extra_special_tokens")
         for name in _listed(settings, field)
     ]
-    check_searched([*found, *more], settings.not_searched, settings.path)
-    return found
+    return found, (*found, *more)
 
 
 def _listed(settings: Settings, field: str) -> list[str]:
