@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Optional
 
 from configs.checks import require, require_fraction
 
@@ -13,7 +13,7 @@ LARGEST = 1_000_000
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The encoder's shape (BERT, section 3; RoBERTa, appendix table 9)."""
+    """The encoder's shape (BERT, section 3; RoBERTa, appendix table 9; ModernBERT, section 2.1)."""
 
     architecture: Literal["bert", "roberta"] = "roberta"
     """Hugging Face class family of the export; roberta has no pooler, one segment type and
@@ -25,7 +25,30 @@ class ModelConfig:
     heads: int = 4
     """number of attention heads (A)"""
     feed_forward_size: int = 1024
-    """inner width of the feed-forward part"""
+    """inner width of the feed-forward part; gated kinds have an input matrix of twice as many rows
+    (GeGLU with 2/3 of the width has as many parameters as GELU)"""
+    feed_forward: Literal["gelu", "geglu", "swiglu", "relu2"] = "gelu"
+    """its activation: gelu (Hendrycks and Gimpel 2016, exact); geglu, gelu(a) * b, and swiglu,
+    silu(a) * b, of the halves a and b of one product (Shazeer 2020); relu2, relu(x)^2 (So et al.
+    2021, Primer)"""
+    norm: Literal["post", "pre"] = "post"
+    """post: each sub-layer's sum is normalised (BERT). pre: each sub-layer's input is (Xiong et al.
+    2020), and the last layer's output; the first attention's input is that of the embeddings' norm
+    already, so it has none of its own (ModernBERT)"""
+    norm_kind: Literal["layernorm", "rmsnorm"] = "layernorm"
+    """layernorm (Ba et al. 2016), or rmsnorm, which divides by the root mean square and has no bias
+    (Zhang and Sennrich 2019); of all norms, the MLM head's included"""
+    qk_norm: bool = False
+    """normalise the queries and keys of each head, by weights that the heads of a layer share,
+    before rotation (Henry et al. 2020; Dehghani et al. 2023, ViT-22B)"""
+    position: Literal["learned", "rope", "alibi", "none"] = "learned"
+    """how the model knows positions. learned: a table, added to the embeddings (BERT). rope:
+    queries and keys are rotated by angles that grow with the position (Su et al. 2021). alibi:
+    scores are lowered by distance (Press et al. 2022). none: not at all"""
+    rope_theta: float = 10_000.0
+    """rope: base of the angles theta^(-2i / head size); larger for longer sequences"""
+    rope_local_theta: Optional[float] = None
+    """rope: base in layers with a window; null: rope_theta"""
     max_positions: int = 512
     """longest sequence the position table can hold"""
     segment_types: int = 1
@@ -36,8 +59,19 @@ class ModelConfig:
     """dropout of the attention probabilities"""
     layer_norm_epsilon: float = 1e-5
     """added to the variance: 1e-12 for BERT, 1e-5 for RoBERTa"""
+    bias: Literal["all", "none", "decoder"] = "all"
+    """which of linear maps and norms have a bias: all; none; or only the MLM decoder, one number
+    for each word (ModernBERT)"""
+    tied: bool = True
+    """the MLM decoder is the table of word embeddings (BERT; Press and Wolf 2017); false: it is a
+    matrix of its own"""
     initializer_range: float = 0.02
     """standard deviation of the initial weights"""
+    initialisation: Literal["normal", "megatron", "zero-output"] = "normal"
+    """initial weights of the matrices that end a sub-layer, attention's output and the feed-forward
+    part's. normal: as all others. megatron: initializer_range / sqrt(2 layers) (Shoeybi et al.
+    2019; GPT-2). zero-output: zero, so that each layer begins as the identity (cf. Zhang et al.
+    2019, Fixup)"""
     attention: Literal["auto", "eager", "sdpa", "flash"] = "auto"
     """attention backend; auto: eager up to 512 tokens on a CPU and SDPA beyond, flash on CUDA"""
 
@@ -51,12 +85,43 @@ class ModelConfig:
             f"model.hidden_size={self.hidden_size} is no multiple of model.heads={self.heads}: "
             "change one of them",
         )
+        self._check_positions()
         for name in ("layer_norm_epsilon", "initializer_range"):
             value = getattr(self, name)
             require(0 < value < 1, f"model.{name}={value} must lie between 0 and 1")
         require(self.segment_types in (1, 2), "model.segment_types must be 1 or 2")
         require_fraction("model.dropout", self.dropout, upper_included=False)
         require_fraction("model.attention_dropout", self.attention_dropout, upper_included=False)
+
+    @property
+    def is_gated(self) -> bool:
+        """Whether the feed-forward part multiplies two halves of its inner product."""
+        return self.feed_forward in ("geglu", "swiglu")
+
+    @property
+    def head_size(self) -> int:
+        """Width of one attention head (K)."""
+        return self.hidden_size // self.heads
+
+    def _check_positions(self) -> None:
+        rotates = self.position == "rope"
+        require(
+            not rotates or self.head_size % 2 == 0,
+            f"model.position=rope rotates pairs, but model.hidden_size={self.hidden_size} / "
+            f"model.heads={self.heads} gives heads of {self.head_size}: change one of them",
+        )
+        for name in ("rope_theta", "rope_local_theta"):
+            theta = getattr(self, name)
+            require(theta is None or 1 < theta < 1e12, f"model.{name}={theta} must be above 1")
+        require(
+            self.rope_local_theta is None,
+            f"model.rope_local_theta={self.rope_local_theta} is of layers with a window, and no "
+            "layer has one: leave it out",
+        )
+        require(
+            self.position != "alibi",
+            "model.position=alibi is not computed yet: choose learned, rope or none",
+        )
 
 
 @dataclass(frozen=True)

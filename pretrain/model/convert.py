@@ -55,7 +55,17 @@ TIED = {
 BUFFERS = ("position_ids", "token_type_ids")
 """tables that are computed, in older files"""
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+OF_BERT = ("norm", "norm_kind", "qk_norm", "position", "feed_forward", "bias", "tied")
+"""fields of ModelConfig that BERT's and RoBERTa's classes have one value of, our default"""
 OLD_KINDS = {"gamma": "weight", "beta": "bias"}
+
+
+def beyond_bert(config: ModelConfig) -> str:
+    """The fields by which a model computes what no BERT or RoBERTa does, or an empty string."""
+    default = ModelConfig()
+    values = {name: getattr(config, name) for name in OF_BERT}
+    others = (name for name, value in values.items() if value != getattr(default, name))
+    return ", ".join(f"model.{name}={values[name]}" for name in others)
 
 
 def to_huggingface(model: PretrainingModel) -> dict[str, Tensor]:
@@ -159,7 +169,17 @@ def layers_in(converted: Mapping[str, Tensor]) -> int:
 def huggingface_config(
     config: ModelConfig, vocabulary_size: int, special: SpecialTokens, next_sentence: bool
 ) -> dict[str, object]:
-    """The content of `config.json`, from which transformers' Auto classes build the model."""
+    """The content of `config.json`, from which transformers' Auto classes build the model.
+
+    Raises:
+        InputError: none of the classes computes what the model does.
+    """
+    beyond = beyond_bert(config)
+    if beyond:
+        raise InputError(
+            f"no class of transformers for model.architecture={config.architecture} has {beyond}: "
+            "use the run folder itself, from which fine-tuning and further pretraining start"
+        )
     is_bert = config.architecture == "bert"
     bert_class = "BertForPreTraining" if next_sentence else "BertForMaskedLM"
     return {

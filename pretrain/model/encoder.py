@@ -1,7 +1,8 @@
-"""The BERT encoder on flat, unpadded tokens (Devlin et al. 2019, section 3).
+"""The encoder on flat, unpadded tokens (Devlin et al. 2019, section 3).
 
-Post-LayerNorm, learned positions, segment embeddings, exact GELU. RoBERTa differs in its positions
-only: they start after the padding id, as in Hugging Face.
+What BERT fixed is chosen by `ModelConfig`: where and how to normalise, what tells positions, which
+activation, which biases. RoBERTa differs in its positions only: they start after the padding id, as
+in Hugging Face.
 
 Axes: T tokens, R rows (T rounded up, see `packing.rounded`), D hidden size, H heads, K head size.
 """
@@ -10,21 +11,23 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from configs.schema import ModelConfig
 from pretrain.batch import MicroBatch
 from pretrain.model.attention import attend, choose_backend
 from pretrain.model.dropout import AttentionDropout, Dropout
+from pretrain.model.feed_forward import activated
+from pretrain.model.norms import HeadNorm, make_norm
 from pretrain.model.packing import Packing
+from pretrain.model.rotary import Rotate
 from pretrain.model.tied_embeddings import LookUp, TiedGradient
 
 SITES_PER_LAYER = 3
 
 
 class Embeddings(nn.Module):
-    """Token, position and segment embeddings: their sum, normalised."""
+    """Token, learned position and segment embeddings: their sum, normalised."""
 
     def __init__(self, config: ModelConfig, vocabulary_size: int, pad_id: int) -> None:
         super().__init__()
@@ -32,9 +35,11 @@ class Embeddings(nn.Module):
         self.first_position = pad_id + 1 if config.architecture == "roberta" else 0
         self.word = nn.Embedding(vocabulary_size, width)
         self.tied = TiedGradient()
-        self.position = nn.Embedding(config.max_positions + self.first_position, width)
+        self.position: nn.Embedding | None = None
+        if config.position == "learned":
+            self.position = nn.Embedding(config.max_positions + self.first_position, width)
         self.segment = nn.Embedding(config.segment_types, width)
-        self.norm = nn.LayerNorm(width, config.layer_norm_epsilon)
+        self.norm = make_norm(config, width)
         self.dropout = Dropout(config.dropout, site=0)
 
     def forward(self, batch: MicroBatch, packing: Packing) -> Tensor:
@@ -43,8 +48,9 @@ class Embeddings(nn.Module):
             packing.fill(part) for part in (batch.tokens_T, batch.positions_T, batch.segments_T)
         )
         # Not `self.word(tokens_R)`: autograd would make a second gradient of the whole table.
-        words_RD: Tensor = LookUp.apply(self.word.weight, tokens_R, self.tied)
-        summed = words_RD + self.position(places_R + self.first_position)
+        summed: Tensor = LookUp.apply(self.word.weight, tokens_R, self.tied)
+        if self.position is not None:
+            summed = summed + self.position(places_R + self.first_position)
         one_type = len(self.segment.weight) == 1
         summed = summed + (self.segment.weight[0] if one_type else self.segment(segments_R))
         embedded: Tensor = self.dropout(self.norm(summed), packing)
@@ -52,34 +58,36 @@ class Embeddings(nn.Module):
 
 
 class Layer(nn.Module):
-    """Self-attention and feed-forward, each followed by dropout, residual sum and LayerNorm."""
+    """Self-attention and feed-forward, each followed by dropout and added to its input.
+
+    Post-norm normalises each sum, pre-norm each input.
+    """
 
     def __init__(self, config: ModelConfig, index: int) -> None:
         super().__init__()
-        width, inner, epsilon = (
-            config.hidden_size,
-            config.feed_forward_size,
-            config.layer_norm_epsilon,
-        )
+        width, inner, bias = config.hidden_size, config.feed_forward_size, config.bias == "all"
         first_site = 1 + SITES_PER_LAYER * index
-        self.heads = config.heads
-        self.qkv = nn.Linear(width, 3 * width)
+        self.heads, self.head_size = config.heads, config.head_size
+        self.is_pre_norm, self.feed_forward = config.norm == "pre", config.feed_forward
+        self.theta = config.rope_theta if config.position == "rope" else None
+        self.qkv = nn.Linear(width, 3 * width, bias)
+        self.head_norm = HeadNorm(config) if config.qk_norm else nn.Identity()
         self.attention_dropout = AttentionDropout(config.attention_dropout, first_site)
-        self.attention_output = nn.Linear(width, width)
+        self.attention_output = nn.Linear(width, width, bias)
         self.attention_output_dropout = Dropout(config.dropout, first_site + 1)
-        self.attention_norm = nn.LayerNorm(width, epsilon)
-        self.feed_forward_inner = nn.Linear(width, inner)
-        self.feed_forward_output = nn.Linear(inner, width)
+        # What comes from the embeddings is normalised already.
+        is_normalised = self.is_pre_norm and index == 0
+        self.attention_norm = nn.Identity() if is_normalised else make_norm(config, width)
+        self.feed_forward_inner = nn.Linear(width, inner * (2 if config.is_gated else 1), bias)
+        self.feed_forward_output = nn.Linear(inner, width, bias)
         self.feed_forward_dropout = Dropout(config.dropout, first_site + 2)
-        self.feed_forward_norm = nn.LayerNorm(width, epsilon)
+        self.feed_forward_norm = make_norm(config, width)
 
     def forward(
         self, hidden_RD: Tensor, packing: Packing, backend: str, needed_N: Tensor | None = None
     ) -> Tensor:
         """(R, D) to (R, D), or to (N, D) where only the given tokens are needed afterwards."""
-        qkv_R3HK = self.qkv(hidden_RD).unflatten(-1, (3, self.heads, -1))
-        context_RHK = attend(qkv_R3HK, packing, backend, self.attention_dropout)
-        context_RD = context_RHK.flatten(1)
+        context_RD = self.attend(hidden_RD, packing, backend)
         if needed_N is not None:
             # From here on tokens do not meet: what no head reads need not be computed. In the last
             # layer that is 85 % of the tokens, and the larger part of the layer.
@@ -88,12 +96,31 @@ class Layer(nn.Module):
         update, factor = self.attention_output_dropout.drop(
             self.attention_output(context_RD), packing, needed_N
         )
-        hidden = self.attention_norm(hidden_RD.add(update, alpha=factor))
+        hidden = self._added(hidden_RD, update, factor, self.attention_norm)
         update, factor = self.feed_forward_dropout.drop(
-            self.feed_forward_output(F.gelu(self.feed_forward_inner(hidden))), packing, needed_N
+            self.feed_forward_output(self._inner(hidden)), packing, needed_N
         )
-        output: Tensor = self.feed_forward_norm(hidden.add(update, alpha=factor))
-        return output
+        return self._added(hidden, update, factor, self.feed_forward_norm)
+
+    def attend(self, hidden_RD: Tensor, packing: Packing, backend: str) -> Tensor:
+        """What each token's heads gather from its sequence, (R, D)."""
+        if self.is_pre_norm:
+            hidden_RD = self.attention_norm(hidden_RD)
+        qkv_R3HK = self.head_norm(self.qkv(hidden_RD).unflatten(-1, (3, self.heads, -1)))
+        if self.theta is not None:
+            tables = packing.rotation(self.theta, self.head_size, qkv_R3HK.dtype)
+            qkv_R3HK = Rotate.apply(qkv_R3HK, *tables)
+        return attend(qkv_R3HK, packing, backend, self.attention_dropout).flatten(1)
+
+    def _inner(self, hidden: Tensor) -> Tensor:
+        if self.is_pre_norm:
+            hidden = self.feed_forward_norm(hidden)
+        return activated(self.feed_forward, self.feed_forward_inner(hidden))
+
+    def _added(self, hidden: Tensor, update: Tensor, factor: float, norm: nn.Module) -> Tensor:
+        summed = hidden.add(update, alpha=factor)
+        normalised: Tensor = summed if self.is_pre_norm else norm(summed)
+        return normalised
 
 
 class Encoder(nn.Module):
@@ -110,9 +137,11 @@ class Encoder(nn.Module):
         self.config, self.activation_checkpointing = config, activation_checkpointing
         self.embeddings = Embeddings(config, vocabulary_size, pad_id)
         self.layers = nn.ModuleList(Layer(config, index) for index in range(config.layers))
+        is_pre = config.norm == "pre"
+        self.final_norm = make_norm(config, config.hidden_size) if is_pre else nn.Identity()
 
     def forward(self, batch: MicroBatch, needed_N: Tensor | None = None) -> Tensor:
-        """Hidden states of the last layer, (T, D).
+        """Hidden states of the last layer, (T, D), normalised in either kind of model.
 
         Args:
             needed_N: tokens, some of them perhaps more than once; the result then has these rows
@@ -128,6 +157,7 @@ class Encoder(nn.Module):
                 )
             else:
                 hidden_RD = layer(hidden_RD, packing, backend, rows)
+        hidden_RD = self.final_norm(hidden_RD)
         return hidden_RD if needed_N is not None else hidden_RD[: packing.tokens]
 
     @property

@@ -31,8 +31,9 @@ def flops_per_step(
 
     A product of (m, k) and (k, n) is 2mkn FLOPs. With hidden size H, feed-forward size F and
     vocabulary V, the forward pass needs
-        per token and layer: 2 (3HH + HH + 2HF) for query, key, value, output and feed-forward; in
-        the last layer output and feed-forward of those tokens alone that a head reads;
+        per token and layer: 2 (3HH + HH + 2HF) for query, key, value, output and feed-forward, 3HF
+        where the latter is gated; in the last layer output and feed-forward of those tokens alone
+        that a head reads;
         per sequence of n tokens and layer: 2nnH for Q K^T and 2nnH for the weighted sum;
         per predicted token: 2 (HH + HV) for the MLM head;
         per sequence with NSP: 2 (HH + 2H).
@@ -45,7 +46,8 @@ def flops_per_step(
     width, inner = config.hidden_size, config.feed_forward_size
     lengths = np.asarray(lengths, np.int64)
     tokens, needed = int(lengths.sum()), predicted + next_sentence * len(lengths)
-    before, after = 2 * 3 * width * width, 2 * (width * width + 2 * width * inner)
+    matrices = 3 if config.is_gated else 2
+    before, after = 2 * 3 * width * width, 2 * (width * width + matrices * width * inner)
     attention = 4 * width * int((lengths**2).sum())
     forward = config.layers * (before * tokens + attention)
     forward += after * ((config.layers - 1) * tokens + needed)
@@ -57,7 +59,7 @@ def flops_per_step(
 def training_flops(model: PretrainingModel, batch: MicroBatch) -> int:
     """`flops_per_step` of one micro-batch, which should still be on the host."""
     lengths, predicted = batch.boundaries.diff().numpy(), len(batch.labels_M)
-    vocabulary_size = len(model.mlm_head.bias)
+    vocabulary_size = model.encoder.embeddings.word.num_embeddings
     return flops_per_step(model.config, vocabulary_size, lengths, predicted, model.next_sentence)
 
 

@@ -26,22 +26,22 @@ def words_at_a_time(device: str, predicted: int) -> int:
 class DecoderContext(Context):
     """What `DecodedCrossEntropy` keeps, beside tensors."""
 
-    tied: TiedGradient
+    tied: TiedGradient | None
     weight_dtype: torch.dtype
 
 
 class DecodedCrossEntropy(Function):
     """(summed cross entropy in float32, correct predictions) of what hidden states (M, D) predict.
 
-    The decoder is the word embeddings (V, D) with a bias (V,); labels are (M,). Under autocast the
+    The decoder is a matrix (V, D) with a bias (V,) or without; labels are (M,). Under autocast the
     products are in its type. The vocabulary is taken in parts, and each part's logits become
     exponentials where they are made: nothing of size (M, V) exists in float32, and a CPU multiplies
     twice as fast as by all words at once. What softmax still lacks, a number for each row and part,
     the backward pass multiplies into the small factor of each product, never into the logits.
 
-    The gradient of the embeddings waits in `tied`: the encoder must have looked its words up by
-    `LookUp` with the same. No rows give zeros. Hidden states may have more rows than there are
-    labels: those beyond only make the count a round one.
+    Where the decoder is the word embeddings, their gradient waits in `tied`: the encoder must have
+    looked its words up by `LookUp` with the same. No rows give zeros. Hidden states may have more
+    rows than there are labels: those beyond only make the count a round one.
     """
 
     @staticmethod
@@ -49,14 +49,16 @@ class DecodedCrossEntropy(Function):
         ctx: DecoderContext,
         hidden_MD: Tensor,
         word_VD: Tensor,
-        bias_V: Tensor,
+        bias_V: Tensor | None,
         labels_M: Tensor,
-        tied: TiedGradient,
+        tied: TiedGradient | None,
     ) -> tuple[Tensor, Tensor]:
         """Both sums, of all M."""
         kind, dtype = hidden_MD.device.type, hidden_MD.dtype
         if torch.is_autocast_enabled(kind):
             dtype = torch.get_autocast_dtype(kind)
+        if bias_V is None:
+            bias_V = word_VD.new_zeros(len(word_VD))
         cast_MD, cast_VD, cast_V = (x.to(dtype) for x in (hidden_MD, word_VD, bias_V))
         predicted, labels_M = len(labels_M), fill(labels_M, len(hidden_MD))
         size, keeps = words_at_a_time(kind, len(labels_M)), any(ctx.needs_input_grad)
@@ -81,8 +83,8 @@ class DecodedCrossEntropy(Function):
     @staticmethod
     def backward(
         ctx: DecoderContext, factor: Tensor, _: None
-    ) -> tuple[Tensor, None, Tensor, None, None]:
-        """Gradients of hidden states and bias; that of the embeddings is left in `tied`."""
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, None, None]:
+        """Gradients of hidden states, decoder and bias; the embeddings' is left in `tied`."""
         hidden_MD, cast_VD, labels_M, error_M1, scales_MP, *exponentials = ctx.saved_tensors
         # With E the exponentials of a part and s its scales, the gradient of the part's logits is
         # G = diag(s) E, but for the labels. Hidden states get G W = diag(s) (E W), and embeddings
@@ -92,6 +94,7 @@ class DecodedCrossEntropy(Function):
         # and at the end.
         hidden_gradient = error_M1 * cast_VD[labels_M]
         size = words_at_a_time(hidden_MD.device.type, len(labels_M))
+        has_bias = ctx.needs_input_grad[2]
         word_VD = torch.empty_like(cast_VD, dtype=ctx.weight_dtype)
         bias_V = word_VD.new_empty(len(cast_VD))
         targets = zip(cast_VD.split(size), word_VD.split(size), bias_V.split(size))
@@ -99,13 +102,18 @@ class DecodedCrossEntropy(Function):
         for part_MC, scale_M1, (cast_CD, word_CD, bias_C) in zip(exponentials, columns, targets):
             hidden_gradient.addcmul_(part_MC @ cast_CD, scale_M1)
             _product_into(word_CD, part_MC.t(), (hidden_MD * scale_M1).to(part_MC))
-            bias_C.copy_(part_MC.t() @ scale_M1.squeeze(1).to(part_MC))
+            if has_bias:
+                bias_C.copy_(part_MC.t() @ scale_M1.squeeze(1).to(part_MC))
         add_rows(word_VD, labels_M, (error_M1 * hidden_MD).to(word_VD))
-        add_rows(bias_V, labels_M, error_M1.squeeze(1).to(bias_V))
+        if has_bias:
+            add_rows(bias_V, labels_M, error_M1.squeeze(1).to(bias_V))
+        hidden_gradient, of_bias = hidden_gradient.to(hidden_MD), bias_V if has_bias else None
+        if ctx.tied is None:
+            return hidden_gradient, word_VD, of_bias, None, None
         if ctx.needs_input_grad[1]:
             # Returned it would be added to the look-up's gradient as a second tensor of this size.
             ctx.tied.leave(word_VD)
-        return hidden_gradient.to(hidden_MD), None, bias_V, None, None
+        return hidden_gradient, None, of_bias, None, None
 
 
 class _Softmax:

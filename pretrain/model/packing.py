@@ -1,7 +1,7 @@
 """How the sequences of a micro-batch lie: what attention and dropout share, computed once.
 
-Axes: T tokens, R rows (T rounded up), B sequences, L length of the longest sequence; `...` any
-further axes.
+Axes: T tokens, R rows (T rounded up), B sequences, L length of the longest sequence, K head size;
+`...` any further axes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pretrain.batch import MicroBatch
 from pretrain.model.autograd import Function, SizedContext
+from pretrain.model.rotary import angles
 
 
 def rounded(count: int) -> int:
@@ -101,6 +102,20 @@ class Packing:
         """Added to attention scores: 0, or -inf where there is no token, float32."""
         return torch.where(self.is_token_BL, 0.0, float("-inf"))
 
+    def rotation(self, theta: float, head_size: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Cosine and sine of each row's rotary angles, (R, 1, 1, K / 2), for `rotary.Rotate`."""
+        kind = theta, head_size, dtype
+        if kind not in self._known_rotations:
+            places_L = torch.arange(self.longest, device=self.positions_T.device)
+            angles_LK = angles(places_L, theta, head_size, dtype)
+            rows_R = self.fill(self.positions_T)
+            cosine, sine = (
+                table_LK.index_select(0, rows_R)[:, None, None]
+                for table_LK in (angles_LK.cos(), angles_LK.sin())
+            )
+            self._known_rotations[kind] = cosine, sine
+        return self._known_rotations[kind]
+
     def pad(self, flat_T: Tensor) -> Tensor:
         """Flat (T, ...) to padded (B, L, ...), zero where there is no token."""
         if not self.is_uniform:
@@ -139,6 +154,11 @@ class Packing:
             slots_TNH = before_T[:, None, None] + part_N[:, None] + head_H
             self._known_slots[parts, heads] = slots_TNH.flatten()
         return self._known_slots[parts, heads]
+
+    @cached_property
+    def _known_rotations(self) -> dict[tuple[float, int, torch.dtype], tuple[Tensor, Tensor]]:
+        """All layers of one theta use the same."""
+        return {}
 
     @cached_property
     def _known_slots(self) -> dict[tuple[int, int], Tensor]:

@@ -5,6 +5,7 @@ Axes: T tokens, D hidden size, V vocabulary, M predicted tokens, B sequences.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 from zlib import crc32
 
@@ -16,9 +17,13 @@ from configs.schema import ModelConfig, PretrainConfig
 from pretrain.batch import MicroBatch
 from pretrain.model.encoder import Encoder
 from pretrain.model.loss import DecodedCrossEntropy, next_sentence_sums
+from pretrain.model.norms import make_norm
 from pretrain.model.packing import fill, rounded
 from pretrain.randomness import Purpose, key_64
 from tokenizer.base import Tokenizer
+
+SUB_LAYER_ENDS = ("attention_output.weight", "feed_forward_output.weight")
+"""the matrices whose products are added to the residual stream"""
 
 
 class Sums(NamedTuple):
@@ -38,17 +43,25 @@ class Sums(NamedTuple):
 
 
 class MLMHead(nn.Module):
-    """Dense, GELU, LayerNorm, then the word embeddings as decoder, plus a bias."""
+    """Dense, GELU, norm, then the word embeddings as decoder, or its own matrix, plus a bias."""
 
     def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.norm = nn.LayerNorm(config.hidden_size, config.layer_norm_epsilon)
-        self.bias = nn.Parameter(torch.zeros(vocabulary_size))
+        width = config.hidden_size
+        self.dense = nn.Linear(width, width, bias=config.bias == "all")
+        self.norm = make_norm(config, width)
+        self.decoder = None if config.tied else nn.Linear(width, vocabulary_size, bias=False)
+        self.bias: nn.Parameter | None = None
+        if config.bias != "none":
+            self.bias = nn.Parameter(torch.zeros(vocabulary_size))
 
     def forward(self, hidden_MD: Tensor, word_VD: Tensor) -> Tensor:
         """Logits (M, V)."""
-        return F.linear(self.transform(hidden_MD), word_VD, self.bias)
+        return F.linear(self.transform(hidden_MD), self.decoder_weight(word_VD), self.bias)
+
+    def decoder_weight(self, word_VD: Tensor) -> Tensor:
+        """The decoder's matrix (V, D), by default that of the word embeddings."""
+        return word_VD if self.decoder is None else self.decoder.weight
 
     def transform(self, hidden_MD: Tensor) -> Tensor:
         """What the decoder multiplies, (M, D)."""
@@ -61,8 +74,9 @@ class NSPHead(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.pooler = nn.Linear(config.hidden_size, config.hidden_size)
-        self.classifier = nn.Linear(config.hidden_size, 2)
+        bias = config.bias == "all"
+        self.pooler = nn.Linear(config.hidden_size, config.hidden_size, bias)
+        self.classifier = nn.Linear(config.hidden_size, 2, bias)
 
     def forward(self, first_BD: Tensor) -> Tensor:
         """Logits (B, 2)."""
@@ -116,10 +130,10 @@ class PretrainingModel(nn.Module):
         words, head = self.encoder.embeddings, self.mlm_head
         loss_sum, correct = DecodedCrossEntropy.apply(
             head.transform(hidden_ND[:predicted]),
-            words.word.weight,
+            head.decoder_weight(words.word.weight),
             head.bias,
             batch.labels_M,
-            words.tied,
+            words.tied if head.decoder is None else None,
         )
         if self.nsp_head is None:
             return Sums(loss_sum, correct, torch.zeros_like(loss_sum), torch.zeros_like(correct))
@@ -140,10 +154,11 @@ def make_model(config: PretrainConfig, tokenizer: Tokenizer) -> PretrainingModel
 
 @torch.no_grad()
 def initialise(model: nn.Module, config: ModelConfig, seed: int) -> None:
-    """Initial weights: normal(0, initializer_range) matrices, zero biases, LayerNorm scale 1.
+    """Initial weights: normal(0, initializer_range) matrices, zero biases, scales of norms 1.
 
-    Each parameter draws from a generator of its own, keyed by the seed and its name, so its value
-    does not depend on the order of construction, nor on which other parameters exist.
+    What ends a sub-layer is smaller where `model.initialisation` says so. Each parameter draws from
+    a generator of its own, keyed by the seed and its name, so its value does not depend on the
+    order of construction, nor on which other parameters exist.
     """
     for name, parameter in model.named_parameters():
         if parameter.dim() == 1:
@@ -152,7 +167,18 @@ def initialise(model: nn.Module, config: ModelConfig, seed: int) -> None:
         key = key_64(seed, Purpose.INIT, 0, crc32(name.encode()))
         generator = torch.Generator().manual_seed(key)
         values = torch.empty(parameter.shape)
-        parameter.copy_(values.normal_(0.0, config.initializer_range, generator=generator))
+        deviation = initial_deviation(name, config)
+        parameter.copy_(values.normal_(0.0, deviation, generator=generator))
+
+
+def initial_deviation(name: str, config: ModelConfig) -> float:
+    """The standard deviation with which the matrix called `name` begins."""
+    if not name.endswith(SUB_LAYER_ENDS) or config.initialisation == "normal":
+        return config.initializer_range
+    if config.initialisation == "zero-output":
+        return 0.0
+    # Two sub-layers a layer add to the residual stream: so scaled, its variance stays as it began.
+    return config.initializer_range / math.sqrt(2 * config.layers)
 
 
 @torch.no_grad()

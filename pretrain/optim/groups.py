@@ -41,9 +41,11 @@ def parameter_groups(
 
 
 def layers_above(name: str, model: nn.Module) -> int:
-    """How many steps a parameter lies below the head: 0 there, 1 in the last layer."""
+    """How many steps a parameter lies below the head: 0 there, 1 in the last layer and its norm."""
     if not name.startswith("encoder."):
         return 0
+    if name.startswith("encoder.final_norm."):
+        return 1
     layers = len(model.get_submodule("encoder.layers"))  # type: ignore[arg-type]  # a ModuleList
     in_layer = re.match(r"encoder\.layers\.(\d+)\.", name)
     return layers - int(in_layer[1]) if in_layer else layers + 1

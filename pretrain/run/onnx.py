@@ -1,6 +1,7 @@
 """Models as ONNX graphs: padded in, padded out, batch and length dynamic.
 
-Axes: B sequences, L longest sequence, D hidden size, H heads, K head size, V vocabulary.
+Axes: B sequences, L longest sequence, D hidden size, H heads, K head size, V vocabulary; 3 for
+query, key, value.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from pretrain.model.encoder import Encoder, Layer
+from pretrain.model.feed_forward import plainly_activated
 from pretrain.model.pretraining import PretrainingModel
+from pretrain.model.rotary import angles, turned
 
 ENCODER_GRAPH, MLM_GRAPH = "encoder.onnx", "mlm.onnx"
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -34,30 +36,49 @@ class PaddedEncoder(nn.Module):
     def forward(self, ids_BL: Tensor, mask_BL: Tensor, segments_BL: Tensor) -> Tensor:
         """(B, L, D)."""
         parts = self.encoder.embeddings
-        places_L = torch.arange(ids_BL.shape[1], device=ids_BL.device) + parts.first_position
+        places_L = torch.arange(ids_BL.shape[1], device=ids_BL.device)
         # A model with one segment type ignores the segments, as the flat encoder does.
         segments_BL = segments_BL * (len(parts.segment.weight) - 1)
-        summed = parts.word(ids_BL) + parts.position(places_L) + parts.segment(segments_BL)
+        summed = parts.word(ids_BL) + parts.segment(segments_BL)
+        if parts.position is not None:
+            summed = summed + parts.position(places_L + parts.first_position)
         hidden_BLD: Tensor = parts.norm(summed)
         bias_B11L = (1.0 - mask_BL[:, None, None].to(hidden_BLD.dtype)) * -1e9
         for layer in self.encoder.layers:
             assert isinstance(layer, Layer)
-            hidden_BLD = padded_layer(layer, hidden_BLD, bias_B11L)
-        return hidden_BLD
+            hidden_BLD = padded_layer(layer, hidden_BLD, places_L, bias_B11L)
+        final_BLD: Tensor = self.encoder.final_norm(hidden_BLD)
+        return final_BLD
 
 
-def padded_layer(layer: Layer, hidden_BLD: Tensor, bias_B11L: Tensor) -> Tensor:
+def padded_layer(layer: Layer, hidden_BLD: Tensor, places_L: Tensor, bias_B11L: Tensor) -> Tensor:
     """One layer without dropout."""
-    query, key, value = (
-        part.unflatten(-1, (layer.heads, -1)).transpose(1, 2)
-        for part in layer.qkv(hidden_BLD).chunk(3, -1)
+    is_pre = layer.is_pre_norm
+    context_BLD = padded_attention(
+        layer, layer.attention_norm(hidden_BLD) if is_pre else hidden_BLD, places_L, bias_B11L
     )
+    hidden_BLD = hidden_BLD + layer.attention_output(context_BLD)
+    if not is_pre:
+        hidden_BLD = layer.attention_norm(hidden_BLD)
+    inner = layer.feed_forward_inner(layer.feed_forward_norm(hidden_BLD) if is_pre else hidden_BLD)
+    update = layer.feed_forward_output(plainly_activated(layer.feed_forward, inner))
+    output_BLD: Tensor = hidden_BLD + update
+    return output_BLD if is_pre else layer.feed_forward_norm(output_BLD)
+
+
+def padded_attention(
+    layer: Layer, input_BLD: Tensor, places_L: Tensor, bias_B11L: Tensor
+) -> Tensor:
+    """What the heads gather, (B, L, D), before the output's projection."""
+    qkv_BL3HK = layer.head_norm(layer.qkv(input_BLD).unflatten(-1, (3, layer.heads, -1)))
+    query, key, value = (part.transpose(1, 2) for part in qkv_BL3HK.unbind(2))
+    if layer.theta is not None:
+        angles_LK = angles(places_L, layer.theta, layer.head_size, query.dtype)
+        cosine, sine = angles_LK.cos(), angles_LK.sin()
+        query, key = (torch.cat(turned(part, cosine, sine), -1) for part in (query, key))
     scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5 + bias_B11L
-    context = (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
-    hidden_BLD = layer.attention_norm(hidden_BLD + layer.attention_output(context))
-    inner = F.gelu(layer.feed_forward_inner(hidden_BLD))
-    output_BLD: Tensor = layer.feed_forward_norm(hidden_BLD + layer.feed_forward_output(inner))
-    return output_BLD
+    context_BHLK: Tensor = scores.softmax(-1) @ value
+    return context_BHLK.transpose(1, 2).flatten(2)
 
 
 class PaddedMLM(nn.Module):

@@ -21,7 +21,13 @@ from configs.schema import ModelConfig
 from configs.system.files import find_file
 from configs.system.json_files import read_json
 from configs.system.run_names import CONFIG
-from pretrain.model.convert import check_architecture, from_huggingface, layers_in, left_out
+from pretrain.model.convert import (
+    OF_BERT,
+    check_architecture,
+    from_huggingface,
+    layers_in,
+    left_out,
+)
 from pretrain.model.pretraining import PretrainingModel
 from pretrain.model.published_config import (
     check_vocabulary,
@@ -103,6 +109,7 @@ def load_initial(model: PretrainingModel, name: str, tokenizer: Tokenizer) -> No
             f"initial_model={name} was made with another tokenizer than this run's: set "
             "tokenizer.path to its own"
         )
+    _check_computation(name, initial.model, model.config)
     own = model.state_dict()
     size = tokenizer.vocabulary_size
     weights = {
@@ -118,6 +125,17 @@ def load_initial(model: PretrainingModel, name: str, tokenizer: Tokenizer) -> No
                 f"`model` from it: {initial.model}"
             )
     model.load_state_dict(weights, strict=False)
+
+
+def _check_computation(name: str, initial: ModelConfig, own: ModelConfig) -> None:
+    """Raise `InputError` where weights fit by their shapes and would compute something else."""
+    for field in OF_BERT:
+        theirs, ours = getattr(initial, field), getattr(own, field)
+        if theirs != ours:
+            raise InputError(
+                f"initial_model={name} has model.{field}={theirs}, and this run model.{field}="
+                f"{ours}: copy the fields of `model` from it: {initial}"
+            )
 
 
 def fetch(name: str) -> Path:

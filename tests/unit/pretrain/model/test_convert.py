@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from configs.errors import InputError
-from pretrain.model.convert import from_huggingface, huggingface_config, to_huggingface
+from pretrain.model.convert import beyond_bert, from_huggingface, huggingface_config, to_huggingface
 from tests.unit.pretrain.model.examples import (
     PAD,
     VOCABULARY,
@@ -158,3 +158,24 @@ def test_old_names_and_bare_encoders_are_understood():
 def test_weights_of_something_else_are_refused():
     with pytest.raises(InputError, match="no BERT or RoBERTa encoder"):
         from_huggingface({"transformer.wte.weight": torch.zeros(2, 2)}, tied=True)
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"norm": "pre"},
+        {"norm_kind": "rmsnorm"},
+        {"qk_norm": True},
+        {"position": "rope"},
+        {"feed_forward": "relu2"},
+        {"bias": "decoder"},
+        {"tied": False},
+    ],
+    ids=str,
+)
+def test_no_folder_of_bert_pretends_to_hold_another_model(choice):
+    ((name, value),) = choice.items()
+    config = tiny(**choice)
+    assert beyond_bert(tiny()) == "" and beyond_bert(config) == f"model.{name}={value}"
+    with pytest.raises(InputError, match=f"model.{name}={value}: use the run folder"):
+        huggingface_config(config, 97, SPECIAL, False)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from pretrain.optim.groups import parameter_groups
+from pretrain.optim.groups import layers_above, parameter_groups
+from tests.unit.pretrain.model.examples import random_model, tiny
 
 
 def model() -> nn.Module:
@@ -35,3 +36,9 @@ def test_frozen_parameters_are_left_out():
     module[0].weight.requires_grad_(False)
     decayed, _ = parameter_groups(module, 0.01, layer_decay=1.0)
     assert [p is module[1].weight for p in decayed["params"]] == [True]
+
+
+def test_the_final_norm_learns_like_the_last_layer():
+    pre_norm = random_model(tiny(norm="pre"))
+    depth = layers_above("encoder.final_norm.weight", pre_norm)
+    assert depth == layers_above("encoder.layers.1.qkv.weight", pre_norm) == 1

@@ -21,6 +21,13 @@ KINDS = {
     "roberta": tiny(),
     "bert": tiny(architecture="bert", segment_types=2),
     "bert with one segment type": tiny(architecture="bert", segment_types=1),
+    "pre-norm, rotary, gated": tiny(
+        norm="pre", position="rope", feed_forward="geglu", bias="decoder", qk_norm=True
+    ),
+    "rms norm, no positions": tiny(
+        norm_kind="rmsnorm", qk_norm=True, position="none", feed_forward="relu2", tied=False
+    ),
+    "no biases, swiglu": tiny(norm="pre", norm_kind="rmsnorm", feed_forward="swiglu", bias="none"),
 }
 SHAPES = [(7, 12, 1, 9), (5,), (16, 3), (2,) * 6]
 
