@@ -1,8 +1,8 @@
 """How much memory a rank needs, by part: computed from the model's formula, not measured.
 
-Autograd keeps, for the backward pass, the inputs of matrix products, of GELU and of LayerNorm, the
-probabilities of attention, and a byte per element for each dropout mask. Under autocast inputs of
-matrix products are 16-bit copies, as are the weights; LayerNorm and the residual stream stay fp32.
+Autograd keeps, for the backward pass, the inputs of matrix products, of activations and of norms,
+the probabilities of attention, and a byte per element for each dropout mask. Under autocast inputs
+of matrix products are 16-bit copies, as are the weights; norms and the residual stream stay fp32.
 
 Axes: T tokens, B sequences, L longest sequence, P = B x L padded tokens, D hidden size, F
 feed-forward size, H heads, M predicted tokens, V vocabulary, N ranks.
@@ -102,12 +102,27 @@ class MemoryModel:
         width, inner = shape.hidden_size, shape.feed_forward_size
         n = self.needed(size) if is_last else t
         masks = 2 * n * width if shape.dropout else 0
-        # Inputs of the product for queries, keys and values; then of the other three and of GELU.
-        products = b * t * width + b * n * (2 * width + 2 * inner)
-        # Of each LayerNorm its input, and the mean and deviation of each token, all in fp32.
-        norms = 2 * 4 * n * (width + 2)
+        # Inputs of the product for queries, keys and values; then of the other three and of the
+        # activation, which a gate has two halves of.
+        products = b * t * width + b * n * (2 * width + (3 if shape.is_gated else 2) * inner)
+        # Before attention the last layer, too, normalises every token.
+        norms = self.norm(n) + self.norm(t if shape.norm == "pre" else n) + self.head_norm(t)
         choice = 8 * n + (b * t * width if self.backend == "flash" else 0) if is_last else 0
         return products + norms + masks + choice + self.attention(size)
+
+    def norm(self, tokens: int, vectors: int = 1) -> float:
+        """Saved tensors of a norm: its input in fp32, and for each vector one or two scalars."""
+        scalars = 1 if self.config.model.norm_kind == "rmsnorm" else 2
+        return 4 * tokens * (self.config.model.hidden_size + scalars * vectors)
+
+    def head_norm(self, tokens: int) -> float:
+        """Saved tensors of the norm of queries and keys."""
+        shape = self.config.model
+        if not shape.qk_norm:
+            return 0.0
+        # In fp32 its input is a view of the product, whose values stay with the rest.
+        values = 4 * tokens * shape.hidden_size if self.number == 4 else 0
+        return 2 * self.norm(tokens, shape.heads) + values
 
     def needed(self, size: MicroBatchSize) -> int:
         """Tokens that a head reads."""
@@ -126,20 +141,26 @@ class MemoryModel:
         return 3 * b * padded * width + scores * (2 * b + 1 if rate else b)
 
     def embeddings(self, size: MicroBatchSize) -> float:
-        """Saved tensors of the embeddings: LayerNorm's input, its mask, indices."""
+        """Saved tensors of the embeddings: their norm's input, its mask, indices."""
         shape, t = self.config.model, size.tokens
         mask = t * shape.hidden_size if shape.dropout else 0
-        return 4 * t * (shape.hidden_size + 2) + mask + 2 * 8 * t
+        return self.norm(t) + mask + (2 if shape.position == "learned" else 1) * 8 * t
 
     def encoder(self, size: MicroBatchSize) -> float:
         """Saved tensors of embeddings and layers, all of them."""
-        full = self.config.model.layers - 1
-        layers = full * self.layer(size) + self.layer(size, is_last=True)
-        return self.embeddings(size) + layers + self.slots(size)
+        shape = self.config.model
+        layers = (shape.layers - 1) * self.layer(size) + self.layer(size, is_last=True)
+        if shape.norm == "pre":
+            # The first attention has no norm, and the last layer's output has one.
+            layers += self.norm(self.needed(size)) - self.norm(size.tokens)
+        return self.embeddings(size) + layers + self.tables(size)
 
-    def slots(self, size: MicroBatchSize) -> float:
-        """Where each token's heads lie in the padded layout: made once for all layers."""
-        return 0.0 if self.backend == "flash" else 4 * 8 * size.tokens * self.config.model.heads
+    def tables(self, size: MicroBatchSize) -> float:
+        """Made once for all layers: where each token's heads lie in the padded layout, and cosine
+        and sine of its rotary angles."""
+        shape = self.config.model
+        slots = 0.0 if self.backend == "flash" else 4 * 8 * size.tokens * shape.heads
+        return slots + (4 * size.tokens * shape.head_size if shape.position == "rope" else 0.0)
 
     def heads(self, size: MicroBatchSize) -> float:
         """Saved tensors of the heads, the logits of predicted tokens among them."""
@@ -160,7 +181,7 @@ class MemoryModel:
             return 0.0
         shape = self.config.model
         width, inner = shape.hidden_size, shape.feed_forward_size
-        per_layer = 4 * width * width + 2 * width * inner
+        per_layer = 4 * width * width + (3 if shape.is_gated else 2) * width * inner
         if layers is not None:
             return 2 * layers * per_layer
         heads = width * width + width * self.vocabulary_size
@@ -207,7 +228,7 @@ class MemoryModel:
             kept["reduce buckets"] = self.buckets(zero_stage)
         checkpointing = self.config.engine.activation_checkpointing
         stream = 4 * size.tokens * self.config.model.hidden_size
-        inputs = self.embeddings(size) + stream * self.config.model.layers + self.slots(size)
+        inputs = self.embeddings(size) + stream * self.config.model.layers + self.tables(size)
         forward = {
             "activations": inputs if checkpointing else self.encoder(size),
             "bf16 copies of weights": self.weight_copies(),
@@ -216,9 +237,7 @@ class MemoryModel:
         }
         moments = [Memory("the forward pass ends", {**held, **kept, **forward})]
         if checkpointing:
-            layer = self.layer(size) + 2 * self.number * size.tokens * (
-                self.config.model.feed_forward_size
-            )
+            layer = self.layer(size) + stream + self.activation_gradients(size)
             again = {
                 # The last layer, done by now, was the small one.
                 "activations": inputs - stream + layer,
@@ -233,6 +252,12 @@ class MemoryModel:
         if self.config.optimizer.name == "lamb":
             update["LAMB's directions"] = 2 * 4.0 * self.parameters
         return [*moments, Memory("weights are updated", {**held, **update})]
+
+    def activation_gradients(self, size: MicroBatchSize) -> float:
+        """What the activation's backward pass makes, less its output, which is not needed then."""
+        kind = self.config.model.feed_forward
+        tensors = {"gelu": 1, "relu2": 2}.get(kind, 4)
+        return tensors * self.number * size.tokens * self.config.model.feed_forward_size
 
     def loss_chunk(self, size: MicroBatchSize) -> float:
         """Logits and their exponentials in fp32, of as many words as the loss takes at a time."""

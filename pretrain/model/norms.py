@@ -35,8 +35,9 @@ class RMSNorm(nn.Module):
         x = x.to(self.weight.dtype)
         if x.device.type == "cuda":
             with torch.autocast("cuda", enabled=False):
-                return F.rms_norm(x, self.weight.shape, self.weight, self.epsilon)
-        if torch.jit.is_tracing():
+                fused: Tensor = F.rms_norm(x, self.weight.shape, self.weight, self.epsilon)
+            return fused
+        if torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export():
             return x * (x.square().mean(-1, keepdim=True) + self.epsilon).rsqrt() * self.weight
         normalised: Tensor = ScaledByRootMeanSquare.apply(x, self.weight, self.epsilon)
         return normalised
@@ -55,7 +56,8 @@ class ScaledByRootMeanSquare(Function):
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         scale = length.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
         ctx.save_for_backward(x, weight, scale)
-        return (x * scale).mul_(weight)
+        normal: Tensor = x * scale
+        return normal.mul_(weight)
 
     @staticmethod
     def backward(ctx: Context, gradient: Tensor) -> tuple[Tensor, Tensor, None]:

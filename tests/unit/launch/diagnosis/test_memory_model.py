@@ -80,6 +80,25 @@ def test_saved_tensors_are_predicted(precision, rate, lengths, pairs):
     assert predicted == pytest.approx(measured, rel=0.03)
 
 
+AXES = [
+    ("model.norm=pre", "model.position=rope", "model.feed_forward=geglu", "model.bias=decoder"),
+    ("model.norm_kind=rmsnorm", "model.position=none", "model.feed_forward=relu2"),
+    ("model.qk_norm=true", "model.tied=false", "model.feed_forward=swiglu"),
+    ("model.norm=pre", "model.norm_kind=rmsnorm", "model.qk_norm=true", "model.position=rope"),
+]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("axes_of_model", AXES, ids=",".join)
+def test_saved_tensors_of_every_kind_of_encoder_are_predicted(precision, axes_of_model):
+    config = configuration("model.attention_dropout=0.1", *axes_of_model)
+    batch, memory = random_batch(LENGTHS, 0.15), MemoryModel(config, VOCABULARY, "cpu", precision)
+    size = axes(batch)
+    predicted = memory.encoder(size) + memory.heads(size) + memory.weight_copies()
+    measured = saved_bytes(built(config), batch, precision == "bf16")
+    assert predicted == pytest.approx(measured, rel=0.03)
+
+
 def peak_bytes(function) -> int:
     """The most that torch's CPU allocator held at a time during `function`, above the start."""
     with torch.profiler.profile(profile_memory=True) as profile:
@@ -94,10 +113,13 @@ def peak_bytes(function) -> int:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_the_allocators_peak_is_predicted(precision, checkpointing):
+@pytest.mark.parametrize("axes_of_model", [(), *AXES[:3]], ids=",".join)
+def test_the_allocators_peak_is_predicted(precision, checkpointing, axes_of_model):
     """Forward and backward passes with gradients in place, as with accumulation."""
     config = configuration(
-        "model.layers=6", f"engine.activation_checkpointing={str(checkpointing).lower()}"
+        "model.layers=6",
+        f"engine.activation_checkpointing={str(checkpointing).lower()}",
+        *axes_of_model,
     )
     batch, memory = random_batch((64,) * 16, 0.15), MemoryModel(config, 97, "cpu", precision)
     model = built(config)
