@@ -44,7 +44,7 @@ class ModelConfig:
     position: Literal["learned", "rope", "alibi", "none"] = "learned"
     """how the model knows positions. learned: a table, added to the embeddings (BERT). rope:
     queries and keys are rotated by angles that grow with the position (Su et al. 2021). alibi:
-    scores are lowered by distance (Press et al. 2022). none: not at all"""
+    scores are lowered by distance, alike on both sides (Press et al. 2022). none: not at all"""
     rope_theta: float = 10_000.0
     """rope: base of the angles theta^(-2i / head size); larger for longer sequences"""
     rope_local_theta: Optional[float] = None
@@ -75,6 +75,14 @@ class ModelConfig:
     attention: Literal["auto", "eager", "sdpa", "flash"] = "auto"
     """attention backend; auto: eager up to 512 tokens on a CPU and SDPA beyond, flash on CUDA"""
 
+    attention_window: Optional[int] = None
+    """a token of a local layer sees itself and half of this many tokens on each side, as
+    ModernBERT's local_attention does: |i - j| <= attention_window // 2, so that 128 is 64 on each
+    side; null: all layers are global, and a token sees its whole sequence"""
+    global_every: int = 3
+    """with a window, the layers 0, n, 2n and so on are global, and the others local (ModernBERT's
+    global_attn_every_n_layers)"""
+
     def __post_init__(self) -> None:
         for name in ("layers", "hidden_size", "heads", "feed_forward_size", "max_positions"):
             value = getattr(self, name)
@@ -90,6 +98,9 @@ class ModelConfig:
             value = getattr(self, name)
             require(0 < value < 1, f"model.{name}={value} must lie between 0 and 1")
         require(self.segment_types in (1, 2), "model.segment_types must be 1 or 2")
+        window = self.attention_window
+        require(window is None or window >= 2, f"model.attention_window={window} is below 2")
+        require(self.global_every >= 1, f"model.global_every={self.global_every} is below 1")
         require_fraction("model.dropout", self.dropout, upper_included=False)
         require_fraction("model.attention_dropout", self.attention_dropout, upper_included=False)
 
@@ -114,13 +125,9 @@ class ModelConfig:
             theta = getattr(self, name)
             require(theta is None or 1 < theta < 1e12, f"model.{name}={theta} must be above 1")
         require(
-            self.rope_local_theta is None,
-            f"model.rope_local_theta={self.rope_local_theta} is of layers with a window, and no "
-            "layer has one: leave it out",
-        )
-        require(
-            self.position != "alibi",
-            "model.position=alibi is not computed yet: choose learned, rope or none",
+            self.rope_local_theta is None or (rotates and self.attention_window is not None),
+            f"model.rope_local_theta={self.rope_local_theta} is of rotations in layers with a "
+            "window: set model.position=rope and model.attention_window, or leave it out",
         )
 
 

@@ -89,6 +89,10 @@ class PretrainConfig:
     """how a sequence is cut from the corpus (RoBERTa, section 4.2). full-sentences: a separator
     between documents only, and a sentence longer than max_length is cut into pieces; fairseq's
     script puts one after every sentence as well, and keeps a long sentence whole"""
+    document_attention: bool = False
+    """full-sentences: tokens attend within their own document only; the separator behind it belongs
+    to it, [CLS] to the first, and positions count on. With doc-sentences they do so anyway; pair
+    formats, whose segments must see each other, refuse it"""
     next_sentence_prediction: bool = False
     """train the NSP objective beside MLM; needs a pair format"""
     max_length: int = 128
@@ -139,6 +143,7 @@ class PretrainConfig:
             f"tokenizer.path={self.initial_model}/{TOKENIZER}",
         )
         self._check_next_sentence_prediction()
+        self._check_document_attention()
         self._check_epochs()
         self._check_phases()
         require(
@@ -168,6 +173,13 @@ class PretrainConfig:
         require(
             self.model.architecture == "bert" and self.model.segment_types == 2,
             "next_sentence_prediction needs model.architecture=bert and model.segment_types=2",
+        )
+
+    def _check_document_attention(self) -> None:
+        require(
+            not (self.document_attention and self.input_format in PAIR_FORMATS),
+            f"document_attention: the segments of input_format={self.input_format} must see each "
+            "other: choose full-sentences, or document_attention=false",
         )
 
     def _check_epochs(self) -> None:

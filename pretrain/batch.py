@@ -36,6 +36,11 @@ class MicroBatch:
     """each sequence's number in the epoch"""
     dropout_keys: tuple[int, ...] = ()
     """one key a sequence, from which all its dropout is drawn"""
+    documents: Tensor | None = None
+    """int32 (A + 1): where each document of the sequences starts, and the end; tokens then attend
+    within their own. None: within their sequence"""
+    longest_document: int = 0
+    """length of the longest of these"""
 
     def to(self, device: torch.device) -> MicroBatch:
         """The same micro-batch on `device`, copied asynchronously."""

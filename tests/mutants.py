@@ -58,6 +58,7 @@ RANDOM, SCHEDULE = "pretrain/randomness.py", "pretrain/optim/schedule.py"
 LAMB, GROUPS = "pretrain/optim/lamb.py", "pretrain/optim/groups.py"
 LOSS, DROPOUT = "pretrain/model/loss.py", "pretrain/model/dropout.py"
 PACKING, ATTENTION = "pretrain/model/packing.py", "pretrain/model/attention.py"
+SCOPE = "pretrain/model/scope.py"
 ENCODER, TIED = "pretrain/model/encoder.py", "pretrain/model/tied_embeddings.py"
 PRETRAINING = "pretrain/model/pretraining.py"
 CHECKPOINTS, SKIPPED = "pretrain/run/checkpoint_folder.py", "pretrain/engine/skipped.py"
@@ -140,7 +141,12 @@ MUTANTS = (
     ),
     Mutant(PACKING, "gathered[len(slots) :] = 0", "gathered[len(slots) :] = 1"),
     Mutant(ATTENTION, "alpha=width**-0.5", "alpha=width**-1"),
-    Mutant(ATTENTION, "beta=0 if packing.is_uniform else 1", "beta=0"),
+    Mutant(ATTENTION, "beta=0 if bias is None else 1", "beta=0"),
+    Mutant(COLLATE, "[:-1]])] += 1  # [CLS]", "[:-1]])] += 0  # [CLS]"),
+    Mutant(SCOPE, "distance_NWU <= scope.reach", "distance_NWU < scope.reach"),
+    Mutant(SCOPE, "seen_BNWU | (distance_NWU == 0)", "seen_BNWU"),
+    Mutant(SCOPE, "seen_BNWU & (query_BNW1 == key_BN1U)", "seen_BNWU"),
+    Mutant(SCOPE, "layer % config.global_every != 0", "layer % config.global_every != 1"),
     Mutant(ENCODER, "pad_id + 1 if config.architecture", "pad_id if config.architecture", OF_MODEL),
     Mutant(TIED, "gradient_VD = gradient_VD.add_(self._waiting)", "pass", OF_MODEL),
     Mutant(PRETRAINING, "batch.boundaries[:-1]", "batch.boundaries[1:] - 1", OF_MODEL),

@@ -19,6 +19,7 @@ from configs.schema import PrecisionName, ResolvedPretrainConfig
 from pretrain.model.attention import choose_backend
 from pretrain.model.loss import words_at_a_time
 from pretrain.model.pretraining import PretrainingModel
+from pretrain.model.scope import WHOLE, Blocks, Scope, scopes_of
 from pretrain.ranks.collectives import COMPRESSED_BYTES, bucket_elements
 
 NUMBER_BYTES = {"fp32": 4, "bf16": 2}
@@ -80,12 +81,14 @@ class MemoryModel:
         self.number = NUMBER_BYTES[precision]
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         shape = config.model
+        self.scopes = scopes_of(shape)
         self.backend = choose_backend(
             shape.attention,
             torch.device(device),
             dtype,
             shape.max_positions,
             shape.attention_dropout,
+            self.scopes,
         )
         with torch.device("meta"):
             self.model = PretrainingModel(
@@ -96,7 +99,7 @@ class MemoryModel:
 
     # -- what the forward pass leaves for the backward pass ---------------------------------------
 
-    def layer(self, size: MicroBatchSize, is_last: bool = False) -> float:
+    def layer(self, size: MicroBatchSize, scope: Scope = WHOLE, is_last: bool = False) -> float:
         """Saved tensors of one layer; after attention, the last one computes few tokens."""
         shape, t, b = self.config.model, size.tokens, self.number
         width, inner = shape.hidden_size, shape.feed_forward_size
@@ -108,7 +111,7 @@ class MemoryModel:
         # Before attention the last layer, too, normalises every token.
         norms = self.norm(n) + self.norm(t if shape.norm == "pre" else n) + self.head_norm(t)
         choice = 8 * n + (b * t * width if self.backend == "flash" else 0) if is_last else 0
-        return products + norms + masks + choice + self.attention(size)
+        return products + norms + masks + choice + self.attention(size, scope)
 
     def norm(self, tokens: int, vectors: int = 1) -> float:
         """Saved tensors of a norm: its input in fp32, and for each vector one or two scalars."""
@@ -128,17 +131,37 @@ class MemoryModel:
         """Tokens that a head reads."""
         return size.predicted + (size.sequences if self.config.next_sentence_prediction else 0)
 
-    def attention(self, size: MicroBatchSize) -> float:
+    def attention(self, size: MicroBatchSize, scope: Scope = WHOLE) -> float:
         """Saved tensors of one layer's attention, its output left out: a product's input."""
         shape, b = self.config.model, self.number
         width, heads, rate = shape.hidden_size, shape.heads, shape.attention_dropout
-        padded = size.sequences * size.longest
         if self.backend == "flash":
             return 3 * b * size.tokens * width + 4 * size.tokens * heads
+        blocks = self.blocks(size, scope)
+        queries = size.sequences * blocks.count * blocks.size
+        keys = size.sequences * blocks.count * blocks.keys
         if self.backend == "sdpa":
-            return 4 * b * padded * width + 4 * padded * heads
-        scores = padded * size.longest * heads
-        return 3 * b * padded * width + scores * (2 * b + 1 if rate else b)
+            return 2 * b * (queries + keys) * width + 4 * queries * heads
+        scores = queries * blocks.keys * heads
+        return b * (queries + 2 * keys) * width + scores * (2 * b + 1 if rate else b)
+
+    def blocks(self, size: MicroBatchSize, scope: Scope) -> Blocks:
+        """How a layer's queries are grouped."""
+        if self.config.model.attention_dropout:
+            return Blocks.one(size.longest)
+        return Blocks.of(scope, size.longest)
+
+    def score_biases(self, size: MicroBatchSize) -> float:
+        """What says which keys are seen, made once for all layers of a scope."""
+        if self.backend == "flash":
+            return 0.0
+        elements = 0
+        for scope in set(self.scopes):
+            if not scope.is_whole or self.config.document_attention:
+                blocks = self.blocks(size, scope)
+                heads = self.config.model.heads if scope.alibi else 1
+                elements += size.sequences * blocks.count * blocks.size * blocks.keys * heads
+        return float(self.number * elements)
 
     def embeddings(self, size: MicroBatchSize) -> float:
         """Saved tensors of the embeddings: their norm's input, its mask, indices."""
@@ -149,18 +172,22 @@ class MemoryModel:
     def encoder(self, size: MicroBatchSize) -> float:
         """Saved tensors of embeddings and layers, all of them."""
         shape = self.config.model
-        layers = (shape.layers - 1) * self.layer(size) + self.layer(size, is_last=True)
+        *others, last = self.scopes
+        layers = sum(self.layer(size, scope) for scope in others)
+        layers += self.layer(size, last, is_last=True)
         if shape.norm == "pre":
             # The first attention has no norm, and the last layer's output has one.
             layers += self.norm(self.needed(size)) - self.norm(size.tokens)
         return self.embeddings(size) + layers + self.tables(size)
 
     def tables(self, size: MicroBatchSize) -> float:
-        """Made once for all layers: where each token's heads lie in the padded layout, and cosine
-        and sine of its rotary angles."""
+        """Made once for all layers: where each token's heads lie in the padded layout, what says
+        which keys are seen, and cosine and sine of rotary angles, for one or two bases."""
         shape = self.config.model
         slots = 0.0 if self.backend == "flash" else 4 * 8 * size.tokens * shape.heads
-        return slots + (4 * size.tokens * shape.head_size if shape.position == "rope" else 0.0)
+        bases = 0 if shape.position != "rope" else 1 if shape.rope_local_theta is None else 2
+        angles = 4 * size.tokens * shape.head_size * bases
+        return slots + self.score_biases(size) + angles
 
     def heads(self, size: MicroBatchSize) -> float:
         """Saved tensors of the heads, the logits of predicted tokens among them."""
@@ -237,7 +264,8 @@ class MemoryModel:
         }
         moments = [Memory("the forward pass ends", {**held, **kept, **forward})]
         if checkpointing:
-            layer = self.layer(size) + stream + self.activation_gradients(size)
+            largest = max(self.layer(size, scope) for scope in set(self.scopes))
+            layer = largest + stream + self.activation_gradients(size)
             again = {
                 # The last layer, done by now, was the small one.
                 "activations": inputs - stream + layer,

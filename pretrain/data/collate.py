@@ -5,6 +5,10 @@ Three samples of FULL-SENTENCES, the second of two spans, become one row of toke
     tokens     [CLS] a a a a [SEP] [CLS] b b [SEP] c [SEP] [CLS] d d [SEP]
     positions      0 1 2 3 4     5     0 1 2     3 4     5     0 1 2     3
     boundaries     0                   6                      12            16
+    documents      0                   6          10          12            16
+
+The last are there with `document_attention` only: a separator is of the document that it ends, and
+[CLS] of the first one in its sample. Positions count on through the documents of a sample.
 
 Axes: T tokens, B samples, S spans.
 """
@@ -52,6 +56,7 @@ class Collator:
         boundaries = np.concatenate([[0], np.cumsum(lengths_B)])
         positions_T = np.arange(len(tokens_T)) - np.repeat(boundaries[:-1], lengths_B)
         dropout_keys = keys_64(self.config.seed, Purpose.DROPOUT, step, samples)
+        documents = self._documents(index, samples)
         return MicroBatch(
             tokens_T=torch.from_numpy(masked.tokens_T),
             positions_T=torch.from_numpy(positions_T),
@@ -63,7 +68,22 @@ class Collator:
             next_sentence_B=torch.from_numpy(index.next_sentence[samples].astype(np.int64)),
             sample_ids=tuple(samples.tolist()),
             dropout_keys=tuple(dropout_keys.tolist()),
+            documents=None if documents is None else torch.from_numpy(documents.astype(np.int32)),
+            longest_document=0 if documents is None else int(np.diff(documents).max()),
         )
+
+    def _documents(self, index: SampleIndex, samples: Ints) -> Ints | None:
+        """Where the documents of some samples start, and the end: (A + 1,).
+
+        None where tokens see their whole sequence, or each sequence is of one document anyway.
+        """
+        first, last = index.offsets[samples], index.offsets[samples + 1]
+        if not self.config.document_attention or len(samples) == (last - first).sum():
+            return None
+        spans_S = ranges(first, last)
+        lengths_S = index.ends[spans_S] - index.starts[spans_S] + 1
+        lengths_S[np.concatenate([[0], np.cumsum(last - first)[:-1]])] += 1  # [CLS]
+        return np.concatenate([[0], np.cumsum(lengths_S)])
 
     def _gather(self, index: SampleIndex, samples: Ints) -> tuple[Ints, Ints, Flags]:
         """Flat ids, segments (0 or 1), and where [CLS] and [SEP] stand; each (T,)."""

@@ -80,7 +80,17 @@ def split(batch: MicroBatch) -> Iterator[MicroBatch]:
             next_sentence_B=batch.next_sentence_B[number : number + 1],
             sample_ids=batch.sample_ids[number : number + 1],
             dropout_keys=batch.dropout_keys[number : number + 1],
+            documents=documents_between(batch, a, b),
+            longest_document=batch.longest_document,
         )
+
+
+def documents_between(batch: MicroBatch, start: int, end: int) -> torch.Tensor | None:
+    """Boundaries of the documents in one sequence, from its own beginning on."""
+    if batch.documents is None:
+        return None
+    own = (batch.documents >= start) & (batch.documents <= end)
+    return batch.documents[own] - start
 
 
 def examine(model: PretrainingModel, batch: MicroBatch, tokenizer: Tokenizer) -> Sample:

@@ -5,14 +5,21 @@ Backends:
     sdpa: `scaled_dot_product_attention` on the same layout.
     flash: no padding anywhere; CUDA and 16-bit only.
 
+What a token sees (windows, documents, ALiBi) is a bias of the scores in the first two; windows much
+shorter than the sequence are computed block by block, without dropout. Flash kernels take documents
+as sequences, and windows as a number; they take no ALiBi: the gradients of a bias are none of
+theirs.
+
 Axes: T tokens, R rows (T rounded up), B sequences, H heads, K head size, L longest sequence; 3 for
 query, key, value.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Iterable
+from functools import cache, partial
 from importlib.util import find_spec
+from inspect import signature
 
 import torch
 from torch import Tensor
@@ -21,13 +28,27 @@ from torch.nn import functional as F
 from configs.errors import InputError
 from pretrain.model.dropout import AttentionDropout
 from pretrain.model.packing import Packing
+from pretrain.model.scope import (
+    WHOLE,
+    Blocks,
+    Scope,
+    in_blocks,
+    out_of_blocks,
+    score_bias,
+    with_neighbours,
+)
 
 LONGEST_EAGER = 512
 """on a CPU in bfloat16 plain matmul-softmax beats SDPA up to this many tokens (measured)"""
 
 
 def choose_backend(
-    requested: str, device: torch.device, dtype: torch.dtype, longest: int, rate: float
+    requested: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    longest: int,
+    rate: float,
+    scopes: Iterable[Scope] = (WHOLE,),
 ) -> str:
     """The backend that computes attention: `eager`, `sdpa` or `flash`.
 
@@ -36,13 +57,15 @@ def choose_backend(
         dtype: what the matrix products run in.
         longest: the most tokens a sequence can have.
         rate: dropout of the attention probabilities, 0 in evaluation.
+        scopes: what the layers see.
     Raises:
         InputError: the requested backend cannot do that.
     """
     on_cuda, is_16_bit = device.type == "cuda", dtype in (torch.bfloat16, torch.float16)
     if requested == "auto":
         if on_cuda:
-            return "flash" if is_16_bit else "sdpa"
+            can_flash = is_16_bit and not any(flash_lacks(scope, rate) for scope in scopes)
+            return "flash" if can_flash else "sdpa"
         # Only eager attention can apply the masks of law 1.
         return "eager" if longest <= LONGEST_EAGER or rate else "sdpa"
     if requested == "flash" and not (on_cuda and is_16_bit):
@@ -50,6 +73,9 @@ def choose_backend(
             f"model.attention=flash runs in 16 bits on CUDA, not in {dtype} on {device.type}: "
             "choose auto, or engine.precision=bf16 on a GPU"
         )
+    lacking = [what for scope in scopes if (what := flash_lacks(scope, rate))]
+    if requested == "flash" and lacking:
+        raise InputError(f"model.attention=flash: {lacking[0]}: choose auto or sdpa")
     if requested == "sdpa" and rate and not on_cuda:
         raise InputError(
             f"model.attention=sdpa cannot drop attention probabilities on {device.type}: "
@@ -58,59 +84,113 @@ def choose_backend(
     return requested
 
 
-def attend(qkv_R3HK: Tensor, packing: Packing, backend: str, dropout: AttentionDropout) -> Tensor:
+def flash_lacks(scope: Scope, rate: float) -> str | None:
+    """Why no flash kernel that is installed computes this; None: one does."""
+    if scope.alibi:
+        return "its kernels take no model.position=alibi"
+    takes_windows = _is_installed("flash_attn") or (not rate and _varlen_takes_windows())
+    if scope.reach is not None and not takes_windows:
+        return "of its kernels those of flash-attn alone take model.attention_window here"
+    return None
+
+
+def attend(
+    qkv_R3HK: Tensor,
+    packing: Packing,
+    backend: str,
+    dropout: AttentionDropout,
+    scope: Scope = WHOLE,
+) -> Tensor:
     """softmax(Q K^T / sqrt(K)) V for each sequence and head (Vaswani et al. 2017, section 3.2.1).
 
     Args:
         qkv_R3HK: queries, keys and values of all tokens.
         backend: `eager`, `sdpa` or `flash`, see `choose_backend`.
         dropout: of the probabilities.
+        scope: what tokens see of their sequence; of it they see their own document alone where the
+            packing has documents.
     Returns:
         (R, H, K), the dtype of the input; zero in rows of no token.
     """
     if backend == "flash":
-        return packing.fill(_flash(qkv_R3HK[: packing.tokens], packing, dropout.rate))
+        return packing.fill(_flash(qkv_R3HK[: packing.tokens], packing, dropout.rate, scope))
     qkv_3BHLK = packing.split_heads(qkv_R3HK)
-    if backend == "eager":
-        context_BHLK = _eager(qkv_3BHLK, packing, dropout)
+    if scope.is_whole and packing.documents is None:
+        compute = _eager if backend == "eager" else _sdpa
+        context_BHLK = compute(qkv_3BHLK, packing, dropout)
     else:
-        context_BHLK = _sdpa(qkv_3BHLK, packing, dropout.rate)
+        context_BHLK = _biased(qkv_3BHLK, packing, backend, dropout, scope)
     return packing.join_heads(context_BHLK)
 
 
 def _eager(qkv_3BHLK: Tensor, packing: Packing, dropout: AttentionDropout) -> Tensor:
-    # Scale and bias within the product: two passes less, and no scaled queries to keep.
     query_BHLK, key_BHLK, value_BHLK = qkv_3BHLK.unbind()
-    sequences, heads, _, width = query_BHLK.shape
-    bias = query_BHLK.new_zeros(1, 1, 1)
+    bias = None
     if not packing.is_uniform:
-        bias = packing.score_bias_BL.to(bias.dtype).repeat_interleave(heads, 0)[:, None]
-    scores: Tensor = torch.baddbmm(
-        bias,
-        query_BHLK.flatten(0, 1),
-        key_BHLK.flatten(0, 1).transpose(1, 2),
-        beta=0 if packing.is_uniform else 1,
-        alpha=width**-0.5,
-    ).unflatten(0, (sequences, heads))
+        bias = packing.score_bias_BL.to(query_BHLK.dtype)
+        bias = bias.repeat_interleave(query_BHLK.shape[1], 0)[:, None]
+    scores = _scores(query_BHLK, key_BHLK, bias)
     # The kernel exponentiates and sums in float32 whatever the dtype. Keeping scores and
     # probabilities in float32 as well left the bfloat16 error of 4 layers as it was (measured).
     probabilities, factor = dropout.drop(scores.softmax(-1), packing)
     return (probabilities @ value_BHLK) * factor
 
 
-def _sdpa(qkv_3BHLK: Tensor, packing: Packing, rate: float) -> Tensor:
+def _scores(query_BHLK: Tensor, key_BHLK: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Q K^T / sqrt(K), and a bias of (B H, 1, L) on top."""
+    width = query_BHLK.shape[-1]
+    # Scale and bias within the product: two passes less, and no scaled queries to keep.
+    scores: Tensor = torch.baddbmm(
+        query_BHLK.new_zeros(1, 1, 1) if bias is None else bias,
+        query_BHLK.flatten(0, 1),
+        key_BHLK.flatten(0, 1).transpose(1, 2),
+        beta=0 if bias is None else 1,
+        alpha=width**-0.5,
+    )
+    unflat: Tensor = scores.unflatten(0, query_BHLK.shape[:2])
+    return unflat
+
+
+def _sdpa(qkv_3BHLK: Tensor, packing: Packing, dropout: AttentionDropout) -> Tensor:
     query_BHLK, key_BHLK, value_BHLK = qkv_3BHLK.unbind()
     mask = None if packing.is_uniform else packing.is_token_BL[:, None, None]
     return F.scaled_dot_product_attention(
-        query_BHLK, key_BHLK, value_BHLK, attn_mask=mask, dropout_p=rate
+        query_BHLK, key_BHLK, value_BHLK, attn_mask=mask, dropout_p=dropout.rate
     )
 
 
-def _flash(qkv_T3HK: Tensor, packing: Packing, rate: float) -> Tensor:
-    if not rate and _is_installed("torch.nn.attention.varlen"):
-        return _varlen(qkv_T3HK, packing)
+def _biased(
+    qkv_3BHLK: Tensor, packing: Packing, backend: str, dropout: AttentionDropout, scope: Scope
+) -> Tensor:
+    """(B, H, L, K), where not everything is seen alike."""
+    sequences, heads, longest = qkv_3BHLK.shape[1:4]
+    # What dropout drops is drawn for all pairs (law 1): no block without the others.
+    blocks = Blocks.one(longest) if dropout.rate else Blocks.of(scope, longest)
+    query, key, value = qkv_3BHLK.unbind()
+    if blocks.is_banded:
+        query = in_blocks(query, blocks)
+        key, value = with_neighbours(key, blocks), with_neighbours(value, blocks)
+    bias = score_bias(scope, packing, heads, blocks, query)
+    if backend == "sdpa":
+        context = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=bias, dropout_p=dropout.rate
+        )
+    else:
+        # In place: a bias of all heads within the product would be copied for each layer.
+        scores = _scores(query, key).add_(bias)
+        probabilities, factor = dropout.drop(scores.softmax(-1), packing)
+        context = (probabilities @ value) * factor
+    return out_of_blocks(context, sequences, longest) if blocks.is_banded else context
+
+
+def _flash(qkv_T3HK: Tensor, packing: Packing, rate: float, scope: Scope) -> Tensor:
+    reach = -1 if scope.reach is None else scope.reach
+    has_varlen = _is_installed("torch.nn.attention.varlen")
+    if not rate and has_varlen and (reach < 0 or _varlen_takes_windows()):
+        return _varlen(qkv_T3HK, packing, reach)
     if _is_installed("flash_attn"):
-        return _flash_attn(qkv_T3HK, packing, rate)
+        return _flash_attn(qkv_T3HK, packing, rate, reach)
+    assert reach < 0, "choose_backend has refused this"
     return _jagged(qkv_T3HK, packing, rate)
 
 
@@ -119,32 +199,46 @@ def _is_installed(module: str) -> bool:
     return find_spec(module) is not None
 
 
-def _varlen(qkv_T3HK: Tensor, packing: Packing) -> Tensor:
+@cache
+def _varlen_takes_windows() -> bool:
+    """Not in every torch that has the kernel."""
+    if not _is_installed("torch.nn.attention.varlen"):
+        return False
+    from torch.nn.attention.varlen import varlen_attn
+
+    return "window_size" in signature(varlen_attn).parameters
+
+
+def _varlen(qkv_T3HK: Tensor, packing: Packing, reach: int = -1) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
     query, key, value = qkv_T3HK.unbind(1)
-    bounds, longest = packing.boundaries, packing.longest
-    context = varlen_attn(query, key, value, bounds, bounds, longest, longest)
+    bounds, longest = packing.attended
+    # Not every torch that has the kernel knows the argument.
+    kernel = varlen_attn if reach < 0 else partial(varlen_attn, window_size=(reach, reach))
+    context = kernel(query, key, value, bounds, bounds, longest, longest)
     assert isinstance(context, Tensor), "no more than that was asked for"
     return context
 
 
-def _flash_attn(qkv_T3HK: Tensor, packing: Packing, rate: float) -> Tensor:
+def _flash_attn(qkv_T3HK: Tensor, packing: Packing, rate: float, reach: int = -1) -> Tensor:
     from flash_attn import flash_attn_varlen_qkvpacked_func
 
+    bounds, longest = packing.attended
     context: Tensor = flash_attn_varlen_qkvpacked_func(
-        qkv_T3HK, packing.boundaries, packing.longest, dropout_p=rate
+        qkv_T3HK, bounds, longest, dropout_p=rate, window_size=(reach, reach)
     )
     return context
 
 
 def _jagged(qkv_T3HK: Tensor, packing: Packing, rate: float) -> Tensor:
     """SDPA on nested tensors: on CUDA it drops probabilities and trains."""
-    bounds = packing.boundaries.long()
+    bounds, longest = packing.attended
+    bounds = bounds.long()
     query, key, value = (
         # With both limits given torch need not wait for the device to find them.
         torch.nested.nested_tensor_from_jagged(
-            flat.contiguous(), bounds, min_seqlen=1, max_seqlen=packing.longest
+            flat.contiguous(), bounds, min_seqlen=1, max_seqlen=longest
         ).transpose(1, 2)
         for flat in qkv_T3HK.unbind(1)
     )

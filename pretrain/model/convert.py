@@ -55,7 +55,10 @@ TIED = {
 BUFFERS = ("position_ids", "token_type_ids")
 """tables that are computed, in older files"""
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-OF_BERT = ("norm", "norm_kind", "qk_norm", "position", "feed_forward", "bias", "tied")
+OF_BERT = (
+    *("norm", "norm_kind", "qk_norm", "position", "feed_forward", "bias", "tied"),
+    "attention_window",
+)
 """fields of ModelConfig that BERT's and RoBERTa's classes have one value of, our default"""
 OLD_KINDS = {"gamma": "weight", "beta": "bias"}
 

@@ -21,6 +21,7 @@ from pretrain.model.feed_forward import activated
 from pretrain.model.norms import HeadNorm, make_norm
 from pretrain.model.packing import Packing
 from pretrain.model.rotary import Rotate
+from pretrain.model.scope import Scope, scope_of, scopes_of
 from pretrain.model.tied_embeddings import LookUp, TiedGradient
 
 SITES_PER_LAYER = 3
@@ -68,8 +69,9 @@ class Layer(nn.Module):
         width, inner, bias = config.hidden_size, config.feed_forward_size, config.bias == "all"
         first_site = 1 + SITES_PER_LAYER * index
         self.heads, self.head_size = config.heads, config.head_size
+        self.scope = scope_of(config, index)
         self.is_pre_norm, self.feed_forward = config.norm == "pre", config.feed_forward
-        self.theta = config.rope_theta if config.position == "rope" else None
+        self.theta = theta_of(config, self.scope) if config.position == "rope" else None
         self.qkv = nn.Linear(width, 3 * width, bias)
         self.head_norm = HeadNorm(config) if config.qk_norm else nn.Identity()
         self.attention_dropout = AttentionDropout(config.attention_dropout, first_site)
@@ -110,7 +112,7 @@ class Layer(nn.Module):
         if self.theta is not None:
             tables = packing.rotation(self.theta, self.head_size, qkv_R3HK.dtype)
             qkv_R3HK = Rotate.apply(qkv_R3HK, *tables)
-        return attend(qkv_R3HK, packing, backend, self.attention_dropout).flatten(1)
+        return attend(qkv_R3HK, packing, backend, self.attention_dropout, self.scope).flatten(1)
 
     def _inner(self, hidden: Tensor) -> Tensor:
         if self.is_pre_norm:
@@ -121,6 +123,12 @@ class Layer(nn.Module):
         summed = hidden.add(update, alpha=factor)
         normalised: Tensor = summed if self.is_pre_norm else norm(summed)
         return normalised
+
+
+def theta_of(config: ModelConfig, scope: Scope) -> float:
+    """The base of a layer's rotary angles."""
+    local = None if scope.reach is None else config.rope_local_theta
+    return config.rope_theta if local is None else local
 
 
 class Encoder(nn.Module):
@@ -167,4 +175,11 @@ class Encoder(nn.Module):
         if torch.is_autocast_enabled(device.type):
             dtype = torch.get_autocast_dtype(device.type)
         rate = self.config.attention_dropout if self.training else 0.0
-        return choose_backend(self.config.attention, device, dtype, self.config.max_positions, rate)
+        return choose_backend(
+            self.config.attention,
+            device,
+            dtype,
+            self.config.max_positions,
+            rate,
+            scopes_of(self.config),
+        )

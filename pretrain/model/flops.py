@@ -16,6 +16,7 @@ import torch
 from configs.schema import ModelConfig
 from pretrain.batch import MicroBatch
 from pretrain.model.pretraining import PretrainingModel
+from pretrain.model.scope import scopes_of, seen_pairs
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -26,6 +27,7 @@ def flops_per_step(
     lengths: Sequence[int] | np.ndarray,
     predicted: int,
     next_sentence: bool = False,
+    documents: Sequence[int] | np.ndarray | None = None,
 ) -> int:
     """Useful FLOPs of the matrix products, forward and backward, for the given sequences.
 
@@ -34,7 +36,8 @@ def flops_per_step(
         per token and layer: 2 (3HH + HH + 2HF) for query, key, value, output and feed-forward, 3HF
         where the latter is gated; in the last layer output and feed-forward of those tokens alone
         that a head reads;
-        per sequence of n tokens and layer: 2nnH for Q K^T and 2nnH for the weighted sum;
+        per layer and pair of tokens that see each other, nn in a sequence of n: 2H for Q K^T and 2H
+        for the weighted sum;
         per predicted token: 2 (HH + HV) for the MLM head;
         per sequence with NSP: 2 (HH + 2H).
     The backward pass needs twice as much: one product for each of the two factors.
@@ -42,14 +45,16 @@ def flops_per_step(
     Args:
         lengths: tokens of each sequence.
         predicted: predicted tokens, all sequences together.
+        documents: tokens of each document, where attention ends with it.
     """
     width, inner = config.hidden_size, config.feed_forward_size
     lengths = np.asarray(lengths, np.int64)
     tokens, needed = int(lengths.sum()), predicted + next_sentence * len(lengths)
     matrices = 3 if config.is_gated else 2
     before, after = 2 * 3 * width * width, 2 * (width * width + matrices * width * inner)
-    attention = 4 * width * int((lengths**2).sum())
-    forward = config.layers * (before * tokens + attention)
+    attended = lengths if documents is None else np.asarray(documents, np.int64)
+    pairs = sum(seen_pairs(attended, scope.reach) for scope in scopes_of(config))
+    forward = config.layers * before * tokens + 4 * width * pairs
     forward += after * ((config.layers - 1) * tokens + needed)
     forward += 2 * (width * width + width * vocabulary_size) * predicted
     forward += next_sentence * 2 * (width * width + 2 * width) * len(lengths)
@@ -60,7 +65,10 @@ def training_flops(model: PretrainingModel, batch: MicroBatch) -> int:
     """`flops_per_step` of one micro-batch, which should still be on the host."""
     lengths, predicted = batch.boundaries.diff().numpy(), len(batch.labels_M)
     vocabulary_size = model.encoder.embeddings.word.num_embeddings
-    return flops_per_step(model.config, vocabulary_size, lengths, predicted, model.next_sentence)
+    documents = None if batch.documents is None else batch.documents.diff().numpy()
+    return flops_per_step(
+        model.config, vocabulary_size, lengths, predicted, model.next_sentence, documents
+    )
 
 
 def matmul_peak(device: torch.device, precision: str, seconds: float = 0.3) -> float:

@@ -6,6 +6,7 @@ Axes: T tokens, R rows (T rounded up), B sequences, L length of the longest sequ
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -41,11 +42,29 @@ class Packing:
     """length of the longest sequence"""
     dropout_keys: tuple[int, ...]
     """one a sequence"""
+    documents: Tensor | None = None
+    """int32 (A + 1): where each document starts, and the end; None: attention goes across them"""
+    longest_document: int = 0
+    """length of the longest document"""
 
     @classmethod
     def of(cls, batch: MicroBatch) -> Packing:
         """The packing of `batch`; reads nothing from the device."""
-        return cls(batch.boundaries, batch.positions_T, batch.longest, batch.dropout_keys)
+        return cls(
+            batch.boundaries,
+            batch.positions_T,
+            batch.longest,
+            batch.dropout_keys,
+            batch.documents,
+            batch.longest_document,
+        )
+
+    @property
+    def attended(self) -> tuple[Tensor, int]:
+        """Boundaries that attention does not cross, and the most tokens between two of them."""
+        if self.documents is None:
+            return self.boundaries, self.longest
+        return self.documents, self.longest_document
 
     @property
     def sequences(self) -> int:
@@ -115,6 +134,19 @@ class Packing:
             )
             self._known_rotations[kind] = cosine, sine
         return self._known_rotations[kind]
+
+    @cached_property
+    def documents_BL(self) -> Tensor:
+        """Number of each token's document, from 1, in the padded layout; 0: there is no token."""
+        assert self.documents is not None, "attention goes across documents"
+        lengths_A = self.documents.diff()
+        numbers_A = torch.arange(1, len(lengths_A) + 1, device=lengths_A.device)
+        return self.pad(numbers_A.repeat_interleave(lengths_A, output_size=self.tokens))
+
+    @cached_property
+    def shared(self) -> dict[Hashable, Tensor]:
+        """What layers make once for each other."""
+        return {}
 
     def pad(self, flat_T: Tensor) -> Tensor:
         """Flat (T, ...) to padded (B, L, ...), zero where there is no token."""

@@ -16,6 +16,7 @@ from pretrain.model.encoder import Encoder, Layer
 from pretrain.model.feed_forward import plainly_activated
 from pretrain.model.pretraining import PretrainingModel
 from pretrain.model.rotary import angles, turned
+from pretrain.model.scope import Scope, slopes
 
 ENCODER_GRAPH, MLM_GRAPH = "encoder.onnx", "mlm.onnx"
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -77,8 +78,20 @@ def padded_attention(
         cosine, sine = angles_LK.cos(), angles_LK.sin()
         query, key = (torch.cat(turned(part, cosine, sine), -1) for part in (query, key))
     scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5 + bias_B11L
+    scores = scores + place_bias(layer.scope, layer.heads, places_L)
     context_BHLK: Tensor = scores.softmax(-1) @ value
     return context_BHLK.transpose(1, 2).flatten(2)
+
+
+def place_bias(scope: Scope, heads: int, places_L: Tensor) -> Tensor | float:
+    """What a layer's scope adds to scores, (L, L) or (H, L, L); 0 where it is the whole."""
+    distance_LL = (places_L[:, None] - places_L).abs()
+    bias: Tensor | float = 0.0
+    if scope.reach is not None:
+        bias = (distance_LL > scope.reach).to(torch.float32) * -1e9
+    if scope.alibi:
+        bias = bias - torch.tensor(slopes(heads))[:, None, None] * distance_LL
+    return bias
 
 
 class PaddedMLM(nn.Module):

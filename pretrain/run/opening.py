@@ -16,6 +16,7 @@ from pretrain.data.formats import few_pairs
 from pretrain.data.phases import PhasedBatches
 from pretrain.data.prepare import Corpus
 from pretrain.model.attention import choose_backend
+from pretrain.model.scope import scopes_of
 from pretrain.optim.schedule import Schedule
 from pretrain.ranks.collectives import Traffic, describe_collectives
 from pretrain.ranks.world import World
@@ -74,6 +75,7 @@ class Opening:
             torch.bfloat16 if self.precision == "bf16" else torch.float32,
             shape.max_positions,
             shape.attention_dropout,
+            scopes_of(shape),
         )
         parameters = sum(p.numel() for p in self.model.parameters())
         return (

@@ -99,6 +99,28 @@ def test_saved_tensors_of_every_kind_of_encoder_are_predicted(precision, axes_of
     assert predicted == pytest.approx(measured, rel=0.03)
 
 
+@pytest.mark.parametrize(
+    "choices",
+    [
+        ("model.attention_window=16", "model.attention=eager"),
+        ("model.attention_window=16", "model.attention=sdpa"),
+        ("model.attention_window=4", "model.attention=eager", "max_length=512"),
+        ("model.attention_window=4", "model.attention=sdpa", "max_length=512"),
+    ],
+    ids=["mask", "sdpa mask", "blocks", "sdpa blocks"],
+)
+def test_saved_tensors_of_windows_are_predicted(choices):
+    rates = ("model.dropout=0", "model.attention_dropout=0", "model.max_positions=512")
+    config = configuration(*rates, "model.global_every=2", *choices)
+    batch = random_batch((config.max_length, config.max_length - 20), 0.15)
+    memory = MemoryModel(config, VOCABULARY, "cpu", "fp32")
+    size = axes(batch)
+    predicted = memory.encoder(size) + memory.heads(size)
+    if memory.backend == "eager":  # adding a bias keeps nothing
+        predicted -= memory.score_biases(size)
+    assert predicted == pytest.approx(saved_bytes(built(config), batch, bf16=False), rel=0.03)
+
+
 def peak_bytes(function) -> int:
     """The most that torch's CPU allocator held at a time during `function`, above the start."""
     with torch.profiler.profile(profile_memory=True) as profile:

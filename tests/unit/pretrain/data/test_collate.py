@@ -133,3 +133,27 @@ def test_the_seed_decides(store):
         for seed in (1, 1, 2)
     )
     assert equal(one, same) and not equal(one, other)
+
+
+def test_documents_hold_their_separator_and_the_first_holds_the_class_token(collator):
+    collate = collator(document_attention=True, max_length=48)
+    expected = slow_samples(DOCUMENTS, collate.config, cut=0)
+    numbers = np.random.default_rng(0).permutation(len(expected))[:30]
+    batch = collate(numbers, epoch=0, step=0)
+    spans = [spans for spans, _ in (expected[number] for number in numbers)]
+    lengths = [len(span) + 1 + (i == 0) for sample in spans for i, span in enumerate(sample)]
+    assert any(len(sample) > 2 for sample in spans)
+    assert batch.documents.diff().tolist() == lengths
+    assert batch.documents.dtype == torch.int32
+    assert batch.longest_document == max(lengths)
+    without = collator(max_length=48)(numbers, epoch=0, step=0)
+    assert equal(batch, without)
+    assert torch.equal(batch.positions_T, without.positions_T)
+    assert batch.dropout_keys == without.dropout_keys
+
+
+@pytest.mark.parametrize(
+    "choices", [{}, {"document_attention": True, "input_format": "doc-sentences"}]
+)
+def test_sequences_of_one_document_need_no_boundaries(collator, choices):
+    assert collator(**choices)(np.arange(20), epoch=0, step=0).documents is None

@@ -1,5 +1,7 @@
 """All attention backends agree, and the right one is chosen."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -8,10 +10,12 @@ from pretrain.model import attention
 from pretrain.model.attention import attend, choose_backend
 from pretrain.model.dropout import AttentionDropout
 from pretrain.model.packing import Packing
+from pretrain.model.scope import WHOLE, Scope
 from tests.unit.pretrain.model.examples import RAGGED, random_batch, random_model, tiny
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 NO_DROPOUT = AttentionDropout(0.0, site=1)
+WINDOW, ALIBI = Scope(reach=64), Scope(alibi=True)
 FP32, BF16 = torch.float32, torch.bfloat16
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -71,6 +75,26 @@ def test_cuda_kernels_compute_the_definition_and_its_gradient(kernel):
 
 
 @needs_cuda
+@pytest.mark.parametrize("documents", [None, (3, 4, 12, 1, 2, 7)])
+def test_flash_kernels_see_windows_and_documents(documents):
+    if attention.flash_lacks(Scope(reach=2), 0.0):
+        pytest.skip("no kernel of this torch takes windows")
+    batch = random_batch()
+    if documents:
+        bounds = torch.tensor([0, *documents]).cumsum(0).int()
+        batch = replace(batch, documents=bounds, longest_document=12)
+    found = []
+    for device, dtype, backend in ((CUDA, BF16, "flash"), (CPU, FP32, "eager")):
+        torch.manual_seed(0)
+        qkv = torch.randn(sum(RAGGED), 3, 4, 64).to(device, dtype).requires_grad_()
+        out = attend(qkv, Packing.of(batch.to(device)), backend, NO_DROPOUT, Scope(reach=2))
+        out.square().sum().backward()
+        found.append([out.float().cpu(), qkv.grad.float().cpu()])
+    for flash, eager in zip(*found):
+        torch.testing.assert_close(flash, eager, rtol=5e-2, atol=5e-2)
+
+
+@needs_cuda
 def test_cuda_dropout_follows_the_seed_and_trains():
     model = random_model(tiny(hidden_size=64, dropout=0.1, attention_dropout=0.1)).to(CUDA)
     batch, losses = random_batch().to(CUDA), []
@@ -117,6 +141,26 @@ def test_a_request_is_followed():
 def test_impossible_requests_name_the_cure(requested, device, dtype, rate, cure):
     with pytest.raises(InputError, match=cure):
         choose_backend(requested, device, dtype, 128, rate)
+
+
+@pytest.mark.parametrize(("scope", "field"), [(ALIBI, "alibi"), (WINDOW, "attention_window")])
+def test_flash_is_not_taken_for_what_its_kernels_lack(scope, field, monkeypatch):
+    """ALiBi never; windows where no kernel that is installed takes them."""
+    monkeypatch.setattr(attention, "_varlen_takes_windows", lambda: False)
+    monkeypatch.setattr(attention, "_is_installed", lambda _: False)
+    assert choose_backend("auto", CUDA, BF16, 512, 0.1, [WHOLE, scope]) == "sdpa"
+    with pytest.raises(InputError, match=f"model.attention=flash: .*{field}.*choose auto"):
+        choose_backend("flash", CUDA, BF16, 512, 0.1, [WHOLE, scope])
+
+
+def test_windows_are_flashed_where_a_kernel_takes_them(monkeypatch):
+    monkeypatch.setattr(attention, "_is_installed", lambda _: False)
+    monkeypatch.setattr(attention, "_varlen_takes_windows", lambda: True)
+    assert choose_backend("auto", CUDA, BF16, 512, 0.0, [WINDOW]) == "flash"
+    assert choose_backend("auto", CUDA, BF16, 512, 0.1, [WINDOW]) == "sdpa"  # it drops nothing
+    assert choose_backend("auto", CUDA, BF16, 512, 0.0, [ALIBI]) == "sdpa"
+    monkeypatch.setattr(attention, "_is_installed", lambda _: True)
+    assert choose_backend("auto", CUDA, BF16, 512, 0.1, [WINDOW]) == "flash"
 
 
 def test_model_tells_its_backend():

@@ -1,5 +1,6 @@
 """Counts against Hugging Face's classes, FLOPs against torch's own counter."""
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -101,6 +102,21 @@ def test_flops_follow_real_tokens():
     lengths = ([20, 1], [11, 10], [10, 10])
     flops = [flops_per_step(tiny(), VOCABULARY, n, predicted=4) for n in lengths]
     assert flops[0] > flops[1] > flops[2]
+
+
+@pytest.mark.parametrize("window", [None, 4])
+def test_flops_are_of_pairs_that_see_each_other(window):
+    lengths, documents = [12, 9], [5, 7, 9]
+    config = tiny(layers=5, attention_window=window, global_every=2)
+    pairs = {True: 0, False: 0}
+    for n in documents:
+        i, j = np.indices((n, n))
+        pairs[True] += n * n
+        pairs[False] += int((abs(i - j) <= (n if window is None else window // 2)).sum())
+    attended = 3 * pairs[True] + 2 * pairs[False]
+    ours = flops_per_step(config, VOCABULARY, lengths, 4, documents=documents)
+    none = flops_per_step(config, VOCABULARY, np.zeros(21, int) + 1, 4)  # each sees itself
+    assert ours - none == 3 * 4 * config.hidden_size * (attended - 5 * 21)
 
 
 def test_a_type_that_is_only_emulated_is_measured_on_few_rows(monkeypatch):

@@ -28,6 +28,9 @@ KINDS = {
         norm_kind="rmsnorm", qk_norm=True, position="none", feed_forward="relu2", tied=False
     ),
     "no biases, swiglu": tiny(norm="pre", norm_kind="rmsnorm", feed_forward="swiglu", bias="none"),
+    "windows": tiny(attention_window=4, global_every=2),
+    "alibi": tiny(position="alibi", attention_window=6, global_every=2),
+    "rotations of local layers": tiny(position="rope", attention_window=4, rope_local_theta=100.0),
 }
 SHAPES = [(7, 12, 1, 9), (5,), (16, 3), (2,) * 6]
 
