@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -254,6 +256,24 @@ def test_a_kill_is_made_up_for_from_the_last_save(tmp_path):
     again.run()
     assert again.state.step == 4 and weights(again) == weights(calm)
     assert without_times(tmp_path / "killed") == without_times(tmp_path / "calm")
+
+
+class Picture:
+    """Refers to itself, as a figure does through its axes."""
+
+    def __init__(self) -> None:
+        self.axes = self
+
+
+def test_what_an_evaluation_left_in_a_circle_is_freed(tmp_path):
+    loop, left = toy_loop(tmp_path), []
+    loop.objective.evaluate = lambda _: left.append(weakref.ref(Picture()))
+    gc.disable()
+    try:
+        loop.evaluate(3)
+    finally:
+        gc.enable()
+    assert left[0]() is None
 
 
 def test_a_finished_loop_does_nothing_more(tmp_path):
