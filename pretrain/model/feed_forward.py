@@ -57,16 +57,22 @@ class Gate(Function):
         """(..., 2 F) to (..., F)."""
         ctx.save_for_backward(inner)
         ctx.kind = kind
-        first, second = inner.chunk(2, -1)
+        first, second = _halves(inner)
         return GATES[kind](first).mul_(second)
 
     @staticmethod
     def backward(ctx: GateContext, gradient: Tensor) -> tuple[Tensor, None]:
         """The input's gradient, both halves in one tensor."""
         (inner,) = ctx.saved_tensors
-        first, second = inner.chunk(2, -1)
+        first, second = _halves(inner)
         inner_gradient = torch.empty_like(inner)
         of_first, of_second = inner_gradient.chunk(2, -1)
         torch.mul(gradient, GATES[ctx.kind](first), out=of_second)
         of_first.copy_(DERIVATIVES[ctx.kind](gradient * second, first))
         return inner_gradient, None
+
+
+def _halves(inner: Tensor) -> tuple[Tensor, Tensor]:
+    first, second = inner.chunk(2, -1)
+    # A CPU activates what lies in one piece twice as fast.
+    return (first.contiguous() if inner.device.type == "cpu" else first), second

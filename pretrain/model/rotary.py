@@ -14,6 +14,9 @@ from torch import Tensor
 
 from pretrain.model.autograd import Context, Function
 
+ROWS_CPU = 128
+"""turned at a time: what the cache holds from one pass to the next"""
+
 
 def angles(places: Tensor, theta: float, head_size: int, dtype: torch.dtype) -> Tensor:
     """(..., K / 2) for places (...): how far each plane is turned, in radians.
@@ -56,7 +59,14 @@ class Rotate(Function):
 def _rotate(qkv_R3HK: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     rotated = torch.empty_like(qkv_R3HK, memory_format=torch.contiguous_format)
     rotated[:, 2] = qkv_R3HK[:, 2]
-    halves = turned(qkv_R3HK[:, :2].to(cosine.dtype), cosine, sine)
-    for target, half in zip(rotated[:, :2].chunk(2, -1), halves):
-        target.copy_(half)
+    size = ROWS_CPU if qkv_R3HK.device.type == "cpu" else len(qkv_R3HK)
+    parts = (x.split(size) for x in (rotated, qkv_R3HK, cosine, sine))
+    for target_R3HK, part_R3HK, cosine_R, sine_R in zip(*parts):
+        wide_R2HK = part_R3HK[:, :2].to(cosine.dtype)
+        first, second = wide_R2HK.chunk(2, -1)
+        turned_R2HK = torch.empty_like(wide_R2HK)
+        new_first, new_second = turned_R2HK.chunk(2, -1)
+        torch.mul(first, cosine_R, out=new_first).addcmul_(second, sine_R, value=-1)
+        torch.mul(second, cosine_R, out=new_second).addcmul_(first, sine_R)
+        target_R3HK[:, :2] = turned_R2HK
     return rotated

@@ -89,8 +89,18 @@ def test_kobert_has_the_published_number_of_parameters():
 
 
 @pytest.mark.parametrize("next_sentence", [False, True])
-def test_flops_are_those_torch_counts(next_sentence):
-    config = tiny(architecture="bert", segment_types=2, attention="eager")
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {},
+        {"norm": "pre", "position": "rope", "feed_forward": "geglu", "bias": "none"},
+        {"feed_forward": "swiglu", "qk_norm": True, "norm_kind": "rmsnorm", "tied": False},
+        {"feed_forward": "relu2", "position": "none", "bias": "decoder"},
+    ],
+    ids=str,
+)
+def test_flops_are_those_torch_counts(next_sentence, chosen):
+    config = tiny(architecture="bert", segment_types=2, attention="eager", **chosen)
     model, batch = random_model(config, next_sentence), random_batch((8, 8, 8))
     with FlopCounterMode(display=False) as counter:
         sums = model(batch)
