@@ -15,9 +15,11 @@ LARGEST = 1_000_000
 class ModelConfig:
     """The encoder's shape (BERT, section 3; RoBERTa, appendix table 9; ModernBERT, section 2.1)."""
 
-    architecture: Literal["bert", "roberta"] = "roberta"
+    architecture: Literal["bert", "roberta", "modernbert"] = "roberta"
     """Hugging Face class family of the export; roberta has no pooler, one segment type and
-    positions that start after the padding id"""
+    positions that start after the padding id; modernbert needs norm=pre, position=rope, a gated
+    feed_forward and segment_types=0. What the family's classes have no place for trains all the
+    same: a note says so at the start, and the export is in masklab's own layout"""
     layers: int = 4
     """number of transformer layers (L)"""
     hidden_size: int = 256
@@ -52,7 +54,7 @@ class ModelConfig:
     max_positions: int = 512
     """longest sequence the position table can hold"""
     segment_types: int = 1
-    """rows of the segment embedding table: 2 for BERT, 1 for RoBERTa"""
+    """rows of the segment embedding table: 2 for BERT, 1 for RoBERTa, 0 for none (ModernBERT)"""
     dropout: float = 0.1
     """dropout of embeddings and of each sub-layer's output"""
     attention_dropout: float = 0.1
@@ -97,7 +99,7 @@ class ModelConfig:
         for name in ("layer_norm_epsilon", "initializer_range"):
             value = getattr(self, name)
             require(0 < value < 1, f"model.{name}={value} must lie between 0 and 1")
-        require(self.segment_types in (1, 2), "model.segment_types must be 1 or 2")
+        require(self.segment_types in (0, 1, 2), "model.segment_types must be 0, 1 or 2")
         window = self.attention_window
         require(window is None or window >= 2, f"model.attention_window={window} is below 2")
         require(self.global_every >= 1, f"model.global_every={self.global_every} is below 1")

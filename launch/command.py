@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import json
+import logging
 import os
 import sys
 import textwrap
@@ -20,6 +21,7 @@ from configs.ablation_schema import AblationConfig
 from configs.checks import require
 from configs.described import describe
 from configs.errors import InputError, RunError
+from configs.families import export_note
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import Schema, dump_config, load_config, shipped_configs
 from configs.schema import PretrainConfig
@@ -34,6 +36,8 @@ from pretrain.ranks.process import let_waiting_threads_sleep
 
 if TYPE_CHECKING:  # importing torch takes seconds, and a wrong option should be told at once
     from pretrain.ranks.world import World
+
+logger = logging.getLogger(__name__)
 
 RankConfig = TypeVar("RankConfig", PretrainConfig, FinetuneConfig)
 """what several ranks train by"""
@@ -71,8 +75,14 @@ def config_parser(program: str, purpose: str, schema: type) -> argparse.Argument
 
 
 def read_config(arguments: argparse.Namespace, schema: type[Schema]) -> Schema:
-    """The configuration that the parsed command line asks for; prints it on --print-config."""
+    """The configuration that the parsed command line asks for; prints it on --print-config.
+
+    Rank 0 tells where no class of transformers will hold the model: before it is trained.
+    """
     config = load_config(schema, arguments.config, arguments.overrides)
+    note = export_note(config.model) if isinstance(config, PretrainConfig) else None
+    if note and os.environ.get("RANK", "0") == "0":
+        logger.warning(note)
     if arguments.print_config:
         print(dump_config(config), end="")
         raise SystemExit(0)

@@ -36,9 +36,10 @@ def main() -> None:
         if source:
             export_task = export_onnx if is_onnx else export_huggingface
             export_task(load_finetuned(source), arguments.output)
+        elif is_onnx:
+            source = export_run_onnx(arguments.model, arguments.output)
         else:
-            export = export_run_onnx if is_onnx else export_run
-            source = export(arguments.model, arguments.output)
+            source = export_run(arguments.model, arguments.output, strict=True)
     print(visible(f"{source} -> {arguments.output}"))
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from configs.errors import InputError
+from configs.families import not_held
 from configs.system.files import written_aside
 from finetune.model.model_folder import FinetunedModel
 from finetune.model.task_model import SequenceHead, TokenHead
@@ -28,7 +29,7 @@ CLASSES = {
     "tagging": "ForTokenClassification",
     "span": "ForQuestionAnswering",
 }
-FAMILIES = {"bert": "Bert", "roberta": "Roberta"}
+FAMILIES = {"bert": "Bert", "roberta": "Roberta", "modernbert": "ModernBert"}
 
 
 def head_names(kind: str, architecture: str) -> dict[str, str]:
@@ -46,9 +47,14 @@ def export_huggingface(model: FinetunedModel, folder: Path) -> str:
     """Write `folder` for transformers' Auto classes; returns the class's name.
 
     Raises:
-        InputError: the head pools in a way that no class of theirs does.
+        InputError: the head pools in a way that no class of theirs does, or none holds the model.
     """
     card, shape = model.card, model.card.model
+    lacks = not_held(shape) or ["a head without ModernBERT's norm"]
+    if shape.architecture == "modernbert" or not_held(shape):
+        raise InputError(
+            f"no class of transformers has a place for {', '.join(lacks)}: take --format onnx"
+        )
     if card.head.pooling != "cls" and isinstance(model.model.head, SequenceHead):
         raise InputError(
             f"head.pooling={card.head.pooling}: no class of transformers pools so: take --format "
@@ -74,11 +80,14 @@ def export_onnx(model: FinetunedModel, folder: Path) -> list[str]:
         write_onnx(aside / "encoder.onnx", encoder, ("last_hidden_state",), per_token=True)
         task = PaddedTask(model.model.head, encoder, is_span)
         write_onnx(aside / "model.onnx", task, outputs, per_token)
-        write_card(aside, model, FAMILIES[model.card.model.architecture] + "Model")
+        shape = model.card.model
+        write_card(
+            aside, model, None if not_held(shape) else FAMILIES[shape.architecture] + "Model"
+        )
     return ["encoder.onnx", "model.onnx"]
 
 
-def write_card(folder: Path, model: FinetunedModel, name: str) -> None:
+def write_card(folder: Path, model: FinetunedModel, name: str | None) -> None:
     """config.json with the labels, and the tokenizer's files."""
     card, tokenizer = model.card, model.tokenizer
     words = len(model.model.encoder.embeddings.word.weight)
@@ -86,7 +95,7 @@ def write_card(folder: Path, model: FinetunedModel, name: str) -> None:
     # transformers makes as many outputs as there are labels, also of a span's two ends.
     labels = card.labels or (("start", "end") if card.task.kind == "span" else ("value",))
     content |= {
-        "architectures": [name],
+        "architectures": [name] if name else [],
         "classifier_dropout": card.head.dropout,
         "id2label": {str(place): label for place, label in enumerate(labels)},
         "label2id": {label: place for place, label in enumerate(labels)},

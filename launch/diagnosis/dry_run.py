@@ -159,7 +159,7 @@ def random_batch(config: PretrainConfig, sequences: int) -> MicroBatch:
     return MicroBatch(
         tokens_T=tokens,
         positions_T=positions,
-        segments_T=(positions >= length // 2).long() * (config.model.segment_types - 1),
+        segments_T=(positions >= length // 2).long() * (config.model.segment_types == 2),
         boundaries=torch.arange(sequences + 1, dtype=torch.int32) * length,
         longest=length,
         predicted_M=predicted,

@@ -18,7 +18,6 @@ from pretrain.data.word2vec import word_vectors
 from pretrain.engine.certify import Certifier
 from pretrain.engine.fitting import resolve
 from pretrain.engine.trainer import Trainer
-from pretrain.model.convert import beyond_bert
 from pretrain.ranks.agreement import Agreement, failing_together
 from pretrain.ranks.preemption import PreemptionNotice
 from pretrain.ranks.watchdog import Watchdog
@@ -60,26 +59,13 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
                     verification.continue_in_background()
                     trainer.run()
                     if world.is_main:
-                        export_last(config, folder)
+                        with exclusive(folder.export, patience=600):
+                            export.export_run(run_dir, folder.export)
             finally:
                 verification.close()
                 trainer.log.close()
-    model = folder.path if beyond_bert(config.model) else folder.export
-    logger.info(f"done: curves {visible(folder.curves)}, model {visible(model)}")
+    logger.info(f"done: curves {visible(folder.curves)}, model {visible(folder.export)}")
     return run_dir
-
-
-def export_last(config: PretrainConfig, folder: RunFolder) -> None:
-    """The newest checkpoint for transformers, where a class of theirs holds it."""
-    beyond = beyond_bert(config.model)
-    if beyond:
-        logger.warning(
-            f"no export: no class of transformers has {beyond}; fine-tuning and further "
-            f"pretraining start from {visible(folder.path)}"
-        )
-        return
-    with exclusive(folder.export, patience=600):
-        export.export_run(folder.path, folder.export)
 
 
 def write_run_folder(trainer: Trainer, agreement: Agreement) -> None:

@@ -39,7 +39,9 @@ class Embeddings(nn.Module):
         self.position: nn.Embedding | None = None
         if config.position == "learned":
             self.position = nn.Embedding(config.max_positions + self.first_position, width)
-        self.segment = nn.Embedding(config.segment_types, width)
+        self.segment: nn.Embedding | None = None
+        if config.segment_types:
+            self.segment = nn.Embedding(config.segment_types, width)
         self.norm = make_norm(config, width)
         self.dropout = Dropout(config.dropout, site=0)
 
@@ -52,8 +54,9 @@ class Embeddings(nn.Module):
         summed: Tensor = LookUp.apply(self.word.weight, tokens_R, self.tied)
         if self.position is not None:
             summed = summed + self.position(places_R + self.first_position)
-        one_type = len(self.segment.weight) == 1
-        summed = summed + (self.segment.weight[0] if one_type else self.segment(segments_R))
+        if self.segment is not None:
+            one_type = len(self.segment.weight) == 1
+            summed = summed + (self.segment.weight[0] if one_type else self.segment(segments_R))
         embedded: Tensor = self.dropout(self.norm(summed), packing)
         return embedded
 

@@ -12,12 +12,14 @@ from typing import Any
 from configs.errors import InputError
 from configs.schema import ModelConfig
 from configs.system.json_files import shown
+from pretrain.model import modernbert_config
+from pretrain.model.config_fields import check_values, count, number, switch
+from pretrain.model.modernbert_config import modernbert_shape
 
 ROBERTA_TYPES = ("roberta", "xlm-roberta", "camembert")
 ROBERTA_PAD = 1
 """padding id where config.json names none"""
 
-LARGEST = 1e30
 COUNTS = {
     "num_hidden_layers": 12,
     "hidden_size": 768,
@@ -91,18 +93,13 @@ def model_config(content: Mapping[str, Any]) -> ModelConfig:
             number of its kind.
     """
     kind = content.get("model_type")
-    if kind not in ("bert", *ROBERTA_TYPES):
-        raise InputError(f"model_type={shown(kind)}: choose a BERT or RoBERTa model")
-    for name, allowed in ONE_VALUE.items():
-        value = content.get(name, allowed[0])
-        # 0 == False in Python, but no file means it
-        if not any(value == one and type(value) is type(one) for one in allowed):
-            raise InputError(
-                f"{name}={shown(value)} is not computed here, only {name}={shown(allowed[0])}: "
-                "choose a model of that kind"
-            )
-    counts = {name: _count(content, name, default) for name, default in COUNTS.items()}
-    numbers = {name: _number(content, name, default) for name, default in NUMBERS.items()}
+    if kind not in ("bert", "modernbert", *ROBERTA_TYPES):
+        raise InputError(f"model_type={shown(kind)}: choose a BERT, RoBERTa or ModernBERT model")
+    if kind == "modernbert":
+        return modernbert_shape(content)
+    check_values(content, ONE_VALUE)
+    counts = {name: count(content, name, default) for name, default in COUNTS.items()}
+    numbers = {name: number(content, name, default) for name, default in NUMBERS.items()}
     _check_embedding_size(content, counts["hidden_size"])
     is_roberta = kind in ROBERTA_TYPES
     # RoBERTa's positions start after the padding id.
@@ -124,20 +121,17 @@ def model_config(content: Mapping[str, Any]) -> ModelConfig:
 
 def padding_id(content: Mapping[str, Any]) -> int:
     """RoBERTa's padding id, from which positions are counted."""
-    return _count(content, "pad_token_id", ROBERTA_PAD, least=0)
+    return count(content, "pad_token_id", ROBERTA_PAD, least=0)
 
 
 def ties_embeddings(content: Mapping[str, Any]) -> bool:
     """Whether the MLM decoder is the table of word embeddings."""
-    value = content.get("tie_word_embeddings", True)
-    if type(value) is not bool:
-        raise InputError(f"tie_word_embeddings={shown(value)} is neither true nor false")
-    return value
+    return switch(content, "tie_word_embeddings", True)
 
 
 def check_vocabulary(content: Mapping[str, Any], rows: int) -> None:
     """Raise `InputError` where config.json has another vocabulary than the table of embeddings."""
-    named = _count(content, "vocab_size", rows)
+    named = count(content, "vocab_size", rows)
     if named != rows:
         raise InputError(f"vocab_size={named}, but the weights have {rows:,} word embeddings")
 
@@ -145,7 +139,12 @@ def check_vocabulary(content: Mapping[str, Any], rows: int) -> None:
 def unknown_fields(content: Mapping[str, Any]) -> list[str]:
     """The fields that nothing here knows."""
     harmless = " ".join(HARMLESS.values()).split()
-    known = {*COUNTS, *NUMBERS, *ONE_VALUE, *READ_ELSEWHERE, *harmless}
+    known = {*READ_ELSEWHERE, *harmless}
+    if content.get("model_type") == "modernbert":
+        own = modernbert_config
+        known |= {*own.COUNTS, *own.NUMBERS, *own.ONE_VALUE, *own.READ, *own.HARMLESS}
+    else:
+        known |= {*COUNTS, *NUMBERS, *ONE_VALUE}
     return sorted(content.keys() - known)
 
 
@@ -156,18 +155,3 @@ def _check_embedding_size(content: Mapping[str, Any], hidden: int) -> None:
             f"embedding_size={shown(size)} beside hidden_size={hidden}: embeddings of another "
             "width than the layers are not computed here: choose a model without"
         )
-
-
-def _count(content: Mapping[str, Any], name: str, default: int, least: int = 1) -> int:
-    value = content.get(name, default)
-    if type(value) is not int or value < least:
-        raise InputError(f"{name}={shown(value)} is no whole number from {least} on: correct it")
-    return value
-
-
-def _number(content: Mapping[str, Any], name: str, default: float) -> float:
-    value = content.get(name, default)
-    if type(value) not in (int, float) or not abs(value) < LARGEST:
-        raise InputError(f"{name}={shown(value)} is no number: correct it")
-    number: float = value
-    return number

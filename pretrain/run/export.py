@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from configs.errors import InputError
+from configs.families import CLASSES, not_held
 from configs.schema import PretrainConfig
 from configs.system.files import written_aside
 from configs.system.run_names import WEIGHTS
@@ -23,7 +24,9 @@ def export_model(
 ) -> None:
     """Write `folder` so that transformers' Auto classes load it without custom code.
 
-    The class is BertForPreTraining (with NSP), BertForMaskedLM or RobertaForMaskedLM.
+    The class is BertForPreTraining (with NSP), BertForMaskedLM, RobertaForMaskedLM or
+    ModernBertForMaskedLM. What none of them holds is written under our own names, for
+    `load_pretrained`.
     """
     with written_aside(folder) as aside:
         weights = {name: w.cpu().contiguous() for name, w in to_huggingface(model).items()}
@@ -54,13 +57,21 @@ def check_output(folder: Path) -> None:
         raise InputError(f"--output {folder} holds something else: name a new folder")
 
 
-def export_run(run_dir: Path, folder: Path) -> Path:
+def export_run(run_dir: Path, folder: Path, strict: bool = False) -> Path:
     """Export the newest whole checkpoint of a run; returns its path.
 
+    Args:
+        strict: refuse a model that no class of transformers holds.
     Raises:
         InputError: `run_dir` is no run folder, or holds no whole checkpoint.
     """
     run = open_run(run_dir, f"--model {run_dir}")
+    fields = not_held(run.config.model)
+    if strict and fields:
+        raise InputError(
+            f"--model {run_dir}: {CLASSES[run.config.model.architecture]} has no place for "
+            f"{', '.join(fields)}: take --format onnx, or give the run itself to fine-tuning"
+        )
     export_model(folder, run.model(), run.config, run.tokenizer)
     return run.checkpoint
 

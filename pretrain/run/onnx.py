@@ -38,9 +38,13 @@ class PaddedEncoder(nn.Module):
         """(B, L, D)."""
         parts = self.encoder.embeddings
         places_L = torch.arange(ids_BL.shape[1], device=ids_BL.device)
-        # A model with one segment type ignores the segments, as the flat encoder does.
-        segments_BL = segments_BL * (len(parts.segment.weight) - 1)
-        summed = parts.word(ids_BL) + parts.segment(segments_BL)
+        summed = parts.word(ids_BL)
+        if parts.segment is None:
+            # An input that nothing reads would not be one of the graph's: adds nothing.
+            summed = summed + 0.0 * segments_BL[..., None]
+        else:
+            # A model with one segment type ignores the segments, as the flat encoder does.
+            summed = summed + parts.segment(segments_BL * (len(parts.segment.weight) - 1))
         if parts.position is not None:
             summed = summed + parts.position(places_L + parts.first_position)
         hidden_BLD: Tensor = parts.norm(summed)

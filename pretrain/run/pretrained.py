@@ -10,19 +10,23 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from configs.errors import InputError
+from configs.families import DECIDING
+from configs.loader import from_container
 from configs.schema import ModelConfig
 from configs.system.files import find_file
 from configs.system.json_files import read_json
 from configs.system.run_names import CONFIG
 from pretrain.model.convert import (
-    OF_BERT,
+    OWN_TYPE,
+    SHAPE,
     check_architecture,
     from_huggingface,
     layers_in,
@@ -109,7 +113,8 @@ def load_initial(model: PretrainingModel, name: str, tokenizer: Tokenizer) -> No
             f"initial_model={name} was made with another tokenizer than this run's: set "
             "tokenizer.path to its own"
         )
-    _check_computation(name, initial.model, model.config)
+    has_head = "mlm_head.dense.weight" in initial.weights
+    _check_computation(name, initial.model, model.config, has_head)
     own = model.state_dict()
     size = tokenizer.vocabulary_size
     weights = {
@@ -127,9 +132,9 @@ def load_initial(model: PretrainingModel, name: str, tokenizer: Tokenizer) -> No
     model.load_state_dict(weights, strict=False)
 
 
-def _check_computation(name: str, initial: ModelConfig, own: ModelConfig) -> None:
+def _check_computation(name: str, initial: ModelConfig, own: ModelConfig, has_head: bool) -> None:
     """Raise `InputError` where weights fit by their shapes and would compute something else."""
-    for field in OF_BERT:
+    for field in (*DECIDING, *(("tied",) if has_head else ())):
         theirs, ours = getattr(initial, field), getattr(own, field)
         if theirs != ours:
             raise InputError(
@@ -166,6 +171,8 @@ def _read_run(folder: Path) -> Pretrained:
 def _read_huggingface(folder: Path) -> Pretrained:
     path = folder / "config.json"
     content = read_json(path, "fetch it anew")
+    if content.get("model_type") == OWN_TYPE:
+        return _read_own(folder, content)
     with named(path):
         config, tied = model_config(content), ties_embeddings(content)
     raw = read_weights(folder)
@@ -181,6 +188,23 @@ def _read_huggingface(folder: Path) -> Pretrained:
             f"{folder}: config.json has pad_token_id={padding_id(content)}, the tokenizer "
             f"{tokenizer.special.pad}, and positions are counted from it: correct one of them"
         )
+    config = replace(config, tied="mlm_head.decoder.weight" not in weights)
+    _check_shapes(folder, config, weights, tokenizer.special.pad)
+    return Pretrained(config, tokenizer, {name: w.float() for name, w in weights.items()})
+
+
+def _read_own(folder: Path, content: dict[str, Any]) -> Pretrained:
+    """An export of ours that no class of transformers holds."""
+    try:
+        config = from_container(ModelConfig, content[SHAPE])
+    except Exception as error:  # whatever damage leads to, in the library as well
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"{folder / 'config.json'}: damaged ({SHAPE}: {reason}): export the run anew"
+        ) from error
+    weights, tokenizer = read_weights(folder), load_framed(folder, None)
+    if WORDS not in weights:
+        raise InputError(f"{folder}: the weights hold no {WORDS}: export the run anew")
     _check_shapes(folder, config, weights, tokenizer.special.pad)
     return Pretrained(config, tokenizer, {name: w.float() for name, w in weights.items()})
 
@@ -213,7 +237,10 @@ def _check_shapes(folder: Path, config: ModelConfig, weights: dict[str, Tensor],
         )
     with torch.device("meta"):
         expected: nn.Module = PretrainingModel(config, len(weights[WORDS]), pad, True)
-    for name, tensor in expected.state_dict().items():
+    shapes = expected.state_dict()
+    for name in sorted(weights.keys() - shapes.keys()):
+        raise InputError(f"{folder}: {name} is there, but config.json asks for none: correct it")
+    for name, tensor in shapes.items():
         if name not in weights and not name.startswith("encoder."):
             continue
         if name not in weights or weights[name].shape != tensor.shape:

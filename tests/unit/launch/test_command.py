@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from configs.errors import InputError, RunError
+from configs.schema import PretrainConfig
 from launch import command
 
 
@@ -43,3 +44,18 @@ def test_what_one_rank_alone_raises_has_its_number(monkeypatch, capsys):
     assert capsys.readouterr().err == "error: rank 3: no text\n"
     assert leave(monkeypatch, 3, RunError("rank 3 ran out of memory")) == 1
     assert capsys.readouterr().err == "error: rank 3 ran out of memory\n"
+
+
+@pytest.mark.parametrize(("rank", "told"), [("0", True), ("1", False)])
+def test_a_model_that_no_class_holds_is_told_when_its_configuration_is_read(
+    monkeypatch, console, rank, told
+):
+    monkeypatch.setenv("RANK", rank)
+    parser = command.config_parser("pretrain.py", "", PretrainConfig)
+    words = ["--config", "roberta_small", "model.norm=pre", "model.qk_norm=true"]
+    command.read_config(parser.parse_intermixed_args(words), PretrainConfig)
+    note = console.readouterr().err
+    line = "RobertaForMaskedLM has no place for model.norm=pre, model.qk_norm=true, so that no"
+    assert (line in note) == told and note.count("\n") == told
+    command.read_config(parser.parse_intermixed_args(words[:2]), PretrainConfig)
+    assert console.readouterr().err == ""

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from configs.errors import InputError
-from pretrain.model.convert import beyond_bert, from_huggingface, huggingface_config, to_huggingface
+from pretrain.model.convert import from_huggingface, huggingface_config, to_huggingface
 from tests.unit.pretrain.model.examples import (
     PAD,
     VOCABULARY,
@@ -25,6 +25,8 @@ KINDS = {
     "BertForPreTraining": (tiny(**BERT), True),
     "BertForMaskedLM": (tiny(**BERT), False),
     "RobertaForMaskedLM": (tiny(), False),
+    "RobertaForMaskedLM untied": (tiny(tied=False), False),
+    "BertForPreTraining untied": (tiny(**BERT, tied=False), True),
 }
 TIED = {
     "cls.predictions.decoder.weight",
@@ -40,8 +42,9 @@ def pair(request):
     config, next_sentence = KINDS[request.param]
     model = random_model(config, next_sentence).eval()
     options = huggingface_config(config, VOCABULARY, SPECIAL, next_sentence)
-    assert options["architectures"] == [request.param]
-    theirs = getattr(transformers, request.param)(
+    name = request.param.removesuffix(" untied")
+    assert options["architectures"] == [name]
+    theirs = getattr(transformers, name)(
         transformers.AutoConfig.for_model(**options, attn_implementation="eager")
     ).eval()
     missing, unexpected = theirs.load_state_dict(to_huggingface(model), strict=False)
@@ -106,7 +109,7 @@ def test_gradients_agree(pair):
 
     named = theirs.named_parameters()
     gradients = from_huggingface(
-        {name: p.grad for name, p in named if p.grad is not None}, tied=True
+        {name: p.grad for name, p in named if p.grad is not None}, tied=model.config.tied
     )
     ours = {name: parameter.grad for name, parameter in model.named_parameters()}
     assert gradients.keys() == ours.keys()
@@ -118,7 +121,7 @@ def test_weights_survive_the_way_there_and_back(pair):
     model, theirs = pair
     weights = model.state_dict()
     for converted in (to_huggingface(model), theirs.state_dict()):
-        back = from_huggingface(converted, tied=True)
+        back = from_huggingface(converted, tied=model.config.tied)
         assert back.keys() == weights.keys()
         assert all(torch.equal(back[name], weights[name]) for name in weights)
 
@@ -137,7 +140,7 @@ def test_folder_loads_whole(pair, tmp_path):
 def test_what_transformers_saves_can_be_read(pair, tmp_path):
     model, theirs = pair
     theirs.save_pretrained(tmp_path)
-    weights = from_huggingface(load_file(tmp_path / "model.safetensors"), tied=True)
+    weights = from_huggingface(load_file(tmp_path / "model.safetensors"), tied=model.config.tied)
     assert model.load_state_dict(weights, strict=True)
 
 
@@ -158,24 +161,3 @@ def test_old_names_and_bare_encoders_are_understood():
 def test_weights_of_something_else_are_refused():
     with pytest.raises(InputError, match="no BERT or RoBERTa encoder"):
         from_huggingface({"transformer.wte.weight": torch.zeros(2, 2)}, tied=True)
-
-
-@pytest.mark.parametrize(
-    "choice",
-    [
-        {"norm": "pre"},
-        {"norm_kind": "rmsnorm"},
-        {"qk_norm": True},
-        {"position": "rope"},
-        {"feed_forward": "relu2"},
-        {"bias": "decoder"},
-        {"tied": False},
-    ],
-    ids=str,
-)
-def test_no_folder_of_bert_pretends_to_hold_another_model(choice):
-    ((name, value),) = choice.items()
-    config = tiny(**choice)
-    assert beyond_bert(tiny()) == "" and beyond_bert(config) == f"model.{name}={value}"
-    with pytest.raises(InputError, match=f"model.{name}={value}: use the run folder"):
-        huggingface_config(config, 97, SPECIAL, False)
