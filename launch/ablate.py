@@ -16,8 +16,7 @@ from configs.ablation_schema import AblationConfig
 from configs.errors import RunError
 from configs.system.safe_text import visible
 from launch.ablation.grid import Grid
-from launch.ablation.preconditions import require_effect
-from launch.ablation.shared_precision import with_shared_precision
+from launch.ablation.preconditions import require_effect, with_shared_precision
 from launch.command import config_parser, read_config, require_at_least_1, run
 
 PURPOSE = (
@@ -40,9 +39,9 @@ def main() -> None:
         print(dry_run(grid.distinct_runs()))
         return
     if arguments.submit:
-        from launch.ablation.slurm_array import submit
+        from launch.ablation.launcher import train_on_cluster
 
-        print(submit(grid, arguments.cluster, only_failed=bool(arguments.only)), end="")
+        print(train_on_cluster(grid, arguments.cluster, only_failed=bool(arguments.only)), end="")
         return
 
     from launch.ablation.launcher import train_here

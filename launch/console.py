@@ -9,8 +9,7 @@ from contextlib import suppress
 
 from configs.system.notes import PROGRESS
 from configs.system.safe_text import visible
-
-PACKAGES = ("configs", "tokenizer", "pretrain", "finetune", "launch")
+from configs.system.version import PACKAGES
 
 
 class Console(logging.Handler):
@@ -54,12 +53,3 @@ def show_logs() -> None:
         logger.addHandler(CONSOLE)
         logger.setLevel(logging.INFO)
         logger.propagate = False
-
-
-def hide_logs() -> None:
-    """The reverse of `show_logs`."""
-    for name in PACKAGES:
-        logger = logging.getLogger(name)
-        logger.removeHandler(CONSOLE)
-        logger.setLevel(logging.NOTSET)
-        logger.propagate = True

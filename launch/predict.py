@@ -31,8 +31,7 @@ def main() -> None:
     from configs.system.safe_text import Spreadsheet
     from finetune.model.model_folder import load_finetuned
     from finetune.model.prediction import choose_device, first_and_rest, predict
-    from launch.prediction.answers import show_answers, write_answers
-    from launch.prediction.new_texts import read_texts
+    from launch.prediction import read_texts, show_answers, write_answers
     from pretrain.text.encoding import Encoding
 
     model = load_finetuned(arguments.model, choose_device(arguments.device))

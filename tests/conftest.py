@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from launch.console import hide_logs, show_logs
+from configs.system.version import PACKAGES
+from launch.console import CONSOLE, show_logs
 from pretrain.ranks.local import free_port
 from pretrain.ranks.process import let_waiting_threads_sleep
 from tests.finetuning import write_task
@@ -47,7 +49,11 @@ def console(capsys: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixtur
     """What a person at the terminal sees of a function, the packages' logs among it."""
     show_logs()
     yield capsys
-    hide_logs()
+    for name in PACKAGES:
+        logger = logging.getLogger(name)
+        logger.removeHandler(CONSOLE)
+        logger.setLevel(logging.NOTSET)
+        logger.propagate = True
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PRETRAINING = ("configs", "tokenizer", "pretrain")
 """packages whose code decides what a pretraining run finds"""
 FINETUNING = (*PRETRAINING, "finetune")
+PACKAGES = (*FINETUNING, "launch")
 VERSION_FILE = ".version"
 """in a job's copy of the tree, which has no repository: what `code_version` said of the original"""
 

@@ -5,11 +5,10 @@ From a YAML file to a table, in the order of the modules:
     configs/ablation_schema  axes and their choices, seeds, tasks, metrics
     recipes                  a *row*: one choice of every axis, and the recipe that it makes
     grid                     the *grid*: every row with every seed, and its *runs*
-    shared_precision         what `engine.precision: auto` is for all of them
-    preconditions, estimate  what would fail later is refused now; --dry-run
-    launcher, slurm_array    train the runs that are left: here, or as jobs of a cluster
+    preconditions, estimate  what would fail later is refused now; one precision; --dry-run
+    launcher                 trains the runs that are left: here, or as jobs of a cluster
     comparability            the *outcome* of a run; runs that do not compare are refused
-    measure, collect         its *measurements*: all of them are the *results*
+    measure                  its *measurements*: all of them are the *results*
     report                   the *table* of the results: a *table cell* for each row and metric
 
 A *run* is one row with one pretraining seed: the pretraining itself, or the fine-tuning of its

@@ -1,4 +1,5 @@
-"""Trains the runs of a grid on this machine, some at a time, beside other launchers of the grid.
+"""Trains the runs of a grid: as jobs of a cluster, or on this machine, some at a time, beside other
+launchers of the grid.
 
 Nothing is kept but the run folders. At each turn the grid is expanded anew, every run whose status
 is `completed` is left alone, and of the others those are started whose predecessors are completed
@@ -21,7 +22,7 @@ from pathlib import Path
 from statistics import mean
 
 from configs.checks import require
-from configs.system.run_lock import INHERITED, Lock, Taken, take
+from configs.system.run_lock import INHERITED, Lock, Taken, is_taken, take
 from configs.system.run_names import JOB_CONFIG
 from configs.system.safe_text import visible
 from configs.system.version import ROOT
@@ -29,7 +30,9 @@ from launch.ablation.comparability import Outcome, require_same_recipe
 from launch.ablation.grid import Grid, GridRun
 from launch.ablation.measure import headline
 from launch.ablation.preconditions import require_examples
-from launch.slurm.folders import write_config
+from launch.slurm.folders import queued_job, write_config
+from launch.slurm.jobs import read_cluster, submit_commands
+from launch.slurm.scheduler import require_slurm
 from pretrain.run.log import duration
 
 logger = logging.getLogger(__name__)
@@ -62,6 +65,24 @@ def train_here(grid: Grid, jobs: int, only_failed: bool) -> dict[Path, str]:
         require(bool(only), "--only failed: every run that was started is completed")
     require_examples(grid)
     return Launcher(grid, jobs, only).train()
+
+
+def train_on_cluster(grid: Grid, cluster: str, only_failed: bool) -> str:
+    """Queue all runs that can be started now and are not in the queue; returns what is told of it.
+
+    The tasks of an encoder, and what waits for a tuned value, can be queued by the same command
+    once the array is done.
+
+    Raises:
+        InputError: there is nothing to queue, or no SLURM.
+    """
+    profile = read_cluster(cluster)
+    require_slurm()
+    runs = [run for run in grid.ready_runs() if run.status or not only_failed]
+    runs = [r for r in runs if queued_job(r.run_dir) is None and not is_taken(r.run_dir)]
+    require(bool(runs), f"{grid.folder}: no run can be queued now: see --dry-run, or wait")
+    name = f"{grid.folder.parent.name}-{grid.config.scale}"
+    return submit_commands([run.command for run in runs], name, profile)
 
 
 class Launcher:

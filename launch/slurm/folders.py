@@ -12,13 +12,13 @@ from configs.errors import InputError
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import dump_config
 from configs.schema import PretrainConfig
-from configs.system.files import write_text
+from configs.system.files import write_text, written_aside
 from configs.system.run_folder import RunFolder
 from configs.system.run_lock import find_holder
 from configs.system.run_names import JOB_CODE, JOB_CONFIG, JOB_ID, JOB_LOGS
+from configs.system.version import PACKAGES, ROOT, VERSION_FILE, code_version
 from launch.slurm.render import Job
 from launch.slurm.scheduler import is_queued
-from launch.slurm.snapshot import take_snapshot
 
 
 def require_idle(folder: Path) -> None:
@@ -57,6 +57,20 @@ def write_job(job: Job, script: str) -> None:
     (job.folder / JOB_LOGS).mkdir(parents=True, exist_ok=True)
     take_snapshot(job.folder / JOB_CODE)
     write_text(job.script, script)
+
+
+def take_snapshot(folder: Path) -> None:
+    """Copy the packages into `folder`, in place of an earlier copy, with their version.
+
+    A job may wait for a week, or be requeued after one. It then runs the code that was submitted,
+    uncommitted changes among it.
+    """
+    with written_aside(folder) as aside:
+        for package in PACKAGES:
+            shutil.copytree(
+                ROOT / package, aside / package, ignore=shutil.ignore_patterns("__pycache__")
+            )
+        (aside / VERSION_FILE).write_text(f"{code_version()}\n", encoding="utf-8")
 
 
 def note_job(folder: Path, number: str) -> None:

@@ -11,8 +11,8 @@ from configs.system.run_lock import take
 from configs.system.run_names import PLOTS, TENSORBOARD
 from configs.system.safe_text import Spreadsheet, visible
 from configs.system.secrets import hide
-from launch.ablation.collect import collect
 from launch.ablation.grid import Grid
+from launch.ablation.measure import collect
 from launch.ablation.measurements import Results
 from launch.ablation.report import json_csv, phrasing, plots, templates, terminal
 from launch.ablation.report.table import Table, build

@@ -12,7 +12,8 @@ import sys
 import pytest
 
 from configs.system.notes import EVERY_RANK, PROGRESS
-from launch.console import PACKAGES, show_logs
+from configs.system.version import PACKAGES
+from launch.console import show_logs
 from tests.conftest import ROOT
 
 LOGGER = logging.getLogger("pretrain.somewhere")

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from launch.console import PACKAGES
+from configs.system.version import PACKAGES
 from tests.conftest import ROOT
 
 SCRIPTS = [

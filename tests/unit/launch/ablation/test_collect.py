@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from configs.system.run_lock import take
-from launch.ablation.collect import collect
 from launch.ablation.estimate import dry_run, minutes_of
+from launch.ablation.measure import collect
 from launch.ablation.report.writer import write_table
 from tests.unit.launch.ablation.example_runs import find, finish, finish_task, make_grid
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from configs.errors import InputError
-from launch.ablation.collect import collect
 from launch.ablation.comparability import Outcome, marks
+from launch.ablation.measure import collect
 from tests.unit.launch.ablation.example_runs import (
     MASKING,
     change_config,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from configs.errors import InputError
-from launch.ablation.collect import collect
 from launch.ablation.comparability import Outcome, require_same_recipe
 from launch.ablation.grid import Grid
-from launch.ablation.shared_precision import with_shared_precision
+from launch.ablation.measure import collect
+from launch.ablation.preconditions import with_shared_precision
 from pretrain.engine import precision
 from pretrain.engine.machine import identity
 from pretrain.ranks.world import cores

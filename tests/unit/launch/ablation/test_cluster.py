@@ -7,7 +7,7 @@ import pytest
 from configs.errors import InputError
 from configs.loader import load_config
 from configs.schema import PretrainConfig
-from launch.ablation.slurm_array import submit
+from launch.ablation.launcher import train_on_cluster
 from tests.unit.launch.ablation.example_runs import find, finish, make_grid
 from tests.unit.launch.slurm.fakes import install
 
@@ -28,7 +28,7 @@ def commands(tmp_path) -> list[str]:
 
 def test_what_can_be_started_is_queued_as_an_array(grid, tmp_path):
     finish(find(grid, "static"))
-    submit(grid, "default", only_failed=False)
+    train_on_cluster(grid, "default", only_failed=False)
     lines = commands(tmp_path)
     kinds = [line.split("\0")[1] for line in lines]
     assert kinds == ["launch/finetune.py", *["launch/pretrain.py"] * 3]
@@ -38,22 +38,22 @@ def test_what_can_be_started_is_queued_as_an_array(grid, tmp_path):
 
 
 def test_what_waits_in_the_queue_is_not_queued_again(grid, tmp_path, monkeypatch):
-    submit(grid, "default", only_failed=False)
+    train_on_cluster(grid, "default", only_failed=False)
     monkeypatch.setenv("QUEUED", "101_1")
     with pytest.raises(InputError, match="no run can be queued now"):
-        submit(grid, "default", only_failed=False)
+        train_on_cluster(grid, "default", only_failed=False)
 
 
 def test_only_failed_queues_what_was_started(grid, tmp_path):
     broken = find(grid, "dynamic")
     finish(broken)
     (broken.run_dir / "status").write_text("failed\n")
-    submit(grid, "default", only_failed=True)
+    train_on_cluster(grid, "default", only_failed=True)
     assert len(commands(tmp_path)) == 1 and "dynamic/seed0" in commands(tmp_path)[0]
 
 
 def test_without_slurm(grid, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(InputError, match="no sbatch"):
-        submit(grid, "default", only_failed=False)
+        train_on_cluster(grid, "default", only_failed=False)
     assert not grid.folder.exists()

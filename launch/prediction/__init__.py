@@ -1,1 +1,0 @@
-"""Answers to new texts: what is read, and how answers are shown and written."""
