@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,6 @@ from launch.command import require_at_least_1, run, write_json
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
-    from launch.benchmarks.benchmark_results import ContestOptions
 
 PARTS = {
     "step": "training steps, side by side with Hugging Face's",
@@ -53,16 +53,20 @@ def add_benchmarks(benchmarks: Subparsers) -> None:
         add("overrides", nargs="*", metavar="key=value", help=help_)
         if name not in ("step", "all"):
             continue
-        add("--size", nargs="+", choices=SIZES, help="default: small base; on a GPU base large")
-        add("--length", nargs="+", type=int, default=[128, 512], help="tokens; default: 128 512")
+        text = "default: small base; on a GPU base large"
+        add("--size", dest="sizes", nargs="+", choices=SIZES, default=(), help=text)
+        text = "tokens; default: 128 512"
+        add("--length", dest="lengths", nargs="+", type=int, default=[128, 512], help=text)
         text = "default: bf16 where this machine multiplies faster in it, else fp32"
         add("--precision", choices=("fp32", "bf16"), help=text)
         add("--dropout", type=float, default=0.1, help="of all contenders; default: 0.1")
-        add("--nsp", action="store_true", help="race BERT's two objectives instead of MLM alone")
+        text = "race BERT's two objectives instead of MLM alone"
+        add("--nsp", dest="next_sentence", action="store_true", help=text)
         add("--rounds", type=int, default=3, help="turns of each contender; default: 3")
         add("--seconds", type=float, default=6.0, help="of a turn, two steps at least; default: 6")
         add("--traces", type=Path, metavar="FOLDER", help="write a profile of each contender there")
-        add("--only", nargs="+", metavar="NAME", help="of the rivals, those whose name holds this")
+        text = "of the rivals, those whose name holds this"
+        add("--only", nargs="+", default=(), metavar="NAME", help=text)
 
 
 def measure(arguments: argparse.Namespace) -> None:
@@ -70,36 +74,17 @@ def measure(arguments: argparse.Namespace) -> None:
     parts = arguments.parts
     if "step" in parts:
         require_at_least_1(arguments, "rounds")
-    from launch.benchmarks.benchmark_results import BenchmarkResults
+    from launch.benchmarks.benchmark_results import BenchmarkResults, ContestOptions, summary
 
-    result = BenchmarkResults(tuple(arguments.overrides))
-    if "step" in parts:
-        result.hold_contests(contest_options(arguments))
-    if "data" in parts:
-        result.measure_data()
-    if "startup" in parts:
-        result.measure_startup()
-    if parts == ["neighbour"] or ("neighbour" in parts and result.device == "cpu"):
-        result.measure_neighbour()
-    print(result.summary(), flush=True)
+    result = BenchmarkResults(arguments.overrides)
+    for part in parts:
+        if part == "step":
+            given = {field.name: getattr(arguments, field.name) for field in fields(ContestOptions)}
+            result.hold_contests(ContestOptions(**given))
+        elif part != "neighbour" or parts == ["neighbour"] or result.device == "cpu":
+            result.measure(part)
+    print(summary(result.all_goals()), flush=True)
     write_json(arguments.json, result.as_json())
-
-
-def contest_options(arguments: argparse.Namespace) -> ContestOptions:
-    """What the command line says of training steps."""
-    from launch.benchmarks.benchmark_results import ContestOptions
-
-    return ContestOptions(
-        sizes=arguments.size or (),
-        lengths=arguments.length,
-        precision=arguments.precision,
-        dropout=arguments.dropout,
-        next_sentence=arguments.nsp,
-        rounds=arguments.rounds,
-        seconds=arguments.seconds,
-        traces=arguments.traces,
-        only=arguments.only or (),
-    )
 
 
 def add_allreduce(benchmarks: Subparsers) -> None:

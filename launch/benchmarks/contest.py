@@ -19,8 +19,7 @@ from statistics import median
 from time import perf_counter
 
 from configs.errors import RunError
-from launch.benchmarks.contenders import Round
-from launch.benchmarks.setting import Setting
+from launch.benchmarks.contenders import Round, Setting
 
 CONTENDERS = {
     "masklab": "contenders.Masklab",
@@ -74,6 +73,25 @@ class Contest:
         return median(
             (mine.tokens / mine.seconds) / (theirs.tokens / theirs.seconds)
             for mine, theirs in zip(ours, other.rounds)
+        )
+
+    def table(self) -> str:
+        """Every contender's figures."""
+        head = f"{'':<26}{'tokens/s':>10}{'ratio':>8}{'useful GFLOP/s':>16}{'of peak':>9}"
+        head += f"{'waits':>7}{'memory MB':>11}{'ready s':>9}"
+        title = f"{self.setting.title}; {self.setting.precision} matmul peak "
+        title += f"{self.peak_flops / 1e9:,.0f} GFLOP/s"
+        return "\n".join([title, head, *map(self._line, self.outcomes)])
+
+    def _line(self, outcome: Outcome) -> str:
+        if outcome.failure:
+            return f"{outcome.name:<26}  failed: {outcome.failure}"
+        ratio = "" if outcome.name == OURS else f"{self.ratio(outcome):.2f}x"
+        waits = "" if outcome.waiting is None else f"{outcome.waiting:.1%}"
+        return (
+            f"{outcome.name:<26}{outcome.tokens_per_second:>10,.0f}{ratio:>8}"
+            f"{outcome.useful_flops / 1e9:>16,.1f}{outcome.useful_flops / self.peak_flops:>9.1%}"
+            f"{waits:>7}{outcome.memory / 1e6:>11,.0f}{outcome.ready_seconds:>9.1f}"
         )
 
     def as_json(self) -> dict[str, object]:

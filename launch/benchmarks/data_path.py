@@ -16,7 +16,7 @@ from time import perf_counter
 from configs.loader import load_config
 from configs.schema import PretrainConfig, ResolvedPretrainConfig
 from configs.system.run_names import TOKENIZER
-from launch.benchmarks.setting import Setting
+from launch.benchmarks.contenders import Setting
 
 ROUNDS = 3
 LARGE = ("batch.sequences=512", "batch.micro_sequences=512")

@@ -18,8 +18,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from configs.schema import ResolvedPretrainConfig
-from launch.benchmarks.contenders import Contender, Round
-from launch.benchmarks.setting import Setting
+from launch.benchmarks.contenders import Contender, Round, Setting
 from pretrain.data.masking import make_vocabulary
 from pretrain.data.phases import PhasedBatches
 from pretrain.data.prepare import Corpus, prepare

@@ -13,8 +13,8 @@ from statistics import median
 import torch
 
 from configs.errors import RunError
+from launch.benchmarks.contenders import Setting
 from launch.benchmarks.contest import OURS, ContenderProcess, running
-from launch.benchmarks.setting import Setting
 from pretrain.engine.precision import choose_precision
 from pretrain.ranks.process import let_waiting_threads_sleep
 from pretrain.ranks.world import World

@@ -13,7 +13,6 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.distributed as dist
 
@@ -21,12 +20,12 @@ from configs.errors import InputError
 from configs.schema import PrecisionName, PretrainConfig, ResolvedPretrainConfig
 from configs.system.file_hashes import unknown_bytes
 from launch.diagnosis.projection import Data, RunPhase, phase_config
-from pretrain.batch import MicroBatch
 from pretrain.data.cache import cache_of, find_store
 from pretrain.data.masking import make_vocabulary
 from pretrain.data.phases import PhasedBatches
 from pretrain.data.prepare import Corpus, open_corpus
 from pretrain.engine.engine import Engine
+from pretrain.engine.fitting import full_batch
 from pretrain.model.pretraining import PretrainingModel, initialise
 from pretrain.ranks.world import SINGLE_PROCESS, World
 from pretrain.text.find_files import find_files
@@ -124,7 +123,7 @@ def try_step(config: ResolvedPretrainConfig, world: World, precision: PrecisionN
     Optimizer, ZeRO stage, buckets, compression, accumulation and objectives are the real ones.
     """
     small = shrunken(config)
-    batch = random_batch(small, sequences=2)
+    batch = full_batch(2, small, SMALL_VOCABULARY)
     accumulation = config.batch.micro_batches(world.size) // world.size
     model = PretrainingModel(small.model, SMALL_VOCABULARY, 1, small.next_sentence_prediction)
     initialise(model, small.model, small.seed)
@@ -148,23 +147,3 @@ def shrunken(config: ResolvedPretrainConfig) -> ResolvedPretrainConfig:
         attention="auto",
     )
     return replace(config, model=model, max_length=8, phases=[])
-
-
-def random_batch(config: PretrainConfig, sequences: int) -> MicroBatch:
-    """Sequences of `max_length` random tokens, the second half of each as segment B."""
-    rng, length = np.random.default_rng(0), config.max_length
-    tokens = torch.from_numpy(rng.integers(2, SMALL_VOCABULARY, sequences * length))
-    positions = torch.arange(length).repeat(sequences)
-    predicted = torch.arange(0, len(tokens), 4)
-    return MicroBatch(
-        tokens_T=tokens,
-        positions_T=positions,
-        segments_T=(positions >= length // 2).long() * (config.model.segment_types == 2),
-        boundaries=torch.arange(sequences + 1, dtype=torch.int32) * length,
-        longest=length,
-        predicted_M=predicted,
-        labels_M=tokens[predicted],
-        next_sentence_B=torch.arange(sequences) % 2,
-        sample_ids=tuple(range(sequences)),
-        dropout_keys=tuple(range(sequences)),
-    )

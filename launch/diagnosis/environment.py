@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import sys
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 import torch
 
-TESTED_TORCH, TESTED_DEEPSPEED = (2, 6), (0, 19)
+from configs.system.version import package_version
+
+OLDEST = {"torch": (2, 6), "deepspeed": (0, 19)}
+"""versions that setup.cfg allows"""
 PROBE_BYTES = 64 * 2**20
 SLOW_DISK = 50e6
 """bytes/s below which checkpoints are worth a warning"""
@@ -36,34 +37,20 @@ class Check:
 def check_environment(run_dir: Path, needed: int) -> list[Check]:
     """All checks; `needed` is the disk space of the run in bytes."""
     folder = _existing(run_dir)
-    software = [check_python(), check_torch(), check_deepspeed()]
+    software = [check_version(name, version) for name, version in OLDEST.items()]
+    python = Check("python", "ok", platform.python_version())  # an older one starts no command
     machine = [check_accelerator(), check_threads(), check_space(folder, needed)]
-    return [*software, *machine, *check_writing(folder)]
+    return [python, *software, *machine, *check_writing(folder)]
 
 
-def check_python() -> Check:
-    """3.10 or later."""
-    good = sys.version_info >= (3, 10)
-    cure = "" if good else ": install 3.10 or later"
-    return Check("python", "ok" if good else "fail", platform.python_version() + cure)
-
-
-def check_torch() -> Check:
-    """At least the oldest that setup.cfg allows."""
-    good = version_of(torch.__version__) >= TESTED_TORCH
-    cure = "" if good else ": install torch>=2.6"
-    return Check("torch", "ok" if good else "fail", torch.__version__ + cure)
-
-
-def check_deepspeed() -> Check:
-    """Installed, and at least the oldest that setup.cfg allows; not imported."""
-    try:
-        version = metadata.version("deepspeed")
-    except metadata.PackageNotFoundError:
-        return Check("deepspeed", "fail", "not installed: pip install deepspeed")
-    good = version_of(version) >= TESTED_DEEPSPEED
-    cure = "" if good else ": update to 0.19"
-    return Check("deepspeed", "ok" if good else "fail", version + cure)
+def check_version(name: str, oldest: tuple[int, int]) -> Check:
+    """Whether a library is there, and new enough; it is not imported."""
+    version, wish = package_version(name), ".".join(map(str, oldest))
+    if version == "not installed":
+        return Check(name, "fail", f"{version}: pip install {name}>={wish}")
+    if version_of(version) < oldest:
+        return Check(name, "fail", f"{version}: update to {wish} or later")
+    return Check(name, "ok", version)
 
 
 def version_of(text: str) -> tuple[int, int]:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from launch.benchmarks.contenders import Round
-from launch.benchmarks.contest import OURS, Contest, Outcome, highest
-from launch.benchmarks.data_path import DataPath
-from launch.benchmarks.goals import (
+from launch.benchmarks.benchmark_results import (
     contest_goals,
-    contest_table,
     data_goals,
-    start_goals,
+    start_goal,
     summary,
     unmeasured_goals,
 )
-from launch.benchmarks.setting import Setting
+from launch.benchmarks.contenders import Round, Setting
+from launch.benchmarks.contest import OURS, Contest, Outcome, highest
+from launch.benchmarks.data_path import DataPath
 from launch.benchmarks.startup import StartUp
 
 SETTING = Setting("small", 128, "bf16", "cpu")
@@ -67,12 +65,12 @@ def test_who_failed_decides_no_goal_and_says_why(contest):
         f"against {SHIPPED}",
         "share of the peak",
     ]
-    assert "failed: CppCompileError" in contest_table(contest)
+    assert "failed: CppCompileError" in contest.table()
     assert contest.as_json()["lanes"][2]["ratio"] is None
 
 
 def test_the_table_has_a_line_for_each_contender(contest):
-    title, head, *lines = contest_table(contest).splitlines()
+    title, head, *lines = contest.table().splitlines()
     assert title.startswith("4x256, 16 x 128 tokens, bf16, dropout 0.1; bf16 matmul peak")
     assert [line.split("  ")[0] for line in lines] == [OURS, SHIPPED, TUNED]
     assert "1.0%" in lines[0], "the share of time without a batch"
@@ -82,7 +80,7 @@ def test_the_table_has_a_line_for_each_contender(contest):
 def test_the_summary_tells_what_was_missed_and_what_not_measured():
     goals = [
         *data_goals(DataPath(2.5e7, 4.0, 5.0)),
-        *start_goals(StartUp(9.0, 4.0)),
+        start_goal(StartUp(9.0, 4.0)),
         *unmeasured_goals("cpu"),
     ]
     marks = [line.split()[-1] for line in summary(goals).splitlines()[1:]]
