@@ -3,8 +3,8 @@
 From a YAML file to a table, in the order of the modules:
 
     configs/ablation_schema  axes and their choices, seeds, tasks, metrics
-    recipes                  a *row*: one choice of every axis, and the recipe that it makes
-    grid                     the *grid*: every row with every seed, and its *runs*
+    grid                     a *row*: one choice of every axis, and the recipe that it makes;
+                             the *grid*: every row with every seed, and its *runs*
     preconditions, estimate  what would fail later is refused now; one precision; --dry-run
     launcher                 trains the runs that are left: here, or as jobs of a cluster
     comparability            the *outcome* of a run; runs that do not compare are refused

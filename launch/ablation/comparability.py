@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 from configs.errors import InputError
 from configs.loader import flat, load_run_config
 from configs.schema import FREE_TO_CHANGE
-from launch.ablation.grid import GridRun, RunConfig, in_precision
+from launch.ablation.grid import GridRun, in_precision
+from launch.slurm.command_file import RunConfig
 
 SAME_BUDGET = 0.02
 """share by which tokens may differ, if one step is not more: a run ends with a whole one"""

@@ -30,9 +30,8 @@ from launch.ablation.comparability import Outcome, require_same_recipe
 from launch.ablation.grid import Grid, GridRun
 from launch.ablation.measure import headline
 from launch.ablation.preconditions import require_examples
-from launch.slurm.folders import queued_job, write_config
+from launch.slurm.folders import queued_job, require_slurm, write_config
 from launch.slurm.jobs import read_cluster, submit_commands
-from launch.slurm.scheduler import require_slurm
 from pretrain.run.log import duration
 
 logger = logging.getLogger(__name__)

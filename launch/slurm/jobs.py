@@ -19,9 +19,16 @@ from configs.system.files import write_text
 from configs.system.run_names import JOB_CONFIG
 from configs.system.safe_text import visible
 from launch.slurm.command_file import Command, RunConfig, choose, ranges, words_of
-from launch.slurm.folders import note_job, pending, require_idle, write_config, write_job
+from launch.slurm.folders import (
+    note_job,
+    pending,
+    require_idle,
+    require_slurm,
+    sbatch,
+    write_config,
+    write_job,
+)
 from launch.slurm.render import Job, render
-from launch.slurm.scheduler import require_slurm, sbatch
 
 
 def read_cluster(name: str, overrides: Iterable[str] = ()) -> ClusterConfig:

@@ -14,7 +14,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from configs.system.safe_text import Spreadsheet, first_hidden
-from launch.ablation.report import json_csv, templates, terminal
+from launch.ablation.report import templates, terminal, writer
 from launch.ablation.report.table import build
 
 NASTY = r"50% _a_ & b #1 {x} ~^ \par $5 <|mask|> − “é” 한국어"
@@ -62,7 +62,7 @@ def test_names_are_no_commands_in_any_format(hostile):
         "markdown": templates.to_markdown(table, {}),
         "latex": templates.to_latex(table),
         "page": templates.to_page(hostile, table, {}),
-        "json": json_csv.to_json(table),
+        "json": writer.to_json(table),
     }
     for name, text in shown.items():
         assert first_hidden(text.replace("\n", "").replace("\t", "")) is None, name
@@ -84,8 +84,8 @@ def test_cells_of_the_csv_are_no_formulas_where_that_is_asked_for(results):
         measurements=tuple(replace(m, row=names[m.row]) for m in results.measurements),
     )
     table = build(replace(results, **changes, pretraining_runs={}))
-    assert ",=dynamic," in json_csv.to_csv(table, None)
-    assert ",'=dynamic," in json_csv.to_csv(table, safe) and safe.changed == 32
+    assert ",=dynamic," in writer.to_csv(table, None)
+    assert ",'=dynamic," in writer.to_csv(table, safe) and safe.changed == 32
 
 
 def test_terminal_fits_and_lines_up(table):
@@ -126,7 +126,7 @@ def test_markdown_tables_keep_their_columns(nasty):
 
 
 def test_csv_is_tidy(table):
-    records = list(csv.DictReader(io.StringIO(json_csv.to_csv(table, None))))
+    records = list(csv.DictReader(io.StringIO(writer.to_csv(table, None))))
     assert len(records) == 16
     dynamic = next(r for r in records if (r["row"], r["metric"]) == ("dynamic", "perplexity"))
     assert float(dynamic["difference"]) == table.rows[1].cells["perplexity"].difference.median
@@ -135,7 +135,7 @@ def test_csv_is_tidy(table):
 
 
 def test_json_holds_the_whole_table(table):
-    content = json.loads(json_csv.to_json(table))
+    content = json.loads(writer.to_json(table))
     assert [row["name"] for row in content["rows"]] == [row.name for row in table.rows]
     assert content["rows"][1]["cells"]["perplexity"]["difference"]["verdict"] == "better"
     assert "seed noise" in content["rule"]
