@@ -52,7 +52,8 @@ class ModelConfig:
     rope_local_theta: Optional[float] = None
     """rope: base in layers with a window; null: rope_theta"""
     max_positions: int = 512
-    """longest sequence the position table can hold"""
+    """longest sequence the position table can hold; with other positions than learned pretraining
+    has no such limit, but fine-tuning and an export keep to it: name the longest that is trained"""
     segment_types: int = 1
     """rows of the segment embedding table: 2 for BERT, 1 for RoBERTa, 0 for none (ModernBERT)"""
     dropout: float = 0.1

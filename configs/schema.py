@@ -116,7 +116,7 @@ class PretrainConfig:
     batch: BatchConfig = field(default_factory=BatchConfig)
     phases: list[PhaseConfig] = field(default_factory=list)
     """batch size, sequence length and learning rate that change during the run: warm-up of the
-    batch size, short sequences first; empty: all steps are alike"""
+    batch size, short sequences first, long ones at the end; empty: all steps are alike"""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(max_steps=1000))
     engine: EngineConfig = field(default_factory=EngineConfig)
@@ -130,11 +130,7 @@ class PretrainConfig:
         require_visible("initial_model", self.initial_model)
         require(0 <= self.seed < 2**32, f"seed={self.seed} must lie between 0 and 2^32 - 1")
         require(self.max_length >= 8, f"max_length={self.max_length} must be at least 8")
-        require(
-            self.max_length <= self.model.max_positions,
-            f"max_length={self.max_length} is beyond the position table: raise "
-            f"model.max_positions={self.model.max_positions} or lower max_length",
-        )
+        self._check_table("max_length", self.max_length)
         require(self.log_every_steps >= 1, "log_every_steps must be at least 1")
         require_fraction("short_sequence_probability", self.short_sequence_probability)
         require(
@@ -161,6 +157,13 @@ class PretrainConfig:
         """
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return ResolvedPretrainConfig(**values | {"batch": self.batch.resolved(micro_sequences)})
+
+    def _check_table(self, name: str, length: int) -> None:
+        require(
+            length <= self.model.max_positions or self.model.position != "learned",
+            f"{name}={length} is beyond the position table: raise model.max_positions="
+            f"{self.model.max_positions} or lower {name}",
+        )
 
     def _check_next_sentence_prediction(self) -> None:
         if not self.next_sentence_prediction:
@@ -200,10 +203,11 @@ class PretrainConfig:
                 number == 0 or bool(phase.from_steps or phase.from_tokens),
                 f"{name} has no beginning: set from_steps or from_tokens",
             )
+            self._check_table(f"{name}.max_length", phase.max_length or 0)
             require(
-                (phase.max_length or 0) <= self.model.max_positions,
-                f"{name}.max_length={phase.max_length} is beyond the position table: raise "
-                f"model.max_positions={self.model.max_positions}",
+                phase.rope_theta is None or self.model.position == "rope",
+                f"{name}.rope_theta={phase.rope_theta} is of rotations, but model.position="
+                f"{self.model.position}: set model.position=rope, or leave it out",
             )
             require(
                 not (phase.from_steps or phase.from_tokens)

@@ -68,6 +68,10 @@ class PhaseConfig:
     """global batch size; null: batch.sequences"""
     max_length: Optional[int] = None
     """longest sequence in tokens; null: max_length. The epoch begins anew where it changes"""
+    rope_theta: Optional[float] = None
+    """base of the rotary angles of global layers, and of local ones without a base of their own: a
+    larger one for longer sequences (ModernBERT: 160,000 from 1,024 to 8,192 tokens); null:
+    model.rope_theta"""
     learning_rate: Optional[float] = None
     """peak from here on: the schedule starts again, and the one before has decayed to 0; null: it
     continues"""
@@ -83,6 +87,8 @@ class PhaseConfig:
         for name, least in (("sequences", 1), ("max_length", 8)):
             value = getattr(self, name)
             require(value is None or value >= least, f"phases: {name}={value} is below {least}")
+        theta = self.rope_theta
+        require(theta is None or 1 < theta < 1e12, f"phases: rope_theta={theta} must be above 1")
         rate = self.learning_rate
         require(
             rate is None or 0 < rate < float("inf"),

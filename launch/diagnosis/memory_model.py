@@ -79,17 +79,9 @@ class MemoryModel:
         self.config, self.vocabulary_size = config, vocabulary_size
         self.device, self.framework = device, framework
         self.number = NUMBER_BYTES[precision]
-        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         shape = config.model
         self.scopes = scopes_of(shape)
-        self.backend = choose_backend(
-            shape.attention,
-            torch.device(device),
-            dtype,
-            shape.max_positions,
-            shape.attention_dropout,
-            self.scopes,
-        )
+        self.backend = self._backend()
         with torch.device("meta"):
             self.model = PretrainingModel(
                 shape, vocabulary_size, pad_id, config.next_sentence_prediction
@@ -308,7 +300,19 @@ class MemoryModel:
         """The same model with other choices of batch and engine."""
         other = copy(self)
         other.config = config
+        other.backend = other._backend()
         return other
+
+    def _backend(self) -> str:
+        shape = self.config.model
+        return choose_backend(
+            shape.attention,
+            torch.device(self.device),
+            torch.bfloat16 if self.number == 2 else torch.float32,
+            max(shape.max_positions, self.config.max_length),
+            shape.attention_dropout,
+            self.scopes,
+        )
 
     def with_micro_sequences(self, number: int) -> MemoryModel:
         """The same with another micro-batch."""

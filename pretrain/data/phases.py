@@ -28,7 +28,7 @@ class PhasedBatches(Steps[MicroBatch]):
         self, store: TokenStore, config: ResolvedPretrainConfig, vocabulary: Vocabulary
     ) -> None:
         """Raises `InputError` for phases that do not follow one another."""
-        self.configs = phases_of(config)
+        self.config, self.configs = config, phases_of(config)
         self.by_phase: list[Batches] = []
         collators: dict[int, Collator] = {}
         for number, phase in enumerate(self.configs):
@@ -43,8 +43,14 @@ class PhasedBatches(Steps[MicroBatch]):
 
     def step(self, step: int, rank: int = 0, world_size: int = 1) -> list[MicroBatch]:
         """The micro-batches that `rank` computes in `step`, by the phase that it lies in."""
-        number = bisect_right(self.by_phase, step, key=lambda own: own.start.step) - 1
-        return self.by_phase[number].step(step, rank, world_size)
+        return self.by_phase[self._number(step)].step(step, rank, world_size)
+
+    def _number(self, step: int) -> int:
+        return bisect_right(self.by_phase, step, key=lambda own: own.start.step) - 1
+
+    def rope_theta(self, step: int) -> float:
+        """Base of the rotary angles in `step`, by the phase that it lies in."""
+        return self.configs[self._number(step)].rope_theta or self.config.model.rope_theta
 
     @property
     def phases(self) -> list[Phase]:

@@ -133,6 +133,7 @@ class Loop(Generic[Batch]):
         self, step: int, batches: list[Batch], divisors: tuple[float, ...], window: Window
     ) -> None:
         """One optimizer step on this rank's micro-batches."""
+        self.objective.begin(step)
         device = self.world.device
         for number, batch in enumerate(batches):
             # Native dropout (CUDA) draws from the generator seeded here; on a CPU the batch's keys

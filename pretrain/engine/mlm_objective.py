@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from configs.schema import PretrainConfig
 from pretrain.batch import MicroBatch
@@ -15,11 +16,13 @@ from pretrain.engine.reporter import PretrainingReporter
 from pretrain.model.flops import training_flops
 from pretrain.model.pretraining import PretrainingModel
 from pretrain.run import describe
+from pretrain.run.checkpoint import ROPE_THETA, Tensors
 
 
 class MlmObjective(Objective[MicroBatch]):
     """MLM, and NSP beside it, on text whose bytes a `certifier` verifies."""
 
+    data: PhasedBatches
     reporter: PretrainingReporter
 
     def __init__(
@@ -36,6 +39,16 @@ class MlmObjective(Objective[MicroBatch]):
         self.config, self.seed, self.world = config, config.seed, engine.world
         self.engine, self.data, self.heldout = engine, data, heldout
         self.schedule, self.reporter, self.certifier = reporter.schedule, reporter, certifier
+
+    def begin(self, step: int) -> None:
+        """The rotary angles are those of the step's phase."""
+        self.model.encoder.set_rope_theta(self.data.rope_theta(step))
+
+    def extra_state(self) -> tuple[dict[str, Any], Tensors]:
+        """The base of the rotary angles, where phases have their own."""
+        if all(phase.rope_theta is None for phase in self.config.phases):
+            return {}, {}
+        return {ROPE_THETA: self.model.encoder.rope_theta}, {}
 
     def counts(self, batches: Sequence[MicroBatch]) -> tuple[float, ...]:
         """Predicted tokens, labelled pairs, and whether the data is damaged."""

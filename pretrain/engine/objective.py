@@ -44,6 +44,9 @@ class Objective(ABC, Generic[Batch]):
     saves_last_step = True
     """whether the state after the last step stays, as a checkpoint"""
 
+    def begin(self, step: int) -> None:
+        """What holds from `step` on, should it differ from the step before."""
+
     @abstractmethod
     def counts(self, batches: Sequence[Batch]) -> tuple[float, ...]:
         """This rank's part of what the losses of a step are divided by; summed over all ranks."""

@@ -83,6 +83,7 @@ class Trainer:
         self.objective = MlmObjective(
             config, self.engine, self.batches, heldout, reporter, self.certifier
         )
+        self.objective.begin(max(0, state.step - 1))  # an evaluation may come before any step
         writer = checkpoint.Writer(RunFolder(self.run_dir).checkpoints, config.checkpoint)
         self.loop = Loop(self.objective, config, self.state, writer, notice, watchdog.beat)
 

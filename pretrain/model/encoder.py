@@ -9,6 +9,8 @@ Axes: T tokens, R rows (T rounded up, see `packing.rounded`), D hidden size, H h
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -74,7 +76,7 @@ class Layer(nn.Module):
         self.heads, self.head_size = config.heads, config.head_size
         self.scope = scope_of(config, index)
         self.is_pre_norm, self.feed_forward = config.norm == "pre", config.feed_forward
-        self.theta = theta_of(config, self.scope) if config.position == "rope" else None
+        self.theta = theta_of(config, self.scope)
         self.qkv = nn.Linear(width, 3 * width, bias)
         self.head_norm = HeadNorm(config) if config.qk_norm else nn.Identity()
         self.attention_dropout = AttentionDropout(config.attention_dropout, first_site)
@@ -128,8 +130,10 @@ class Layer(nn.Module):
         return normalised
 
 
-def theta_of(config: ModelConfig, scope: Scope) -> float:
-    """The base of a layer's rotary angles."""
+def theta_of(config: ModelConfig, scope: Scope) -> float | None:
+    """The base of a layer's rotary angles; None: nothing is rotated."""
+    if config.position != "rope":
+        return None
     local = None if scope.reach is None else config.rope_local_theta
     return config.rope_theta if local is None else local
 
@@ -148,6 +152,7 @@ class Encoder(nn.Module):
         self.config, self.activation_checkpointing = config, activation_checkpointing
         self.embeddings = Embeddings(config, vocabulary_size, pad_id)
         self.layers = nn.ModuleList(Layer(config, index) for index in range(config.layers))
+        self.rope_theta = config.rope_theta
         is_pre = config.norm == "pre"
         self.final_norm = make_norm(config, config.hidden_size) if is_pre else nn.Identity()
 
@@ -158,7 +163,8 @@ class Encoder(nn.Module):
             needed_N: tokens, some of them perhaps more than once; the result then has these rows
                 only, (N, D), and the last layer computes what follows its attention for no others.
         """
-        packing, backend = Packing.of(batch), self.attention_backend
+        packing = Packing.of(batch)
+        backend = self._backend(packing.longest)
         hidden_RD: Tensor = self.embeddings(batch, packing)
         for number, layer in enumerate(self.layers, start=1):
             rows = needed_N if number == len(self.layers) else None
@@ -174,6 +180,17 @@ class Encoder(nn.Module):
     @property
     def attention_backend(self) -> str:
         """What computes attention on the present device, in the present mode and autocast."""
+        return self._backend(self.config.max_positions)
+
+    def set_rope_theta(self, theta: float) -> None:
+        """Another base of the rotary angles, for all layers but local ones with their own."""
+        shape = replace(self.config, rope_theta=theta)
+        for layer in self.layers:
+            assert isinstance(layer, Layer)
+            layer.theta = theta_of(shape, layer.scope)
+        self.rope_theta = theta
+
+    def _backend(self, longest: int) -> str:
         device, dtype = self.embeddings.word.weight.device, self.embeddings.word.weight.dtype
         if torch.is_autocast_enabled(device.type):
             dtype = torch.get_autocast_dtype(device.type)
@@ -182,7 +199,7 @@ class Encoder(nn.Module):
             self.config.attention,
             device,
             dtype,
-            self.config.max_positions,
+            max(longest, self.config.max_positions),
             rate,
             scopes_of(self.config),
         )

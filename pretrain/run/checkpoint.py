@@ -43,6 +43,8 @@ Tensors = dict[str, Tensor]
 OPTIMIZER = "optimizer.safetensors"
 EXTRA = "extra.safetensors"
 STATE = "state.json"
+ROPE_THETA = "rope_theta"
+"""in `State.extra` of pretraining: the base of rotary angles, where phases have their own"""
 MANIFEST = "manifest.json"
 COMPLETE = "complete"
 FILES = (WEIGHTS, OPTIMIZER, STATE)

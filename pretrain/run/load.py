@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from configs.schema import PretrainConfig
 from configs.system.run_folder import RunFolder
 from configs.system.run_names import CONFIG, WEIGHTS
 from pretrain.model.pretraining import PretrainingModel, make_model
-from pretrain.run.checkpoint import State, find_last, read_state
+from pretrain.run.checkpoint import ROPE_THETA, State, find_last, read_state
 from pretrain.run.tensors import check_tensors, read_tensors, shapes_of
 from tokenizer.base import Tokenizer
 from tokenizer.load import load_tokenizer
@@ -45,9 +45,19 @@ class OpenRun:
     up_to_step: int | None = None
 
     @cached_property
-    def config(self) -> PretrainConfig:
+    def started(self) -> PretrainConfig:
         """What it was started with."""
         return load_run_config(PretrainConfig, self.folder.path)
+
+    @cached_property
+    def config(self) -> PretrainConfig:
+        """The same, with the model as it is at the checkpoint: a phase may have changed the base of
+        its rotary angles."""
+        config = self.started
+        if all(phase.rope_theta is None for phase in config.phases):
+            return config
+        theta = self.state.extra.get(ROPE_THETA, config.model.rope_theta)
+        return replace(config, model=replace(config.model, rope_theta=theta))
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

@@ -18,6 +18,7 @@ from configs.schema import (
     MaskingConfig,
     ModelConfig,
     OptimizerConfig,
+    PhaseConfig,
     PretrainConfig,
     ScheduleConfig,
     SourceConfig,
@@ -90,6 +91,17 @@ BROKEN = [
     (PretrainConfig, {"seed": 2**32}, f"seed={2**32}"),
     (PretrainConfig, {"max_length": 7}, "max_length=7"),
     (PretrainConfig, {"max_length": 513}, "max_length=513 .*model.max_positions=512"),
+    (
+        PretrainConfig,
+        {"phases": [PhaseConfig(max_length=1024)]},
+        "phases.0.max_length=1024 .*model.max_positions=512",
+    ),
+    (
+        PretrainConfig,
+        {"phases": [PhaseConfig(rope_theta=1e5)]},
+        "phases.0.rope_theta=100000.0 .*model.position=learned",
+    ),
+    (PhaseConfig, {"rope_theta": 1.0}, "phases: rope_theta=1.0"),
     (PretrainConfig, {"log_every_steps": 0}, "log_every_steps"),
     (PretrainConfig, {"short_sequence_probability": 1.1}, "short_sequence_probability=1.1"),
     (
@@ -142,6 +154,15 @@ def test_a_broken_rule_names_its_field(schema, fields, message):
         (SourceConfig, {"kind": "hub", "path": "wikitext"}),
         (PretrainConfig, {"mask_epochs": 10, "sample_epochs": 5}),
         (PretrainConfig, {"seed": 2**32 - 1, "max_length": 512}),
+        (
+            PretrainConfig,
+            {
+                "model": ModelConfig(position="rope"),
+                "max_length": 1024,
+                "phases": [PhaseConfig(max_length=8192, rope_theta=160_000.0)],
+            },
+        ),
+        (PretrainConfig, {"model": ModelConfig(position="alibi"), "max_length": 8192}),
         (
             PretrainConfig,
             {"next_sentence_prediction": True, "model": BERT, "input_format": "sentence-pair"},

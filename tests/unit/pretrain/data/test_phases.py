@@ -164,3 +164,14 @@ def test_next_sentences_need_documents_of_several_sentences(tmp_path):
     with pytest.raises(InputError, match=r"only 0.0% of the pairs follow one another, as a doc"):
         PhasedBatches(store, replace(BASE, **bert), VOCABULARY)
     PhasedBatches(store, replace(BASE, **bert | {"next_sentence_prediction": False}), VOCABULARY)
+
+
+def test_each_phase_has_its_theta_and_without_one_the_models(phased):
+    data = phased(
+        PhaseConfig(rope_theta=50.0),
+        PhaseConfig(from_steps=3, max_length=96, rope_theta=70.0),
+        PhaseConfig(from_steps=5),
+        model=ModelConfig(position="rope", rope_theta=20.0),
+    )
+    assert [data.rope_theta(step) for step in range(7)] == [50, 50, 50, 70, 70, 20, 20]
+    assert phased(PhaseConfig(from_steps=3)).rope_theta(0) == 10_000.0

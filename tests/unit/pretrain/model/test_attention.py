@@ -167,3 +167,17 @@ def test_model_tells_its_backend():
     model = random_model(tiny(max_positions=600, attention_dropout=0.1))
     assert model.train().attention_backend == "eager"
     assert model.eval().attention_backend == "sdpa"
+
+
+@torch.no_grad()
+def test_sequences_beyond_the_named_length_decide_the_backend(monkeypatch):
+    seen = []
+    real = attention.choose_backend
+    monkeypatch.setattr(
+        "pretrain.model.encoder.choose_backend",
+        lambda *arguments: seen.append(real(*arguments)) or seen[-1],
+    )
+    model = random_model(tiny(position="rope", layers=1)).eval()
+    for length in (20, 600):
+        model.encode(random_batch((length,)))
+    assert seen == ["eager", "sdpa"]

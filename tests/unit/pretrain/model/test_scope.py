@@ -144,6 +144,23 @@ def test_local_layers_have_a_theta_of_their_own():
     assert {layer.theta for layer in random_model(tiny(**rope)).encoder.layers} == {10_000.0}
 
 
+@pytest.mark.parametrize("local", [None, 50.0])
+def test_another_theta_is_that_of_a_model_made_with_it(local):
+    rope = {"position": "rope", "layers": 3, "attention_window": 6, "rope_local_theta": local}
+    model, batch = random_model(tiny(**rope)).eval(), random_batch()
+    before = model.encode(batch)
+    model.encoder.set_rope_theta(70.0)
+    other = random_model(tiny(**rope, rope_theta=70.0)).eval()
+    assert torch.equal(model.encode(batch), other.encode(batch))
+    assert not torch.allclose(model.encode(batch), before)
+
+
+def test_models_without_rotations_have_no_theta():
+    model = random_model(tiny())
+    model.encoder.set_rope_theta(70.0)
+    assert {layer.theta for layer in model.encoder.layers} == {None}
+
+
 def test_pairs_are_those_that_a_mask_holds():
     lengths = np.array([1, 2, 5, 11])
     for reach in (None, 1, 4, 20):

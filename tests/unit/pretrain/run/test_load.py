@@ -6,9 +6,12 @@ import pytest
 import torch
 
 from configs.errors import InputError
+from configs.schema import CheckpointConfig
 from configs.system.run_folder import RunFolder
+from pretrain.model.pretraining import make_model
+from pretrain.run.checkpoint import ROPE_THETA, State, Writer
 from pretrain.run.load import open_run
-from tests.unit.pretrain.run.runs import TEXTS, tiny_config, write_run
+from tests.unit.pretrain.run.runs import TEXTS, FakeEngine, tiny_config, write_run
 from tokenizer.train import train_tokenizer
 
 
@@ -44,6 +47,24 @@ def test_what_is_no_run_is_refused_as_the_user_has_called_it(tmp_path):
     write_run(tmp_path, steps=())
     with pytest.raises(InputError, match=r"^model=a: no whole checkpoint yet: let its run finish"):
         open_run(tmp_path, "model=a").weights()
+
+
+def test_the_model_is_as_its_checkpoint_left_it(tmp_path):
+    """A phase changes the base of rotary angles; what was started stays to be read."""
+    engine = write_run(tmp_path, steps=())
+    path, folder = RunFolder(tmp_path).config, RunFolder(tmp_path).checkpoints
+    text = path.read_text().replace("position: learned", "position: rope")
+    path.write_text(text.replace("phases: []", "phases: [{from_steps: 2, rope_theta: 77.0}]"))
+    run = open_run(tmp_path)
+    engine = FakeEngine(make_model(run.started, run.tokenizer))
+    writer = Writer(folder, CheckpointConfig(keep=2, asynchronous=False))
+    fingerprints = {"tokenizer": run.tokenizer.fingerprint}
+    for step, theta in ((1, 10_000.0), (3, 77.0)):
+        writer.save(engine, State(step, fingerprints=fingerprints, extra={ROPE_THETA: theta}))
+    for step, theta in ((1, 10_000.0), (3, 77.0)):
+        run = open_run(tmp_path, up_to_step=step)
+        assert run.config.model.rope_theta == run.model().encoder.rope_theta == theta
+        assert run.started.model.rope_theta == 10_000.0
 
 
 def test_a_part_that_is_not_asked_for_is_not_read(tmp_path):
