@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any, Optional
 
 from configs.ablation_metrics import METRICS
-from configs.checks import require, require_visible
+from configs.checks import require, require_seeds, require_visible
 from configs.loader import flat
 
 
@@ -27,7 +27,7 @@ class DownstreamConfig:
 
     def __post_init__(self) -> None:
         require(bool(self.config), "tasks: config is missing: name one, e.g. finetune/sst2.yaml")
-        _require_seeds("tasks: seeds", [0] if self.seeds is None else self.seeds)
+        require_seeds("tasks: seeds", [0] if self.seeds is None else self.seeds)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class AblationConfig:
     def __post_init__(self) -> None:
         require_visible("run_dir", self.run_dir)
         require_visible("recipe", self.recipe)
-        _require_seeds("seeds", self.seeds)
+        require_seeds("seeds", self.seeds)
         self._check_axes()
         self._check_metrics()
         require(
@@ -179,12 +179,3 @@ class AblationConfig:
 def slug(name: str) -> str:
     """A row's name as a folder's: letters, digits, `.`, `=` and `-`."""
     return re.sub(r"[^\w.=-]+", "-", name).strip("-").lower()
-
-
-def _require_seeds(name: str, seeds: list[int]) -> None:
-    require(
-        len(seeds) > 0
-        and len(set(seeds)) == len(seeds)
-        and all(0 <= seed < 2**32 for seed in seeds),
-        f"{name}={list(seeds)} must be different numbers from 0 to 2^32 - 1, at least one",
-    )

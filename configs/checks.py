@@ -19,6 +19,20 @@ def require_fraction(name: str, value: float, upper_included: bool = True) -> No
     require(inside, f"{name}={value} is no fraction: choose a number from {bounds}")
 
 
+def require_between(name: str, value: float, low: float, high: float, ends: bool = False) -> None:
+    """Raise `InputError` unless `value` lies between both; `ends`: or is one of them."""
+    inside = low <= value <= high if ends else low < value < high
+    require(inside, f"{name}={value} must lie between {low:,} and {high:,}")
+
+
+def require_seeds(name: str, seeds: list[int]) -> None:
+    """Raise `InputError` unless seeds are different numbers of 32 bits, at least one."""
+    sound = all(0 <= seed < 2**32 for seed in seeds) and 0 < len(seeds) == len(set(seeds))
+    require(
+        sound, f"{name}={list(seeds)} must be different numbers from 0 to 2^32 - 1, at least one"
+    )
+
+
 def require_visible(name: str, value: str | None) -> None:
     """Raise `InputError` for text with a character that cannot be seen.
 

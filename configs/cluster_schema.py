@@ -34,9 +34,9 @@ class ContainerConfig:
     """folders to mount (host:container), beside the working folder and the job's own folder"""
 
     def __post_init__(self) -> None:
-        _require_word("container.image", self.image)
+        _require_form("word", "container.image", self.image)
         for mount in self.mounts:
-            _require_word("container.mounts", mount)
+            _require_form("word", "container.mounts", mount)
             require(
                 "," not in mount, f"cluster: container.mounts: '{mount}' is several: make it a list"
             )
@@ -61,8 +61,8 @@ class PreparationConfig:
         require(self.shards >= 1, f"cluster: prepare.shards={self.shards} must be at least 1")
         require(self.cpus >= 1, f"cluster: prepare.cpus={self.cpus} must be at least 1")
         require(self.minutes >= 1, f"cluster: prepare.minutes={self.minutes} must be at least 1")
-        _require_name("prepare.partition", self.partition)
-        _require_memory("prepare.memory", self.memory)
+        _require_form("name", "prepare.partition", self.partition)
+        _require_form("memory", "prepare.memory", self.memory)
 
 
 @dataclass(frozen=True)
@@ -108,16 +108,16 @@ class ClusterConfig:
 
     def __post_init__(self) -> None:
         for name in ("partition", "account", "qos"):
-            _require_name(name, getattr(self, name))
+            _require_form("name", name, getattr(self, name))
         for name in ("python", "site_environment"):
-            _require_place(name, getattr(self, name))
+            _require_form("place", name, getattr(self, name))
         for name in ("nodes", "tasks_per_node", "cpus_per_task", "minutes", "array_limit"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"cluster: {name}={value} must be at least 1")
         for name in ("gpus_per_node", "max_restarts"):
             value = getattr(self, name)
             require(value >= 0, f"cluster: {name}={value} must not be negative")
-        _require_memory("memory", self.memory)
+        _require_form("memory", "memory", self.memory)
         # Slurm checks the clock rarely: a notice may come a minute early.
         require(
             1 <= self.signal_lead_seconds <= 30 * self.minutes,
@@ -149,37 +149,28 @@ class ClusterConfig:
         )
 
 
-def _require_name(name: str, value: Optional[str]) -> None:
-    """What Slurm's administrators name; lists with commas between them included."""
-    require(
-        value is None or bool(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.,:@+-]*", value)),
-        f"cluster: {name}={visible(value)} is no name in Slurm: write letters, digits and "
-        "_ . , : @ + -, or null",
-    )
+FORMS = {
+    # Of a name: lists with commas between them included.
+    "name": (
+        r"[A-Za-z0-9_][A-Za-z0-9_.,:@+-]*",
+        "is no name in Slurm: write letters, digits and _ . , : @ + -, or null",
+    ),
+    "word": (r"[^\s-]\S*", "must be one word that does not begin with -, or null"),
+    "place": (r"[^-].*", "must not begin with - nor be empty: write ./ in front of it, or null"),
+    "memory": (
+        r"[0-9]+[KMGT]?",
+        "is no amount of memory: write e.g. 64G, or 0 for all of a node's",
+    ),
+}
+"""what Slurm and its administrators name: a pattern for all of it, and the cure"""
 
 
-def _require_word(name: str, value: Optional[str]) -> None:
+def _require_form(form: str, name: str, value: Optional[str]) -> None:
+    """Raise `InputError` unless a field is null or has the form of this kind (FORMS)."""
     require_visible(f"cluster: {name}", value)
-    require(
-        value is None or bool(re.fullmatch(r"[^\s-]\S*", value)),
-        f"cluster: {name}={value!r} must be one word that does not begin with -, or null",
-    )
-
-
-def _require_place(name: str, value: Optional[str]) -> None:
-    require_visible(f"cluster: {name}", value)
-    require(
-        value is None or not re.match(r"-|$", value),
-        f"cluster: {name}={value!r} must not begin with - nor be empty: write ./{value}, or null",
-    )
-
-
-def _require_memory(name: str, value: Optional[str]) -> None:
-    require(
-        value is None or bool(re.fullmatch(r"[0-9]+[KMGT]?", value)),
-        f"cluster: {name}={visible(value)} is no amount of memory: write e.g. 64G, or 0 for all of "
-        "a node's",
-    )
+    pattern, cure = FORMS[form]
+    fits = value is None or re.fullmatch(pattern, value) is not None
+    require(fits, f"cluster: {name}={value} {cure}")
 
 
 def _check_option(option: str) -> None:

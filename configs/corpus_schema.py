@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Optional
 
-from configs.checks import require, require_encoding, require_fraction, require_visible
+from configs.checks import (
+    require,
+    require_between,
+    require_encoding,
+    require_fraction,
+    require_visible,
+)
 
 
 @dataclass(frozen=True)
@@ -46,11 +52,8 @@ class SourceConfig:
             "name the kind as well, e.g. data.sources.0.kind=text",
         )
         require_encoding("data.sources.N.encoding", self.encoding)
-        require(
-            0.001 <= self.longest_document_megabytes <= 2000,
-            f"data.sources: longest_document_megabytes={self.longest_document_megabytes} must lie "
-            "between 0.001 and 2,000",
-        )
+        longest = self.longest_document_megabytes
+        require_between("data.sources: longest_document_megabytes", longest, 0.001, 2000, ends=True)
         require(
             0 < self.weight < float("inf"),
             f"data.sources: weight={self.weight} must be above 0 and finite",
@@ -83,14 +86,8 @@ class DataConfig:
         require_visible("data.cache", self.cache)
         require_visible("data.store", self.store)
         require(len(self.sources) > 0, "data.sources is empty: name at least one source of text")
-        require(
-            0.0 < self.heldout_fraction < 0.5,
-            f"data.heldout_fraction={self.heldout_fraction} must lie between 0 and 0.5",
-        )
-        require(
-            0.001 <= self.piece_megabytes <= 1e6,
-            f"data.piece_megabytes={self.piece_megabytes} must lie between 0.001 and 1,000,000",
-        )
+        require_between("data.heldout_fraction", self.heldout_fraction, 0, 0.5)
+        require_between("data.piece_megabytes", self.piece_megabytes, 0.001, 10**6, ends=True)
 
 
 @dataclass(frozen=True)
@@ -148,10 +145,7 @@ class MaskingConfig:
     text without spaces is masked as without this"""
 
     def __post_init__(self) -> None:
-        require(
-            0.0 < self.probability < 1.0,
-            f"masking.probability={self.probability} must lie between 0 and 1",
-        )
+        require_between("masking.probability", self.probability, 0, 1)
         require_fraction("masking.mask_share", self.mask_share)
         require_fraction("masking.random_share", self.random_share)
         require(

@@ -1,4 +1,9 @@
-"""The exceptions that end a command in one line."""
+"""The exceptions that end a command in one line, and how that line is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class InputError(ValueError):
@@ -27,3 +32,17 @@ class RunError(RuntimeError):
 
     is_of_all_ranks = False
     """as in `InputError`"""
+
+
+@contextmanager
+def named(where: object) -> Iterator[None]:
+    """Put the name of a file, or of whatever else is read, in front of what is wrong with it."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, in one line, or else its name."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

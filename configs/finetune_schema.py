@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Optional
 
-from configs.checks import require, require_fraction, require_visible
+from configs.checks import require, require_fraction, require_seeds, require_visible
 from configs.schema import (
     CheckpointConfig,
     CollectiveConfig,
@@ -123,12 +123,7 @@ class FinetuneConfig:
     def __post_init__(self) -> None:
         require_visible("run_dir", self.run_dir)
         require_visible("model", self.model)
-        require(len(self.seeds) > 0, "seeds is empty: name at least one, e.g. seeds=[0]")
-        require(
-            all(0 <= seed < 2**32 for seed in self.seeds)
-            and len(set(self.seeds)) == len(self.seeds),
-            f"seeds={list(self.seeds)} must be different numbers from 0 to 2^32 - 1",
-        )
+        require_seeds("seeds", self.seeds)
         require(self.max_length >= 8, f"max_length={self.max_length} must be at least 8")
         require(0 < self.layer_decay <= 1, "layer_decay must lie above 0 and not exceed 1")
         require(self.patience is None or self.patience >= 1, "patience must be null or at least 1")

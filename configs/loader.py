@@ -124,10 +124,7 @@ def dump_config(config: object) -> str:
 
 def recipe_text(config: object, without: str = "") -> str:
     """The configuration with everything resolved, to be hashed: it is neither shown nor stored.
-
-    Args:
-        without: a field at its top that decides nothing.
-    """
+    `without`: a field at its top that decides nothing."""
     tree = OmegaConf.structured(config)
     return OmegaConf.to_yaml(
         OmegaConf.masked_copy(tree, [name for name in tree if name != without])

@@ -5,35 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Optional
 
-from configs.checks import require, require_encoding, require_fraction, require_visible
+from configs.checks import (
+    require,
+    require_between,
+    require_encoding,
+    require_fraction,
+    require_visible,
+)
 
 STEPS = (
-    "entities",
-    "lowercase",
-    "links",
-    "mentions",
-    "hashtags",
-    "hashtag-words",
-    "trailing-hashtags",
-    "numbers",
-    "punctuation",
-    "emoji",
-    "stop-words",
-    "spaces",
+    *("entities", "lowercase", "links", "mentions", "hashtags", "hashtag-words"),
+    *("trailing-hashtags", "numbers", "punctuation", "emoji", "stop-words", "spaces"),
 )
 PRESETS = {
     "none": (),
     "classical": (
-        "entities",
-        "links",
-        "mentions",
-        "hashtag-words",
-        "lowercase",
-        "emoji",
-        "numbers",
-        "punctuation",
-        "stop-words",
-        "spaces",
+        *("entities", "links", "mentions", "hashtag-words", "lowercase"),
+        *("emoji", "numbers", "punctuation", "stop-words", "spaces"),
     ),
     "transformer": ("entities", "links", "trailing-hashtags", "punctuation", "spaces"),
 }
@@ -46,16 +34,7 @@ METRICS = {
     "tagging": ("f1", "precision", "recall", "accuracy"),
 }
 SUBMISSIONS = (
-    "CoLA",
-    "SST-2",
-    "MRPC",
-    "STS-B",
-    "QQP",
-    "MNLI-m",
-    "MNLI-mm",
-    "QNLI",
-    "RTE",
-    "WNLI",
+    *("CoLA", "SST-2", "MRPC", "STS-B", "QQP", "MNLI-m", "MNLI-mm", "QNLI", "RTE", "WNLI"),
     "AX",
 )
 """files that GLUE's server takes (gluebenchmark.com/faq)"""
@@ -189,10 +168,7 @@ class TaskConfig:
             f"task.metric={self.metric} is no score of task.kind={self.kind}: choose from "
             f"{', '.join(METRICS[self.kind])}",
         )
-        require(
-            0.0 < self.dev_fraction < 0.5,
-            f"task.dev_fraction={self.dev_fraction} must lie between 0 and 0.5",
-        )
+        require_between("task.dev_fraction", self.dev_fraction, 0, 0.5)
         require_encoding("task.encoding", self.encoding)
         require_fraction("task.most_bad_rows", self.most_bad_rows)
         names = self.columns or []

@@ -28,6 +28,7 @@ MODEL_VALUES: dict[str, tuple[object, ...]] = {
 }
 """of a BPE model: what is computed here"""
 OPTIONS = [field.name for field in fields(SearchedToken)]
+BERT_SPLIT = "BertPreTokenizer"
 WORDPIECE_VALUES = {"continuing_subword_prefix": ("##",), "max_input_chars_per_word": (100,)}
 
 
@@ -54,11 +55,8 @@ class BackendFile:
 
 
 def read_backend(folder: Path, not_searched: set[str]) -> BackendFile | None:
-    """The tokenizer.json of a folder; None where there is none.
-
-    Raises:
-        InputError: damage, or a tokenizer that is none of ours.
-    """
+    """The tokenizer.json of a folder; None where there is none; raises `InputError`: damage, or a
+    tokenizer that is none of ours."""
     path = find_file(folder, BACKEND_FILE)
     if path is None:
         return None
@@ -68,7 +66,9 @@ def read_backend(folder: Path, not_searched: set[str]) -> BackendFile | None:
     kind = KINDS.get(model["type"])
     if kind is None:
         raise _other(path, f"a {model['type']} model")
-    pieces, scores = _pieces(path, content["model"]["vocab"])
+    vocabulary = content["model"]["vocab"]
+    is_list = isinstance(vocabulary, list)  # of pieces and scores; other models have a table of ids
+    pieces = [piece for piece, _ in vocabulary] if is_list else in_order(path, vocabulary)
     # The library itself gives such a token its id in the vocabulary, whatever the file says.
     added = {token["content"]: token["id"] for token in content.get("added_tokens") or []}
     searched = [
@@ -83,7 +83,7 @@ def read_backend(folder: Path, not_searched: set[str]) -> BackendFile | None:
         path,
         kind,
         add_tokens(pieces, added, path, path),
-        scores,
+        [score for _, score in vocabulary] if is_list else [],
         [tuple(merge) for merge in model.get("merges", [])],
         switches(path, canonical) if switches else {},
         searched,
@@ -108,15 +108,6 @@ def _canonical(path: Path, content: dict[str, Any]) -> dict[str, Any]:
     return canonical
 
 
-def _pieces(
-    path: Path, vocabulary: list[tuple[str, float]] | dict[str, Any]
-) -> tuple[list[str], list[float]]:
-    """(pieces, scores): a unigram model lists both, the others have a table of ids."""
-    if isinstance(vocabulary, list):
-        return [piece for piece, _ in vocabulary], [score for _, score in vocabulary]
-    return in_order(path, vocabulary), []
-
-
 def _wordpiece_switches(path: Path, content: dict[str, Any]) -> dict[str, bool | None]:
     normalizer = content["normalizer"] or {}
     _expect(path, "normalizer", normalizer.get("type"), ("BertNormalizer",))
@@ -129,9 +120,6 @@ def _wordpiece_switches(path: Path, content: dict[str, Any]) -> dict[str, bool |
         "strip_accents": normalizer["strip_accents"],
         "tokenize_chinese_chars": normalizer["handle_chinese_chars"],
     }
-
-
-BERT_SPLIT = "BertPreTokenizer"
 
 
 def _bpe_switches(path: Path, content: dict[str, Any]) -> dict[str, bool | None]:

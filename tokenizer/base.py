@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend
 
 MANIFEST = "tokenizer.manifest.json"
+PORTION = 50_000
+"""characters, at least, of a long text's portions: the libraries hold more than a hundred bytes a
+character at a time"""
 SPECIAL_NAMES = {
     "cls": ("[CLS]", "<s>"),
     "sep": ("[SEP]", "</s>"),
@@ -85,7 +88,7 @@ class Tokenizer(ABC):
 
     @cached_property
     def continues_word(self) -> np.ndarray:
-        """bool (vocabulary): True where a piece goes on with the word of the token before it."""
+        """bool (vocabulary): True where a piece continues the word of the token before it."""
         flags = np.array([self._continues_word(piece) for piece in self.pieces], dtype=bool)
         flags[list(self.special.ids)] = False
         flags.setflags(write=False)
@@ -134,7 +137,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def _continues_word(self, piece: str) -> bool:
-        """Whether an ordinary piece goes on with a word."""
+        """Whether an ordinary piece continues a word."""
 
     @abstractmethod
     def _identity(self) -> object:
@@ -178,14 +181,14 @@ def find_special(
         angular: `<s>` goes before `[CLS]` where a vocabulary has both.
     """
     ids = {piece: number for number, piece in enumerate(pieces)}
-    found = {}
+    special = {}
     for role, usual in SPECIAL_NAMES.items():
         ordered = reversed(usual) if angular else usual
-        for name in [names[role]] if names and role in names else ordered:
-            if name in ids:
-                found[role] = ids[name]
-                break
-    return found
+        candidates = [names[role]] if names and role in names else ordered
+        present = next((name for name in candidates if name in ids), None)
+        if present is not None:
+            special[role] = ids[present]
+    return special
 
 
 def unusual_names(pieces: list[str], special: SpecialTokens, angular: bool) -> dict[str, object]:
@@ -196,3 +199,19 @@ def unusual_names(pieces: list[str], special: SpecialTokens, angular: bool) -> d
         for role, number in asdict(special).items()
         if usual.get(role) != number
     }
+
+
+def portions(text: str, size: int = PORTION) -> list[str]:
+    """A text in one or more portions, each of which ends at a space that belongs to none.
+
+    A tokenizer gives their ids as it gives the text's: no token goes across a space. Where there is
+    no space there is no cut.
+    """
+    parts, start = [], 0
+    while len(text) - start > size:
+        end = text.find(" ", start + size)
+        if end < 0:
+            break
+        parts.append(text[start:end])
+        start = end + 1
+    return [*parts, text[start:]]

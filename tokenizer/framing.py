@@ -15,17 +15,13 @@ from configs.system.json_files import shown
 from tokenizer.base import Framing, SpecialTokens
 
 BERT, ROBERTA = Framing(), Framing(separators=2, second_segment=0)
-OF_CLASS = {
-    **dict.fromkeys(("Bert", "DistilBert", "Electra", "KoBERT"), BERT),
-    "Roberta": ROBERTA,
-}
+FRAMINGS = [Framing(separators, segment) for separators in (1, 2) for segment in (0, 1)]
+"""all that can be"""
+OF_CLASS = {**dict.fromkeys(("Bert", "DistilBert", "Electra", "KoBERT"), BERT), "Roberta": ROBERTA}
 """by transformers' name of a tokenizer's class, without `Tokenizer`"""
 INPUTS_OF_CLASS = {"DistilBert": ["input_ids", "attention_mask"]}
 """what such a tokenizer gives to its model where `model_input_names` does not say it"""
-OF_MODEL = {
-    "bert": BERT,
-    **dict.fromkeys(("roberta", "xlm-roberta", "camembert"), ROBERTA),
-}
+OF_MODEL = {"bert": BERT, **dict.fromkeys(("roberta", "xlm-roberta", "camembert"), ROBERTA)}
 """by `model_type` in config.json"""
 
 
@@ -42,11 +38,8 @@ class Sources:
 
 
 def framing_of(sources: Sources, special: SpecialTokens) -> Framing:
-    """The framing that a folder asks for.
-
-    Raises:
-        InputError: it is none of BERT's and RoBERTa's kind, or two of its words disagree.
-    """
+    """The framing that a folder asks for; raises `InputError`: it is none of BERT's and RoBERTa's
+    kind, or two of its words disagree."""
     by_file = _of_post_processor(sources.post_processor, special)
     by_class = OF_CLASS.get(sources.tokenizer_class or "")
     if by_file and by_class and by_file != by_class:
@@ -86,13 +79,11 @@ def _of_post_processor(content: Mapping[str, Any] | None, special: SpecialTokens
 
 def _of_template(content: Mapping[str, Any], special: SpecialTokens) -> Framing:
     single, pair = (_flat(content[part], content["special_tokens"]) for part in ("single", "pair"))
-    for separators in (1, 2):
-        for segment in (0, 1):
-            first = [(special.cls, 0), ("A", 0), (special.sep, 0)]
-            more = [(special.sep, 0)] * (separators - 1)
-            whole = [*first, *more, ("B", segment), (special.sep, segment)]
-            if single == first and pair == whole:
-                return Framing(separators, segment)
+    first = [(special.cls, 0), ("A", 0), (special.sep, 0)]
+    for framing in FRAMINGS:
+        more, segment = [(special.sep, 0)] * (framing.separators - 1), framing.second_segment
+        if single == first and pair == [*first, *more, ("B", segment), (special.sep, segment)]:
+            return framing
     raise InputError(
         "tokenizer.json: the template of post_processor is neither CLS a SEP b SEP nor "
         "CLS a SEP SEP b SEP, as BERT's and RoBERTa's: give a tokenizer of that kind"

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import re
+from dataclasses import asdict
 from pathlib import Path
 
-from configs.errors import InputError
+from configs.errors import InputError, named
 from configs.system.files import check_regular, find_file
 from configs.system.json_files import read_json, shown
 from tokenizer.backend_file import BackendFile, read_backend
 from tokenizer.base import MANIFEST, Framing, Tokenizer
 from tokenizer.byte_bpe import COMPOSED, SEARCHED, ByteBpe, SearchedToken, read_bpe_files
-from tokenizer.framing import Sources, framing_of
+from tokenizer.framing import FRAMINGS, Sources, framing_of
 from tokenizer.published import CONFIG, SWITCHES, Settings, check_searched, read_settings
 from tokenizer.unigram import SentencePiece, read_sentencepiece
 from tokenizer.wordpiece import WordPiece, lacks_capitals, read_pieces
@@ -60,10 +61,7 @@ def load_tokenizer(path: Path, lowercase: bool | None = False) -> Tokenizer:
 
 def load_framed(folder: Path, model_type: str | None) -> Tokenizer:
     """The tokenizer of a published model, with the framing of pairs that the model was trained on.
-
-    Args:
-        model_type: of its config.json.
-    """
+    `model_type`: of its config.json."""
     tokenizer = load_tokenizer(folder, lowercase=None)
     if find_file(folder, MANIFEST):
         return tokenizer
@@ -75,10 +73,8 @@ def load_framed(folder: Path, model_type: str | None) -> Tokenizer:
         settings.content.get("model_input_names"),
         model_type,
     )
-    try:
+    with named(folder):
         tokenizer.framing = framing_of(sources, tokenizer.special)
-    except InputError as error:
-        raise InputError(f"{folder}: {error}") from error
     return tokenizer
 
 
@@ -101,14 +97,12 @@ def _load_saved(folder: Path) -> Tokenizer:
 
 
 def _saved_framing(path: Path, saved: object) -> Framing:
-    for separators in (1, 2):
-        for segment in (0, 1):
-            framing = {"separators": separators, "second_segment": segment}
-            if saved == framing:
-                return Framing(**framing)
-    if saved is not None:
+    if saved is None:
+        return Framing()
+    framing = next((one for one in FRAMINGS if asdict(one) == saved), None)
+    if framing is None:
         raise InputError(f"{path}: framing={shown(saved)} is none that is written here")
-    return Framing()
+    return framing
 
 
 def _load_published(folder: Path, settings: Settings, lowercase: bool | None) -> Tokenizer:
@@ -130,9 +124,7 @@ def _load_published(folder: Path, settings: Settings, lowercase: bool | None) ->
     check_searched([*settings.searched], settings.not_searched | known, settings.path)
     if kind == "wordpiece":
         return _wordpiece(path, settings, backend, lowercase)
-    if kind == "byte-bpe":
-        return _byte_bpe(path, settings, backend)
-    return _sentencepiece(path, settings, backend)
+    return (_byte_bpe if kind == "byte-bpe" else _sentencepiece)(path, settings, backend)
 
 
 def _nothing(path: Path) -> InputError:
@@ -144,15 +136,10 @@ def _nothing(path: Path) -> InputError:
 
 def _vocabularies(folder: Path) -> list[tuple[Path, str]]:
     """The vocabulary files of a folder, and their kinds."""
-    found = []
-    for vocabulary, merges in BPE_FILES:
-        path = find_file(folder, vocabulary)
-        if path and find_file(folder, merges):
-            found.append((path, "byte-bpe"))
-    if path := find_file(folder, WORDPIECE_FILE):
-        found.append((path, "wordpiece"))
-    models = [find_file(folder, path.name) for path in sorted(folder.glob("*.model"))]
-    return found + [(path, "sentencepiece") for path in models if path]
+    kinds = {names[0]: "byte-bpe" for names in BPE_FILES if find_file(folder, names[1])}
+    kinds[WORDPIECE_FILE] = "wordpiece"
+    kinds |= {path.name: "sentencepiece" for path in sorted(folder.glob("*.model"))}
+    return [(path, kind) for name, kind in kinds.items() if (path := find_file(folder, name))]
 
 
 def _wordpiece(
@@ -164,7 +151,7 @@ def _wordpiece(
     values = _agreed("wordpiece", settings, backend, pieces, path)
     if "do_lower_case" not in values:
         values["do_lower_case"] = _unsaid_case(path, pieces, lowercase)
-    try:
+    with named(path):
         tokenizer = WordPiece(
             pieces,
             bool(values["do_lower_case"]),
@@ -172,8 +159,6 @@ def _wordpiece(
             bool(values.get("tokenize_chinese_chars", True)),
             settings.names,
         )
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
     if backend and backend.unknown != pieces[tokenizer.special.unk]:
         unknown = shown(pieces[tokenizer.special.unk])
         raise InputError(
@@ -203,26 +188,19 @@ def _unsaid_case(path: Path, pieces: list[str], lowercase: bool | None) -> bool:
 
 
 def _byte_bpe(path: Path, settings: Settings, backend: BackendFile | None) -> Tokenizer:
+    source = path
     if backend and path == backend.path:
         pieces, merges = backend.pieces, backend.merges
     else:
-        merges_file = path.with_name(dict(BPE_FILES)[path.name])
-        pieces, merges = read_bpe_files(path, merges_file)
+        source = path.with_name(dict(BPE_FILES)[path.name])
+        pieces, merges = read_bpe_files(path, source)
     pieces = settings.extended(pieces, path)
     values = _agreed("byte-bpe", settings, backend, pieces, path)
     if backend and backend.merges != merges:
-        raise _disagree(backend, path, "other merges", "")
-    source = path if backend and path == backend.path else merges_file
-    try:
-        tokenizer = ByteBpe(
-            pieces,
-            merges,
-            bool(values.get("add_prefix_space", False)),
-            settings.names,
-            *_searches(settings, backend),
-        )
-    except InputError as error:
-        raise InputError(f"{source}: {error}") from error
+        raise _disagree(backend, path, "other merges")
+    with named(source):
+        has_prefix, searches = bool(values.get("add_prefix_space")), _searches(settings, backend)
+        tokenizer = ByteBpe(pieces, merges, has_prefix, settings.names, *searches)
     if (lacking := tokenizer.lacking_bytes) and backend and backend.unknown:
         raise InputError(
             f"{backend.path}: no piece for {len(lacking)} of the 256 bytes, and unk_token in their "
@@ -277,15 +255,11 @@ def _check_unigram(path: Path, tokenizer: SentencePiece, backend: BackendFile) -
     }
     for what, (one, other) in parts.items():
         if one != other:
-            raise _disagree(backend, path, what, "")
+            raise _disagree(backend, path, what)
 
 
 def _agreed(
-    kind: str,
-    settings: Settings,
-    backend: BackendFile | None,
-    pieces: list[str],
-    path: Path,
+    kind: str, settings: Settings, backend: BackendFile | None, pieces: list[str], path: Path
 ) -> dict[str, bool | None]:
     """The switches, on which all files must agree, as they must on the pieces."""
     said = settings.switches(kind)
@@ -296,11 +270,10 @@ def _agreed(
         what = f"{len(backend.pieces):,} pieces" if differs is None else f"another piece {differs}"
         raise _disagree(backend, path, what, f" with its {len(pieces):,}")
     for name, value in said.items():
-        if _resolved(name, value, said) != _resolved(
-            name, backend.switches[name], backend.switches
-        ):
+        other = backend.switches[name]
+        if _resolved(name, value, said) != _resolved(name, other, backend.switches):
             raise InputError(
-                f"{backend.path} has {name}={shown(backend.switches[name])}, but "
+                f"{backend.path} has {name}={shown(other)}, but "
                 f"{settings.path.name} {name}={shown(value)}: correct one of them"
             )
     return backend.switches
@@ -312,7 +285,7 @@ def _resolved(name: str, value: bool | None, switches: dict[str, bool | None]) -
     return switches.get("do_lower_case", value) if is_open else value
 
 
-def _disagree(backend: BackendFile, path: Path, what: str, than: str) -> InputError:
+def _disagree(backend: BackendFile, path: Path, what: str, than: str = "") -> InputError:
     return InputError(
         f"{backend.path} has {what}, unlike {path.name}{than}: keep the one that is right"
     )

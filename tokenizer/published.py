@@ -111,11 +111,8 @@ class Settings:
 
     @property
     def kind(self) -> str | None:
-        """The kind of tokenizer that its class is of; None: of any.
-
-        Raises:
-            InputError: a class that is not computed here.
-        """
+        """The kind of tokenizer that its class is of; None: of any; raises `InputError`: a class
+        that is not computed here."""
         name = self.tokenizer_class
         if name is None:
             return None
@@ -178,11 +175,8 @@ class Settings:
             logger.warning(f"{self.path}: fields not used: {', '.join(rest)}")
 
     def extended(self, pieces: list[str], path: Path) -> list[str]:
-        """A vocabulary with the tokens that were added to it, and with all that are named.
-
-        Raises:
-            InputError: they contradict the vocabulary in `path`, or are looked for in the text.
-        """
+        """A vocabulary with the tokens that were added to it, and with all that are named; raises
+        `InputError`: they contradict the vocabulary in `path`, or are looked for in the text."""
         pieces = add_tokens(pieces, self.added, path, self.path)
         present = set(pieces)
         for role, name in self.names.items():
@@ -212,11 +206,8 @@ def add_tokens(pieces: list[str], added: Mapping[str, int], path: Path, source: 
 
 
 def read_settings(folder: Path) -> Settings:
-    """What tokenizer_config.json, special_tokens_map.json and added_tokens.json say.
-
-    Raises:
-        InputError: one of them is damaged, or they contradict one another.
-    """
+    """What tokenizer_config.json, special_tokens_map.json and added_tokens.json say; raises
+    `InputError`: one of them is damaged, or they contradict one another."""
     path = find_file(folder, CONFIG)
     content = read_json(path) if path else {}
     special = find_file(folder, SPECIAL_MAP)
@@ -253,10 +244,10 @@ def _with_special_map(
 
 def _added_tokens(folder: Path, settings: Settings) -> tuple[dict[str, int], tuple[str, ...]]:
     """(names to ids, all names that texts may be searched for)."""
-    found: dict[str, int] = {}
+    added: dict[str, int] = {}
     if path := find_file(folder, ADDED):
-        found |= read_json(path)
-    for name, number in found.items():
+        added |= read_json(path)
+    for name, number in added.items():
         if type(number) is not int:
             raise InputError(f"{path}: the added token {shown(name)} has the id {shown(number)}")
     decoder = settings.content.get("added_tokens_decoder") or {}
@@ -265,18 +256,15 @@ def _added_tokens(folder: Path, settings: Settings) -> tuple[dict[str, int], tup
     for number, token in decoder.items():
         said = token_name(settings.path, {"added_tokens_decoder": token}, "added_tokens_decoder")
         is_id = number.isdecimal() and len(number) <= LONGEST_ID
-        if said is None or not is_id or found.get(said, int(number)) != int(number):
+        if said is None or not is_id or added.get(said, int(number)) != int(number):
             raise InputError(
                 f"{settings.path}: added_tokens_decoder has {shown(token)} as {shown(number)}, "
                 f"which is no token with an id, or not the id in {ADDED}"
             )
-        found[said] = int(number)
-    more = [
-        name
-        for field in ("additional_special_tokens", "extra_special_tokens")
-        for name in _listed(settings, field)
-    ]
-    return found, (*found, *more)
+        added[said] = int(number)
+    special = _listed(settings, "additional_special_tokens")
+    special += _listed(settings, "extra_special_tokens")
+    return added, (*added, *special)
 
 
 def _listed(settings: Settings, field: str) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import eq
+from statistics import fmean
 
 import numpy as np
 
@@ -68,14 +69,7 @@ def tokenizer_report(tokenizer: Tokenizer, texts: list[str]) -> TokenizerReport:
         tokens_per_character=tokens / sum(map(len, texts)),
         bytes_per_token=sum(len(text.encode()) for text in texts) / tokens,
         unknown=float(counts[tokenizer.special.unk] / tokens),
-        round_trip=_share(a == b for a, b in zip(decoded, texts, strict=True)),
-        normalized_round_trip=_share(
-            a == tokenizer.normalize(b) for a, b in zip(decoded, texts, strict=True)
-        ),
+        round_trip=fmean(map(eq, decoded, texts)),
+        normalized_round_trip=fmean(map(eq, decoded, map(tokenizer.normalize, texts))),
         unused=float((ordinary == 0).mean()),
     )
-
-
-def _share(flags: Iterable[bool]) -> float:
-    values = list(flags)
-    return sum(values) / len(values)

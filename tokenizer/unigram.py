@@ -20,7 +20,7 @@ from sentencepiece import sentencepiece_model_pb2 as schema
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 
-from configs.errors import InputError
+from configs.errors import InputError, named
 from tokenizer.base import SPECIAL_NAMES, SpecialTokens, Tokenizer, find_special, unusual_names
 
 MODEL_FILE = "spiece.model"
@@ -94,6 +94,7 @@ class Cleaning:
 def _any_of(belongs: Callable[[str], object]) -> Regex:
     """One of the characters that `belongs` is true of."""
     every = [character for character in map(chr, range(0x110000)) if belongs(character)]
+    # In a run of neighbours a character's number and its place in the list grow alike.
     runs = groupby(enumerate(every), key=lambda pair: ord(pair[1]) - pair[0])
     ends = [(run[0][1], run[-1][1]) for run in (list(run) for _, run in runs)]
     return Regex("[" + "".join(f"{first}-{last}" for first, last in ends) + "]")
@@ -114,10 +115,7 @@ class SentencePiece(Tokenizer):
     kind = "sentencepiece"
 
     def __init__(
-        self,
-        model: bytes,
-        cleaning: Cleaning | None = None,
-        names: Mapping[str, str] | None = None,
+        self, model: bytes, cleaning: Cleaning | None = None, names: Mapping[str, str] | None = None
     ) -> None:
         self.proto, self.cleaning = _parse(model), cleaning or Cleaning()
         self.pieces = [entry.piece for entry in self.proto.pieces]
@@ -210,18 +208,13 @@ def read_sentencepiece(
         bool(switches.get("keep_accents", not is_xlnet)),
         bool(switches.get("do_lower_case", False)),
     )
-    try:
+    with named(path):
         return SentencePiece(path.read_bytes(), cleaning, names)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 def train_sentencepiece(texts: list[str], vocabulary_size: int) -> SentencePiece:
-    """Learn a unigram model of up to `vocabulary_size` pieces: the same text, the same model.
-
-    Raises:
-        InputError: `vocabulary_size` does not even hold the characters of the text.
-    """
+    """Learn a unigram model of up to `vocabulary_size` pieces: the same text, the same model;
+    raises `InputError`: `vocabulary_size` does not even hold the characters of the text."""
     model = io.BytesIO()
     with tempfile.TemporaryDirectory() as folder:
         rules = Path(folder) / "rules.tsv"
@@ -242,7 +235,13 @@ def train_sentencepiece(texts: list[str], vocabulary_size: int) -> SentencePiece
                 minloglevel=2,
             )
         except RuntimeError as error:
-            raise _training_error(error, vocabulary_size) from error
+            needed = re.search(r"smaller than required_chars\. \d+ vs (\d+)", str(error))
+            if needed is None:
+                raise
+            raise InputError(
+                f"tokenizer.vocabulary_size={vocabulary_size} is below the {needed[1]} characters "
+                "and special tokens that the text needs: raise it"
+            ) from error
     return SentencePiece(_canonical(model.getvalue()))
 
 
@@ -253,15 +252,9 @@ def _normalization_rules() -> str:
     type, and joins neighbours: ㅋㅠ would become 큐.
     """
     normalizer = sentencepiece.SentencePieceNormalizer(rule_name="nmt_nfkc")
-    return "".join(
-        f"{_code_points(source)}\t{_code_points(target)}\n"
-        for source, target in normalizer.decompile()
-        if not COMPATIBILITY_JAMO.search(source)
-    )
-
-
-def _code_points(text: str) -> str:
-    return " ".join(f"{ord(character):X}" for character in text)
+    rules = [pair for pair in normalizer.decompile() if not COMPATIBILITY_JAMO.search(pair[0])]
+    in_hexadecimal = ("\t".join(" ".join(f"{ord(c):X}" for c in part) for part in p) for p in rules)
+    return "".join(f"{rule}\n" for rule in in_hexadecimal)
 
 
 def _canonical(model: bytes) -> bytes:
@@ -276,16 +269,6 @@ def _canonical(model: bytes) -> bytes:
         entry.score = round(entry.score * SCORE_STEPS) / SCORE_STEPS
     canonical: bytes = proto.SerializeToString(deterministic=True)
     return canonical
-
-
-def _training_error(error: RuntimeError, vocabulary_size: int) -> Exception:
-    needed = re.search(r"smaller than required_chars\. \d+ vs (\d+)", str(error))
-    if not needed:
-        return error
-    return InputError(
-        f"tokenizer.vocabulary_size={vocabulary_size} is below the {needed[1]} characters and "
-        "special tokens that the text needs: raise it"
-    )
 
 
 def _parse(model: bytes) -> schema.ModelProto:
@@ -311,12 +294,12 @@ def _close_special(
 
     KoBERT's model lists them as user-defined pieces, which the library looks for in the text.
     """
-    found = find_special(pieces, names)
-    missing = SPECIAL_NAMES.keys() - found.keys()
+    ids = find_special(pieces, names)
+    missing = SPECIAL_NAMES.keys() - ids.keys()
     if missing:
         lacking = " or ".join(SPECIAL_NAMES[min(missing)])
         raise InputError(f"no piece {lacking}: give a model that was trained with it")
-    for role, number in found.items():
+    for role, number in ids.items():
         entry = schema.ModelProto.SentencePiece
         proto.pieces[number].type = entry.UNKNOWN if role == "unk" else entry.CONTROL
-    return SpecialTokens(**found)
+    return SpecialTokens(**ids)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 
 from tokenizers import Tokenizer as Backend
@@ -119,8 +119,8 @@ def train_wordpiece(
     # The trainer numbers "##x" pieces in the order of a randomly seeded hash map, and breaks ties
     # between merges by these numbers (huggingface/tokenizers, issue 1794). A first pass without
     # merges finds those pieces; named, sorted, as special tokens they get fixed numbers.
-    found = _run_trainer(normal, SPECIAL_PIECES, alphabet, vocabulary_size=0)
-    inner = sorted(piece for piece in found if piece.startswith(PREFIX))
+    single = _run_trainer(normal, SPECIAL_PIECES, alphabet, vocabulary_size=0)
+    inner = sorted(piece for piece in single if piece.startswith(PREFIX))
     pieces = _run_trainer(normal, SPECIAL_PIECES + inner, alphabet, vocabulary_size)
     return WordPiece(pieces, lowercase, strip_accents)
 
@@ -149,9 +149,7 @@ def _alphabet(texts: Iterable[str], most: int) -> list[str]:
 
     A character stands for two pieces (x and ##x): a quarter leaves half of the vocabulary free.
     """
-    counts: Counter[str] = Counter()
-    for text in texts:
-        counts.update(text)
+    counts = Counter(chain.from_iterable(texts))
     del counts[" "]
     common = sorted(counts, key=lambda character: (-counts[character], character))
     covered = accumulate(counts[character] for character in common)

@@ -49,9 +49,9 @@ def clear_leftovers(folder: Path, name: str | None = None) -> None:
     own = ".+" if name is None else re.escape(name[:LONGEST_NAME])
     hidden = re.compile(rf"(\.({own})\.[0-9a-f]{{8}})(\.old)?")
     entries = os.listdir(folder) if folder.is_dir() else []
-    for found in filter(None, map(hidden.fullmatch, entries)):
+    for left in filter(None, map(hidden.fullmatch, entries)):
         with suppress(OSError):  # another may have been quicker, or it is another user's
-            _clear(folder / found[0], folder / found[1], folder / (name or found[2]))
+            _clear(folder / left[0], folder / left[1], folder / (name or left[2]))
 
 
 def take_place(aside: Path, folder: Path) -> None:
@@ -71,11 +71,8 @@ def take_place(aside: Path, folder: Path) -> None:
 
 
 def remove(path: Path) -> str | None:
-    """Take away a file, a folder with all in it, or a link, but never what a link leads to.
-
-    Returns:
-        What stayed, and why; None where nothing did.
-    """
+    """Take away a file, a folder with all in it, or a link, but never what a link leads to. Returns
+    what stayed, and why; None where nothing did."""
     stayed: list[str] = []
 
     def note(
@@ -105,7 +102,8 @@ def flush(path: Path) -> None:
 
 
 def _clear(left: Path, aside: Path, path: Path) -> None:
-    lock = _lock(aside, otherwise=_age(aside) > LONGEST_WRITE)
+    age = time.time() - aside.stat().st_mtime if aside.exists() else 0.0
+    lock = _lock(aside, otherwise=age > LONGEST_WRITE)
     if lock is None and aside.exists():
         return
     try:
@@ -119,10 +117,7 @@ def _clear(left: Path, aside: Path, path: Path) -> None:
 
 def _lock(aside: Path, otherwise: bool) -> int | None:
     """A descriptor that holds the lock of a file or folder; None: another has it, or it is gone.
-
-    Args:
-        otherwise: whether to go on where the file system has no locks.
-    """
+    `otherwise`: whether it counts as ours where the file system has no locks."""
     try:
         descriptor = os.open(aside, os.O_RDONLY if aside.is_dir() else os.O_RDWR)
     except FileNotFoundError:
@@ -140,17 +135,9 @@ def _lock(aside: Path, otherwise: bool) -> int | None:
     return None
 
 
-def _age(path: Path) -> float:
-    """Seconds since a file or folder changed; 0 where it is gone."""
-    return time.time() - path.stat().st_mtime if path.exists() else 0.0
-
-
 def _exchange(one: Path, other: Path) -> bool:
-    """Let two folders change places in one go, so that a reader finds the one or the other.
-
-    Returns:
-        Whether that was done: not every system and file system can (renameat2 of Linux).
-    """
+    """Let two folders change places in one go, so that a reader finds the one or the other. Returns
+    whether that was done: not every system and file system can (renameat2 of Linux)."""
     renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
     if renameat2 is None:
         return False

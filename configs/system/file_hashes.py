@@ -7,11 +7,10 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
-from configs.errors import InputError
 from configs.system.files import sha256_file, write_text
-from configs.system.json_files import read_json
+from configs.system.json_files import recall_json
 from configs.system.notes import optional
 from configs.system.waiting import locked
 
@@ -51,8 +50,10 @@ def unknown_bytes(paths: list[Path], cache: Path) -> int:
 
 def known_hash(path: Path, cache: Path) -> str | None:
     """The sha256 that the cache has of a file as it is now, if any."""
-    known = _read(_record(path, cache))
-    return known["sha256"] if known.get("state") == file_state(path) else None
+    known = recall_json(_record(path, cache))
+    digest = known.get("sha256")
+    is_of_file = isinstance(digest, str) and known.get("state") == file_state(path)
+    return digest if is_of_file else None
 
 
 def _hash(path: Path, cache: Path | None, keeps: bool) -> str:
@@ -89,12 +90,3 @@ def file_state(path: Path) -> FileState:
         "modified": status.st_mtime_ns,
         "changed": status.st_ctime_ns,
     }
-
-
-def _read(record: Path) -> dict[str, Any]:
-    """A record, or nothing where it is missing or torn."""
-    try:
-        known = read_json(record)
-    except InputError:
-        return {}
-    return known if isinstance(known.get("sha256"), str) else {}

@@ -26,6 +26,7 @@ DISK = {
 """what the system says where a write fails by no fault of what is written, and the cure"""
 
 VIEWS = ("/proc", "/sys")
+KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe (FIFO)"), (stat.S_ISSOCK, "a socket"))
 
 
 def sha256_file(path: Path) -> str:
@@ -75,8 +76,8 @@ def check_regular(path: Path) -> None:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}: make or copy it anew") from error
     if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "no ordinary file"
-        raise InputError(f"{path} is {kind}: put a file there")
+        kind = next((name for fits, name in KINDS if fits(mode)), "a device")
+        raise InputError(f"{path}: {kind}, not a file: put a file there")
 
 
 def make_folder(folder: Path) -> None:
@@ -133,11 +134,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def append_text(path: Path, text: str) -> None:
-    """Add a line to a file that may have none yet; where it does not fit, none of it stays.
-
-    Raises:
-        DiskError: the disk is full or broken.
-    """
+    """Add a line to a file that may have none yet; where it does not fit, none of it stays; raises
+    `DiskError`: the disk is full or broken."""
     content = memoryview(text.encode())
     with disk_explained(path), path.open("ab", buffering=0) as file:
         size = file.seek(0, os.SEEK_END)
@@ -150,11 +148,8 @@ def append_text(path: Path, text: str) -> None:
 
 
 def overwrite(path: Path, text: str) -> None:
-    """Change a small file where it lies, which needs no room: for a full disk alone.
-
-    Raises:
-        OSError: it is not there, or cannot be written.
-    """
+    """Change a small file where it lies, which needs no room: for a full disk alone; raises
+    `OSError`: it is not there, or cannot be written."""
     with path.open("r+b", buffering=0) as file:
         file.write(text.encode())
         file.truncate()
@@ -163,11 +158,8 @@ def overwrite(path: Path, text: str) -> None:
 
 @contextmanager
 def disk_explained(path: Path | str) -> Iterator[None]:
-    """Turn what a full or broken disk makes of a write to `path` into one line.
-
-    Raises:
-        DiskError: the disk is full or broken.
-    """
+    """Turn what a full or broken disk makes of a write to `path` into one line; raises `DiskError`:
+    the disk is full or broken."""
     try:
         yield
     except (InputError, RunError):
@@ -198,8 +190,8 @@ def disk_trouble(error: BaseException) -> str | None:
 
 def _number_in(text: str) -> int | None:
     """The system's number of an error that a library tells in words."""
-    if found := re.search(r"\(os error (\d+)\)", text):
-        return int(found[1])
+    if number := re.search(r"\(os error (\d+)\)", text):
+        return int(number[1])
     if re.search(r"\d+ requested and \d+ written", text):
         return errno.ENOSPC
     return next((number for number in DISK if os.strerror(number) in text), None)

@@ -44,6 +44,14 @@ def read_json(path: Path, cure: str = REMAKE, infinite: bool = False) -> dict[st
     return content
 
 
+def recall_json(path: Path) -> dict[str, Any]:
+    """The table in a file that is no loss; empty where it is missing or damaged."""
+    try:
+        return read_json(path)
+    except InputError:
+        return {}
+
+
 def parse_json(content: bytes, infinite: bool) -> object:
     """The value that JSON text stands for; `ValueError` says what is wrong with it."""
     text = content.decode("utf-8-sig")

@@ -45,11 +45,11 @@ class Holder:
     def read(cls, file: Path) -> Holder | None:
         """Who stands in a lock's file; None where it is missing or says nothing."""
         try:
-            found = cls(**json.loads(file.read_bytes()))
+            holder = cls(**json.loads(file.read_bytes()))
         except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
             return None
-        sound = isinstance(found.pid, int) and isinstance(found.token, str)
-        return found if sound and isinstance(found.host, str) else None
+        sound = isinstance(holder.pid, int) and isinstance(holder.token, str)
+        return holder if sound and isinstance(holder.host, str) else None
 
     def write(self, descriptor: int) -> None:
         """Put this into a lock's file, at once where a reader on another node looks for it."""
@@ -81,11 +81,7 @@ class Holder:
 def born(pid: int) -> str:
     """When a process began, in the system's own count; empty where there is none that lives."""
     if Path("/proc/self/stat").exists():
-        try:
-            # The name before, in brackets, may hold spaces and brackets of its own.
-            state, *values = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            return ""
+        state, *values = proc_stat(pid) or ["X"]
         return "" if state in "ZX" else values[18]
     try:
         os.kill(pid, 0)
@@ -94,6 +90,15 @@ def born(pid: int) -> str:
     except PermissionError:
         pass
     return "alive"
+
+
+def proc_stat(pid: int) -> list[str]:
+    """What Linux tells of a process, from its state on (proc_pid_stat(5), field 3); empty: gone."""
+    try:
+        # The name before, in brackets, may hold spaces and brackets of its own.
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def _now() -> str:

@@ -42,4 +42,4 @@ def optional(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:LONGEST] or type(error).__name__
-        logger.warning(f"{what} could not be made ({reason}); everything else goes on")
+        logger.warning(f"{what} could not be made ({reason}); everything else continues")

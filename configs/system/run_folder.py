@@ -15,7 +15,7 @@ from typing import Any, Literal
 from configs.errors import DiskError, InputError, RunError
 from configs.system import run_names as names
 from configs.system.files import make_folder, overwrite, write_text
-from configs.system.json_files import read_json
+from configs.system.json_files import recall_json
 
 logger = logging.getLogger(__name__)
 
@@ -28,100 +28,43 @@ Record = dict[str, Any]
 """one line of metrics.jsonl: its kind, step and time, and what was measured"""
 
 
+class _Place:
+    """Where something of a run lies: an attribute of its folder."""
+
+    def __init__(self, *names_below: str) -> None:
+        self.names_below = names_below
+
+    def __get__(self, folder: RunFolder, _kind: type) -> Path:
+        return folder.path.joinpath(*self.names_below)
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The folder of a run, or of one trial in it."""
 
     path: Path
 
-    # -- where things lie -------------------------------------------------------------------------
-
-    @property
-    def config(self) -> Path:
-        """The resolved configuration."""
-        return self.path / names.CONFIG
-
-    @property
-    def environment(self) -> Path:
-        """What was decided, from what, with which versions."""
-        return self.path / names.ENVIRONMENT
-
-    @property
-    def status(self) -> Path:
-        """One of `WORDS`."""
-        return self.path / names.STATUS
-
-    @property
-    def requeue(self) -> Path:
-        """There while the job script is to queue the run again."""
-        return self.path / names.REQUEUE
-
-    @property
-    def metrics(self) -> Path:
-        """What was measured, one record a line."""
-        return self.path / names.METRICS
-
-    @property
-    def tensorboard(self) -> Path:
-        """Folder of TensorBoard's events."""
-        return self.path / names.TENSORBOARD
-
-    @property
-    def curves(self) -> Path:
-        """The picture of the run's curves."""
-        return self.path / names.PLOTS / names.CURVES
-
-    @property
-    def dumps(self) -> Path:
-        """Folder of what ranks saw in skipped steps, and of stacks of a rank that hung."""
-        return self.path / names.DUMPS
-
-    @property
-    def tokenizer(self) -> Path:
-        """Folder of the run's tokenizer."""
-        return self.path / names.TOKENIZER
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of the checkpoints."""
-        return self.path / names.CHECKPOINTS
-
-    @property
-    def export(self) -> Path:
-        """The trained model in Hugging Face's layout."""
-        return self.path / names.EXPORT
-
-    @property
-    def adapt(self) -> Path:
-        """The pretraining run that adapts the encoder of a fine-tuning."""
-        return self.path / names.ADAPT
-
-    @property
-    def best(self) -> Path:
-        """The model of a fine-tuning's best trial."""
-        return self.checkpoints / names.BEST
-
-    @property
-    def predictions(self) -> Path:
-        """A model's answers to every example but those of train."""
-        return self.path / names.PREDICTIONS
-
-    @property
-    def report(self) -> Path:
-        """The report of a fine-tuning."""
-        return self.path / names.REPORT
-
-    @property
-    def result(self) -> Path:
-        """What a trial found: there once it is done."""
-        return self.path / names.RESULT
+    config = _Place(names.CONFIG)
+    environment = _Place(names.ENVIRONMENT)
+    status = _Place(names.STATUS)
+    requeue = _Place(names.REQUEUE)
+    metrics = _Place(names.METRICS)
+    tensorboard = _Place(names.TENSORBOARD)
+    curves = _Place(names.PLOTS, names.CURVES)
+    dumps = _Place(names.DUMPS)
+    tokenizer = _Place(names.TOKENIZER)
+    checkpoints = _Place(names.CHECKPOINTS)
+    export = _Place(names.EXPORT)
+    adapt = _Place(names.ADAPT)
+    best = _Place(names.CHECKPOINTS, names.BEST)
+    predictions = _Place(names.PREDICTIONS)
+    report = _Place(names.REPORT)
+    result = _Place(names.RESULT)
 
     def newest_step(self) -> int:
         """The step of the newest checkpoint, whole or not; 0 where there is none."""
-        numbers = (
-            path.name.removeprefix(names.STEP) for path in self.checkpoints.glob(f"{names.STEP}*")
-        )
-        return max((int(number) for number in numbers if number.isdigit()), default=0)
+        numbers = (path.name[len(names.STEP) :] for path in self.checkpoints.glob(f"{names.STEP}*"))
+        return max(map(int, filter(str.isdigit, numbers)), default=0)
 
     def trial(self, name: str) -> RunFolder:
         """The folder of one trial of a fine-tuning."""
@@ -149,13 +92,9 @@ class RunFolder:
         try:
             write_text(self.status, line)
         except DiskError:
-            try:
-                overwrite(self.status, line)
-            except FileNotFoundError:
-                pass
-            else:
-                return
-            raise
+            if not self.status.exists():
+                raise
+            overwrite(self.status, line)
 
     def settle_status(self, word: str) -> None:
         """The same at a run's end, where nothing may hide why it ends: what fails is only told."""
@@ -184,10 +123,7 @@ class RunFolder:
 
     def read_environment(self) -> dict[str, Any]:
         """What environment.json says; empty where it is not there or damaged."""
-        try:
-            return read_json(self.environment)
-        except InputError:
-            return {}
+        return recall_json(self.environment)
 
     def recorded_precision(self) -> Literal["fp32", "bf16"] | None:
         """What `engine.precision=auto` became in the run; None where nothing tells."""
@@ -197,9 +133,7 @@ class RunFolder:
     def earlier_starts(self) -> list[dict[str, Any]]:
         """What environment.json says of the run's starts so far, those of them that are whole."""
         starts = self.read_environment().get("starts")
-        if not isinstance(starts, list):
-            return []
-        return [start for start in starts if isinstance(start, dict)]
+        return [s for s in starts if isinstance(s, dict)] if isinstance(starts, list) else []
 
     # -- its metrics ------------------------------------------------------------------------------
 

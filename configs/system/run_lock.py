@@ -71,7 +71,7 @@ class Lock:
     def release(self, remove: bool = False) -> None:
         """Let go. `remove` takes the file away as well; where nothing came of the run in a new
         folder, it goes with all folders that were made for it."""
-        alone = self._made and [p.name for p in _entries(self.file.parent)] == [LOCK]
+        alone = self._made and [path.name for path in self.file.parent.glob("*")] == [LOCK]
         if _is_at(self.descriptor, self.file):
             with contextlib.suppress(OSError):  # a full disk: the lock itself tells
                 self.holder.at_end().write(self.descriptor)
@@ -104,11 +104,8 @@ def take(folder: Path, patience: float = 0.0) -> Lock:
 
 
 def take_file(file: Path, what: str, patience: float = 0.0, made: tuple[Path, ...] = ()) -> Lock:
-    """The lock `file` of `what`, once it is free.
-
-    Raises:
-        Taken: after `patience` seconds it is still another's; names the holder.
-    """
+    """The lock `file` of `what`, once it is free; raises `Taken`: after `patience` seconds it is
+    still another's; names the holder."""
     end, is_announced = time.monotonic() + patience, False
     while True:
         lock = _adopt(file) or _try(file, made)
@@ -179,31 +176,23 @@ def claimed(folder: Path, token: str) -> Iterator[None]:
         del _claims[folder]
 
 
-def is_ours(path: Path) -> bool:
-    """False where `path` lies in the folder of a run of this process, which has lost it."""
-    return _loss(path) is None
-
-
 def require_ours(path: Path) -> None:
-    """Raise `RunError` where `is_ours(path)` is false: nothing more may be written there."""
-    if lost := _loss(path):
-        raise RunError(lost)
-
-
-def _loss(path: Path) -> str | None:
+    """Raise `RunError` where `path` lies in a folder of a run of this process, which has lost it:
+    nothing more may be written there."""
     path = _absolute(path)
     for folder, token in list(_claims.items()):
         if not path.is_relative_to(folder):
             continue
         holder = Holder.read(folder / LOCK)
         if holder is None:
-            return (
+            raise RunError(
                 f"{folder}: the run's folder, or the lock in it, was deleted or moved while the "
                 "run was at work: nothing more is written; start it again where its folder is"
             )
         if holder.token != token:
-            return f"{folder}: the run has a new owner ({holder}): this one writes nothing more"
-    return None
+            raise RunError(
+                f"{folder}: the run has a new owner ({holder}): this one writes nothing more"
+            )
 
 
 def _flock(descriptor: int, kind: int) -> bool | None:
@@ -273,13 +262,6 @@ def _is_at(descriptor: int, file: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), os.lstat(file))
     except OSError:
         return False
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return list(folder.iterdir())
-    except OSError:
-        return []
 
 
 def _absolute(path: Path) -> Path:

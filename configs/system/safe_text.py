@@ -39,15 +39,12 @@ class Markup(str):
 
 
 def visible(text: object, lines: bool = False) -> str:
-    """The text with everything that cannot be seen written out; one line, unless `lines`.
-
-    Args:
-        lines: line feeds and tabs stay.
-    """
+    """The text with everything that cannot be seen written out; one line, unless `lines`. `lines`:
+    line feeds and tabs stay."""
     text = str(text)
     if text.isprintable():
         return text
-    pieces = _FLAG.split(text)
+    pieces = _FLAG.split(text)  # every second one is a flag, which stays as it is
     kept = "\n\t" if lines else ""
     pieces[::2] = ["".join(_written_out(piece, kept)) for piece in pieces[::2]]
     return "".join(pieces)
@@ -149,7 +146,9 @@ class VisibleStream:
 def _written_out(text: str, kept: str = "") -> list[str]:
     """Each character, or how it is written."""
     return [
-        c if c.isprintable() or c in kept or _is_space(c) or _joins(text, i) else ascii(c)[1:-1]
+        c
+        if c.isprintable() or c in kept or unicodedata.category(c) == "Zs" or _joins(text, i)
+        else ascii(c)[1:-1]
         for i, c in enumerate(text)
     ]
 
@@ -157,10 +156,6 @@ def _written_out(text: str, kept: str = "") -> list[str]:
 def _in_json(character: str) -> str:
     written = json.dumps(character)[1:-1]
     return written if written != character else f"\\u{ord(character):04x}"
-
-
-def _is_space(character: str) -> bool:
-    return unicodedata.category(character) == "Zs"
 
 
 def _joins(text: str, place: int) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import TypeGuard
 
@@ -43,17 +43,19 @@ _written: dict[tuple[Place, object], str] = {}
 
 def hide(text: str) -> str:
     """A text for people or for a file, without secrets."""
-    if found := _known():
-        text = found.sub(lambda match: _values()[match[0]], text)
-    text = _USER.sub(r"\1***@", text)
+    text = _USER.sub(r"\1***@", _masked(text))
     return _OVERRIDE.sub(r"\1***", _PARAMETER.sub(r"\1***", text))
 
 
 def hashed(text: str) -> str:
     """A text that must be the same again, with a hash in place of each secret."""
-    if found := _known():
-        text = found.sub(lambda match: f"sha256:{_sha(match[0])}", text)
-    return text
+
+    def digest(match: re.Match[str]) -> str:
+        value = match[0].encode(errors="surrogateescape")
+        return f"sha256:{hashlib.sha256(value).hexdigest()[:16]}"
+
+    secrets = _known()
+    return secrets.sub(digest, text) if secrets else text
 
 
 def check(leaves: Mapping[Place, object], source: str, for_script: bool = False) -> None:
@@ -111,25 +113,14 @@ def require_none(script: str) -> None:
 
 
 def as_stored(tree: object, place: Place = ()) -> object:
-    """Nested dicts and lists with `${oc.env:NAME}` for what was asked of the environment.
-
-    Args:
-        place: of `tree` in the configuration.
-    """
+    """Nested dicts and lists with `${oc.env:NAME}` for what was asked of the environment. `place`:
+    of `tree` in the configuration."""
     if isinstance(tree, dict):
         return {key: as_stored(value, (*place, key)) for key, value in tree.items()}
     if isinstance(tree, (list, tuple)):
         return [as_stored(value, (*place, i)) for i, value in enumerate(tree)]
-    return as_written(place, tree)
-
-
-def as_written(place: Place, value: object) -> object:
-    """What is stored of a value at a place of a configuration."""
-    text = _written.get((place, value), value)
-    found = _known()
-    if found and isinstance(text, str):
-        return found.sub(lambda match: _values()[match[0]], text)
-    return text
+    text = _written.get((place, tree), tree)
+    return _masked(text) if isinstance(text, str) else text
 
 
 def asks(value: object) -> TypeGuard[str]:
@@ -139,8 +130,8 @@ def asks(value: object) -> TypeGuard[str]:
 
 def is_unset(text: object) -> bool:
     """Whether a value asks for a variable that is not set, and names nothing in its place."""
-    found = ASKED.findall(text) if isinstance(text, str) else []
-    return any(not comma and name not in os.environ for name, comma in found)
+    asked = ASKED.findall(text) if isinstance(text, str) else []
+    return any(not comma and name not in os.environ for name, comma in asked)
 
 
 def _is_secret(name: str, value: str) -> bool:
@@ -154,13 +145,14 @@ def _may_be_secret(value: str) -> bool:
 
 def _values() -> dict[str, str]:
     """Everything to hide, and what is shown instead."""
-    return {**dict(_named_so()), **_asked_for}
+    named = {v: f"${{oc.env:{name}}}" for name, v in os.environ.items() if _is_secret(name, v)}
+    return named | _asked_for
 
 
-def _named_so() -> Iterator[tuple[str, str]]:
-    for name, value in os.environ.items():
-        if _is_secret(name, value):
-            yield value, f"${{oc.env:{name}}}"
+def _masked(text: str) -> str:
+    """With the variable's name in place of each secret."""
+    secrets = _known()
+    return secrets.sub(lambda match: _values()[match[0]], text) if secrets else text
 
 
 @cache
@@ -168,7 +160,3 @@ def _known() -> re.Pattern[str] | None:
     """All of them in one pattern, long ones first."""
     values = sorted(_values(), key=len, reverse=True)
     return re.compile("|".join(map(re.escape, values))) if values else None
-
-
-def _sha(value: str) -> str:
-    return hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest()[:16]

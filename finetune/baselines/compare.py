@@ -24,10 +24,9 @@ from finetune.scoring.method_scores import summary
 from pretrain.ranks.agreement import Agreement, failing_together
 from pretrain.ranks.world import World
 from pretrain.run import describe
-from pretrain.run.facts import LEARNING, start_facts
+from pretrain.run.describe import LEARNING, start_facts
 from pretrain.run.log import duration
-from pretrain.run.owner import owned
-from pretrain.run.status import kept_status
+from pretrain.run.status import kept_status, owned
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ import numpy as np
 from finetune.explore.profile import Column
 from finetune.explore.terms import Term
 from finetune.report.markdown_tables import short
-from pretrain.run.plots import (
+from pretrain.run.figures import (
     BLUE,
     GREY,
     ORANGE,
@@ -29,7 +29,7 @@ from pretrain.run.plots import (
 )
 
 if TYPE_CHECKING:
-    from pretrain.run.plots import Axes
+    from pretrain.run.figures import Axes
 
 PALE, FAINT, INK = "#93b4f5", "#d1d5db", "#1f2937"
 SHADES = (BLUE, PALE, FAINT)

@@ -16,7 +16,7 @@ from finetune.data.example import TextExample
 from finetune.explore.profile import count_words
 from tokenizer.base import Tokenizer
 from tokenizer.load import load_tokenizer
-from tokenizer.train import train_tokenizer
+from tokenizer.training import train_tokenizer
 
 KINDS: Final = ("wordpiece", "byte-bpe", "sentencepiece")
 VOCABULARY = 8192

@@ -10,10 +10,10 @@ import numpy as np
 
 from finetune.report.markdown_tables import short
 from finetune.scoring.metrics import Bin
-from pretrain.run.plots import BLUE, GREY, ORANGE, drawable, new_figure, plain_frame, save
+from pretrain.run.figures import BLUE, GREY, ORANGE, drawable, new_figure, plain_frame, save
 
 if TYPE_CHECKING:
-    from pretrain.run.plots import Axes
+    from pretrain.run.figures import Axes
 
 SURE = 0.55
 """share of a row above which white figures read better"""

@@ -50,11 +50,10 @@ from pretrain.ranks.preemption import PreemptionNotice
 from pretrain.ranks.watchdog import Watchdog
 from pretrain.ranks.world import World
 from pretrain.run import describe
-from pretrain.run.facts import LEARNING, start_facts
+from pretrain.run.describe import LEARNING, start_facts
 from pretrain.run.log import duration
-from pretrain.run.owner import owned
 from pretrain.run.pretrained import Pretrained
-from pretrain.run.status import kept_status
+from pretrain.run.status import kept_status, owned
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from pretrain.optim.schedule import Phase, Schedule
 from pretrain.ranks.agreement import Agreement, failing_together
 from pretrain.ranks.preemption import PreemptionNotice
 from pretrain.run import checkpoint
-from pretrain.run.facts import checkpoint_facts
+from pretrain.run.describe import checkpoint_facts
 from pretrain.run.log import RunLog
 from pretrain.run.opening import traffic_line
 from tokenizer.base import Tokenizer

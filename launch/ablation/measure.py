@@ -200,7 +200,7 @@ class _Vocabulary:
 @cache
 def _count(vocabulary: _Vocabulary) -> float | None:
     from pretrain.data.prepare import sentences
-    from pretrain.run.load import open_run
+    from pretrain.run.saved_run import open_run
     from tokenizer.tokenizer_report import tokenizer_report
 
     run = open_run(vocabulary.run_dir)

@@ -59,6 +59,6 @@ Two documents in a file, apart by a blank line, as `data.sources` may name it:
     the step, to one update of the weights.
 
 Beside the path: `manifest.py`, `blocks.py` and `verification.py` see to it that what is read is
-what was written; `report.py` shows what a format makes of a corpus; `word2vec.py` may give the word
-embeddings a start.
+what was written; `corpus_report.py` shows what a format makes of a corpus; `word2vec.py` may give
+the word embeddings a start.
 """

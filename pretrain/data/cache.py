@@ -85,10 +85,7 @@ def tokenizer_folder(config: PretrainConfig, text: dict[str, Any]) -> Path:
 
 def text_identity(config: PretrainConfig, keeps_hashes: bool = False) -> dict[str, Any]:
     """What decides the sentences and their split, as JSON: a tokenizer learns from nothing else.
-
-    Args:
-        keeps_hashes: write those of large files into the cache; those that are there are used.
-    """
+    `keeps_hashes`: write those of large files into the cache; those that are there are used."""
     hashes = cache_of(config) / "hashes"
     return {
         "sources": [source_identity(s, hashes, keeps_hashes) for s in config.data.sources],

@@ -77,11 +77,8 @@ def _without(content: Entry, name: str) -> Entry:
 
 
 def read_manifest(folder: Path) -> Entry:
-    """The manifest of a whole store.
-
-    Raises:
-        InputError: no store, another format version, or a file of the wrong size.
-    """
+    """The manifest of a whole store; raises `InputError`: no store, another format version, or a
+    file of the wrong size."""
     path = folder / "manifest.json"
     if not path.exists():
         raise InputError(f"{folder}: no token store here (manifest.json is missing)")

@@ -9,7 +9,7 @@ several pieces: a job that wants its third piece must read, but not tokenise, th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -40,8 +40,8 @@ class ReadUnit:
     first: int = 0
     """number of its first piece"""
     pieces: int = 1
-    text_bytes: int | None = None
-    """UTF-8 bytes of its text, about; None: not known"""
+    piece_bytes: int | None = None
+    """UTF-8 bytes of text in each, about; None: not known"""
 
     @property
     def numbers(self) -> range:
@@ -50,11 +50,8 @@ class ReadUnit:
 
 
 def units_of(data: DataConfig) -> list[ReadUnit]:
-    """The corpus in order, source by source.
-
-    Raises:
-        InputError: a file is missing, or a hub data set cannot be reached.
-    """
+    """The corpus in order, source by source; raises `InputError`: a file is missing, or a hub data
+    set cannot be reached."""
     units: list[ReadUnit] = []
     first = 0
     for source in data.sources:
@@ -92,23 +89,16 @@ def read_unit(unit: ReadUnit, heldout_fraction: float) -> Iterator[Document]:
 
 
 def documents(data: DataConfig, source: SourceConfig) -> Iterator[Document]:
-    """All documents of one source, in order, each as often as its weight says.
-
-    Raises:
-        InputError: a source is missing, broken, or holds no text.
-    """
+    """All documents of one source, in order, each as often as its weight says; raises `InputError`:
+    a source is missing, broken, or holds no text."""
     empty = True
     for unit in _of_source(source, piece_bytes(data)):
-        for document in filled(read_unit(unit, data.heldout_fraction)):
-            empty = False
-            yield from weighted([document], source.weight)
+        for document in read_unit(unit, data.heldout_fraction):
+            if document.text:
+                empty = False
+                yield from weighted([document], source.weight)
     if empty:
         raise no_text(source)
-
-
-def filled(documents: Iterable[Document]) -> Iterator[Document]:
-    """Those that hold text."""
-    return (document for document in documents if document.text)
 
 
 def no_text(source: SourceConfig) -> InputError:
@@ -122,11 +112,8 @@ def no_text(source: SourceConfig) -> InputError:
 def cut_unit(
     unit: ReadUnit, heldout_fraction: float, size: int
 ) -> Iterator[tuple[int, Iterator[Document]]]:
-    """The number and the documents of each piece of a unit, those without documents too.
-
-    Args:
-        size: bytes of text after which a piece ends; the last one takes what remains.
-    """
+    """The number and the documents of each piece of a unit, those without documents too. `size`:
+    bytes of text after which a piece ends; the last one takes what remains."""
     read = 0
 
     # By the text alone: every job that reads this unit cuts it at the same documents.
@@ -180,9 +167,9 @@ def _of_files(source: SourceConfig, files: tuple[Path, ...], size: int) -> Itera
     count = max(1, -(-length // size))
     if count > 1 and can_split(files[0], source):
         for part in range(count):
-            yield ReadUnit(source, files, part, count, text_bytes=length // count)
+            yield ReadUnit(source, files, part, count, piece_bytes=length // count)
     else:
-        yield ReadUnit(source, files, pieces=count, text_bytes=length)
+        yield ReadUnit(source, files, pieces=count, piece_bytes=length // count)
 
 
 def _byte_range(unit: ReadUnit) -> ByteRange:

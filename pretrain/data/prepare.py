@@ -21,30 +21,19 @@ from configs.system.notes import PROGRESS
 from configs.system.run_names import TOKENIZER
 from configs.system.waiting import locked
 from pretrain.data.blocks import Entry
-from pretrain.data.cache import (
-    CachedStore,
-    cache_of,
-    find_store,
-    text_identity,
-    tokenizer_folder,
-)
+from pretrain.data.cache import CachedStore, cache_of, find_store, text_identity, tokenizer_folder
 from pretrain.data.manifest import fingerprint, read_manifest, write_manifest
 from pretrain.data.pieces import ReadUnit, documents, no_text, units_of
 from pretrain.data.store import SPLITS, TokenStore, join_splits
-from pretrain.data.tokenise import (
-    find_missing,
-    is_heldout,
-    piece_name,
-    read_piece,
-    write_pieces,
-)
+from pretrain.data.tokenise import find_missing, is_heldout, piece_name, read_piece, write_pieces
 from pretrain.text.sentences import split_sentences
 from pretrain.text.source import notes
 from tokenizer.base import Tokenizer
 from tokenizer.load import load_tokenizer
-from tokenizer.train import train_tokenizer
+from tokenizer.training import train_tokenizer
 
 logger = logging.getLogger(__name__)
+tell = partial(logger.log, PROGRESS)
 
 MOST_UNKNOWN = 0.01
 """share of unknown tokens; above it the user is warned"""
@@ -88,21 +77,15 @@ def prepare_store(config: PretrainConfig) -> Path:
             numbers = _numbers(units)
             whole = len(numbers) - len(find_missing(store.folder, numbers, store.dtype))
             if whole:
-                logger.log(
-                    PROGRESS,
-                    f"{store.folder}: {whole} of {len(numbers)} pieces are there, making the rest",
-                )
+                tell(f"{store.folder}: {whole} of {len(numbers)} pieces are there, making the rest")
             _write(store, units, numbers)
             _join(store, units)
     return store.folder
 
 
 def prepare_shard(config: PretrainConfig, shard: int, shards: int) -> str:
-    """Make every `shards`-th piece of the corpus, from number `shard` on; what came out, in words.
-
-    Raises:
-        InputError: as `prepare` does.
-    """
+    """Make every `shards`-th piece of the corpus, from number `shard` on; what came out, in words;
+    raises as `prepare` does."""
     _refuse_store(config)
     store = _locate(config)
     if store.is_done:
@@ -114,11 +97,8 @@ def prepare_shard(config: PretrainConfig, shard: int, shards: int) -> str:
 
 
 def merge_shards(config: PretrainConfig, shards: int) -> Path:
-    """Join the pieces that all jobs made; returns the store's folder.
-
-    Raises:
-        InputError: a job has not finished, or the text is too little.
-    """
+    """Join the pieces that all jobs made; returns the store's folder; raises `InputError`: a job
+    has not finished, or the text is too little."""
     _refuse_store(config)
     store = _locate(config)
     with _lock(store.folder):
@@ -190,14 +170,9 @@ def _require_tokenizer(config: PretrainConfig, folder: Path) -> None:
     """Train the tokenizer on the training documents if it is not in `folder` yet."""
     with _lock(folder):
         if not folder.is_dir():
-            logger.log(
-                PROGRESS,
-                f"training a {config.tokenizer.kind} tokenizer, "
-                f"{config.tokenizer.vocabulary_size:,} entries ...",
-            )
-            texts = sentences(config, heldout=False)
-            tell = partial(logger.log, PROGRESS)
-            train_tokenizer(config.tokenizer, texts, tell).save(folder)
+            choice, texts = config.tokenizer, sentences(config, heldout=False)
+            tell(f"training a {choice.kind} tokenizer, {choice.vocabulary_size:,} entries ...")
+            train_tokenizer(choice, texts, tell).save(folder)
 
 
 def _write(store: CachedStore, units: list[ReadUnit], numbers: range) -> None:
@@ -207,7 +182,9 @@ def _write(store: CachedStore, units: list[ReadUnit], numbers: range) -> None:
 
 def _join(store: CachedStore, units: list[ReadUnit]) -> None:
     """Make a store of its finished pieces: counts are summed, token files stay as they are."""
-    pieces = {piece_name(n): _whole_piece(store, n) for n in _numbers(units)}
+    read = {n: read_piece(store.folder, n, store.dtype) for n in _numbers(units)}
+    pieces = {piece_name(n): piece for n, piece in read.items() if piece}
+    assert len(pieces) == len(read), "all pieces are there"
     try:
         _check_sources(store.config, units, list(pieces.values()))
         _check_splits([piece["splits"] for piece in pieces.values()], store.config)
@@ -227,22 +204,15 @@ def _join(store: CachedStore, units: list[ReadUnit]) -> None:
     _tell_unknown(store)
 
 
-def _whole_piece(store: CachedStore, number: int) -> Entry:
-    piece = read_piece(store.folder, number, store.dtype)
-    assert piece is not None, "all pieces are there"
-    return piece
-
-
 def _tell_unknown(store: CachedStore) -> None:
     """Warn of a tokenizer that does not fit the text: a named one may know none of its words."""
     counts = TokenStore.open(store.folder, "train").unigram_counts
     unk = store.tokenizer.special.unk
     if counts[unk] > MOST_UNKNOWN * counts.sum():
-        logger.log(
-            PROGRESS,
+        tell(
             f"{counts[unk] / counts.sum():.1%} of all tokens are {store.tokenizer.pieces[unk]}: "
             "the tokenizer does not fit this text (its language, its case, or too small a "
-            "vocabulary)",
+            "vocabulary)"
         )
 
 
@@ -254,10 +224,9 @@ def _check_sources(config: PretrainConfig, units: list[ReadUnit], pieces: list[E
         if not read:
             raise no_text(source)
         if empty:
-            logger.log(
-                PROGRESS,
+            tell(
                 f"data.sources.{number}: left out {empty:,} of {read + empty:,} rows, which hold "
-                "no text (null or blank)",
+                "no text (null or blank)"
             )
 
 
@@ -278,7 +247,7 @@ def _tell_notes(sources: tuple[SourceConfig, ...]) -> None:
     """Once in a process, and by one of its ranks."""
     if os.environ.get("RANK", "0") == "0":
         for line in notes(sources):
-            logger.log(PROGRESS, line)
+            tell(line)
 
 
 def _numbers(units: list[ReadUnit]) -> range:

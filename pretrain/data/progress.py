@@ -28,14 +28,11 @@ class Progress:
         """`count` bytes of text more are done."""
         self.bytes += count
         self._in_pieces += count
-        watched = sys.stderr.isatty()
-        now = time.monotonic()
+        watched, now = sys.stderr.isatty(), time.monotonic()
         if watched or now - self.told >= LOG_SECONDS:
             self.told = now
-            if watched:
-                logger.log(PROGRESS, f"{self.line(now)}  ", extra={"begin": "\r", "end": ""})
-            else:
-                logger.log(PROGRESS, self.line(now))
+            place = {"begin": "\r", "end": "  "} if watched else {}
+            logger.log(PROGRESS, self.line(now), extra=place)
 
     def end_piece(self) -> None:
         """The next piece begins."""

@@ -120,23 +120,18 @@ def _content(folder: Path, shards: list[Entry], text_bytes: int, counts: Ints) -
     return {**totals, "text_bytes": text_bytes, "shards": shards, "unigram_counts": entry}
 
 
-class _HashedFile:
+class _HashedFile(BlockHasher):
     """A file that is hashed while it is written."""
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self.file: IO[bytes] = path.open("wb")
-        self.hashes = BlockHasher()
 
     def write(self, array: NDArray[np.uint64] | TokenIds) -> None:
         """Append the numbers of an array."""
         data = array.tobytes()
         self.file.write(data)
-        self.hashes.update(data)
-
-    def finish(self) -> Entry:
-        """Close it; its part of the manifest."""
-        self.file.close()
-        return self.hashes.entry
+        self.update(data)
 
 
 class _ShardWriter:
@@ -161,10 +156,12 @@ class _ShardWriter:
     def finish(self) -> Entry:
         """Close the files; the shard's part of the manifest."""
         counts = {key: getattr(self, key) for key in SIZES}
-        files = {part: file.finish() for part, file in self.files.items()}
-        self.blocks.write_bytes(b"".join(file.hashes.digests for file in self.files.values()))
+        for file in self.files.values():
+            file.file.close()
+        files = {part: file.entry for part, file in self.files.items()}
+        self.blocks.write_bytes(b"".join(file.digests for file in self.files.values()))
         blocks = {
-            "block_bytes": self.files["tokens"].hashes.block_bytes,
+            "block_bytes": self.files["tokens"].block_bytes,
             "bytes": self.blocks.stat().st_size,
             "sha256": sha256_file(self.blocks),
         }
@@ -257,9 +254,7 @@ class TokenStore:
 
     def tokens(self, start: int, end: int) -> TokenIds:
         """The ids of [start, end), which must not cross documents; a copy."""
-        shard = int(np.searchsorted(self.shard_starts, start, side="right")) - 1
-        first = int(self.shard_starts[shard])
-        return self.shards[shard].read(start - first, end - first)
+        return self.gather(np.asarray([start]), np.asarray([end]))
 
 
 def _find(folder: Path, shard: Entry, part: str) -> StoreFile:

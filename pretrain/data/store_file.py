@@ -78,11 +78,8 @@ class StoreFile:
             raise self.changed()
 
     def read_into(self, descriptor: Descriptor, view: memoryview, start: int) -> None:
-        """Fill `view` from byte `start` on.
-
-        Raises:
-            DamagedStore: the file ends before, or cannot be read.
-        """
+        """Fill `view` from byte `start` on; raises `DamagedStore`: the file ends before, or cannot
+        be read."""
         while len(view):  # a signal may cut a read short
             try:
                 read = os.preadv(descriptor.number, [view], start)
@@ -169,11 +166,8 @@ class TokenFile:
         return ids
 
     def gather(self, starts: Ints, ends: Ints, ids: TokenIds, places: Ints) -> None:
-        """Put the ids of many [start, end) into `ids`, each from its place on.
-
-        Raises:
-            DamagedStore: the file has changed, ends before, or cannot be read.
-        """
+        """Put the ids of many [start, end) into `ids`, each from its place on; raises
+        `DamagedStore`: the file has changed, ends before, or cannot be read."""
         width = self.dtype.itemsize
         starts, ends, places = starts * width, ends * width, places * width
         filled = ends > starts

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import TypeVar
@@ -32,8 +33,7 @@ from pretrain.data.progress import Progress
 from pretrain.data.store import SPLITS, SplitWriter, token_dtype
 from pretrain.text.sentences import split_sentences
 from pretrain.text.source import Document, weighted
-from tokenizer.base import Tokenizer
-from tokenizer.portions import portions
+from tokenizer.base import Tokenizer, portions
 
 ENCODE_CHARACTERS = 500_000
 """at a time: enough to keep all cores busy, and few enough to work on three lots at once"""
@@ -91,7 +91,7 @@ def write_pieces(
         missing = set(find_missing(folder, numbers, token_dtype(tokenizer.vocabulary_size)))
         if not missing:
             return
-        expected = [_text_bytes(unit) for unit in units for n in unit.numbers if n in missing]
+        expected = [unit.piece_bytes for unit in units for n in unit.numbers if n in missing]
         writer = _PieceWriter(folder, config, tokenizer, Progress(expected), wait)
         for unit in units:
             if wanted := missing.intersection(unit.numbers):
@@ -99,19 +99,15 @@ def write_pieces(
         writer.progress.end()
 
 
+@dataclass(frozen=True)
 class _PieceWriter:
     """Reads units and writes those of their pieces that are asked for."""
 
-    def __init__(
-        self,
-        folder: Path,
-        config: PretrainConfig,
-        tokenizer: Tokenizer,
-        progress: Progress,
-        wait: bool,
-    ) -> None:
-        self.folder, self.config, self.tokenizer = folder, config, tokenizer
-        self.progress, self.wait = progress, wait
+    folder: Path
+    config: PretrainConfig
+    tokenizer: Tokenizer
+    progress: Progress
+    wait: bool
 
     def write(self, unit: ReadUnit, wanted: set[int]) -> None:
         """The `wanted` pieces of a unit, read no further than the last of them."""
@@ -123,13 +119,10 @@ class _PieceWriter:
             if number == max(wanted):
                 return
 
-    def _is_there(self, number: int) -> bool:
-        dtype = token_dtype(self.tokenizer.vocabulary_size)
-        return read_piece(self.folder, number, dtype) is not None
-
     def _write_piece(self, number: int, documents: Iterable[Document], weight: float) -> None:
         with claimed(self.folder, number, self.wait) as is_ours:
-            if not is_ours or self._is_there(number):
+            dtype = token_dtype(self.tokenizer.vocabulary_size)
+            if not is_ours or not find_missing(self.folder, [number], dtype):
                 return
             with written_aside(self.folder / piece_name(number)) as aside:
                 counted = _Counted(documents)
@@ -244,11 +237,6 @@ def is_heldout(document: Document, fraction: float) -> bool:
     # on its side when others are added to the corpus.
     digest = hashlib.blake2b(document.text.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") < fraction * 2**64
-
-
-def _text_bytes(unit: ReadUnit) -> int | None:
-    """Of one of its pieces."""
-    return None if unit.text_bytes is None else unit.text_bytes // unit.pieces
 
 
 def batched(stream: Iterable[Item], most: int, size: Callable[[Item], int]) -> Iterator[list[Item]]:

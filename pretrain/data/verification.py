@@ -18,16 +18,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from configs.errors import InputError
 from configs.schema import DataConfig
 from configs.system.file_hashes import SETTLED_SECONDS, FileState, file_state
 from configs.system.files import write_text
-from configs.system.json_files import read_json
+from configs.system.json_files import recall_json
 from configs.system.notes import optional
 from pretrain.arrays import Flags
 from pretrain.data.blocks import DIGEST_BYTES, Blocks, Entry, blocks_of
@@ -127,11 +127,9 @@ class Verification:
         """Recall what is known and verify what is small; raises `DamagedStore`."""
         if self.works and self.mode == "once":
             self.remembered_bytes = self._memory.recall(self.files)
-        small, held = [], 0
-        for checked in self._open_files():
-            held += checked.blocks.size
-            if held <= AT_ONCE:
-                small.append(checked)
+        unfinished = self._open_files()
+        held = accumulate(checked.blocks.size for checked in unfinished)
+        small = [checked for checked, size in zip(unfinished, held) if size <= AT_ONCE]
         self._verify([(c, n) for c in small for n in range(len(c.blocks))])
         self.at_start_bytes = self.verified_bytes - self.remembered_bytes
         self.remember()
@@ -286,19 +284,13 @@ class VerifiedFiles:
             self.path.unlink(missing_ok=True)
 
     def _read(self) -> dict[str, FileState]:
-        try:
-            files = read_json(self.path).get("files")
-        except InputError:
-            return {}
+        files = recall_json(self.path).get("files")
         return files if isinstance(files, dict) else {}
 
 
 def verify(folder: Path, data: DataConfig, mode: VerifyMode | None = None) -> None:
-    """All of a store, before this returns; `mode` in place of the configuration's.
-
-    Raises:
-        DamagedStore: naming the first file that is not what was written.
-    """
+    """All of a store, before this returns; `mode` in place of the configuration's; raises
+    `DamagedStore`: naming the first file that is not what was written."""
     verification = Verification(folder, data, mode)
     verification.begin()
     verification.verify_all()

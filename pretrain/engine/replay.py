@@ -21,7 +21,7 @@ from pretrain.data.verification import verify_used
 from pretrain.engine.skipped import texts
 from pretrain.model.pretraining import PretrainingModel
 from pretrain.run.checkpoint import STATE
-from pretrain.run.load import open_run
+from pretrain.run.saved_run import open_run
 from tokenizer.base import Tokenizer
 
 

@@ -13,8 +13,8 @@ from pretrain.batch import MicroBatch
 from pretrain.engine.machine import Peak
 from pretrain.engine.skipped import write_dump
 from pretrain.optim.schedule import Schedule
+from pretrain.run.figures import plot_curves
 from pretrain.run.log import RunLog, duration
-from pretrain.run.plots import plot_curves
 from tokenizer.base import Tokenizer
 
 logger = logging.getLogger(__name__)

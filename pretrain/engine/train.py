@@ -24,9 +24,8 @@ from pretrain.ranks.watchdog import Watchdog
 from pretrain.ranks.world import World, leads_node
 from pretrain.run import checkpoint, describe, export
 from pretrain.run.checkpoint_folder import list_checkpoints
-from pretrain.run.facts import checkpoint_facts, corpus_facts, start_facts
-from pretrain.run.owner import owned
-from pretrain.run.status import kept_status, loss_explained, memory_explained
+from pretrain.run.describe import checkpoint_facts, corpus_facts, start_facts
+from pretrain.run.status import kept_status, loss_explained, memory_explained, owned
 
 logger = logging.getLogger(__name__)
 

@@ -110,14 +110,11 @@ def find_difference(world: World, groups: Mapping[str, Facts]) -> Difference | N
         if len(set(values)) > 1:
             differing[group, name] = values
     (group, name), *others = differing
-    odd, usual = _odd_and_usual(differing[group, name])
-    return Difference(
-        group,
-        name,
-        *_with_ranks(odd, differing[group, name], hosts),
-        *_with_ranks(usual, differing[group, name], hosts),
-        [other for _, other in others],
-    )
+    values = differing[group, name]
+    # The rarest value is odd, the most frequent one usual; of equally frequent ones rank 0's.
+    usual, *_, odd = sorted(dict.fromkeys(values), key=values.count, reverse=True)
+    shown = (*_with_ranks(odd, values, hosts), *_with_ranks(usual, values, hosts))
+    return Difference(group, name, *shown, [other for _, other in others])
 
 
 @contextmanager
@@ -192,12 +189,6 @@ def by_all(error: Exception) -> Exception:
     if isinstance(error, (InputError, RunError)):
         error.is_of_all_ranks = True
     return error
-
-
-def _odd_and_usual(values: Sequence[str]) -> tuple[str, str]:
-    """The rarest value and the most frequent one; of equally frequent ones rank 0's is usual."""
-    by_frequency = sorted(dict.fromkeys(values), key=values.count, reverse=True)
-    return by_frequency[-1], by_frequency[0]
 
 
 def _with_ranks(value: str, values: Sequence[str], hosts: Sequence[str]) -> tuple[str, str]:

@@ -50,6 +50,8 @@ def checksum(tensor: Tensor) -> Tensor:
     words = _words(tensor)
     row, column = _factors(words.device)
     total = torch.zeros((), dtype=torch.int64, device=words.device)
+    # A word's factor is that of its place in a row times that of its row times that of its piece:
+    # all odd, so that no bit of any word is lost where sums overflow, as they may.
     for number, piece in enumerate(torch.split(words, WIDTH * ROWS)):
         whole = len(piece) // WIDTH * WIDTH
         rows = (piece[:whole].view(-1, WIDTH) * row).sum(1, dtype=torch.int64)

@@ -69,6 +69,7 @@ class Ring:
         times = np.asarray(seconds, float)
         rounds = np.full(len(times), 2.0 * (ranks - 1))
         sent = ring_share(ranks) * np.asarray(sizes, float)
+        # Both sides divided by the measured time: what is left over then is a relative error.
         columns = np.stack([rounds, sent], axis=1) / times[:, None]
         latency, per_byte = np.linalg.lstsq(columns, np.ones(len(times)), rcond=None)[0]
         if latency < 0:
@@ -96,11 +97,7 @@ class Traffic:
 
     @classmethod
     def of(
-        cls,
-        sizes: Sequence[int],
-        config: CollectiveConfig,
-        zero_stage: int,
-        micro_batches: int,
+        cls, sizes: Sequence[int], config: CollectiveConfig, zero_stage: int, micro_batches: int
     ) -> Traffic:
         """The traffic of a model whose parameters have these `sizes`, in elements.
 

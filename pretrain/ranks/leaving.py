@@ -19,13 +19,12 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Protocol, TextIO, TypeVar
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:  # this module is light: every command begins with it
     from torch._C._distributed_c10d import Store
-
-Value = TypeVar("Value")
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 GRACE_SECONDS = 3.0
@@ -37,16 +36,9 @@ TOGETHER_SECONDS = 8.0
 POLL_SECONDS = 0.5
 REPEAT_SECONDS = 0.5
 """seconds within which a second SIGINT is the first one, passed on by a launcher"""
-INTERRUPTED = "error: interrupted; run the same command to resume from the last checkpoint"
+LEFT = "leaving before the first step ({}): the same command resumes"
 ENDED = "error: ended by SIGTERM; the same command resumes what can be resumed"
-
-
-class Ranks(Protocol):
-    """All ranks, as far as leaving has to ask them; `World` is one."""
-
-    def gather(self, value: Value) -> list[Value]:
-        """Every rank's value, on every rank."""
-        ...
+INTERRUPTED = "error: interrupted; run the same command to resume from the last checkpoint"
 
 
 class Leave(BaseException):
@@ -138,11 +130,14 @@ class Leaving:
                 return
         self.end()
 
-    def begin(self, world: Ranks) -> None:
-        """After `close`, on all ranks: the first step is taken, or all raise `Leave`."""
+    def begin(self, gather: Callable[[str | None], list[str | None]]) -> None:
+        """After `close`, on all ranks: the first step is taken, or all raise `Leave`.
+
+        `gather` gives every rank's value to every rank, as `World.gather` does.
+        """
         if self._has_begun or not self._is_caught:
             return
-        reasons = [reason for reason in world.gather(self.reason) if reason]
+        reasons = [reason for reason in gather(self.reason) if reason]
         if reasons:
             self.reason = reasons[0]
             raise Leave
@@ -163,7 +158,11 @@ class Leaving:
                 self._tell_ranks()
             if self._rank == 0:
                 self._write_status()
-                print(*self._words(), flush=True, file=self._stream())
+                if self.interrupted is not None:
+                    words = INTERRUPTED if self._ended_by == signal.SIGINT else ENDED
+                    print(words, file=sys.stderr, flush=True)
+                else:
+                    print(LEFT.format(self.reason), flush=True)
         finally:
             os._exit(0 if self.interrupted is None else 128 + self._ended_by)
 
@@ -284,14 +283,6 @@ class Leaving:
             elif status != "completed":
                 folder.write_status("preempted")
                 folder.write_requeue(folder.newest_step(), self.reason)
-
-    def _words(self) -> tuple[str]:
-        if self.interrupted is not None:
-            return (INTERRUPTED if self._ended_by == signal.SIGINT else ENDED,)
-        return (f"leaving before the first step ({self.reason}): the same command resumes",)
-
-    def _stream(self) -> TextIO:
-        return sys.stdout if self.interrupted is None else sys.stderr
 
 
 LEAVING = Leaving()

@@ -27,12 +27,7 @@ Value = TypeVar("Value")
 
 PATIENCE = timedelta(days=1)
 """of a collective: ranks may wait for text to be prepared; a hang is the watchdog's to end"""
-SINGLE_PROCESS = {
-    "RANK": "0",
-    "LOCAL_RANK": "0",
-    "WORLD_SIZE": "1",
-    "MASTER_ADDR": "127.0.0.1",
-}
+SINGLE_PROCESS = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
 
 
 @dataclass(frozen=True)
@@ -89,11 +84,8 @@ class World:
 
 
 def start(algorithm: str = "ring") -> World:
-    """Join the process group that the launcher announced, or be a group of one.
-
-    Args:
-        algorithm: `collective.algorithm` of the configuration, which NCCL hears of only now.
-    """
+    """Join the process group that the launcher announced, or be a group of one. `algorithm`:
+    `collective.algorithm` of the configuration, which NCCL hears of only now."""
     for name, value in SINGLE_PROCESS.items():
         os.environ.setdefault(name, value)
     local_rank = int(os.environ["LOCAL_RANK"])
@@ -120,11 +112,8 @@ def start(algorithm: str = "ring") -> World:
 
 
 def _meet(rank: int, size: int, backend: str) -> None:
-    """Make the group of all ranks, and say who is missing where one does not come.
-
-    Raises:
-        InputError: the port at which rank 0 is to listen is in use.
-    """
+    """Make the group of all ranks, and say who is missing where one does not come; raises
+    `InputError`: the port at which rank 0 is to listen is in use."""
     if size == 1:  # needs no port, so that any number of runs may share a machine
         dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1)
         return
@@ -135,13 +124,7 @@ def _meet(rank: int, size: int, backend: str) -> None:
     with announced(f"rank 0 of {size} at {host}:{port}"):
         try:
             served = TCPStore(
-                host,
-                int(port),
-                size,
-                serves,
-                PATIENCE,
-                wait_for_workers=False,
-                multi_tenant=True,
+                host, int(port), size, serves, PATIENCE, wait_for_workers=False, multi_tenant=True
             )
         except dist.DistNetworkError as error:
             if "EADDRINUSE" not in str(error):

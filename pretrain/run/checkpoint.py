@@ -197,7 +197,7 @@ def require_same_weights(engine: Saveable, step: int, folder: Path) -> None:
     drift = find_drift(engine.world, dict(engine.model.named_parameters()))
     if drift:
         saved = list_checkpoints(folder)
-        again = f"goes on from {saved[-1]}" if saved else "begins anew"
+        again = f"resumes from {saved[-1]}" if saved else "begins anew"
         raise by_all(
             RunError(
                 f"at step {step} ranks no longer hold the same weights: {drift}: memory or "
@@ -258,7 +258,7 @@ def read_state(path: Path, fingerprints: dict[str, str], allowed: Collection[str
     for name, value in fingerprints.items():
         saved = state.fingerprints.get(name)
         if saved != value and name not in allowed:
-            other = f" (or go on with data.store={state.store})" if name == "corpus" else ""
+            other = f" (or resume with data.store={state.store})" if name == "corpus" else ""
             raise InputError(
                 f"{path} was made with {name}={saved}, the configuration makes {value}: restore "
                 f"that{other}, start anew in another run_dir, or say "
@@ -284,11 +284,8 @@ def restore(path: Path, engine: Saveable, state: State) -> None:
 
 
 def read_extra(path: Path, world: World) -> Tensors:
-    """What `Writer.save` was given as `extra`; empty where it was nothing.
-
-    Raises:
-        InputError: on all ranks, as `restore`.
-    """
+    """What `Writer.save` was given as `extra`; empty where it was nothing; raises `InputError` on
+    all ranks, as `restore`."""
     with failing_together(world):
         extra = read_tensors(path / EXTRA) if (path / EXTRA).is_file() else {}
     require_same(world, extra, str(path))

@@ -12,8 +12,8 @@ from configs.system.files import written_aside
 from configs.system.run_names import WEIGHTS
 from pretrain.model.convert import huggingface_config, to_huggingface
 from pretrain.model.pretraining import PretrainingModel
-from pretrain.run.load import open_run
 from pretrain.run.onnx import ENCODER_GRAPH, MLM_GRAPH, PaddedEncoder, PaddedMLM, write_onnx
+from pretrain.run.saved_run import open_run
 from pretrain.run.tensors import write_tensors
 from tokenizer.base import Tokenizer
 from tokenizer.huggingface import write_huggingface
@@ -37,10 +37,7 @@ def export_model(
 def write_config(folder: Path, config: PretrainConfig, tokenizer: Tokenizer) -> None:
     """config.json and the tokenizer's files."""
     huggingface = huggingface_config(
-        config.model,
-        tokenizer.vocabulary_size,
-        tokenizer.special,
-        config.next_sentence_prediction,
+        config.model, tokenizer.vocabulary_size, tokenizer.special, config.next_sentence_prediction
     )
     (folder / "config.json").write_text(json.dumps(huggingface, indent=2), encoding="utf-8")
     write_huggingface(tokenizer, folder, config.model.max_positions, config.model.segment_types)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
+import socket
 import time
+from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from configs.system.files import append_text, make_folder
 from configs.system.notes import optional
@@ -14,23 +18,66 @@ from configs.system.run_folder import RunFolder
 from configs.system.run_lock import require_ours
 from configs.system.safe_text import visible
 from configs.system.secrets import hide
-from pretrain.run.events import Events
+
+if TYPE_CHECKING:
+    from tensorboard.compat.proto.summary_pb2 import Summary
 
 logger = logging.getLogger(__name__)
 
+_number = count()
 FLUSH_SECONDS = 10
 """between two moments at which TensorBoard sees what is new"""
+
+
+class Events:
+    """One file of TensorBoard's events in `folder`, which is made; raises `OSError` as any file.
+
+    The library's writer has a thread of its own, which a full disk ends with a traceback; what it
+    had taken is lost, and a later call raises.
+    """
+
+    def __init__(self, folder: Path, purge_step: int | None = None) -> None:
+        """Events of `purge_step` and later, in files before this one, are to be forgotten."""
+        from tensorboard.compat.proto.event_pb2 import SessionLog
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        make_folder(folder)
+        place = f"{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{next(_number)}"
+        self._records = RecordWriter((folder / f"events.out.tfevents.{place}").open("wb"))
+        self._write(file_version="brain.Event:2", step=purge_step)
+        if purge_step is not None:
+            self._write(session_log=SessionLog(status=SessionLog.START), step=purge_step)
+
+    def add_scalar(self, tag: str, value: float, step: int | None = None) -> None:
+        """A point of the curve called `tag`."""
+        from torch.utils.tensorboard.summary import scalar
+
+        self.add_summary(scalar(visible(tag), value), step)
+
+    def add_summary(self, summary: Summary, step: int | None = None) -> None:
+        """What a function of `torch.utils.tensorboard.summary` has made."""
+        self._write(summary=summary, step=step)
+
+    def flush(self) -> None:
+        """Let readers see what there is."""
+        self._records.flush()
+
+    def close(self) -> None:
+        """End the file."""
+        self._records.close()
+
+    def _write(self, **content: object) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        event = Event(wall_time=time.time(), **content)
+        self._records.write(event.SerializeToString())
 
 
 class RunLog:
     """The log of one run, kept by rank 0; on other ranks every call does nothing."""
 
     def __init__(
-        self,
-        run_dir: Path,
-        is_main: bool,
-        resumed_step: int = 0,
-        tensorboard: Path | None = None,
+        self, run_dir: Path, is_main: bool, resumed_step: int = 0, tensorboard: Path | None = None
     ) -> None:
         """`tensorboard` is where its events go; None: into `run_dir`."""
         folder = RunFolder(run_dir)
@@ -46,11 +93,8 @@ class RunLog:
                 self._events = Events(tensorboard or folder.tensorboard, purged)
 
     def record(self, kind: str, step: int, values: dict[str, float]) -> None:
-        """One line of metrics.jsonl, and a scalar `kind/name` for each value.
-
-        Raises:
-            DiskError: the line cannot be written; none of it is. TensorBoard's file is given up.
-        """
+        """One line of metrics.jsonl, and a scalar `kind/name` for each value; raises `DiskError`:
+        the line cannot be written; none of it is. TensorBoard's file is given up."""
         if not self.is_main:
             return
         require_ours(self.path)
@@ -59,7 +103,11 @@ class RunLog:
         events, self._events = self._events, None
         if events:
             with optional("TensorBoard's further events"):
-                self._draw(events, kind, step, values)
+                for name, value in values.items():
+                    events.add_scalar(f"{kind}/{name}", value, step)
+                if time.monotonic() - self._flushed > FLUSH_SECONDS:
+                    self._flushed = time.monotonic()
+                    events.flush()
                 self._events = events
 
     def flush(self) -> None:
@@ -74,13 +122,6 @@ class RunLog:
         if events:
             with optional("TensorBoard's last events"):
                 events.close()
-
-    def _draw(self, events: Events, kind: str, step: int, values: dict[str, float]) -> None:
-        for name, value in values.items():
-            events.add_scalar(f"{kind}/{name}", value, step)
-        if time.monotonic() - self._flushed > FLUSH_SECONDS:
-            self._flushed = time.monotonic()
-            events.flush()
 
 
 def write_hparams(folder: Path, settings: dict[str, object], metrics: dict[str, float]) -> None:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from configs.errors import InputError
+from configs.errors import InputError, first_line, named
 from configs.families import DECIDING
 from configs.loader import from_container
 from configs.schema import ModelConfig
@@ -40,20 +38,16 @@ from pretrain.model.published_config import (
     ties_embeddings,
     unknown_fields,
 )
-from pretrain.run.load import open_run
-from pretrain.run.published_weights import WEIGHTS_FILES, read_weights
+from pretrain.run.saved_run import open_run
+from pretrain.run.tensors import WEIGHTS_FILES, read_weights
 from tokenizer.base import Tokenizer
 from tokenizer.load import load_framed
 
 logger = logging.getLogger(__name__)
 
 HUB_FILES = [
-    "*.json",
-    "*.txt",
-    "*.model",
+    *("*.json", "*.txt", "*.model", "model-*.safetensors", "pytorch_model-*.bin"),
     *WEIGHTS_FILES,
-    "model-*.safetensors",
-    "pytorch_model-*.bin",
 ]
 WORDS = "encoder.embeddings.word.weight"
 SHOWN = 5
@@ -102,11 +96,8 @@ def load_pretrained(name: str) -> Pretrained:
 
 
 def load_initial(model: PretrainingModel, name: str, tokenizer: Tokenizer) -> None:
-    """Give a model the weights called `name`, heads too where there are any.
-
-    Raises:
-        InputError: they are of another shape, or belong to another tokenizer.
-    """
+    """Give a model the weights called `name`, heads too where there are any; raises `InputError`:
+    they are of another shape, or belong to another tokenizer."""
     initial = load_pretrained(name)
     if initial.tokenizer.fingerprint != tokenizer.fingerprint:
         raise InputError(
@@ -120,8 +111,8 @@ def load_initial(model: PretrainingModel, name: str, tokenizer: Tokenizer) -> No
     weights = {
         key: w[:size] if len(w) == initial.vocabulary_size else w
         for key, w in initial.weights.items()
+        if key in own
     }
-    weights = {key: w for key, w in weights.items() if key in own}
     for key in own:
         fits = key in weights and weights[key].shape == own[key].shape
         if not fits and (key in weights or key.startswith("encoder.")):
@@ -151,15 +142,13 @@ def fetch(name: str) -> Path:
 
     repository, _, revision = name.partition("@")
     try:
-        return Path(
-            snapshot_download(repository, revision=revision or None, allow_patterns=HUB_FILES)
-        )
+        folder = snapshot_download(repository, revision=revision or None, allow_patterns=HUB_FILES)
     except Exception as error:  # the library and its network stack each raise their own family
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"model={name}: no such folder here, and not to be had from the hub ({reason}): check "
-            "the name and the network"
+            f"model={name}: no such folder here, and not to be had from the hub "
+            f"({first_line(error)}): check the name and the network"
         ) from error
+    return Path(folder)
 
 
 def _read_run(folder: Path) -> Pretrained:
@@ -207,15 +196,6 @@ def _read_own(folder: Path, content: dict[str, Any]) -> Pretrained:
         raise InputError(f"{folder}: the weights hold no {WORDS}: export the run anew")
     _check_shapes(folder, config, weights, tokenizer.special.pad)
     return Pretrained(config, tokenizer, {name: w.float() for name, w in weights.items()})
-
-
-@contextmanager
-def named(path: Path) -> Iterator[None]:
-    """Put the path in front of what is wrong with it."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 def tell_left_out(folder: Path, fields: list[str], weights: list[str]) -> None:

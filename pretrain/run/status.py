@@ -1,4 +1,4 @@
-"""Keeps the status of a run true, whatever happens to it."""
+"""A run's folder while it is at work: one owner, and a status that stays true whatever happens."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from pathlib import Path
 
 import torch
 
-from configs.errors import DiskError, RunError
+from configs.errors import DiskError, InputError, RunError
+from configs.system import run_lock
 from configs.system.files import disk_trouble
 from configs.system.run_folder import RunFolder
+from pretrain.ranks.agreement import by_all
 from pretrain.ranks.leaving import LEAVING
 from pretrain.ranks.preemption import Preempted
 from pretrain.ranks.world import World
@@ -21,7 +23,7 @@ from pretrain.run.checkpoint_folder import list_checkpoints
 LOST = re.compile("connection (closed|reset|refused)|broken pipe|remote process", re.IGNORECASE)
 """what gloo and NCCL say where another rank has gone"""
 
-SAFE = "; with room, the same command goes on"
+SAFE = "; with room, the same command resumes"
 """the end of a line that says what is safe"""
 
 
@@ -76,11 +78,8 @@ def word_for(error: BaseException) -> str:
 
 @contextmanager
 def memory_explained(run_dir: Path, world: World) -> Iterator[None]:
-    """Turn a lack of memory into one line and the status `out-of-memory`.
-
-    Raises:
-        RunError: memory ran out.
-    """
+    """Turn a lack of memory into one line and the status `out-of-memory`; raises `RunError`: memory
+    ran out."""
     try:
         yield
     except Exception as error:
@@ -95,11 +94,7 @@ def memory_explained(run_dir: Path, world: World) -> Iterator[None]:
 
 @contextmanager
 def loss_explained(run_dir: Path) -> Iterator[None]:
-    """Say, where the disk is full or broken, what of the run is safe.
-
-    Raises:
-        DiskError: it is.
-    """
+    """Say, where the disk is full or broken, what of the run is safe; raises `DiskError`: it is."""
     try:
         yield
     except Exception as error:
@@ -129,3 +124,43 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+@contextmanager
+def owned(run_dir: Path, world: World) -> Iterator[None]:
+    """Own `run_dir` inside: rank 0 holds its lock, and every rank knows by which token.
+
+    Raises:
+        InputError: on all ranks; another process works on it. Nothing of it was touched.
+        RunError: it was deleted, moved or taken over meanwhile.
+    """
+    lock, refusal = _take(run_dir) if world.is_main else (None, None)
+    token, refusal = world.from_main((lock.token if lock else "", refusal))
+    if refusal:
+        raise by_all(InputError(refusal))
+    if world.is_main:
+        LEAVING.owns(run_dir)
+    try:
+        with run_lock.claimed(run_dir, token):
+            try:
+                yield
+            except (InputError, RunError, Preempted):
+                raise
+            except Exception:
+                # Whatever fails in a folder that is gone fails for that reason.
+                run_lock.require_ours(run_dir)
+                raise
+    finally:
+        if lock:
+            lock.release()
+
+
+def _take(run_dir: Path) -> tuple[run_lock.Lock | None, str | None]:
+    """(the lock, None), or (None, why not): the other ranks wait for the answer."""
+    try:
+        return run_lock.take(run_dir, run_lock.patience()), None
+    except InputError as error:
+        return None, str(error)
+    except OSError as error:
+        reason = disk_trouble(error) or f"{error.strerror}: name another run_dir"
+        return None, f"{error.filename or run_dir}: {reason}"

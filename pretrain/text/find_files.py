@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from configs.errors import InputError
 from configs.schema import SourceConfig
-from configs.system.files import check_stored
+from configs.system.files import check_regular, check_stored
 from pretrain.text.compression import COMPRESSIONS, NOT_READ, check_name
 
 EXTENSIONS = {
@@ -175,23 +174,14 @@ def _checked(path: Path) -> Path:
     """The path, if what lies there is a file that can be read."""
     check_name(path)
     check_stored(path)
-    try:
-        mode = path.stat().st_mode
-    except OSError as error:
+    if not os.path.exists(path):
         raise InputError(
-            f"{path}: a link to {os.readlink(path)}, where nothing is ({error.strerror}): repair "
-            "or remove it"
-        ) from error
-    if not stat.S_ISREG(mode):
-        raise InputError(f"{path}: {_kind(mode)}, not a file: write its content into a file")
+            f"{path}: a link to {os.readlink(path)}, where nothing is: repair or remove it"
+        )
+    check_regular(path)
     if not os.access(path, os.R_OK):
         raise InputError(f"{path}: cannot be read (permission denied): give yourself the right")
     return path
-
-
-def _kind(mode: int) -> str:
-    kinds = ((stat.S_ISFIFO, "a pipe (FIFO)"), (stat.S_ISSOCK, "a socket"))
-    return next((name for fits, name in kinds if fits(mode)), "a device")
 
 
 def _once(files: list[Path]) -> tuple[list[Path], list[Path]]:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from configs.errors import InputError
+from configs.errors import InputError, first_line
 from configs.schema import SourceConfig
 from pretrain.text.lines import Fault
 from pretrain.text.rows import Column
-from pretrain.text.text_files import first_line, largest
+from pretrain.text.text_files import largest
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
@@ -46,10 +46,7 @@ def read_hub(source: SourceConfig, file: int) -> Iterator[str]:
 def _texts(rows: IterableDataset, column: Column) -> Iterator[str]:
     column.check_names(rows.column_names or list(next(iter(rows), {column.name: None})))
     for number, row in enumerate(rows.select_columns(column.name), start=1):
-        try:
-            yield column.text(row[column.name])
-        except Fault as fault:
-            raise Fault(fault.problem, row=number) from fault
+        yield column.text(row[column.name], row=number)
 
 
 def _open_hub(source: SourceConfig) -> IterableDataset:

@@ -107,14 +107,13 @@ def installation() -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def harvest() -> dict[str, list[str]]:
-    """Package name -> its documents; some tens of MB, kept because training reads it twice.
-
-    Raises:
-        InputError: too many files are not as they were installed.
-    """
+    """Package name -> its documents; some tens of MB, kept because training reads it twice; raises
+    `InputError`: too many files are not as they were installed."""
     installed = find_distributions()
     files = {STANDARD_LIBRARY: _standard_library_files()}
-    files |= {name: _files(one) for name, one in installed.items() if one is not None}
+    for name, distribution in installed.items():
+        if distribution is not None:
+            files[name] = [f for f in recorded_files(distribution) if _is_wanted(f.name)]
     seen: set[bytes] = set()
     lost: dict[str, list[Path]] = {name: [] for name in files}
     with _no_garbage_collection():
@@ -183,10 +182,6 @@ def _join(raw_texts: list[str], seen: set[bytes]) -> str:
                 lines.append(paragraph)
     text = "\n".join(lines)
     return text if len(text) >= SHORTEST_DOCUMENT else ""
-
-
-def _files(distribution: Distribution) -> list[RecordedFile]:
-    return [file for file in recorded_files(distribution) if _is_wanted(file.name)]
 
 
 def _standard_library_files() -> list[RecordedFile]:

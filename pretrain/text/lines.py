@@ -41,11 +41,8 @@ class Fault(Exception):
 
 
 def find_cut(path: Path, offset: int, between_blocks: bool) -> int:
-    """The first place at or after byte `offset` where no document is cut in two.
-
-    Args:
-        between_blocks: only a blank line ends a document; else every line does.
-    """
+    """The first place at or after byte `offset` where no document is cut in two. `between_blocks`:
+    only a blank line ends a document; else every line does."""
     if offset == 0:
         return 0
     with path.open("rb") as file:
@@ -166,11 +163,8 @@ def list_names(names: list[str]) -> str:
 
 
 def blocks(lines: Iterable[str], most: int) -> Iterator[str]:
-    """Runs of lines between blank lines, without their last end.
-
-    Raises:
-        Fault: a run is longer than `most` UTF-8 bytes.
-    """
+    """Runs of lines between blank lines, without their last end; raises `Fault`: a run is longer
+    than `most` UTF-8 bytes."""
     block, size, first = StringIO(newline="\n"), 0, 1
     for number, line in enumerate(lines, start=1):
         if line.strip():

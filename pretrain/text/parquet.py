@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,16 +16,15 @@ from pretrain.text.rows import COLUMN_CURE, Column
 if TYPE_CHECKING:
     import pyarrow
 
+OF_TEXT = re.compile(r"((large_)?(string|binary)|(string|binary)_view|null)$|fixed_size_binary")
+"""Arrow's names of types that hold text or bytes"""
 BATCH_BYTES = 8_000_000
 """of the column, about"""
 
 
 def parquet_texts(path: Path, column: Column) -> Iterator[str]:
-    """The texts of a Parquet file's column of strings or bytes.
-
-    Raises:
-        Fault: the column is missing or of another type, or bytes are not in the encoding.
-    """
+    """The texts of a Parquet file's column of strings or bytes; raises `Fault`: the column is
+    missing or of another type, or bytes are not in the encoding."""
     import pyarrow.parquet
 
     if compression_of(path):
@@ -48,12 +48,10 @@ def _parquet_texts(file: pyarrow.parquet.ParquetFile, column: Column) -> Iterato
             if number - read - 1 == long:  # before it becomes a string, and takes as much again
                 raise Fault(too_long("a text", column.most), row=number)
             try:
-                yield column.text(value.as_py())
+                yield column.text(value.as_py(), row=number)
             except UnicodeDecodeError as error:
                 what = f"text that is not UTF-8 ({error.reason}): repair it"
                 raise Fault(what, row=number) from error
-            except Fault as fault:
-                raise Fault(fault.problem, row=number) from fault
         read += len(values)
 
 
@@ -74,16 +72,7 @@ def _check_type(kind: pyarrow.DataType, name: str) -> None:
 
     while isinstance(kind, (pyarrow.DictionaryType, pyarrow.RunEndEncodedType)):
         kind = kind.value_type
-    of_text = (
-        "string",
-        "large_string",
-        "string_view",
-        "binary",
-        "large_binary",
-        "binary_view",
-        "null",
-    )
-    if str(kind) not in of_text and not str(kind).startswith("fixed_size_binary"):
+    if not OF_TEXT.match(str(kind)):
         raise Fault(f"column '{name}' holds {kind}, not text: {COLUMN_CURE}")
 
 

@@ -21,7 +21,6 @@ from pretrain.text.lines import (
     encoding_cure,
     list_names,
     too_long,
-    utf8_length,
 )
 
 MISSING_SHARE = 0.01
@@ -56,34 +55,30 @@ class Column:
         """`most`: UTF-8 bytes of the longest text; `encoding`: that of values that are bytes."""
         self.name, self.most, self.encoding = name, most, encoding
 
-    def text(self, value: Any) -> str:
-        """A value as text, "" for null; raises `Fault`."""
+    def text(self, value: Any, line: int | None = None, row: int | None = None) -> str:
+        """A value as text, "" for null; raises `Fault`, which stands in this line or row."""
         if value is None:
             return ""
-        if isinstance(value, bytes):
-            value = self._decoded(value)
-        if type(value) is not str:
-            raise Fault(f"column '{self.name}' holds {_kind(value)}, not text: {COLUMN_CURE}")
-        if "\0" in value:
-            raise Fault("a NUL character, which no text holds: repair or remove it")
         try:
-            size = utf8_length(value) if value.isascii() else len(value.encode())
-        except UnicodeEncodeError as error:
-            raise Fault(
-                "half of a surrogate pair (an escape such as \\ud83d alone): repair or remove it"
-            ) from error
-        if size > self.most:
-            raise Fault(too_long("a text", self.most))
-        return value
-
-    def _decoded(self, value: bytes) -> str:
-        try:
-            return value.decode(self.encoding)
+            plain = value.decode(self.encoding) if isinstance(value, bytes) else value
+            if type(plain) is not str:
+                problem = f"column '{self.name}' holds {_kind(plain)}, not text: {COLUMN_CURE}"
+            elif "\0" in plain:
+                problem = "a NUL character, which no text holds: repair or remove it"
+            elif len(plain.encode()) > self.most:
+                problem = too_long("a text", self.most)
+            else:
+                return plain
         except UnicodeDecodeError as error:
-            raise Fault(
+            problem = (
                 f"column '{self.name}' holds bytes that are not {self.encoding.upper()} (byte "
                 f"{error.start + 1}): {encoding_cure(value[:SAMPLE])}"
-            ) from error
+            )
+        except UnicodeEncodeError:
+            problem = (
+                "half of a surrogate pair (an escape such as \\ud83d alone): repair or remove it"
+            )
+        raise Fault(problem, line, row)
 
     def check_names(self, names: list[str]) -> None:
         """Raise `Fault` where the column is missing or stands twice."""
@@ -110,11 +105,8 @@ def _kind(value: Any) -> str:
 
 
 def json_line_texts(lines: Iterator[str], column: Column) -> Iterator[str]:
-    """The texts of JSON lines; blank lines are passed over.
-
-    Raises:
-        Fault: a line is no JSON or no object, or the column is missing in too many.
-    """
+    """The texts of JSON lines; blank lines are passed over; raises `Fault`: a line is no JSON or no
+    object, or the column is missing in too many."""
     rows = ((n, _parse(line, n)) for n, line in enumerate(lines, start=1) if line.strip())
     return _object_texts(rows, column)
 
@@ -138,10 +130,7 @@ def _object_texts(rows: Iterator[tuple[int, Any]], column: Column) -> Iterator[s
         if column.name not in row:
             lacking += 1
             first = first if first[0] else (line, list(row))
-        try:
-            yield column.text(row.get(column.name))
-        except Fault as fault:
-            raise Fault(fault.problem, line) from fault
+        yield column.text(row.get(column.name), line)
     if lacking > MISSING_SHARE * count:
         share = f" in {lacking:,} of {count:,} rows" if lacking < count else ""
         raise Fault(column.missing(first[1]) + share, first[0])
@@ -254,7 +243,7 @@ def csv_texts(lines: Iterator[str], column: Column, tabs: bool) -> Iterator[str]
                 raise Fault(
                     f"{len(row)} cells where the header has {len(header)}: repair or remove the row"
                 )
-            yield column.text(row[place])
+            yield column.text(row[place], reader.line_num)
     except csv.Error as error:
         what = str(error)
         long = too_long("a cell, or a quote left open,", column.most)

@@ -76,16 +76,15 @@ def source_identity(
         return {**identity, **installation()}
     if source.kind == "hub":
         return identity
-    return {**identity, "files": _hashes(source, hashes, keeps_hashes)}
+    files = find_files(source)
+    top = os.path.commonpath([path.parent for path in files])
+    names = (path.relative_to(top).as_posix() for path in files)
+    return {**identity, "files": dict(zip(names, hash_files(files, hashes, keeps_hashes)))}
 
 
 def notes(sources: Sequence[SourceConfig]) -> list[str]:
     """What a person should know of the files of some sources, a line each: what is left out, and
-    what counts twice.
-
-    Raises:
-        InputError: as `source_files` does.
-    """
+    what counts twice; raises as `source_files` does."""
     lines: list[str] = []
     owners: dict[tuple[int, int], int] = {}
     for number, source in enumerate(sources):
@@ -110,10 +109,3 @@ def _shared(number: int, files: list[Path], owners: list[int | None]) -> Iterato
             f"data.sources.{other} and data.sources.{number} both hold {first}{also}: each "
             "document of theirs counts twice"
         )
-
-
-def _hashes(source: SourceConfig, cache: Path | None, keeps: bool) -> dict[str, str]:
-    files = find_files(source)
-    top = os.path.commonpath([path.parent for path in files])
-    names = (path.relative_to(top).as_posix() for path in files)
-    return dict(zip(names, hash_files(files, cache, keeps)))

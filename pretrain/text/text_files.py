@@ -11,7 +11,7 @@ import codecs
 from collections.abc import Iterator
 from pathlib import Path
 
-from configs.errors import InputError
+from configs.errors import InputError, first_line
 from configs.schema import SourceConfig
 from pretrain.text.compression import compression_of, plain_name
 from pretrain.text.encoding import is_surely_utf8
@@ -67,11 +67,6 @@ def read_file(path: Path, source: SourceConfig, part: ByteRange | None = None) -
 def largest(source: SourceConfig) -> int:
     """UTF-8 bytes of the longest document that is read."""
     return int(source.longest_document_megabytes * 1e6)
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, or else its name."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _read(path: Path, source: SourceConfig, part: ByteRange | None) -> Iterator[str]:

@@ -148,7 +148,7 @@ def test_a_rank_that_sees_another_checkpoint_is_refused(tiny, tiny_run, two):
     assert (two[0] / "runs/tiny/environment.json").read_text() == before
     shutil.rmtree(newest)
     line = Ranks("pretrain.py", "--config", tiny, cwd=two).refusal()
-    assert "rank 1 on " in line and "rank 0 goes on from this checkpoint" in line
+    assert "rank 1 on " in line and "rank 0 resumes from this checkpoint" in line
 
 
 @pytest.mark.slow
@@ -170,7 +170,7 @@ def test_a_flipped_bit_ends_the_run_before_the_next_checkpoint(tiny, tmp_path):
     line = Ranks(str(script), "--config", tiny, cwd=both).refusal(code=1)
     run_dir = tmp_path / "runs/tiny"
     assert "at step 6 ranks no longer hold the same weights: encoder." in line
-    assert "on rank 1" in line and "goes on from runs/tiny/checkpoints/step-00000004" in line
+    assert "on rank 1" in line and "resumes from runs/tiny/checkpoints/step-00000004" in line
     assert (run_dir / "status").read_text() == "failed\n"
     saved = sorted(path.name for path in (run_dir / "checkpoints").iterdir())
     assert saved == ["step-00000002", "step-00000004"]

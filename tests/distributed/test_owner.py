@@ -7,7 +7,7 @@ import os
 from configs.errors import InputError
 from configs.system.run_lock import find_holder, take
 from pretrain.ranks import world
-from pretrain.run.owner import owned
+from pretrain.run.status import owned
 from tests.distributed.ranks import on_ranks
 
 

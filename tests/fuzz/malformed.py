@@ -71,7 +71,7 @@ def kinds(count: int, seed: int, only: str | None) -> Iterator[str]:
 
 def load_scripts() -> None:
     """Import all that the scripts import, before anything starts a thread."""
-    for name in (*(f"launch.{script}" for script in SCRIPTS), "pretrain.data.report"):
+    for name in (*(f"launch.{script}" for script in SCRIPTS), "pretrain.data.corpus_report"):
         importlib.import_module(name)
     for name in (
         "pretrain.engine.train",

@@ -96,7 +96,7 @@ def test_views_of_the_system_are_no_sources(place):
 def test_an_output_that_is_a_device_stays_one(launch, tiny_finetuned, tmp_path):
     (tmp_path / "in.txt").write_text("open the file\n")
     words = ("predict.py", "--model", tiny_finetuned, "--input", tmp_path / "in.txt")
-    assert_one_line(launch(*words, "--output", "/dev/null"), "/dev/null", "no ordinary file")
+    assert_one_line(launch(*words, "--output", "/dev/null"), "/dev/null: a device, not a file")
     assert not Path("/dev/null").is_file()
 
 

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from configs.system.run_folder import RunFolder
-from pretrain.run.load import open_run
+from pretrain.run.saved_run import open_run
 from tests.conftest import Command
 
 pytestmark = pytest.mark.distributed

@@ -45,7 +45,7 @@ DOORS = {
     "datasets": {"pretrain/text/hub.py"},
     "pyarrow": {"pretrain/text/parquet.py"},
     "zstandard": {"pretrain/text/compression.py"},
-    "matplotlib": {"pretrain/run/plots.py"},
+    "matplotlib": {"pretrain/run/figures.py"},
     "omegaconf": {"configs/loader.py", "configs/known_keys.py"},
     "transformers": {"launch/benchmarks/huggingface_contenders.py"},
 }

@@ -18,10 +18,10 @@ from launch.ablation.measurements import Results
 from launch.ablation.report.confounders import refusal
 from launch.ablation.report.statistics import Difference
 from launch.ablation.report.table import Table, TableRow, paired
-from pretrain.run.plots import drawable, new_figure, plain_frame, save
+from pretrain.run.figures import drawable, new_figure, plain_frame, save
 
 if TYPE_CHECKING:
-    from pretrain.run.plots import Axes
+    from pretrain.run.figures import Axes
 
 BLACK, GREY = "#000000", "#8a8a8a"
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d")

@@ -58,7 +58,7 @@ REFUSED = {
     "merge with a space": (["task.merge={' a': b}"], r"task.merge: \[' a'\] has spaces around"),
     "label and none": (["task.labels=['-', b]", "task.no_label=['-']"], "is a label too"),
     "tags without O": (["task.kind=tagging", "task.labels=[B-X]"], "tagging needs the label O"),
-    "no seeds": (["seeds=[]"], "seeds is empty"),
+    "no seeds": (["seeds=[]"], r"seeds=\[\] must be different"),
     "equal seeds": (["seeds=[1, 1]"], "different numbers"),
     "decay": (["layer_decay=0"], "layer_decay"),
     "patience": (["patience=0"], "patience"),

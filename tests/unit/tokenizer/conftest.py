@@ -13,7 +13,7 @@ import pytest
 from configs.schema import TokenizerConfig
 from tokenizer.base import Tokenizer
 from tokenizer.load import load_tokenizer
-from tokenizer.train import train_tokenizer
+from tokenizer.training import train_tokenizer
 
 SHARED_DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 LINES = 1000

@@ -10,7 +10,7 @@ import pytest
 from configs.schema import TokenizerConfig
 from tokenizer.base import Tokenizer
 from tokenizer.huggingface import write_huggingface
-from tokenizer.train import train_tokenizer
+from tokenizer.training import train_tokenizer
 
 transformers = pytest.importorskip("transformers")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tokenizer.portions import portions
+from tokenizer.base import portions
 
 
 def test_a_portion_ends_at_a_space() -> None:

@@ -17,7 +17,7 @@ from configs.schema import TokenizerConfig
 from tests.unit.tokenizer.conftest import VOCABULARY_SIZE
 from tokenizer.base import Tokenizer
 from tokenizer.load import load_tokenizer
-from tokenizer.train import train_tokenizer
+from tokenizer.training import train_tokenizer
 from tokenizer.unigram import train_sentencepiece
 
 KINDS = ("wordpiece", "byte-bpe", "sentencepiece")
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[3]
 FINGERPRINT = """
 import sys
 from configs.schema import TokenizerConfig
-from tokenizer.train import train_tokenizer
+from tokenizer.training import train_tokenizer
 texts = open(sys.argv[1], encoding="utf-8").read().split("\\n")
 for kind in sys.argv[2:]:
     config = TokenizerConfig(kind=kind, vocabulary_size=1500, allow_smaller_vocabulary=True)

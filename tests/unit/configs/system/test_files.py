@@ -243,7 +243,7 @@ def save_array(path: Path) -> None:
 
 
 def save_picture(path: Path) -> None:
-    from pretrain.run.plots import new_figure, save
+    from pretrain.run.figures import new_figure, save
 
     figure = new_figure(9, 9)
     figure.subplots().set_title("full")

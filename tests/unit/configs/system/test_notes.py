@@ -14,7 +14,7 @@ def test_a_report_that_fails_is_told_in_one_line(console):
         raise ValueError("first line\n\x1b[31msecond")
     assert console.readouterr().err == (
         "note: plots/curves.png could not be made (first line \\x1b[31msecond); everything else "
-        "goes on\n"
+        "continues\n"
     )
     with optional("report.md"):
         raise ValueError("endless" * 1000)

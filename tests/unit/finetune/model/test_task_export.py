@@ -22,7 +22,7 @@ from pretrain.model.packing import Packing
 from tests.finetuning import topic_rows
 from tests.unit.pretrain.engine.padded import flat, halves, padded, random_sequences
 from tokenizer.base import Tokenizer
-from tokenizer.train import train_tokenizer
+from tokenizer.training import train_tokenizer
 
 transformers = pytest.importorskip("transformers")
 

@@ -9,7 +9,7 @@ import pytest
 
 from configs.schema import TokenizerConfig
 from tokenizer.base import Tokenizer
-from tokenizer.train import train_tokenizer
+from tokenizer.training import train_tokenizer
 
 KINDS = ("wordpiece", "byte-bpe", "sentencepiece")
 

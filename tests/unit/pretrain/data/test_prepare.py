@@ -19,7 +19,7 @@ from pretrain.data.manifest import read_manifest
 from pretrain.data.prepare import merge_shards, prepare, prepare_shard, prepare_store
 from pretrain.data.tokenise import claimed
 from pretrain.text.sentences import word_set
-from tokenizer.train import train_tokenizer
+from tokenizer.training import train_tokenizer
 
 WORDS = sorted(word_set("the of and to in is was for as with on by that from at are were this an"))
 from pretrain.data.store import TokenStore

@@ -8,8 +8,8 @@ import pytest
 
 from configs.schema import TokenizerConfig
 from pretrain.data import tokenise
-from tokenizer.portions import portions
-from tokenizer.train import train_tokenizer
+from tokenizer.base import portions
+from tokenizer.training import train_tokenizer
 
 PROSE = [" ".join(text.split()) for _, text in sorted(topics.items())][:12]
 

@@ -13,7 +13,7 @@ from pretrain.data import masking
 from pretrain.data.masking import Masked, Masker, Sequences, Vocabulary, make_vocabulary
 from tests.helpers import assert_binomial
 from tokenizer.base import Tokenizer
-from tokenizer.train import train_tokenizer
+from tokenizer.training import train_tokenizer
 
 SEED, TEXTS = 5, 400
 CHINESE = "我们在北京大学学习自然语言处理技术的历史和发展经济文化世界人口国家首都"

@@ -11,7 +11,7 @@ from configs.loader import load_config
 from configs.schema import PLACES, PretrainConfig
 from pretrain.ranks.agreement import Agreement, failing_together, name_ranks
 from pretrain.ranks.preemption import Preempted
-from pretrain.run.facts import VARIABLES, recipe, sampled_digest, start_facts
+from pretrain.run.describe import VARIABLES, recipe, sampled_digest, start_facts
 from tests.helpers import open_store, random_documents
 from tests.threads import on_threads
 

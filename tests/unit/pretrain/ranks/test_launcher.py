@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pretrain.ranks.launcher import SECOND, is_launcher
+from pretrain.ranks.preemption import SECOND, is_launcher
 from tests.conftest import ROOT
 
 FRONT = """

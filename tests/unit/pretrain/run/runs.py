@@ -19,7 +19,7 @@ from pretrain.run.checkpoint import MOMENTS, State, Writer
 from pretrain.run.describe import write_environment
 from tests.helpers import write_store
 from tokenizer.base import Tokenizer
-from tokenizer.train import train_tokenizer
+from tokenizer.training import train_tokenizer
 
 TEXTS = ["the cat sat on the mat", "a dog ran to the cat", "mats are sat on by cats"] * 4
 TINY = [

@@ -140,7 +140,7 @@ def test_an_unknown_or_missing_field_of_the_state_is_refused(saved):
 def test_another_fingerprint_is_refused_unless_it_is_allowed(saved):
     with pytest.raises(InputError, match=r"made with seed=a, the configuration makes c: .*=.seed"):
         checkpoint.read_state(saved, {"seed": "c"})
-    with pytest.raises(InputError, match=r"go on with data\.store=/data/store"):
+    with pytest.raises(InputError, match=r"resume with data\.store=/data/store"):
         checkpoint.read_state(saved, {"corpus": "c"})
     with pytest.raises(InputError, match="made with vocabulary=None"):
         checkpoint.read_state(saved, {"vocabulary": "9"})

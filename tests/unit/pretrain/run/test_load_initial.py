@@ -9,8 +9,8 @@ import torch
 
 from configs.errors import InputError
 from pretrain.model.pretraining import PretrainingModel
-from pretrain.run.load import open_run
 from pretrain.run.pretrained import load_initial
+from pretrain.run.saved_run import open_run
 
 
 def test_a_run_with_the_same_shape_gives_its_weights(tiny_run):

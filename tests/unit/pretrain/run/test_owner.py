@@ -18,8 +18,7 @@ from pretrain.engine.skipped import write_dump
 from pretrain.engine.train import pretrain
 from pretrain.ranks.world import World
 from pretrain.run.log import RunLog
-from pretrain.run.owner import owned
-from pretrain.run.status import kept_status
+from pretrain.run.status import kept_status, owned
 
 ALONE, SECOND = (World(rank, 1, torch.device("cpu")) for rank in (0, 1))
 

@@ -248,7 +248,7 @@ def test_shards_that_are_no_files_of_the_folder_are_not_opened(bert, tmp_path):
     shard.rename(tmp_path / "outside.safetensors")
     assert "missing, though model.safetensors.index.json names it" in refusal(bert)
     os.mkfifo(shard)
-    assert "no ordinary file" in refusal(bert)
+    assert "a pipe (FIFO), not a file" in refusal(bert)
     shard.unlink()
     shard.symlink_to("/dev/zero")
     assert "link out of its folder" in refusal(bert)
@@ -257,7 +257,7 @@ def test_shards_that_are_no_files_of_the_folder_are_not_opened(bert, tmp_path):
     assert "link out of its folder" in refusal(bert)
     shard.unlink()
     shard.mkdir()
-    assert "is a folder" in refusal(bert)
+    assert "a folder, not a file" in refusal(bert)
 
 
 def test_a_tensor_stands_in_the_shard_that_the_index_says(bert):
@@ -307,7 +307,7 @@ def test_compressed_pickles_are_not_unfolded(bert):
 def test_folders_and_pipes_under_a_files_name(bert, name):
     (bert / name).unlink()
     (bert / name).mkdir()
-    assert f"{bert / name} is a folder" in refusal(bert)
+    assert f"{bert / name}: a folder, not a file" in refusal(bert)
     (bert / name).rmdir()
     os.mkfifo(bert / name)
-    assert f"{bert / name} is no ordinary file" in refusal(bert)
+    assert f"{bert / name}: a pipe (FIFO), not a file" in refusal(bert)

@@ -10,9 +10,9 @@ from configs.schema import CheckpointConfig
 from configs.system.run_folder import RunFolder
 from pretrain.model.pretraining import make_model
 from pretrain.run.checkpoint import ROPE_THETA, State, Writer
-from pretrain.run.load import open_run
+from pretrain.run.saved_run import open_run
 from tests.unit.pretrain.run.runs import TEXTS, FakeEngine, tiny_config, write_run
-from tokenizer.train import train_tokenizer
+from tokenizer.training import train_tokenizer
 
 
 def test_all_parts_are_those_that_the_run_had(tmp_path):

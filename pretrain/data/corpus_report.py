@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,47 +19,6 @@ from tokenizer.tokenizer_report import tokenizer_report
 
 REPORT_SENTENCES = 5_000
 REPORT_TOKENS = 10_000_000
-
-
-@dataclass(frozen=True)
-class FormatReport:
-    """Counts of one pass over a corpus."""
-
-    input_format: str
-    sequences: int
-    mean_length: float
-    """tokens, special tokens included"""
-    short: float
-    """share of sequences below half of `max_length`"""
-    documents_crossed: int
-    """document boundaries inside sequences"""
-    next: float
-    """share of sequences whose second segment follows the first"""
-    random: float
-    """share of sequences whose second segment is random"""
-    truncated: int
-    """tokens of the corpus that no sequence holds"""
-
-
-def format_report(store: TokenStore, config: PretrainConfig) -> FormatReport:
-    """Count what `config.input_format` makes of `store`."""
-    index = build_index(store, config)
-    lengths = index.lengths
-    crossed = 0 if index.is_pair else len(index.starts) - len(index)
-    from_corpus = np.ones(len(index.starts), bool)
-    if index.is_pair:
-        from_corpus[1::2] = index.next_sentence == IS_NEXT
-    kept = int((index.ends - index.starts)[from_corpus].sum())
-    return FormatReport(
-        input_format=config.input_format,
-        sequences=len(index),
-        mean_length=float(lengths.mean()),
-        short=float((lengths < config.max_length / 2).mean()),
-        documents_crossed=crossed,
-        next=index.next_share,
-        random=float((index.next_sentence == IS_RANDOM).mean()),
-        truncated=int(store.sentence_ends[-1]) - kept,
-    )
 
 
 def corpus_report(folder: Path, config: PretrainConfig) -> str:
@@ -102,11 +61,25 @@ def _format_table(store: TokenStore, config: PretrainConfig) -> str:
     for name in BUILDERS:
         if name in PAIR_FORMATS and len(store.document_ends) < 2:
             lines.append(f"{name:<16}needs a second document")
-            continue
-        changed = replace(config, input_format=name, next_sentence_prediction=False)
-        r = format_report(store, changed)
-        lines.append(
-            f"{r.input_format:<16}{r.sequences:>12,}{r.mean_length:>13.1f}{r.short:>8.1%}"
-            f"{r.documents_crossed:>10,}{r.next:>8.1%}{r.random:>8.1%}{r.truncated:>12,}"
-        )
+        else:
+            changed = replace(config, input_format=name, next_sentence_prediction=False)
+            lines.append(name.ljust(16) + _format_row(store, changed))
     return "\n".join(lines)
+
+
+def _format_row(store: TokenStore, config: PretrainConfig) -> str:
+    """What `config.input_format` makes of a pass over `store`, in the table's columns."""
+    index = build_index(store, config)
+    # `short`: below half of `max_length`; `crossed`: document boundaries inside sequences.
+    short = (index.lengths < config.max_length / 2).mean()
+    crossed = 0 if index.is_pair else len(index.starts) - len(index)
+    # `truncated`: tokens of the corpus that no sequence holds; a random segment is another's.
+    from_corpus = np.ones(len(index.starts), bool)
+    if index.is_pair:
+        from_corpus[1::2] = index.next_sentence == IS_NEXT
+    truncated = int(store.sentence_ends[-1] - (index.ends - index.starts)[from_corpus].sum())
+    random = (index.next_sentence == IS_RANDOM).mean()
+    return (
+        f"{len(index):>12,}{index.lengths.mean():>13.1f}{short:>8.1%}"
+        f"{crossed:>10,}{index.next_share:>8.1%}{random:>8.1%}{truncated:>12,}"
+    )

@@ -10,7 +10,7 @@ import pytest
 from finetune.report.gallery import Gallery
 from finetune.report.result_plots import plot_calibration, plot_confusion, plot_trials
 from finetune.scoring.metrics import Bin
-from pretrain.run.plots import drawable, new_figure, plot_curves, save
+from pretrain.run.figures import drawable, new_figure, plot_curves, save
 
 NAMES = (
     *("$", "$$", "a$b$", "$_$", r"$\frac{1}{$", "_", "__x", "%", "&", "#", "~^{}", "\\"),

@@ -53,11 +53,8 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, path: Path, dpi: int = 150) -> bool:
-    """Write a PNG, whole or not at all; its folder is made.
-
-    Returns:
-        Whether the installed fonts have every character; the others are drawn as boxes.
-    """
+    """Write a PNG, whole or not at all; its folder is made. Returns whether the installed fonts
+    have every character; the others are drawn as boxes."""
     from matplotlib.font_manager import fontManager
     from matplotlib.text import Text
 
