@@ -61,10 +61,13 @@ PACKING, ATTENTION = "pretrain/model/packing.py", "pretrain/model/attention.py"
 SCOPE = "pretrain/model/scope.py"
 ENCODER, TIED = "pretrain/model/encoder.py", "pretrain/model/tied_embeddings.py"
 PRETRAINING = "pretrain/model/pretraining.py"
+NORMS, ROTARY = "pretrain/model/norms.py", "pretrain/model/rotary.py"
+FEED_FORWARD, FLOPS = "pretrain/model/feed_forward.py", "pretrain/model/flops.py"
 CHECKPOINTS, SKIPPED = "pretrain/run/checkpoint_folder.py", "pretrain/engine/skipped.py"
 LOOP = "pretrain/engine/loop.py"
 WINDOW, EVALUATE = "pretrain/engine/log_window.py", "pretrain/engine/evaluate.py"
 OF_MODEL = "tests/unit/pretrain/model"
+OF_AXES = "tests/unit/pretrain/model/test_encoder_axes.py"
 OF_PRUNE = "tests/unit/pretrain/run/test_prune.py"
 
 MUTANTS = (
@@ -148,8 +151,18 @@ MUTANTS = (
     Mutant(SCOPE, "seen_BNWU & (query_BNW1 == key_BN1U)", "seen_BNWU"),
     Mutant(SCOPE, "layer % config.global_every != 0", "layer % config.global_every != 1"),
     Mutant(ENCODER, "pad_id + 1 if config.architecture", "pad_id if config.architecture", OF_MODEL),
+    Mutant(ENCODER, "self.is_pre_norm and index == 0", "False", OF_AXES),
+    Mutant(ENCODER, "hidden_RD = self.final_norm(hidden_RD)", "pass", OF_AXES),
+    Mutant(NORMS, "of_normal.addcmul_(normal, share, value=-1)", "of_normal"),
+    Mutant(NORMS, "return torch.stack((query.to(", "return torch.stack((key.to(", OF_AXES),
+    Mutant(ROTARY, "_rotate(gradient, cosine, -sine)", "_rotate(gradient, cosine, sine)"),
+    Mutant(ROTARY, "(1 / theta**exponents)", "theta**exponents"),
+    Mutant(FEED_FORWARD, "(gradient * second, first))", "(gradient, first))"),
+    Mutant(FLOPS, "matrices = 3 if config.is_gated else 2", "matrices = 2"),
     Mutant(TIED, "gradient_VD = gradient_VD.add_(self._waiting)", "pass", OF_MODEL),
     Mutant(PRETRAINING, "batch.boundaries[:-1]", "batch.boundaries[1:] - 1", OF_MODEL),
+    Mutant(PRETRAINING, "math.sqrt(2 * config.layers)", "math.sqrt(config.layers)", OF_AXES),
+    Mutant(PRETRAINING, "words.tied if head.decoder is None else None", "words.tied", OF_AXES),
     Mutant(PRETRAINING, "Purpose.INIT, 0, crc32(name.encode())", "Purpose.INIT, 0, 0"),
     # the loop and what it leaves behind
     Mutant(SKIPPED, "if self.in_a_row >= self.limit:", "if self.in_a_row > self.limit:"),
