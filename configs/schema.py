@@ -58,7 +58,7 @@ __all__ = [
 FREE_TO_CHANGE = (
     *("run_dir", "log_every_steps", "data", "tokenizer", "checkpoint", "evaluation", "engine"),
     "safety",
-    *(f"schedule.{limit}" for limit in LIMITS),
+    *(f"schedule.{name}" for name in (*LIMITS, "decay_fraction", "decay_shape")),
     *("batch.micro_sequences", "model.attention"),
     *(f"collective.{name}" for name in ("algorithm", "bucket_megabytes", "overlap")),
 )
@@ -142,11 +142,7 @@ class PretrainConfig:
         self._check_document_attention()
         self._check_epochs()
         self._check_phases()
-        require(
-            not (self.optimizer.name == "lamb" and self.engine.zero_stage > 0),
-            "optimizer.name=lamb needs engine.zero_stage=0: ZeRO cuts tensors, and the trust ratio "
-            "of a piece is not that of the layer",
-        )
+        self.optimizer.check_stage(self.engine.zero_stage)
         self.collective.check_stage(self.engine.zero_stage)
 
     def resolved(self, micro_sequences: int | None = None) -> ResolvedPretrainConfig:

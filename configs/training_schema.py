@@ -105,10 +105,18 @@ class PhaseConfig:
 class OptimizerConfig:
     """The update rule."""
 
-    name: Literal["adamw", "lamb"] = "adamw"
-    """AdamW, or LAMB for large batches"""
+    name: Literal["adamw", "lamb", "stable-adamw", "muon"] = "adamw"
+    """AdamW; LAMB for large batches (You et al., 2019); AdamW that slows a tensor down where its
+    gradient is larger than the second moment knows (StableAdamW, Wortsman et al., 2023; ModernBERT
+    trained with it, and without clipping); or Muon for the matrices of the layers (Jordan et al.,
+    2024), with AdamW for everything else"""
     learning_rate: float = 1e-3
     """peak learning rate"""
+    matrix_learning_rate: float = 0.02
+    """muon: peak rate of the layers' matrices, which move by it whatever their gradient's size; it
+    follows the schedule, and a phase's learning_rate moves it in proportion"""
+    momentum: float = 0.95
+    """muon: Nesterov momentum of the layers' matrices"""
     beta1: float = 0.9
     """decay of the first moment"""
     beta2: float = 0.98
@@ -125,11 +133,33 @@ class OptimizerConfig:
             0 < self.learning_rate < float("inf"),
             f"optimizer.learning_rate={self.learning_rate} must be above 0 and finite",
         )
+        require(
+            0 < self.matrix_learning_rate < float("inf"),
+            f"optimizer.matrix_learning_rate={self.matrix_learning_rate} must be above 0 and "
+            "finite",
+        )
+        require_fraction("optimizer.momentum", self.momentum, upper_included=False)
         require_fraction("optimizer.beta1", self.beta1, upper_included=False)
         require_fraction("optimizer.beta2", self.beta2, upper_included=False)
         require(self.epsilon > 0, f"optimizer.epsilon={self.epsilon} must be above 0")
         require(self.weight_decay >= 0, "optimizer.weight_decay must not be negative")
         require(self.max_gradient_norm >= 0, "optimizer.max_gradient_norm must not be negative")
+
+    def check_stage(self, zero_stage: int) -> None:
+        """Raise `InputError` for a rule that needs whole tensors where ZeRO cuts them."""
+        lost = NEEDS_WHOLE_TENSORS.get(self.name)
+        require(
+            lost is None or zero_stage == 0,
+            f"optimizer.name={self.name} needs engine.zero_stage=0: ZeRO cuts tensors, and {lost}",
+        )
+
+
+NEEDS_WHOLE_TENSORS = {
+    "lamb": "the trust ratio of a piece is not that of the layer",
+    "stable-adamw": "the mean over a piece is not that over the tensor",
+    "muon": "a piece of a matrix cannot be orthogonalised",
+}
+"""update rule -> why ZeRO would change it"""
 
 
 @dataclass(frozen=True)
@@ -149,8 +179,16 @@ class ScheduleConfig:
     warmup_fraction: float = 0.0
     """linear warm-up as a share of the run (up to the first phase with a learning rate of its own),
     in place of warmup_steps; rounded up to whole steps"""
-    decay: Literal["linear", "cosine", "constant"] = "linear"
-    """after warm-up: down to 0 in a line or a half cosine, or no decay"""
+    decay: Literal["linear", "cosine", "constant", "wsd"] = "linear"
+    """after warm-up: down to 0 in a line or a half cosine, or no decay; wsd (warm-up, stable,
+    decay): at the peak until the last part of the run, so that a checkpoint from before can go on
+    to any other end"""
+    decay_fraction: float = 0.1
+    """wsd: share of the run that decays, at its end, in whole steps, rounded up; with phases that
+    have learning rates of their own, of each of these"""
+    decay_shape: Literal["linear", "1-sqrt"] = "linear"
+    """wsd: down to 0 in a line, or as 1 - sqrt(share of the decay that is done) (Haegele et al.,
+    2024)"""
 
     def __post_init__(self) -> None:
         limits = [name for name in LIMITS if getattr(self, name) is not None]
@@ -168,6 +206,10 @@ class ScheduleConfig:
         require(
             not (self.warmup_steps and self.warmup_fraction),
             "schedule: set warmup_steps or warmup_fraction, not both",
+        )
+        require(
+            0 < self.decay_fraction <= 1,
+            f"schedule.decay_fraction={self.decay_fraction} must lie above 0 and not exceed 1",
         )
         require(
             not (self.warmup_steps and self.max_minutes),

@@ -55,7 +55,9 @@ PAIRS, OF_FORMATS = "pretrain/data/pair_formats.py", "tests/unit/pretrain/data/t
 BATCHES, COLLATE = "pretrain/data/batches.py", "pretrain/data/collate.py"
 PHASES, STORE = "pretrain/data/phases.py", "pretrain/data/store.py"
 RANDOM, SCHEDULE = "pretrain/randomness.py", "pretrain/optim/schedule.py"
-LAMB, GROUPS = "pretrain/optim/lamb.py", "pretrain/optim/groups.py"
+ADAM, LAMB = "pretrain/optim/adam.py", "pretrain/optim/lamb.py"
+MUON, GROUPS = "pretrain/optim/muon.py", "pretrain/optim/groups.py"
+STABLE_ADAMW = "pretrain/optim/stable_adamw.py"
 LOSS, DROPOUT = "pretrain/model/loss.py", "pretrain/model/dropout.py"
 PACKING, ATTENTION = "pretrain/model/packing.py", "pretrain/model/attention.py"
 SCOPE = "pretrain/model/scope.py"
@@ -124,10 +126,16 @@ MUTANTS = (
     Mutant(SCHEDULE, "float = step + 1 - curve.first_step", "float = step - curve.first_step"),
     Mutant(LAMB, "torch.where((w > 0) & (d > 0), w / d,", "torch.where((w > 0) & (d > 0), d / w,"),
     Mutant(
-        LAMB,
+        ADAM,
         'steps = [state["step"].double().clamp(min=1)',
         'steps = [(state["step"] + 1).double()',
+        "tests/unit/pretrain/optim",
     ),
+    Mutant(STABLE_ADAMW, "(norm / g.numel() ** 0.5).clamp(min=1)", "norm.clamp(min=1)"),
+    Mutant(MUON, "in stack.chunk(matrices)]", "in stack.chunk(1)]"),
+    Mutant(MUON, "max(1.0, rows / columns) ** 0.5", "max(1.0, rows / columns)"),
+    Mutant(GROUPS, "parameter.shape[0] // output.shape[1]", "1"),
+    Mutant(SCHEDULE, "return 1 - math.sqrt(1 - left)", "return math.sqrt(left)"),
     Mutant(
         GROUPS, '"weight_decay": weight_decay if is_matrix else 0.0', '"weight_decay": weight_decay'
     ),

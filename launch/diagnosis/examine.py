@@ -11,6 +11,7 @@ import torch
 from configs.errors import InputError
 from configs.schema import PretrainConfig, ResolvedPretrainConfig
 from configs.system.run_names import TOKENIZER
+from configs.training_schema import NEEDS_WHOLE_TENSORS
 from launch.diagnosis.dry_run import (
     bytes_to_hash,
     check_shares,
@@ -118,7 +119,7 @@ def examine(asked: PretrainConfig, hardware: Hardware, makes_corpus: bool) -> Di
     if hours is None:
         text = "schedule.max_epochs has no length without a corpus: hours are unknown"
         checks.append(Check("schedule", "warn", text))
-    stages = (0,) if config.optimizer.name == "lamb" else (0, 1, 2)
+    stages = (0,) if config.optimizer.name in NEEDS_WHOLE_TENSORS else (0, 1, 2)
     return Diagnosis(
         config,
         hardware,
@@ -262,7 +263,7 @@ def cure_of_memory(memory: MemoryModel, hardware: Hardware, limit: float) -> str
     """The smallest change that makes a rank fit into `limit` bytes."""
     engine = memory.config.engine
     stages = [engine.zero_stage]
-    if memory.config.optimizer.name != "lamb":
+    if memory.config.optimizer.name not in NEEDS_WHOLE_TENSORS:
         stages.append(2)
     for stage, recomputes in product(stages, (engine.activation_checkpointing, True)):
         choice = replace(engine, zero_stage=stage, activation_checkpointing=recomputes)

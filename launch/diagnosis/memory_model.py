@@ -20,6 +20,8 @@ from pretrain.model.attention import choose_backend
 from pretrain.model.loss import words_at_a_time
 from pretrain.model.pretraining import PretrainingModel
 from pretrain.model.scope import WHOLE, Blocks, Scope, scopes_of
+from pretrain.optim.groups import moments_elements
+from pretrain.optim.muon import update_bytes
 from pretrain.ranks.collectives import COMPRESSED_BYTES, bucket_elements
 
 NUMBER_BYTES = {"fp32": 4, "bf16": 2}
@@ -213,7 +215,8 @@ class MemoryModel:
     def held(self, ranks: int, zero_stage: int) -> dict[str, float]:
         """What stays from step to step."""
         weights, share = 4.0 * self.parameters, 1 / ranks if zero_stage else 1.0
-        parts = {"weights": weights, "optimizer moments": 2 * weights * share}
+        kept = 4.0 * moments_elements(self.model, self.config.optimizer.name)
+        parts = {"weights": weights, "optimizer moments": kept * share}
         if zero_stage:
             parts["fp32 weights to update"] = weights * share
         return {**parts, "framework": self.framework}
@@ -269,8 +272,7 @@ class MemoryModel:
             "gradients": self.gradients(ranks, zero_stage),
             "reduce buckets": self.buckets(zero_stage) if ranks > 1 or zero_stage else 0.0,
         }
-        if self.config.optimizer.name == "lamb":
-            update["LAMB's directions"] = 2 * 4.0 * self.parameters
+        update |= self.directions()
         return [*moments, Memory("weights are updated", {**held, **update})]
 
     def activation_gradients(self, size: MicroBatchSize) -> float:
@@ -278,6 +280,18 @@ class MemoryModel:
         kind = self.config.model.feed_forward
         tensors = {"gelu": 1, "relu2": 2}.get(kind, 4)
         return tensors * self.number * size.tokens * self.config.model.feed_forward_size
+
+    def directions(self) -> dict[str, float]:
+        """What an update rule computes before it moves the weights; AdamW's moves them at once."""
+        rule = self.config.optimizer.name
+        if rule == "lamb":
+            return {"LAMB's directions": 2 * 4.0 * self.parameters}
+        if rule == "stable-adamw":
+            # Roots, gradients over clamped roots and the clamped roots themselves, of one group.
+            return {"StableAdamW's directions": 3 * 4.0 * self.parameters}
+        if rule == "muon":
+            return {"Muon's directions": update_bytes(self.model, self.number)}
+        return {}
 
     def loss_chunk(self, size: MicroBatchSize) -> float:
         """Logits and their exponentials in fp32, of as many words as the loss takes at a time."""

@@ -18,6 +18,8 @@ from configs.errors import InputError
 from configs.schema import OptimizerConfig, PrecisionName, StepConfig
 from pretrain.optim.groups import parameter_groups
 from pretrain.optim.lamb import Lamb
+from pretrain.optim.muon import MOMENTUM, Muon
+from pretrain.optim.stable_adamw import StableAdamW
 from pretrain.ranks.collectives import bucket_elements
 from pretrain.ranks.world import World
 from pretrain.run.checkpoint import MOMENTS
@@ -48,7 +50,7 @@ class Engine:
         check_compression(config, self.precision)
         self._engine, *_ = _deepspeed().initialize(
             model=model,
-            optimizer=make_optimizer(model, config.optimizer, layer_decay),
+            optimizer=make_optimizer(model, config.optimizer, precision, layer_decay),
             config=deepspeed_config(config, self.precision, world.size),
             dist_init_required=False,
         )
@@ -92,7 +94,7 @@ class Engine:
         # At stage 0 DeepSpeed clips without telling the norm: clipping here measures it once.
         limit = self.max_gradient_norm or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
-        # PyTorch's fused optimizers, made for loss scaling, read it on the device; LAMB as well.
+        # PyTorch's fused optimizers, made for loss scaling, read it on the device; ours as well.
         self.optimizer.found_inf = (~torch.isfinite(norm)).float()
         self._engine.step()
         return norm
@@ -106,8 +108,14 @@ class Engine:
         weight: Tensor = _deepspeed().utils.safe_get_full_fp32_param(parameter)
         return weight
 
+    def moments_of(self, parameter: Tensor) -> tuple[str, ...]:
+        """Names of what the optimizer keeps of a parameter, in its shape."""
+        if self.zero_stage > 0:
+            return MOMENTS
+        return tuple(name for name in self.optimizer.state[parameter] if name != "step")
+
     def full_moment(self, parameter: Tensor, moment: str) -> Tensor:
-        """One of `MOMENTS` of a parameter, in its shape."""
+        """One of `moments_of` a parameter."""
         values: Tensor
         if self.zero_stage == 0:
             values = self.optimizer.state[parameter][moment]
@@ -140,10 +148,12 @@ class Engine:
         Under ZeRO, DeepSpeed maps parameters to pieces of the flat moments after the update of the
         first parameter group, and so misses those of the second.
         """
-        for tensor in self._optimized_tensors():
-            step = torch.zeros((), device=tensor.device)
-            moments = {moment: torch.zeros_like(tensor) for moment in MOMENTS}
-            self._torch_optimizer.state[tensor] = {"step": step, **moments}
+        for group in self._torch_optimizer.param_groups:
+            names = MOMENTUM if group["matrices"] else MOMENTS
+            for tensor in group["params"]:  # under ZeRO, this rank's flat pieces
+                step = torch.zeros((), device=tensor.device)
+                moments = {name: torch.zeros_like(tensor) for name in names}
+                self._torch_optimizer.state[tensor] = {"step": step, **moments}
         if self.zero_stage > 0:
             self.optimizer._lazy_init_hp_params_optimizer_state()
 
@@ -153,21 +163,29 @@ class Engine:
         inner = self.optimizer.optimizer if self.zero_stage > 0 else self.optimizer
         return inner
 
-    def _optimized_tensors(self) -> list[Tensor]:
-        """What the optimizer updates: the parameters, or under ZeRO this rank's flat pieces."""
-        groups = self._torch_optimizer.param_groups
-        return [tensor for group in groups for tensor in group["params"]]
-
 
 def make_optimizer(
-    model: nn.Module, config: OptimizerConfig, layer_decay: float = 1.0
+    model: nn.Module,
+    config: OptimizerConfig,
+    precision: PrecisionName = "fp32",
+    layer_decay: float = 1.0,
 ) -> torch.optim.Optimizer:
-    """AdamW (fused) or LAMB over the parameter groups."""
+    """The update rule over the parameter groups; AdamW is PyTorch's, fused.
+
+    Args:
+        precision: that of the forward pass: Muon makes matrices orthogonal in it.
+    """
+    rate, betas, eps = config.learning_rate, (config.beta1, config.beta2), config.epsilon
+    if config.name == "muon":
+        scale = config.matrix_learning_rate / rate
+        groups = parameter_groups(model, config.weight_decay, layer_decay, scale)
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        return Muon(groups, rate, betas, eps, momentum=config.momentum, dtype=dtype)
     groups = parameter_groups(model, config.weight_decay, layer_decay)
-    rate, betas = config.learning_rate, (config.beta1, config.beta2)
-    if config.name == "lamb":
-        return Lamb(groups, lr=rate, betas=betas, eps=config.epsilon)
-    return torch.optim.AdamW(groups, lr=rate, betas=betas, eps=config.epsilon, fused=True)
+    if config.name == "adamw":
+        return torch.optim.AdamW(groups, lr=rate, betas=betas, eps=eps, fused=True)
+    rule = {"lamb": Lamb, "stable-adamw": StableAdamW}[config.name]
+    return rule(groups, lr=rate, betas=betas, eps=eps)
 
 
 def deepspeed_config(

@@ -16,6 +16,7 @@ from pretrain.batch import MicroBatch
 from pretrain.engine.memory import forget_peak, memory_limit, peak_bytes
 from pretrain.engine.precision import choose_precision
 from pretrain.model.pretraining import PretrainingModel, make_model
+from pretrain.optim.groups import moments_elements
 from pretrain.ranks.world import World
 from pretrain.run.checkpoint import read_state
 from tokenizer.base import Tokenizer
@@ -105,6 +106,6 @@ def full_batch(sequences: int, config: PretrainConfig, vocabulary_size: int) -> 
 
 
 def moments_bytes(model: PretrainingModel, config: PretrainConfig, ranks: int) -> float:
-    """What the optimizer will hold beside weights and gradients: two moments in fp32."""
-    parameters = sum(p.numel() for p in model.parameters())
-    return 8.0 * parameters / (ranks if config.engine.zero_stage else 1)
+    """What the optimizer will hold beside weights and gradients: its moments in fp32."""
+    elements = moments_elements(model, config.optimizer.name)
+    return 4.0 * elements / (ranks if config.engine.zero_stage else 1)

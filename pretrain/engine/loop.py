@@ -80,7 +80,7 @@ class Loop(Generic[Batch]):
         )
         self.saved_step = state.step
         self.evaluated_step = state.step if state.evaluated_step is None else state.evaluated_step
-        self.tokens = state.tokens
+        self.tokens, self.learning_rate = state.tokens, state.learning_rate
         self.started = time.monotonic() - 60 * state.elapsed_minutes
 
     @property
@@ -145,8 +145,8 @@ class Loop(Generic[Batch]):
             tokens = torch.full((), len(self.objective.inputs(batch).tokens_T), device=device)
             window.add(step, share.loss, {**share.figures, "tokens": tokens}, share.flops)
         peak = self.config.optimizer.learning_rate
-        rate = self.schedule.learning_rate(peak, step, window.progress)
-        window.close_step(step, self.engine.step(rate), rate)
+        self.learning_rate = self.schedule.learning_rate(peak, step, window.progress)
+        window.close_step(step, self.engine.step(self.learning_rate), self.learning_rate)
 
     def evaluate(self, step: int, window: Window | None = None) -> bool:
         """Score held-out examples, off the window's clock; returns whether training ends here."""
@@ -216,6 +216,7 @@ class Loop(Generic[Batch]):
             skipped_steps=self.skipped.total,
             elapsed_minutes=self.elapsed_minutes,
             tokens=self.tokens,
+            learning_rate=self.learning_rate,
             evaluated_step=self.evaluated_step,
             extra=extra,
         )

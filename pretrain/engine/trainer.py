@@ -73,6 +73,7 @@ class Trainer:
             micro_sequences=config.batch.micro_sequences,
         )
         if saved:
+            self._require_same_rate(schedule, state)
             checkpoint.restore(saved, self.engine, state)
         self.log = RunLog(self.run_dir, world.is_main, state.step)
         remembered = Remembered(world.device, config.data.cache) if world.is_main else None
@@ -108,6 +109,13 @@ class Trainer:
             return checkpoint.State(0)
         fingerprints = describe.fingerprints(self.config, self.corpus)
         return checkpoint.read_state(saved, fingerprints, self.config.checkpoint.allow_changes)
+
+    def _require_same_rate(self, schedule: Schedule, state: checkpoint.State) -> None:
+        """The check of a schedule that goes on, unless it was said to be another."""
+        moved = {"schedule.decay", "optimizer.learning_rate", "phases"}
+        if state.learning_rate is not None and not moved & {*self.config.checkpoint.allow_changes}:
+            peak = self.config.optimizer.learning_rate
+            schedule.require_same_rate(peak, state.step, state.learning_rate)
 
     def _opening(self) -> Opening:
         return Opening(

@@ -10,6 +10,10 @@ theirs for (w, N + 1) without its first step, whose rate is 0; no step here has 
 own script decays from step 0 on, warm-up or not, and so jumps down at the end of its warm-up.
 Where the clock ends a run, the place in it is the time that has passed, and the peak lies at the
 end of the warm-up's minutes.
+
+With `decay: wsd` (warm-up, stable, decay: Hu et al., 2024; Haegele et al., 2024) the decay begins
+not at w but at N - d, of d steps that decay: up to there the rate is the peak, whatever N and d.
+The share of the decay that is left is taken as it is, or, for `1-sqrt`, as 1 - sqrt(1 - left).
 """
 
 from __future__ import annotations
@@ -46,6 +50,8 @@ class RateCurve:
     """steps + 1; 1 where the clock measures the way"""
     warmup: float
     """steps, at least 1, as the peak is one of the steps; a share where the clock measures"""
+    decays_from: float
+    """the last place at the peak; of wsd alone it is not `warmup`"""
     peak: float | None
     """learning rate; None: that of the optimizer"""
 
@@ -62,9 +68,25 @@ class RateCurve:
                     f"schedule.warmup_steps={config.warmup_steps} leaves nothing of the run's "
                     f"{steps} steps: lower the warm-up or train for longer"
                 )
-        return cls(begin.first_step, steps + 1, max(1, warmup), phase.learning_rate)
+        warmup = decays_from = max(1, warmup)
+        if config.decay == "wsd":
+            stable = steps - share_of_steps(config.decay_fraction, steps)
+            # Shares are rounded up, both of them: by that one step they may overlap.
+            require_room(config, warmup, stable + 1, f"{steps} steps")
+            decays_from = max(warmup, stable)
+        return cls(begin.first_step, steps + 1, warmup, decays_from, phase.learning_rate)
 
-    def factor(self, place: float, decay: str) -> float:
+    @classmethod
+    def of_minutes(cls, begin: Phase, config: ScheduleConfig) -> RateCurve:
+        """The whole run, where the clock ends it."""
+        warmup = decays_from = begin.config.warmup_fraction or config.warmup_fraction
+        if config.decay == "wsd":
+            # 1 - 0.9 is 0.09999999999999998 in binary.
+            decays_from = round(1 - config.decay_fraction, 12)
+            require_room(config, warmup, decays_from, "time")
+        return cls(0, 1.0, warmup, decays_from, begin.config.learning_rate)
+
+    def factor(self, place: float, config: ScheduleConfig) -> float:
         """Share of the peak: up in a line, then down by the chosen decay to 0.
 
         Args:
@@ -72,10 +94,14 @@ class RateCurve:
         """
         if place < self.warmup:
             return place / self.warmup
-        if decay == "constant":
+        if config.decay == "constant" or place <= self.decays_from:
             return 1.0
-        left = max(0.0, (self.length - place) / (self.length - self.warmup))
-        return left if decay == "linear" else (1 - math.cos(math.pi * left)) / 2
+        left = max(0.0, (self.length - place) / (self.length - self.decays_from))
+        if config.decay == "cosine":
+            return (1 - math.cos(math.pi * left)) / 2
+        if config.decay == "wsd" and config.decay_shape == "1-sqrt":
+            return 1 - math.sqrt(1 - left)
+        return left
 
 
 @dataclass(frozen=True)
@@ -102,9 +128,7 @@ class Schedule:
                 "it earlier or train for longer"
             )
         if total is None:
-            first = phases[0].config
-            share = first.warmup_fraction or config.warmup_fraction
-            return cls(config, None, (RateCurve(0, 1.0, share, first.learning_rate),))
+            return cls(config, None, (RateCurve.of_minutes(phases[0], config),))
         begins = [phases[0], *(p for p in phases[1:] if p.config.learning_rate is not None)]
         ends = [*(phase.first_step for phase in begins[1:]), total]
         curves = (RateCurve.of_steps(phase, end, config) for phase, end in zip(begins, ends))
@@ -134,7 +158,36 @@ class Schedule:
             # By the clock the first step stands at minute 0, where a warm-up has a rate of 0: that
             # step would teach nothing.
             place = max(progress, EARLIEST * curve.warmup)
-        return (curve.peak or peak) * curve.factor(place, self.config.decay)
+        return (curve.peak or peak) * curve.factor(place, self.config)
+
+    def require_same_rate(self, peak: float, step: int, before: float) -> None:
+        """Raise `InputError` where `step` steps of a wsd schedule would have ended at another rate
+        than `before`, that of the last of them: then the run goes on from a decay of another run.
+
+        Up to its decay such a schedule is the same whatever comes after, so its rate tells.
+        """
+        if self.config.decay != "wsd" or self.total_steps is None or step == 0:
+            return
+        here = self.learning_rate(peak, step - 1, 0.0)
+        if not math.isclose(here, before, rel_tol=1e-9):
+            raise InputError(
+                f"schedule.decay=wsd: the checkpoint of step {step} was left at a learning rate of "
+                f"{before:g}, where this schedule has {here:g}: resume from a checkpoint of the "
+                "stable part of both, or say checkpoint.allow_changes=[schedule.decay]"
+            )
+
+
+def require_room(config: ScheduleConfig, warmup: float, end: float, length: str) -> None:
+    """Raise `InputError` where a wsd schedule's warm-up goes beyond `end`, where its decay begins.
+
+    Args:
+        length: of the way, for the message.
+    """
+    if warmup > end:
+        raise InputError(
+            f"schedule.decay_fraction={config.decay_fraction} and a warm-up of {warmup:g} are more "
+            f"than the {length} that they share: lower one of them or train for longer"
+        )
 
 
 def share_of_steps(share: float, steps: int) -> int:

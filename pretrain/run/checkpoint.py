@@ -2,7 +2,8 @@
 
     checkpoints/step-00000500/
         model.safetensors       fp32 weights
-        optimizer.safetensors   moments of every parameter, under its name, unpartitioned
+        optimizer.safetensors   moments of every parameter, under its name, unpartitioned; of
+                                Muon's matrices their momentum
         state.json              step, elapsed minutes, fingerprints
         extra.safetensors       what else the state names; not in pretraining
         manifest.json           sha256 of these
@@ -15,6 +16,7 @@ function of the step.
 
 from __future__ import annotations
 
+import ast
 import json
 import logging
 from collections.abc import Collection
@@ -27,7 +29,8 @@ import torch
 from torch import Tensor, nn
 
 from configs.errors import InputError, RunError
-from configs.schema import CheckpointConfig, PrecisionName
+from configs.loader import flat
+from configs.schema import CheckpointConfig, PrecisionName, PretrainConfig
 from configs.system.files import sha256_file, written_aside
 from configs.system.json_files import read_json
 from configs.system.run_names import WEIGHTS
@@ -49,7 +52,7 @@ MANIFEST = "manifest.json"
 COMPLETE = "complete"
 FILES = (WEIGHTS, OPTIMIZER, STATE)
 MOMENTS = ("exp_avg", "exp_avg_sq")
-"""of every parameter: names in the optimizer's state, and after its own in the file"""
+"""of Adam and its kin: names in the optimizer's state, and after the parameter's in the file"""
 
 
 class Saveable(Protocol):
@@ -65,8 +68,12 @@ class Saveable(Protocol):
         """The parameter's weights."""
         ...
 
+    def moments_of(self, parameter: Tensor) -> tuple[str, ...]:
+        """Names of what its update rule keeps, `MOMENTS` for example; the same on all ranks."""
+        ...
+
     def full_moment(self, parameter: Tensor, moment: str) -> Tensor:
-        """One of its `MOMENTS`."""
+        """One of `moments_of` it."""
         ...
 
     def set_weight(self, parameter: Tensor, value: Tensor) -> None:
@@ -104,6 +111,8 @@ class State:
     """ranks that saved it"""
     micro_sequences: int | None = None
     """what `batch.micro_sequences` was resolved to"""
+    learning_rate: float | None = None
+    """of the last step; None: not known"""
     evaluated_step: int | None = None
     """of the last evaluation; None: not known, of this step then"""
     extra: dict[str, Any] = field(default_factory=dict)
@@ -121,6 +130,7 @@ class State:
             "precision": self.precision in (None, "fp32", "bf16"),
             "world_size": self.world_size is None or type(self.world_size) is int,
             "micro_sequences": self.micro_sequences is None or type(self.micro_sequences) is int,
+            "learning_rate": self.learning_rate is None or _is_amount(self.learning_rate),
             "evaluated_step": self.evaluated_step is None or type(self.evaluated_step) is int,
             "extra": isinstance(self.extra, dict),
         }
@@ -255,9 +265,12 @@ def read_state(path: Path, fingerprints: dict[str, str], allowed: Collection[str
         state.check()
     except (TypeError, ValueError) as error:
         raise InputError(f"{path / STATE}: written by another version ({error})") from error
+    defaults = flat(asdict(PretrainConfig()))
     for name, value in fingerprints.items():
-        saved = state.fingerprints.get(name)
-        if saved != value and name not in allowed:
+        # A field that is younger than the checkpoint had what is its default now.
+        saved = state.fingerprints.get(name, str(defaults.get(name)))
+        is_same = saved == value or (name == "phases" and set_in(saved) == set_in(value))
+        if not is_same and name not in allowed:
             other = f" (or resume with data.store={state.store})" if name == "corpus" else ""
             raise InputError(
                 f"{path} was made with {name}={saved}, the configuration makes {value}: restore "
@@ -267,14 +280,25 @@ def read_state(path: Path, fingerprints: dict[str, str], allowed: Collection[str
     return state
 
 
+def set_in(phases: str) -> list[dict[str, Any]]:
+    """What is set in the phases of a fingerprint: a field that is younger than it is not."""
+    fields: list[dict[str, Any]] = ast.literal_eval(phases)
+    return [{name: value for name, value in phase.items() if value} for phase in fields]
+
+
 def restore(path: Path, engine: Saveable, state: State) -> None:
     """Put a checkpoint's weights and moments into the engine, whatever its ranks and ZeRO stage.
 
     Raises:
         InputError: on all ranks: one has read a file that is damaged, or other tensors than others.
     """
-    shapes = {name: parameter.shape for name, parameter in engine.model.named_parameters()}
-    of_moments = {f"{name}.{moment}": shape for name, shape in shapes.items() for moment in MOMENTS}
+    parameters = dict(engine.model.named_parameters())
+    shapes = {name: parameter.shape for name, parameter in parameters.items()}
+    of_moments = {
+        f"{name}.{moment}": parameter.shape
+        for name, parameter in parameters.items()
+        for moment in engine.moments_of(parameter)
+    }
     with failing_together(engine.world):
         weights, moments = (read_tensors(path / name) for name in FILES[:2])
         check_tensors(path / FILES[0], weights, shapes)
@@ -306,7 +330,7 @@ def gather(engine: Saveable, copy: bool = False) -> tuple[Tensors, Tensors]:
 
     for name, parameter in engine.model.named_parameters():
         keep(weights, name, engine.full_weight(parameter))
-        for moment in MOMENTS:
+        for moment in engine.moments_of(parameter):
             keep(moments, f"{name}.{moment}", engine.full_moment(parameter, moment))
     return weights, moments
 
@@ -316,5 +340,5 @@ def scatter(engine: Saveable, weights: Tensors, moments: Tensors, step: int) -> 
     engine.set_step(step)
     for name, parameter in engine.model.named_parameters():
         engine.set_weight(parameter, weights[name])
-        for moment in MOMENTS:
+        for moment in engine.moments_of(parameter):
             engine.set_moment(parameter, moment, moments[f"{name}.{moment}"])

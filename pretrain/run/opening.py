@@ -9,7 +9,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from configs.schema import PrecisionName, PretrainConfig, ResolvedPretrainConfig, StepConfig
+from configs.schema import (
+    OptimizerConfig,
+    PrecisionName,
+    PretrainConfig,
+    ResolvedPretrainConfig,
+    ScheduleConfig,
+    StepConfig,
+)
 from configs.system.safe_text import visible
 from pretrain.batch import MicroBatch
 from pretrain.data.formats import few_pairs
@@ -130,13 +137,28 @@ def batch_line(config: PretrainConfig, batches: PhasedBatches, ranks: int) -> st
 def schedule_line(config: PretrainConfig, batches: PhasedBatches, schedule: Schedule) -> str:
     """How long the run is, and its learning rate."""
     limits = config.schedule
-    peak = f"peak learning rate {config.optimizer.learning_rate:g}, {limits.decay} decay"
+    peak = f"{peak_text(config.optimizer)}, {decay_text(limits)}"
     if schedule.total_steps is None:
         return f"{limits.max_minutes:g} minutes, {peak}"
     phases = batches.phases
     ends = [phase.first_step for phase in phases[1:]] + [schedule.total_steps]
     epochs = sum((end - p.first_step) / p.steps_per_epoch for p, end in zip(phases, ends))
     return f"{schedule.total_steps:,} steps, {epochs:.2f} epochs, {peak}"
+
+
+def peak_text(optimizer: OptimizerConfig) -> str:
+    """The peak learning rate; with Muon both."""
+    text = f"peak learning rate {optimizer.learning_rate:g}"
+    if optimizer.name == "muon":
+        text += f" ({optimizer.matrix_learning_rate:g} for the layers' matrices, by Muon)"
+    return text
+
+
+def decay_text(schedule: ScheduleConfig) -> str:
+    """How the learning rate ends."""
+    if schedule.decay != "wsd":
+        return f"{schedule.decay} decay"
+    return f"{schedule.decay_shape} decay over the last {schedule.decay_fraction:.0%}"
 
 
 def masked_example(batch: MicroBatch, tokenizer: Tokenizer) -> str:

@@ -71,6 +71,23 @@ def test_two_ranks_resume_bit_for_bit(tmp_path, stage):
         np.testing.assert_array_equal(weights[name], expected, err_msg=name)
 
 
+MUON = [
+    "optimizer.name=muon",
+    f"schedule={{max_steps: {END}, decay: wsd, decay_fraction: 0.4, warmup_fraction: 0}}",
+]
+
+
+def test_muon_and_wsd_go_on_bit_for_bit_and_on_other_ranks_by_the_curve(tmp_path):
+    store, folder = str(write_random_store(tmp_path / "store")), tmp_path / "checkpoints"
+    losses, _ = on_ranks(begin, 2, store, str(folder), MUON)
+    (resumed, weights), _ = on_ranks(resume, 2, store, str(folder), MUON)
+    assert resumed == losses[HALF:]
+    for name, expected in last_weights(folder).items():
+        np.testing.assert_array_equal(weights[name], expected, err_msg=name)
+    ((alone, _),) = on_ranks(resume, 1, store, str(folder), MUON)
+    np.testing.assert_allclose(alone, losses[HALF:], rtol=1e-4)
+
+
 @pytest.mark.parametrize("stages", [(0, 2), (1, 0)], ids=["zero0-to-zero2", "zero1-to-zero0"])
 def test_other_ranks_and_stages_go_on_with_the_curve(tmp_path, stages):
     store, folder = str(write_random_store(tmp_path / "store")), tmp_path / "checkpoints"
@@ -131,6 +148,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_whole(tmp_path, monkeypatch, a
         world=World(0, 1, torch.device("cpu")),
         model=torch.nn.Linear(2, 2),
         full_weight=lambda p: p,
+        moments_of=lambda _: checkpoint.MOMENTS,
         full_moment=lambda p, _: torch.zeros_like(p),
     )
     writer = checkpoint.Writer(tmp_path, CheckpointConfig(asynchronous=asynchronous))

@@ -37,7 +37,7 @@ def by_accumulation(world_size: int, *more: str) -> list[list[str]]:
     return [[f"batch.micro_sequences={16 // world_size // n}", *more] for n in (1, 2, 4)]
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
+@pytest.mark.parametrize("optimizer", ["adamw", "lamb", "stable-adamw", "muon"])
 def test_ranks_and_accumulation_do_not_change_the_curve(tmp_path, optimizer):
     store = str(write_random_store(tmp_path / "store"))
     name = f"optimizer.name={optimizer}"

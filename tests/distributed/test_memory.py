@@ -9,6 +9,8 @@ from tests.distributed.ranks import on_ranks
 pytestmark = pytest.mark.distributed
 VARIANTS = {
     "stage 1": ["engine.zero_stage=1", "collective.bucket_megabytes=20"],
+    "stable-adamw": ["optimizer.name=stable-adamw"],
+    "muon": ["optimizer.name=muon"],
     "stage 2": ["engine.zero_stage=2"],
     "bf16, stage 2": ["engine.precision=bf16", "engine.zero_stage=2"],
     "checkpointing": ["engine.activation_checkpointing=true"],

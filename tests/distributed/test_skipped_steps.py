@@ -49,9 +49,11 @@ def spoilt_step(engine, batches):
         (1, ["optimizer.name=adamw"]),
         (2, ["optimizer.name=adamw", "batch.micro_sequences=4"]),
         (2, ["optimizer.name=lamb"]),
+        (2, ["optimizer.name=stable-adamw"]),
+        (2, ["optimizer.name=muon"]),
         (2, ["engine.zero_stage=2"]),
     ],
-    ids=["adamw", "adamw-2-ranks", "lamb-2-ranks", "zero2"],
+    ids=["adamw", "adamw-2-ranks", "lamb-2-ranks", "stable-adamw-2-ranks", "muon-2-ranks", "zero2"],
 )
 def test_a_bad_step_is_as_if_it_had_not_been(tmp_path, ranks, overrides):
     store = str(write_random_store(tmp_path / "store"))

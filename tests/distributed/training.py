@@ -14,6 +14,7 @@ from pretrain.data.collate import Collator
 from pretrain.data.store import TokenStore
 from pretrain.engine.engine import Engine
 from pretrain.model.pretraining import PretrainingModel, initialise
+from pretrain.optim.schedule import Phase, Schedule
 from pretrain.ranks.world import World
 from tests.helpers import SPECIAL_TOKENS, random_shape, simple_vocabulary, write_store
 
@@ -60,7 +61,8 @@ def open_engine(
 
 def train_steps(engine: Engine, batches: Batches, first: int, last: int) -> list[float]:
     """Global MLM loss of each of the steps [first, last), by the engine's public calls."""
-    world, losses = engine.world, []
+    world, losses, config = engine.world, [], batches.config
+    schedule = Schedule.make(config.schedule, [Phase(0, 1, 1)])
     for step in range(first, last):
         micro_batches = batches.step(step, world.rank, world.size)
         predicted = world.sum(torch.tensor(sum(len(b.labels_M) for b in micro_batches)))
@@ -69,6 +71,10 @@ def train_steps(engine: Engine, batches: Batches, first: int, last: int) -> list
             loss = engine(batch).mlm_loss_sum / predicted
             engine.backward(loss, is_last=number == len(micro_batches) - 1)
             total += loss.detach()
-        engine.step(batches.config.optimizer.learning_rate)
+        rate = config.optimizer.learning_rate
+        # At the peak, so that a few steps learn something; unless the schedule is what is tried.
+        engine.step(
+            rate if config.schedule.decay != "wsd" else schedule.learning_rate(rate, step, 0)
+        )
         losses.append(world.sum(total).item())
     return losses

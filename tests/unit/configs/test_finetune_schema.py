@@ -62,6 +62,8 @@ REFUSED = {
     "equal seeds": (["seeds=[1, 1]"], "different numbers"),
     "decay": (["layer_decay=0"], "layer_decay"),
     "patience": (["patience=0"], "patience"),
+    "lamb": (["optimizer.name=lamb", "engine.zero_stage=1"], "needs engine.zero_stage=0"),
+    "muon": (["optimizer.name=muon", "engine.zero_stage=2"], "needs engine.zero_stage=0"),
     "grid": (["grid={optimizer.learning_rate: []}"], "has no values"),
     "metric": (["task.metric=pearson"], "task.metric=pearson.*accuracy, macro_f1"),
     "span metric": (["task.span_metric=korquad"], "task.span_metric=korquad is for task.kind=span"),

@@ -63,6 +63,10 @@ BROKEN = [
     (BatchConfig, {"micro_sequences": 0}, "batch.micro_sequences=0"),
     (OptimizerConfig, {"learning_rate": 0.0}, "optimizer.learning_rate=0.0"),
     (OptimizerConfig, {"learning_rate": NAN}, "optimizer.learning_rate=nan"),
+    (OptimizerConfig, {"matrix_learning_rate": 0.0}, "optimizer.matrix_learning_rate=0.0"),
+    (OptimizerConfig, {"momentum": 1.0}, "optimizer.momentum=1.0 is no fraction"),
+    (ScheduleConfig, {"max_steps": 9, "decay_fraction": 0.0}, "schedule.decay_fraction=0.0"),
+    (ScheduleConfig, {"max_steps": 9, "decay_fraction": 1.1}, "schedule.decay_fraction=1.1"),
     (OptimizerConfig, {"beta1": 1.0}, "optimizer.beta1=1.0"),
     (OptimizerConfig, {"beta2": -1.0}, "optimizer.beta2=-1.0"),
     (OptimizerConfig, {"epsilon": 0.0}, "optimizer.epsilon=0.0"),
@@ -123,6 +127,16 @@ BROKEN = [
     (PretrainConfig, {"sample_epochs": 0}, "sample_epochs=0"),
     (PretrainConfig, {"mask_epochs": 10, "sample_epochs": 3}, "mask_epochs=10 .*sample_epochs=3"),
     (PretrainConfig, {"mask_epochs": 10, "sample_epochs": None}, "sample_epochs=None"),
+    (
+        PretrainConfig,
+        {"optimizer": OptimizerConfig(name="muon"), "engine": EngineConfig(zero_stage=2)},
+        "optimizer.name=muon needs engine.zero_stage=0",
+    ),
+    (
+        PretrainConfig,
+        {"optimizer": OptimizerConfig(name="stable-adamw"), "engine": EngineConfig(zero_stage=1)},
+        "optimizer.name=stable-adamw needs engine.zero_stage=0",
+    ),
     (
         PretrainConfig,
         {"optimizer": OptimizerConfig(name="lamb"), "engine": EngineConfig(zero_stage=1)},

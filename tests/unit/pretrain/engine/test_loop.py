@@ -57,6 +57,9 @@ class ToyEngine:
     def full_weight(self, parameter: torch.Tensor) -> torch.Tensor:
         return parameter.detach()
 
+    def moments_of(self, parameter: torch.Tensor) -> tuple[str, ...]:
+        return checkpoint.MOMENTS
+
     def full_moment(self, parameter: torch.Tensor, moment: str) -> torch.Tensor:
         return torch.zeros_like(parameter)
 

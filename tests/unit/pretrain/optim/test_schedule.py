@@ -102,6 +102,98 @@ def test_no_step_is_wasted_on_a_rate_of_zero(decay, warmup):
     assert found[max(warmup - 1, 0) :] == sorted(found[max(warmup - 1, 0) :], reverse=True)
 
 
+def wsd(steps: int, decaying: int, **more) -> ScheduleConfig:
+    return ScheduleConfig(
+        max_steps=steps, decay="wsd", decay_fraction=decaying / steps, warmup_steps=4, **more
+    )
+
+
+def test_wsd_by_hand():
+    expected = [1 / 4, 2 / 4, 3 / 4, 1, 1, 1, 1, 3 / 4, 2 / 4, 1 / 4]
+    assert factors(wsd(10, 3)) == pytest.approx(expected)
+
+
+def test_one_minus_the_root_of_the_share_that_is_done():
+    # Haegele et al., 2024, equation 2; with one step more than decay, so that none has a rate of 0.
+    found = factors(wsd(20, 7, decay_shape="1-sqrt"))
+    assert found[:13] == factors(wsd(20, 7))[:13]
+    assert found[13:] == pytest.approx([1 - math.sqrt(n / 8) for n in range(1, 8)])
+
+
+@pytest.mark.parametrize("shape", ["linear", "1-sqrt"])
+def test_up_to_its_decay_a_wsd_run_is_every_other_one(shape):
+    ends = [(20, 1), (20, 10), (33, 20), (500, 25)]
+    for steps, decaying in ends:
+        found = factors(wsd(steps, decaying, decay_shape=shape))
+        stable = steps - decaying
+        assert found[:stable] == factors(wsd(1000, 1))[:stable]
+        assert found[stable - 1] == 1 > found[stable] and min(found) > 0
+
+
+def test_wsd_by_the_clock():
+    config = ScheduleConfig(max_minutes=10.0, warmup_fraction=0.1, decay="wsd", decay_fraction=0.2)
+    schedule = Schedule.make(config, [Phase(0, 10, 1000)])
+    for minutes, factor in {0.5: 0.5, 1.0: 1, 7.9: 1, 8.0: 1, 9.0: 0.5, 9.8: 0.1, 11: 0}.items():
+        rate = schedule.learning_rate(1.0, 0, schedule.progress(0, minutes))
+        assert rate == pytest.approx(factor)
+
+
+@pytest.mark.parametrize("limit", [{"max_steps": 40}, {"max_epochs": 4.0}, {"max_tokens": 4000}])
+def test_wsd_in_steps_epochs_and_tokens(limit):
+    config = ScheduleConfig(**limit, decay="wsd", decay_fraction=0.25)
+    schedule = Schedule.make(config, [Phase(0, 10, 1000)])
+    rates = [schedule.learning_rate(1.0, step, 0.0) for step in range(40)]
+    assert rates == factors(ScheduleConfig(max_steps=40, decay="wsd", decay_fraction=0.25))
+    assert rates.count(1.0) == 30
+
+
+def test_wsd_in_every_phase_that_has_a_rate_of_its_own():
+    second = PhaseConfig(from_steps=10, learning_rate=0.5, warmup_fraction=0.2)
+    config = ScheduleConfig(max_steps=20, decay="wsd", decay_fraction=0.3)
+    schedule = Schedule.make(config, [Phase(0, 1, 1), Phase(10, 1, 1, second)])
+    rates = [schedule.learning_rate(1.0, step, 0.0) for step in range(20)]
+    decay = [3 / 4, 2 / 4, 1 / 4]
+    assert rates[:10] == pytest.approx([1.0] * 7 + decay)
+    assert rates[10:] == pytest.approx([0.25] + [0.5] * 6 + [0.5 * share for share in decay])
+
+
+@pytest.mark.parametrize("fraction", [0.05, 1 / 3, 0.5, 1.0])
+@pytest.mark.parametrize("steps", [1, 2, 7, 40])
+def test_a_decay_of_any_share_of_any_run(steps, fraction):
+    found = factors(ScheduleConfig(max_steps=steps, decay="wsd", decay_fraction=fraction))
+    assert found[0] == 1.0 and min(found) > 0 and found == sorted(found, reverse=True)
+    # A decay that is the whole run is the line of `linear`.
+    if fraction == 1:
+        assert found == factors(ScheduleConfig(max_steps=steps))
+
+
+def test_a_warm_up_and_a_decay_that_overlap_are_refused():
+    cases = [
+        ({"max_steps": 10, "warmup_steps": 8}, "a warm-up of 8 are more than the 10 steps"),
+        ({"max_steps": 10, "warmup_fraction": 0.8}, "a warm-up of 8"),
+        ({"max_minutes": 5.0, "warmup_fraction": 0.8}, "a warm-up of 0.8"),
+    ]
+    for limits, message in cases:
+        config = ScheduleConfig(**limits, decay="wsd", decay_fraction=0.5)
+        with pytest.raises(InputError, match=message):
+            Schedule.make(config, [Phase(0, 10, 1000)])
+
+
+def test_a_decay_goes_on_from_the_stable_part_only():
+    stable = Schedule.make(wsd(100, 10), [Phase(0, 1, 1)])
+    early = Schedule.make(wsd(60, 20), [Phase(0, 1, 1)])
+    last = {step: stable.learning_rate(1.0, step - 1, 0.0) for step in (2, 40, 95)}
+    for step in (2, 40):
+        early.require_same_rate(1.0, step, last[step])
+    stable.require_same_rate(1.0, 95, last[95])
+    with pytest.raises(InputError, match=r"was left at a learning rate of 0\.54"):
+        Schedule.make(wsd(200, 10), [Phase(0, 1, 1)]).require_same_rate(1.0, 95, last[95])
+    with pytest.raises(InputError, match="stable part"):
+        early.require_same_rate(1.0, 45, 1.0)
+    # Another decay than wsd may be given another end, as ever.
+    Schedule.make(ScheduleConfig(max_steps=9), [Phase(0, 1, 1)]).require_same_rate(1.0, 5, 0.1)
+
+
 @pytest.mark.parametrize(
     ("limit", "steps"),
     [

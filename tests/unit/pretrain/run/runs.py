@@ -43,6 +43,9 @@ class FakeEngine:
     def full_weight(self, parameter: Tensor) -> Tensor:
         return parameter.detach()
 
+    def moments_of(self, parameter: Tensor) -> tuple[str, ...]:
+        return MOMENTS
+
     def full_moment(self, parameter: Tensor, moment: str) -> Tensor:
         return self.moments.setdefault(moment, {}).get(id(parameter), torch.zeros_like(parameter))
 

@@ -14,7 +14,7 @@ from torch import nn
 from configs.errors import InputError
 from configs.schema import CheckpointConfig
 from pretrain.run import checkpoint
-from pretrain.run.checkpoint import State, Writer
+from pretrain.run.checkpoint import MOMENTS, State, Writer
 from pretrain.run.checkpoint_folder import list_checkpoints, step_of
 from tests.unit.pretrain.run.runs import FakeEngine
 
@@ -89,6 +89,7 @@ def test_the_state_is_plain_json_of_known_fields(saved):
         "store": "/data/store",
         "world_size": 2,
         "micro_sequences": 4,
+        "learning_rate": None,
         "evaluated_step": None,
         "extra": {},
     }
@@ -209,3 +210,40 @@ def test_where_all_are_damaged_nothing_begins_anew(tmp_path):
     (tmp_path / "step-00000001").mkdir()
     with pytest.raises(InputError, match="every checkpoint is damaged"):
         checkpoint.find_last(tmp_path)
+
+
+def test_a_field_that_is_younger_than_the_checkpoint_had_its_default(saved):
+    young = {"optimizer.momentum": "0.95", "schedule.decay": "linear"}
+    assert checkpoint.read_state(saved, STATE.fingerprints | young) == STATE
+    with pytest.raises(
+        InputError, match=r"optimizer\.momentum=0\.95, the configuration makes 0\.9"
+    ):
+        checkpoint.read_state(saved, {"optimizer.momentum": "0.9"})
+
+
+def test_phases_compare_by_what_is_set_in_them(tmp_path):
+    before = "[{'from_steps': 5, 'learning_rate': None, 'warmup_fraction': 0.0}]"
+    state = replace(STATE, fingerprints={"phases": before})
+    Writer(tmp_path, CheckpointConfig()).save(tiny_engine(), state)
+    path = tmp_path / "step-00000007"
+    more = before.replace("}", ", 'younger': None}")
+    assert checkpoint.read_state(path, {"phases": more}) == state
+    for other in (before.replace("5", "6"), "[]", more.replace("'younger': None", "'younger': 1")):
+        with pytest.raises(InputError, match="phases="):
+            checkpoint.read_state(path, {"phases": other})
+
+
+def test_each_parameter_has_the_moments_of_its_own_update_rule(tmp_path):
+    own, other = tiny_engine(), tiny_engine(seed=1)
+    for engine in (own, other):
+        matrix = engine.model[0].weight
+        engine.moments_of = lambda p, matrix=matrix: ("momentum",) if p is matrix else MOMENTS
+    own.set_moment(own.model[0].weight, "momentum", torch.ones(2, 3))
+    Writer(tmp_path, CheckpointConfig()).save(own, STATE)
+    path = tmp_path / "step-00000007"
+    names = set(load_file(path / "optimizer.safetensors"))
+    assert {name for name in names if name.startswith("0.weight")} == {"0.weight.momentum"}
+    checkpoint.restore(path, other, STATE)
+    assert torch.equal(other.full_moment(other.model[0].weight, "momentum"), torch.ones(2, 3))
+    with pytest.raises(InputError, match=r"0\.weight\.exp_avg is missing"):
+        checkpoint.restore(path, tiny_engine(), STATE)
