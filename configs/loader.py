@@ -122,13 +122,20 @@ def dump_config(config: object) -> str:
     return OmegaConf.to_yaml(tree if plain == resolved else OmegaConf.create(plain))
 
 
-def recipe_text(config: object, without: str = "") -> str:
+def recipe_text(config: object, without: str = "", young: Iterable[str] = ()) -> str:
     """The configuration with everything resolved, to be hashed: it is neither shown nor stored.
-    `without`: a field at its top that decides nothing."""
-    tree = OmegaConf.structured(config)
-    return OmegaConf.to_yaml(
-        OmegaConf.masked_copy(tree, [name for name in tree if name != without])
-    )
+
+    Args:
+        without: a field at its top that decides nothing.
+        young: fields (`section.name`) that are left out where they have their default: hashes from
+            before they were there stay as they are."""
+    tree, defaults = OmegaConf.structured(config), OmegaConf.structured(type(config))
+    plain = _plain(OmegaConf.masked_copy(tree, [name for name in tree if name != without]))
+    for field in young:
+        section, name = field.split(".")
+        if plain[section][name] == OmegaConf.select(defaults, field):
+            del plain[section][name]
+    return OmegaConf.to_yaml(plain)
 
 
 def from_container(schema: type[Schema], values: dict[str, Any]) -> Schema:

@@ -15,6 +15,11 @@ from configs.loader import recipe_text
 from configs.schema import CollectiveConfig, SafetyConfig
 from configs.system.run_folder import RunFolder
 
+YOUNG = (
+    *("optimizer.matrix_learning_rate", "optimizer.momentum"),
+    *("schedule.decay_fraction", "schedule.decay_shape"),
+)
+"""fields that are younger than the first results, which still count"""
 SHARED = (
     "run_dir",
     "model",
@@ -76,7 +81,7 @@ class Trial:
             task=replace(config.task, folder=""),
             adapt=replace(config.adapt, cache=""),
         )
-        text = recipe_text(recipe, without="checkpoint")
+        text = recipe_text(recipe, without="checkpoint", young=YOUNG)
         return hashlib.sha256(f"{text}{contents}".encode()).hexdigest()
 
 

@@ -137,6 +137,18 @@ def test_a_point_of_a_grid_is_the_same_trial_as_the_field_alone():
     assert point.fingerprint("w") == trial(optimizer=chosen).fingerprint("w")
 
 
+def test_results_of_before_a_field_was_there_still_count():
+    plain = trial(model="x").config
+    young = [f"optimizer.{name}" for name in ("matrix_learning_rate", "momentum")]
+    assert "momentum" in recipe_text(plain) and "momentum" not in recipe_text(plain, young=young)
+    moved = replace(plain, optimizer=OptimizerConfig(learning_rate=5e-5, beta2=0.999, momentum=0.9))
+    assert "momentum: 0.9" in recipe_text(moved, young=young)
+    # As it was before there were any.
+    old = "54185003aa197ab61f4890afcc0a86da4e995a3f7042712d7b9b93ce42f2927f"
+    assert trial().fingerprint("w") == old
+    assert trial(optimizer=moved.optimizer).fingerprint("w") != old
+
+
 def test_when_it_is_saved_is_not_part_of_what_a_trial_is():
     """Results of before trials were saved at all still count."""
     (often,) = make_trials(FinetuneConfig(seeds=[1], checkpoint=CheckpointConfig(every_steps=3)))
