@@ -8,7 +8,7 @@ from configs.loader import dump_config
 from configs.system.safe_text import visible
 from launch.diagnosis.examine import Diagnosis
 from launch.diagnosis.gpus import Hardware
-from launch.diagnosis.projection import Projection, checkpoint_bytes
+from launch.diagnosis.projection import Projection
 from pretrain.run.log import duration
 
 GIGA = 10**9
@@ -26,7 +26,7 @@ def summary(diagnosis: Diagnosis, cost_per_gpu_hour: float | None) -> dict[str, 
     """A line for each question; speed and traffic are those of the last phase."""
     config, hardware, run = diagnosis.config, diagnosis.hardware, diagnosis.last
     shape = config.model
-    saved = checkpoint_bytes(diagnosis.parameters)
+    update = f", {run.update_seconds:.3f} s for Muon's update" if run.update_seconds else ""
     return {
         "target": describe_hardware(hardware, config.engine.zero_stage),
         "model": f"{shape.architecture} {shape.layers} x {shape.hidden_size}, "
@@ -34,14 +34,14 @@ def summary(diagnosis: Diagnosis, cost_per_gpu_hour: float | None) -> dict[str, 
         "batch": "; ".join(describe_batch(p, hardware.ranks) for p in diagnosis.projections),
         "speed": f"{run.tokens_per_second:,.0f} tokens/s at an MFU of {hardware.mfu:.0%} of "
         f"{hardware.device.peak / 1e12:,.3g} TFLOP/s",
-        "step": f"{run.seconds:.3f} s: {run.compute_seconds:.3f} s arithmetic, "
+        "step": f"{run.seconds:.3f} s: {run.compute_seconds:.3f} s arithmetic{update}, "
         f"{run.allreduce_seconds:.3f} s all-reduce of which {run.exposed_seconds:.3f} s are waited "
         f"for ({run.allreduce_share:.1%} of the step)",
         "traffic": f"{run.megabytes_sent:,.1f} MB sent per rank and step; "
         f"{describe_ring(hardware)}",
         "duration": describe_duration(diagnosis, cost_per_gpu_hour),
-        "disk": f"{saved / GIGA:.2f} GB a checkpoint, {config.checkpoint.keep} kept; "
-        f"{diagnosis.disk / GIGA:.1f} GB for the run",
+        "disk": f"{diagnosis.checkpoint / GIGA:.2f} GB a checkpoint, "
+        f"{config.checkpoint.keep} kept; {diagnosis.disk / GIGA:.1f} GB for the run",
     }
 
 
@@ -137,7 +137,7 @@ def as_json(diagnosis: Diagnosis, cost_per_gpu_hour: float | None) -> dict[str, 
         "hours": diagnosis.hours,
         "gpu_hours": spent,
         "cost": cost,
-        "checkpoint_bytes": checkpoint_bytes(diagnosis.parameters),
+        "checkpoint_bytes": diagnosis.checkpoint,
         "disk_bytes": diagnosis.disk,
         "checks": [asdict(check) for check in diagnosis.checks],
         "works": diagnosis.works,

@@ -23,7 +23,14 @@ from launch.diagnosis.dry_run import (
 from launch.diagnosis.environment import Check, check_environment
 from launch.diagnosis.gpus import DEFAULT_MFU, Hardware, find_gpu, this_machine
 from launch.diagnosis.memory_model import Memory, MemoryModel, largest_fit
-from launch.diagnosis.projection import Data, Projection, disk_bytes, duration_of, project
+from launch.diagnosis.projection import (
+    Data,
+    Projection,
+    checkpoint_bytes,
+    disk_bytes,
+    duration_of,
+    project,
+)
 from pretrain.data.manifest import read_manifest
 from pretrain.data.prepare import Corpus, prepare
 from pretrain.data.verification import Verification
@@ -59,6 +66,8 @@ class Diagnosis:
     steps: float | None
     hours: float | None
     """None where a corpus that is not there would tell"""
+    checkpoint: int
+    """bytes of one"""
     disk: int
     checks: list[Check]
 
@@ -112,7 +121,7 @@ def examine(asked: PretrainConfig, hardware: Hardware, makes_corpus: bool) -> Di
     largest = max(models, key=lambda m: m.peak(hardware.ranks, config.engine.zero_stage).total)
     projections = [project(phase, memory, hardware) for phase in data.phases]
     steps, hours = duration_of(projections, planned_steps, config.schedule.max_minutes)
-    disk = disk_bytes(config, memory.parameters, data, steps)
+    disk = disk_bytes(config, memory.model, data, steps)
     checks += [*chosen, *dealt, check_step(config, hardware), check_memory(largest, hardware)]
     for projection, phase in zip(projections, data.phases):
         checks += advice(phase.config, hardware, projection)
@@ -129,6 +138,7 @@ def examine(asked: PretrainConfig, hardware: Hardware, makes_corpus: bool) -> Di
         projections,
         steps,
         hours,
+        checkpoint_bytes(memory.model, config.optimizer.name),
         disk,
         [*check_environment(Path(config.run_dir), disk), *dict.fromkeys(checks)],
     )

@@ -5,19 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from torch import nn
 
 from configs.schema import PhaseConfig, PretrainConfig, ResolvedPretrainConfig
 from launch.diagnosis.gpus import Hardware
 from launch.diagnosis.memory_model import MemoryModel
 from pretrain.data.phases import batch_of, phases_of
 from pretrain.model.flops import flops_per_step
+from pretrain.optim.groups import moments_elements
+from pretrain.optim.muon import update_flops
 from pretrain.optim.schedule import Phase, Schedule
 from pretrain.ranks.collectives import Traffic
 
 BACKWARD_SHARE = 2 / 3
 """of a micro-batch's arithmetic: what a reduction can overlap with"""
-WEIGHTS_AND_MOMENTS = 3 * 4
-"""bytes of a checkpoint per parameter, all in fp32"""
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ class Projection:
     """of the all-reduce: what no computation hides"""
     megabytes_sent: float
     """per rank"""
+    update_seconds: float = 0.0
+    """of Muon's arithmetic, which every rank does in full; other rules do nearly none"""
 
     @property
     def tokens(self) -> int:
@@ -99,7 +102,7 @@ class Projection:
     @property
     def seconds(self) -> float:
         """Of a step."""
-        return self.compute_seconds + self.exposed_seconds
+        return self.compute_seconds + self.exposed_seconds + self.update_seconds
 
     @property
     def tokens_per_second(self) -> float:
@@ -117,7 +120,9 @@ def project(phase: RunPhase, memory: MemoryModel, hardware: Hardware) -> Project
     config, ranks = phase.config, hardware.ranks
     micro_batches = config.batch.micro_batches(ranks) // ranks
     flops = step_flops(config, memory.vocabulary_size, phase.mean_length)
-    compute = flops / (ranks * hardware.device.peak * hardware.mfu)
+    speed = hardware.device.peak * hardware.mfu
+    compute = flops / (ranks * speed)
+    update = update_flops(memory.model) if config.optimizer.name == "muon" else 0.0
     stage = config.engine.zero_stage
     traffic = Traffic.of(memory.sizes, config.collective, stage, micro_batches)
     reducing, gathering = traffic.seconds(hardware.ring, ranks)
@@ -134,6 +139,7 @@ def project(phase: RunPhase, memory: MemoryModel, hardware: Hardware) -> Project
         reducing + gathering,
         max(0.0, reducing - hidden) + gathering,
         traffic.bytes_sent(ranks) / 1e6,
+        update / speed,
     )
 
 
@@ -165,13 +171,16 @@ def step_flops(config: PretrainConfig, vocabulary_size: int, mean_length: float 
     return sequences * (one + head * predicted)
 
 
-def checkpoint_bytes(parameters: int) -> int:
-    """One checkpoint: weights and both moments."""
-    return WEIGHTS_AND_MOMENTS * parameters
+def checkpoint_bytes(model: nn.Module, optimizer: str) -> int:
+    """One checkpoint: weights and moments, all in fp32."""
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return 4 * (parameters + moments_elements(model, optimizer))
 
 
-def disk_bytes(config: PretrainConfig, parameters: int, data: Data, steps: float | None) -> int:
+def disk_bytes(config: PretrainConfig, model: nn.Module, data: Data, steps: float | None) -> int:
     """What the run needs: checkpoints, one more while it is written, the export, the store."""
     spacing = config.checkpoint.keep_every_steps
     kept = config.checkpoint.keep + 1 + (int(steps / spacing) if spacing and steps else 0)
-    return kept * checkpoint_bytes(parameters) + 4 * parameters + (data.store_bytes or 0)
+    export = 4 * sum(parameter.numel() for parameter in model.parameters())
+    saved = checkpoint_bytes(model, config.optimizer.name)
+    return kept * saved + export + (data.store_bytes or 0)

@@ -136,6 +136,19 @@ def batches_of_one_shape(parameters: list[Tensor]) -> list[list[Tensor]]:
     return batches
 
 
+def update_flops(model: nn.Module) -> float:
+    """Floating-point operations of one update, which every rank does in full.
+
+    Of S x L matrices a round multiplies S x L by L x S, S x S by S x S and S x S by S x L.
+    """
+    flops = 0
+    for name, parameter in model.named_parameters():
+        if matrices := layer_matrices(name, parameter, model):
+            small, large = sorted((parameter.shape[0] // matrices, parameter.shape[1]))
+            flops += matrices * ITERATIONS * (4 * small**2 * large + 2 * small**3)
+    return float(flops)
+
+
 def update_bytes(model: nn.Module, number: int) -> float:
     """What an update needs for a while beside weights, gradients and state, at its peak.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 from configs.errors import InputError
 from configs.loader import load_config
@@ -14,11 +15,13 @@ from launch.diagnosis.memory_model import MemoryModel
 from launch.diagnosis.projection import (
     Data,
     Projection,
+    checkpoint_bytes,
     disk_bytes,
     duration_of,
     project,
     step_flops,
 )
+from pretrain.model.pretraining import PretrainingModel
 from pretrain.ranks.collectives import Ring
 
 BASE_PARAMETERS = 124_697_433
@@ -106,11 +109,25 @@ def test_phases_add_up():
 
 def test_disk_holds_the_checkpoints_one_more_the_export_and_the_store():
     config, store = base("checkpoint.keep=2"), 5 * 10**9
-    needed = disk_bytes(config, BASE_PARAMETERS, Data([], store), steps=None)
+    with torch.device("meta"):
+        model = PretrainingModel(config.model, 50265, 1, next_sentence=False)
+    needed = disk_bytes(config, model, Data([], store), steps=None)
     assert needed == 3 * 12 * BASE_PARAMETERS + 4 * BASE_PARAMETERS + store
     config = base("checkpoint.keep_every_steps=100000")
-    needed = disk_bytes(config, BASE_PARAMETERS, Data([]), steps=500_000)
+    needed = disk_bytes(config, model, Data([]), steps=500_000)
     assert needed == (4 + 5) * 12 * BASE_PARAMETERS + 4 * BASE_PARAMETERS
+    # Of the 12 x 12 x 768 x 768 weights of the layers' matrices Muon keeps one number, not two.
+    assert checkpoint_bytes(model, "muon") == 12 * BASE_PARAMETERS - 4 * 144 * 768**2
+
+
+def test_muons_update_is_done_by_every_rank_in_full():
+    (plain,), (muon,) = (projected(base(*more), 64) for more in ([], ["optimizer.name=muon"]))
+    # Five rounds of 6 products of 768 x 768 for four of a layer's matrices, and of 4 x 4 + 2 for
+    # the two that are four times as long.
+    flops = 12 * 5 * 768**3 * (4 * 6 + 2 * 18)
+    assert muon.update_seconds == pytest.approx(flops / (989e12 * 0.5))
+    assert muon.seconds == pytest.approx(plain.seconds + muon.update_seconds)
+    assert plain.update_seconds == 0
 
 
 def test_a_ring_through_several_nodes_is_as_fast_as_the_slower_wire():
