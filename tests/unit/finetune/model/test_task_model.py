@@ -17,6 +17,7 @@ from finetune.tasks.feature import Feature
 from pretrain.model.convert import huggingface_config, renamed
 from pretrain.model.encoder import Encoder
 from pretrain.model.packing import Packing
+from pretrain.optim.groups import parameter_groups
 from tests.unit.pretrain.model.examples import PAD, VOCABULARY, tiny
 from tokenizer.base import SpecialTokens
 
@@ -188,3 +189,12 @@ def test_activation_checkpointing_changes_nothing():
         model.train()(batch).loss_sum.backward()
         gradients.append([parameter.grad for parameter in model.parameters()])
     torch.testing.assert_close(*gradients)
+
+
+def test_muon_finds_the_layers_matrices_here_too():
+    model = make_model("classification", "roberta")
+    groups = parameter_groups(model, 0.01, layer_decay=1.0, matrix_scale=4.0)
+    names = {id(p): name for name, p in model.named_parameters()}
+    found = {names[id(p)] for group in groups if group["matrices"] for p in group["params"]}
+    assert len(found) == 4 * len(model.encoder.layers)
+    assert all(name.startswith("encoder.layers.") for name in found)
