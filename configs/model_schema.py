@@ -76,7 +76,8 @@ class ModelConfig:
     2019; GPT-2). zero-output: zero, so that each layer begins as the identity (cf. Zhang et al.
     2019, Fixup)"""
     attention: Literal["auto", "eager", "sdpa", "flash"] = "auto"
-    """attention backend; auto: eager up to 512 tokens on a CPU and SDPA beyond, flash on CUDA"""
+    """attention backend; auto: eager up to 512 tokens on a CPU and SDPA beyond; on CUDA flash, or
+    SDPA where no kernel of it that is installed takes windows or ALiBi: the start tells which"""
 
     attention_window: Optional[int] = None
     """a token of a local layer sees itself and half of this many tokens on each side, as

@@ -40,6 +40,7 @@ def resolve(
     before = read_state(found, {}) if found else None
     if before and before.micro_sequences and before.world_size == world.size:
         return config.resolved(before.micro_sequences)
+    longest = max([config.max_length, *(phase.max_length or 0 for phase in config.phases)])
     enough = -(-config.batch.sequences // world.size)
     model = make_model(config, tokenizer).to(world.device)
     precision = choose_precision(
@@ -47,11 +48,15 @@ def resolve(
     )
 
     def attempt(sequences: int) -> None:
-        batch = full_batch(sequences, config, tokenizer.vocabulary_size).to(world.device)
-        with torch.autocast(world.device.type, torch.bfloat16, enabled=precision.name == "bf16"):
-            sums = model(batch)
-        (sums.mlm_loss_sum + sums.nsp_loss_sum).backward()
-        model.zero_grad()
+        for length in {config.max_length, longest}:
+            # As many tokens in each phase (see `phases.batch_of`), of which long sequences need
+            # more where attention pads.
+            number = max(1, sequences * config.max_length // length)
+            batch = full_batch(number, config, tokenizer.vocabulary_size, length).to(world.device)
+            with torch.autocast(world.device.type, torch.bfloat16, precision.name == "bf16"):
+                sums = model(batch)
+            (sums.mlm_loss_sum + sums.nsp_loss_sum).backward()
+            model.zero_grad()
 
     budget = SHARE * memory_limit(world.device) - moments_bytes(model, config, world.size)
     forget_peak(world.device)
@@ -85,23 +90,28 @@ def largest(
         before, sequences = used, min(2 * sequences, enough)
 
 
-def full_batch(sequences: int, config: PretrainConfig, vocabulary_size: int) -> MicroBatch:
-    """The most that a micro-batch can be: all sequences of full length."""
-    length = config.max_length
+def full_batch(
+    sequences: int, config: PretrainConfig, vocabulary_size: int, length: int | None = None
+) -> MicroBatch:
+    """The most that a micro-batch can be: all sequences of full length, by default max_length."""
+    length = length or config.max_length
     tokens = sequences * length
     predicted = max(1, int(tokens * config.masking.probability))
+    boundaries = torch.arange(0, tokens + 1, length, dtype=torch.int32)
     pair = 0 if config.next_sentence_prediction else -100
     return MicroBatch(
         tokens_T=torch.randint(vocabulary_size, (tokens,)),
         positions_T=torch.arange(length).repeat(sequences),
         segments_T=torch.zeros(tokens, dtype=torch.int64),
-        boundaries=torch.arange(0, tokens + 1, length, dtype=torch.int32),
+        boundaries=boundaries,
         longest=length,
         predicted_M=torch.arange(predicted),
         labels_M=torch.randint(vocabulary_size, (predicted,)),
         next_sentence_B=torch.full((sequences,), pair),
         sample_ids=tuple(range(sequences)),
         dropout_keys=tuple(range(sequences)),
+        documents=boundaries if config.document_attention else None,
+        longest_document=length,
     )
 
 

@@ -6,6 +6,7 @@ Axes: B sequences, L longest sequence, H heads, N blocks, W tokens of a block, U
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -107,9 +108,10 @@ class Blocks:
 
     def places(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Of queries (N, W, 1) and keys (N, 1, U), within the sequence; some lie outside it."""
-        first_N11 = torch.arange(self.count, device=device)[:, None, None] * self.size
+        numbers = partial(torch.arange, device=device, dtype=torch.int32)
+        first_N11 = numbers(self.count)[:, None, None] * self.size
         around = self.size if self.is_banded else 0
-        places = torch.arange(-around, self.size + around, device=device)
+        places = numbers(-around, self.size + around)
         return first_N11 + places[around : around + self.size, None], first_N11 + places
 
 
@@ -125,29 +127,40 @@ def score_bias(scope: Scope, packing: Packing, heads: int, blocks: Blocks, like:
     """
     key = (scope, heads if scope.alibi else 1, blocks, like.dtype)
     if key not in packing.shared:
-        packing.shared[key] = _score_bias(scope, packing, heads, blocks).to(like.dtype)
+        unseen_BNWU = ~_seen(scope, packing, blocks)
+        bias_BNHWU = like.new_zeros(len(unseen_BNWU), blocks.count, 1, blocks.size, blocks.keys)
+        if scope.alibi:
+            slopes_H11 = torch.tensor(slopes(heads), device=like.device)[:, None, None]
+            distance_N1WU = _distance(packing, blocks)[:, None]
+            bias_BNHWU = bias_BNHWU - (slopes_H11 * distance_N1WU).to(like.dtype)
+        bias_BNHWU.masked_fill_(unseen_BNWU[:, :, None], float("-inf"))
+        packing.shared[key] = bias_BNHWU.flatten(0, 1)
     return packing.shared[key]
 
 
-def _score_bias(scope: Scope, packing: Packing, heads: int, blocks: Blocks) -> Tensor:
+def _seen(scope: Scope, packing: Packing, blocks: Blocks) -> Tensor:
+    """Whether a query sees a key, bool (B, N, W, U)."""
     query_NW1, key_N1U = blocks.places(packing.boundaries.device)
-    distance_NWU = (query_NW1 - key_N1U).abs()
     inside_BN1U = (key_N1U >= 0) & (key_N1U < packing.lengths_B[:, None, None, None])
-    seen_BNWU = inside_BN1U.expand(-1, -1, blocks.size, -1)
+    seen_BNWU = inside_BN1U.repeat(1, 1, blocks.size, 1)
+    # In place: of a sequence of 8,192 tokens each such tensor has 64 MB.
     if scope.reach is not None:
-        seen_BNWU = seen_BNWU & (distance_NWU <= scope.reach)
+        seen_BNWU &= _distance(packing, blocks) <= scope.reach
     if packing.documents is not None:
         last = packing.longest - 1
         query_BNW1, key_BN1U = (
             packing.documents_BL[:, places.clamp(0, last)] for places in (query_NW1, key_N1U)
         )
-        seen_BNWU = seen_BNWU & (query_BNW1 == key_BN1U)
-    seen_BNWU = seen_BNWU | (distance_NWU == 0)
-    bias_BN1WU = torch.where(seen_BNWU, 0.0, float("-inf"))[:, :, None]
-    if scope.alibi:
-        slopes_H11 = torch.tensor(slopes(heads), device=distance_NWU.device)[:, None, None]
-        bias_BN1WU = bias_BN1WU - slopes_H11 * distance_NWU[:, None]
-    return bias_BN1WU.flatten(0, 1)
+        seen_BNWU &= query_BNW1 == key_BN1U
+    offset = blocks.size if blocks.is_banded else 0
+    seen_BNWU.diagonal(offset, -2, -1).fill_(True)
+    return seen_BNWU
+
+
+def _distance(packing: Packing, blocks: Blocks) -> Tensor:
+    """|i - j| of queries and keys, int32 (N, W, U)."""
+    query_NW1, key_N1U = blocks.places(packing.boundaries.device)
+    return (query_NW1 - key_N1U).abs_()
 
 
 def in_blocks(padded_BHLK: Tensor, blocks: Blocks) -> Tensor:

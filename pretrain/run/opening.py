@@ -22,7 +22,7 @@ from pretrain.batch import MicroBatch
 from pretrain.data.formats import few_pairs
 from pretrain.data.phases import PhasedBatches
 from pretrain.data.prepare import Corpus
-from pretrain.model.attention import choose_backend
+from pretrain.model.attention import choose_backend, flash_lacks
 from pretrain.model.scope import scopes_of
 from pretrain.optim.schedule import Schedule
 from pretrain.ranks.collectives import Traffic, describe_collectives
@@ -76,19 +76,35 @@ class Opening:
 
     def _model_line(self) -> str:
         shape = self.config.model
-        backend = choose_backend(
-            shape.attention,
-            self.world.device,
-            torch.bfloat16 if self.precision == "bf16" else torch.float32,
-            shape.max_positions,
-            shape.attention_dropout,
-            scopes_of(shape),
-        )
         parameters = sum(p.numel() for p in self.model.parameters())
         return (
             f"{shape.architecture} {shape.layers} x {shape.hidden_size}, "
-            f"{parameters:,} parameters, {backend} attention"
+            f"{parameters:,} parameters, {attention_line(self.config, self.world, self.precision)}"
         )
+
+
+def attention_line(config: PretrainConfig, world: World, precision: str) -> str:
+    """What computes attention, and what it is of where that is not the whole sequence."""
+    shape, scopes = config.model, scopes_of(config.model)
+    longest = max([config.max_length, *(phase.max_length or 0 for phase in config.phases)])
+    backend = choose_backend(
+        shape.attention,
+        world.device,
+        torch.bfloat16 if precision == "bf16" else torch.float32,
+        max(longest, shape.max_positions),
+        shape.attention_dropout,
+        scopes,
+    )
+    parts = [f"{backend} attention"]
+    lacks = [what for scope in scopes if (what := flash_lacks(scope, shape.attention_dropout))]
+    if backend == "sdpa" and shape.attention == "auto" and precision == "bf16" and lacks:
+        parts[0] += f" (flash: {lacks[0]})" if world.device.type == "cuda" else ""
+    windows = sum(scope.reach is not None for scope in scopes)
+    if windows:
+        parts.append(f"in {windows} layers of {shape.attention_window} tokens")
+    if config.document_attention:
+        parts.append("within documents")
+    return ", ".join(parts)
 
 
 def data_line(corpus: Corpus) -> str:

@@ -106,13 +106,18 @@ def test_saved_tensors_of_every_kind_of_encoder_are_predicted(precision, axes_of
         ("model.attention_window=16", "model.attention=sdpa"),
         ("model.attention_window=4", "model.attention=eager", "max_length=512"),
         ("model.attention_window=4", "model.attention=sdpa", "max_length=512"),
+        ("model.position=alibi", "model.attention=eager"),
+        ("model.position=alibi", "model.attention=sdpa", "model.attention_window=16"),
+        ("document_attention=true", "model.attention=sdpa", "model.attention_window=16"),
     ],
-    ids=["mask", "sdpa mask", "blocks", "sdpa blocks"],
+    ids=["mask", "sdpa mask", "blocks", "sdpa blocks", "alibi", "sdpa alibi", "documents"],
 )
-def test_saved_tensors_of_windows_are_predicted(choices):
+def test_saved_tensors_of_what_attention_sees_are_predicted(choices):
     rates = ("model.dropout=0", "model.attention_dropout=0", "model.max_positions=512")
     config = configuration(*rates, "model.global_every=2", *choices)
     batch = random_batch((config.max_length, config.max_length - 20), 0.15)
+    if config.document_attention:
+        batch = replace(batch, documents=batch.boundaries, longest_document=batch.longest)
     memory = MemoryModel(config, VOCABULARY, "cpu", "fp32")
     size = axes(batch)
     predicted = memory.encoder(size) + memory.heads(size)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from configs.schema import PretrainConfig
-from pretrain.engine.fitting import full_batch, largest
+from configs.schema import BatchConfig, PhaseConfig, PretrainConfig
+from pretrain.engine.fitting import full_batch, largest, resolve
+from tests.unit.pretrain.run.runs import ALONE, tiny_config, tiny_tokenizer
 
 
 class Memory:
@@ -59,3 +62,24 @@ def test_a_full_batch_is_the_most_that_can_come():
     assert batch.boundaries.tolist() == [0, 32, 64, 96]
     assert len(batch.labels_M) == int(96 * config.masking.probability)
     assert batch.tokens_T.max() < 50
+    assert batch.documents is None
+    longer = full_batch(1, replace(config, document_attention=True), 50, length=64)
+    assert longer.boundaries.tolist() == longer.documents.tolist() == [0, 64]
+
+
+def test_the_longest_phase_is_tried_as_well(tmp_path, monkeypatch):
+    config = tiny_config(tmp_path)
+    model = replace(config.model, position="rope")
+    phases = [PhaseConfig(from_steps=2, max_length=64)]
+    batch = BatchConfig(sequences=8, micro_sequences="auto")
+    config = replace(config, model=model, phases=phases, batch=batch)
+    tried = set()
+    real = full_batch
+
+    def noted(sequences, config, vocabulary_size, length):
+        tried.add((sequences, length))
+        return real(sequences, config, vocabulary_size, length)
+
+    monkeypatch.setattr("pretrain.engine.fitting.full_batch", noted)
+    assert resolve(config, ALONE, tiny_tokenizer(tmp_path), None).batch.micro_sequences == 8
+    assert tried == {(1, 16), (1, 64), (2, 16), (4, 16), (8, 16), (2, 64)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 from configs.loader import load_config
 from configs.schema import PretrainConfig
@@ -12,7 +13,8 @@ from pretrain.data.masking import make_vocabulary
 from pretrain.data.phases import PhasedBatches
 from pretrain.model.pretraining import make_model
 from pretrain.optim.schedule import Schedule
-from pretrain.run.opening import Opening, masked_example
+from pretrain.ranks.world import World
+from pretrain.run.opening import Opening, attention_line, masked_example
 from tests.unit.pretrain.run.runs import ALONE, TINY, tiny_corpus
 
 STEPS = [
@@ -41,6 +43,31 @@ def opening(corpus, *overrides: str) -> Opening:
         precision="fp32",
         precision_line="fp32: because",
         peak_flops=2.5e12,
+    )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ((), "eager attention"),
+        (
+            ("model.layers=4", "model.attention_window=8", "document_attention=true"),
+            "eager attention, in 2 layers of 8 tokens, within documents",
+        ),
+        (("model.position=none", "phases=[{max_length: 600}]"), "sdpa attention"),
+        (("model.attention_dropout=0.1",), "eager attention"),
+    ],
+)
+def test_the_start_tells_what_attention_is_of(overrides, words):
+    config = load_config(PretrainConfig, "roberta_small", [*TINY, *overrides])
+    assert attention_line(config, ALONE, "fp32") == words
+
+
+def test_the_start_tells_why_it_is_not_flash():
+    cuda = World(0, 1, torch.device("cuda"))
+    config = load_config(PretrainConfig, "roberta_small", ["model.position=alibi"])
+    assert "sdpa attention (flash: its kernels take no model.position=alibi)" in attention_line(
+        config, cuda, "bf16"
     )
 
 
