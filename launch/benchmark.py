@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +16,8 @@ if __name__ == "__main__" and not __package__:
 
     begin()
 
+from configs.checks import require
+from configs.errors import InputError
 from launch.command import require_at_least_1, run, write_json
 
 if TYPE_CHECKING:
@@ -26,6 +30,7 @@ PARTS = {
     "neighbour": "what a busy process on the same machine costs a run",
     "all": "all of these",
 }
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 SIZES = ("small", "base", "large")
 BYTES = ("4", "1K", "10K", "100K", "1M", "4M", "16M", "64M")
 
@@ -97,39 +102,51 @@ def add_allreduce(benchmarks: Subparsers) -> None:
         "or on those that a launcher has started: deepspeed, torchrun, srun.",
     )
     parser.set_defaults(run=allreduce)
-    parser.add_argument("--ranks", type=int, metavar="N", help="ranks on this machine; default: 2")
-    parser.add_argument(
-        "--sizes",
-        nargs="+",
-        default=BYTES,
-        metavar="BYTES",
-        help=f"message sizes; default: {' '.join(BYTES)}",
-    )
-    parser.add_argument("--seconds", type=float, default=0.5, help="time for each size; 0.5")
-    parser.add_argument(
-        "--algorithm",
-        choices=("ring", "tree", "auto"),
-        default="ring",
-        help="asked of NCCL; default: ring",
-    )
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write the results for doctor.py --allreduce"
-    )
+    add = parser.add_argument
+    add("--ranks", type=int, metavar="N", help="ranks on this machine; default: 2")
+    text = f"message sizes; default: {' '.join(BYTES)}"
+    add("--sizes", nargs="+", default=BYTES, metavar="BYTES", help=text)
+    add("--seconds", type=float, default=0.5, help="time for each size; 0.5")
+    text, kinds = "asked of NCCL; default: ring", ("ring", "tree", "auto")
+    add("--algorithm", choices=kinds, default="ring", help=text)
+    add("--json", type=Path, metavar="FILE", help="write the results for doctor.py --allreduce")
 
 
 def allreduce(arguments: argparse.Namespace) -> None:
     """Measure, print and write; starts ranks of its own where no launcher has."""
-    from launch.benchmarks.allreduce import measure, parse_sizes, require_ranks
+    from pretrain.ranks import world as worlds
+    from pretrain.ranks.collectives import Benchmark
     from pretrain.ranks.local import is_rank, run_as_ranks
 
     sizes, ranks = parse_sizes(arguments.sizes), arguments.ranks
     if not is_rank():
         require_ranks(ranks or 2)
         sys.exit(run_as_ranks(ranks or 2))
-    result = measure(sizes, arguments.seconds, arguments.algorithm, ranks)
-    if result:
+    world = worlds.start(arguments.algorithm)
+    require(ranks in (None, world.size), f"--ranks {ranks}, but the launcher started {world.size}")
+    require_ranks(world.size)
+    result = Benchmark.run(world, sizes, arguments.seconds)
+    worlds.stop()
+    if world.is_main:
         print(result.table(), flush=True)
         write_json(arguments.json, result.as_json())
+
+
+def parse_sizes(texts: Iterable[str]) -> list[int]:
+    """Bytes of `64M`, `1K`, `4`, each once, small ones first; K, M, G are powers of 1000."""
+    return sorted({_parse_size(text) for text in texts})
+
+
+def _parse_size(text: str) -> int:
+    match = re.fullmatch(r"(\d+)([KMG]?)B?", text.upper())
+    if not match or int(match[1]) == 0:
+        raise InputError(f"--sizes {text} is no size: write bytes as 4, 100K, 64M or 1G")
+    return int(match[1]) * UNITS[match[2]]
+
+
+def require_ranks(ranks: int) -> None:
+    """Raise `InputError` where there is nobody to talk to."""
+    require(ranks >= 2, f"--ranks {ranks}: nobody to talk to: give 2 or more")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""What all commands share: configuration on the command line, errors in one line, exit codes."""
+"""What all commands share: configuration on the command line, the console, errors in one line,
+exit codes."""
 
 from __future__ import annotations
 
@@ -26,10 +27,11 @@ from configs.finetune_schema import FinetuneConfig
 from configs.loader import Schema, dump_config, load_config, shipped_configs
 from configs.schema import PretrainConfig
 from configs.system.files import disk_explained, disk_trouble, write_text
+from configs.system.notes import PROGRESS
 from configs.system.open_files import allow_open_files, lack_of_open_files
 from configs.system.safe_text import VisibleStream, visible
 from configs.system.secrets import hide
-from launch.console import show_logs
+from configs.system.version import PACKAGES
 from pretrain.ranks.leaving import LEAVING, Leave
 from pretrain.ranks.preemption import Preempted
 from pretrain.ranks.process import let_waiting_threads_sleep
@@ -59,18 +61,13 @@ def config_parser(program: str, purpose: str, schema: type) -> argparse.Argument
         epilog=fields_help(schema),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--config",
-        required=True,
-        metavar="NAME|PATH",
-        help=f"shipped: {', '.join(_fitting_configs(schema))}; or a YAML of your own",
-    )
-    parser.add_argument(
-        "--print-config", action="store_true", help="print the resolved configuration and stop"
-    )
+    add, text = parser.add_argument, f"shipped: {', '.join(_fitting_configs(schema))}"
+    add("--config", required=True, metavar="NAME|PATH", help=f"{text}; or a YAML of your own")
+    text = "print the resolved configuration and stop"
+    add("--print-config", action="store_true", help=text)
     # DeepSpeed's launcher adds this; LOCAL_RANK says the same.
-    parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="fields listed below")
+    add("--local_rank", type=int, help=argparse.SUPPRESS)
+    add("overrides", nargs="*", metavar="key=value", help="fields listed below")
     return parser
 
 
@@ -245,3 +242,46 @@ def fields_help(schema: type, prefix: str = "") -> str:
         lines.append(f"  {field.name} ({field.kind}; {field.default})")
         lines += textwrap.wrap(field.meaning, 88, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return "\n".join(lines)
+
+
+class Console(logging.Handler):
+    """The course of a run on standard output, told by rank 0; all else on standard error.
+
+    A record's `begin` and `end` stand around its text in place of nothing and a line's end. The
+    streams are looked up for each line, as tests and libraries replace them. A full disk under
+    them ends no run.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one record."""
+        text = record.getMessage()
+        if record.levelno < PROGRESS:
+            if os.environ.get("RANK", "0") == "0" or hasattr(record, "of_every_rank"):
+                self._print(text)
+            return
+        if record.levelno >= logging.WARNING:
+            text = f"note: {' '.join(text.split())}"
+        begin, end = getattr(record, "begin", ""), getattr(record, "end", "\n")
+        with suppress(OSError, ValueError):
+            print(f"{begin}{visible(text)}", end=end, file=sys.stderr, flush=True)
+
+    def _print(self, text: str) -> None:
+        """A line on standard output; once it cannot be written, none further is."""
+        try:
+            print(text, flush=True)
+        except OSError as error:
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+            reason = f"standard output cannot be written ({error.strerror})"
+            logging.getLogger(__name__).warning(f"{reason}; everything else continues")
+
+
+CONSOLE = Console()
+
+
+def show_logs() -> None:
+    """From now on, people see what the packages log; libraries' handlers do not show it again."""
+    for name in PACKAGES:
+        logger = logging.getLogger(name)
+        logger.addHandler(CONSOLE)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False

@@ -17,17 +17,14 @@ from launch.command import config_parser, read_config, run
 
 def main() -> None:
     """Read the task, write the report and its plots, print a summary."""
-    parser = config_parser(
-        "explore.py", "Report on the data of a classification task, with plots.", FinetuneConfig
+    purpose = "Report on the data of a classification task, with plots."
+    parser = config_parser("explore.py", purpose, FinetuneConfig)
+    text = (
+        "count tokens with this one: a tokenizer's folder, a run folder, or a published "
+        "vocabulary; may be repeated; default: one of each kind, trained on the task's texts"
     )
     parser.add_argument(
-        "--tokenizer",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="PATH",
-        help="count tokens with this one: a tokenizer's folder, a run folder, or a published "
-        "vocabulary; may be repeated; default: one of each kind, trained on the task's texts",
+        "--tokenizer", type=Path, action="append", default=[], metavar="PATH", help=text
     )
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: runs/data/<task>")
     arguments = parser.parse_intermixed_args()

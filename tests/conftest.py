@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from configs.system.version import PACKAGES
-from launch.console import CONSOLE, show_logs
+from launch.command import CONSOLE, show_logs
 from pretrain.ranks.local import free_port
 from pretrain.ranks.process import let_waiting_threads_sleep
 from tests.finetuning import write_task

@@ -2,7 +2,7 @@
 
 Each module logs to `logging.getLogger(__name__)`, and whoever imports it hears nothing unasked.
 INFO is the course of a run, `PROGRESS` what a process does or waits for meanwhile, WARNING a remark
-on what was read or could not be done. `launch/console.py` shows them to people.
+on what was read or could not be done. `launch/command.py` shows them to people.
 """
 
 from __future__ import annotations

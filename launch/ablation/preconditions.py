@@ -67,7 +67,8 @@ def with_shared_precision(grid: Grid, jobs: int, measures: bool) -> Grid:
         jobs: runs at a time, which share the cores.
         measures: this machine may be asked; not where the runs are trained elsewhere, or not now.
     """
-    runs = [run for run in grid.distinct_runs() if _is_open(run)]
+    encoders = [run for run in grid.distinct_runs() if not run.method]
+    runs = [run for run in encoders if run.config.engine.precision == "auto"]
     if not runs:
         return grid
     recorded = filter(None, (run.status_folder.recorded_precision() for run in runs))
@@ -78,11 +79,6 @@ def with_shared_precision(grid: Grid, jobs: int, measures: bool) -> Grid:
         return grid
     logger.info(f"engine.precision=auto: {precision} in every run, {reason}")
     return Grid(grid.config, precision)
-
-
-def _is_open(run: GridRun) -> bool:
-    is_auto: bool = run.config.engine.precision == "auto"
-    return is_auto and not run.method
 
 
 def _measured(run: GridRun, jobs: int) -> tuple[str, str]:

@@ -129,9 +129,10 @@ def hold_contest(
             for process in processes:
                 process.turn(seconds)
             peaks.append(peak())
-        for process in processes:
-            if traces:
-                process.trace(traces / f"{setting.name} {process.outcome.name}.json")
+        if traces:
+            traces.mkdir(parents=True, exist_ok=True)
+            for process in processes:  # two steps, which count for nothing
+                process.ask(traces.absolute() / f"{setting.name} {process.outcome.name}.json")
         outcomes = [process.finish() for process in processes]
     _require_fit(outcomes[0])
     return Contest(setting, highest(peaks, outcomes), outcomes)
@@ -157,27 +158,24 @@ class ContenderProcess:
         self._receive()
         self.outcome.ready_seconds = perf_counter() - started
 
-    def turn(self, seconds: float) -> None:
-        """One round; none for a contender that has failed."""
-        if self.outcome.failure is None:
-            self.connection.send(seconds)
-            result = self._receive()
-            if isinstance(result, Round):
-                self.outcome.rounds.append(result)
+    def ask(self, what: float | Path | None) -> Round | int | None:
+        """The process's answer: a round for seconds, nothing for the path of a trace, bytes of
+        memory for None, which ends it. A contender that has failed is not asked."""
+        if self.outcome.failure is not None:
+            return None
+        self.connection.send(what)
+        return self._receive()
 
-    def trace(self, path: Path) -> None:
-        """A profile of two steps, which count for nothing."""
-        if self.outcome.failure is None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.connection.send(path.absolute())
-            self._receive()
+    def turn(self, seconds: float) -> None:
+        """One round."""
+        result = self.ask(seconds)
+        if isinstance(result, Round):
+            self.outcome.rounds.append(result)
 
     def finish(self) -> Outcome:
         """Its results."""
-        if self.outcome.failure is None:
-            self.connection.send(None)
-            memory = self._receive()
-            self.outcome.memory = memory if isinstance(memory, int) else 0
+        memory = self.ask(None)
+        self.outcome.memory = memory if isinstance(memory, int) else 0
         return self.outcome
 
     def _receive(self) -> Round | int | None:
@@ -210,6 +208,8 @@ def running(name: str, setting: Setting) -> Iterator[ContenderProcess]:
 def serve(name: str, setting: Setting, connection: Connection) -> None:
     """In the process: build, take the first steps, then a turn for each number that comes, and a
     trace for each path."""
+    from pretrain.engine.memory import peak_bytes
+
     with tempfile.TemporaryDirectory() as folder, quiet(Path(folder)):
         try:
             module, _, kind = CONTENDERS[name].partition(".")
@@ -222,20 +222,11 @@ def serve(name: str, setting: Setting, connection: Connection) -> None:
                     connection.send(contender.trace(asked))
                 else:
                     connection.send(contender.run(asked))
-            connection.send(peak_memory(setting.device))
+            connection.send(peak_bytes(contender.device))
         except Exception as error:
             lines = str(error).strip().splitlines() or [""]
             traceback.print_exc()
             connection.send(f"{type(error).__name__}: {lines[0][:120]}")
-
-
-def peak_memory(device: str) -> int:
-    """Bytes that this process has used at the most."""
-    import torch
-
-    from pretrain.engine.memory import peak_bytes
-
-    return peak_bytes(torch.device(device))
 
 
 @contextmanager

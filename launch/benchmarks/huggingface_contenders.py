@@ -34,8 +34,6 @@ BATCHES = 16
 class HuggingFace(Contender):
     """What both ways of training share: model, tokenizer, collator, rows."""
 
-    architecture = "roberta"
-
     def __init__(self, setting: Setting, folder: Path) -> None:
         super().__init__(setting)
         from transformers import AutoTokenizer, DataCollatorForLanguageModeling

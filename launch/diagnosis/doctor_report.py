@@ -24,7 +24,7 @@ def as_text(diagnosis: Diagnosis, cost_per_gpu_hour: float | None) -> str:
 
 def summary(diagnosis: Diagnosis, cost_per_gpu_hour: float | None) -> dict[str, str]:
     """A line for each question; speed and traffic are those of the last phase."""
-    config, hardware, run = diagnosis.config, diagnosis.hardware, diagnosis.last
+    config, hardware, run = diagnosis.config, diagnosis.hardware, diagnosis.projections[-1]
     shape = config.model
     update = f", {run.update_seconds:.3f} s for Muon's update" if run.update_seconds else ""
     return {

@@ -76,11 +76,6 @@ class Diagnosis:
         """Whether nothing speaks against starting."""
         return all(check.state != "fail" for check in self.checks)
 
-    @property
-    def last(self) -> Projection:
-        """The steps of the last phase."""
-        return self.projections[-1]
-
 
 def hardware_with_gpus(
     config: PretrainConfig, kind: str, ranks: int, per_node: int, ring: Ring | None, mfu: float
@@ -175,7 +170,11 @@ def look_for_corpus(config: PretrainConfig, makes: bool) -> tuple[Corpus | None,
     try:
         size = 0 if makes else bytes_to_hash(config)
         if size > LARGEST_TO_HASH:
-            return None, [Check("corpus", "warn", not_looked_for(size))]
+            text = (
+                f"not looked for, as {size / 1e9:,.0f} GB of sources are not hashed yet; lengths "
+                "are assumed full: name its store as data.store, or give --prepare"
+            )
+            return None, [Check("corpus", "warn", text)]
         corpus = prepare(config) if makes else find_corpus(config)
         verified = verified_text(corpus, config) if corpus else ""
     except InputError as error:
@@ -202,15 +201,6 @@ def verified_text(corpus: Corpus, config: PretrainConfig) -> str:
     if done == total:
         return "verified"
     return f"{done / 1e9:,.1f} of {total / 1e9:,.1f} GB verified, the rest while it trains"
-
-
-def not_looked_for(size: int) -> str:
-    """What is said where `size` bytes of sources would have to be read to know the store's name."""
-    cure = "name its store as data.store, or give --prepare"
-    return (
-        f"not looked for, as {size / 1e9:,.0f} GB of sources are not hashed yet; lengths are "
-        f"assumed full: {cure}"
-    )
 
 
 def vocabulary_size(config: PretrainConfig) -> int:

@@ -19,7 +19,7 @@ from configs.system.run_folder import RunFolder
 from configs.system.run_lock import find_holder
 from configs.system.run_names import JOB_CODE, JOB_CONFIG, JOB_ID, JOB_LOGS
 from configs.system.version import PACKAGES, ROOT, VERSION_FILE, code_version
-from launch.slurm.render import Job
+from launch.slurm.render import COMMANDS, Job
 
 
 def require_slurm() -> None:
@@ -96,10 +96,12 @@ def is_waiting(folder: Path) -> bool:
 
 
 def write_job(job: Job, script: str) -> None:
-    """The script as rendered, the code and the folder of logs."""
+    """The script as rendered, the code, the folder of logs and an array's commands."""
     (job.folder / JOB_LOGS).mkdir(parents=True, exist_ok=True)
     take_snapshot(job.folder / JOB_CODE)
     write_text(job.script, script)
+    if job.commands:
+        write_text(job.folder / COMMANDS, job.commands)
 
 
 def take_snapshot(folder: Path) -> None:

@@ -15,7 +15,6 @@ from configs.checks import require
 from configs.cluster_schema import ClusterConfig
 from configs.loader import load_config
 from configs.schema import PretrainConfig
-from configs.system.files import write_text
 from configs.system.run_names import JOB_CONFIG
 from configs.system.safe_text import visible
 from launch.slurm.command_file import Command, RunConfig, choose, ranges, words_of
@@ -28,7 +27,7 @@ from launch.slurm.folders import (
     write_config,
     write_job,
 )
-from launch.slurm.render import Job, render
+from launch.slurm.render import COMMANDS, Job, render
 
 
 def read_cluster(name: str, overrides: Iterable[str] = ()) -> ClusterConfig:
@@ -51,17 +50,7 @@ def submit_run(kind: str, config: RunConfig, cluster: ClusterConfig, dry_run: bo
     folder = Path(config.run_dir).absolute()
     variables = {"RUN_DIR": str(folder)}
     job = Job(kind, f"{kind}-{folder.name}", folder, [str(folder / JOB_CONFIG)], variables)
-    script = render(job, cluster)
-    if dry_run:
-        return script
-    require_slurm()
-    require_idle(folder)
-    write_job(job, script)
-    write_config(folder, config)
-    with pending([folder]):
-        number = sbatch(job.script)
-    note_job(folder, number)
-    return _told(job, number)
+    return _submit([job], cluster, {folder: config}, {folder: ""}, dry_run)
 
 
 def submit_preparation(config: PretrainConfig, cluster: ClusterConfig, dry_run: bool) -> str:
@@ -80,19 +69,7 @@ def submit_preparation(config: PretrainConfig, cluster: ClusterConfig, dry_run: 
         array=f"0-{shards - 1}",
     )
     merge = replace(array, name=f"merge-{run_dir.name}", array=None)
-    scripts = [render(job, cluster.for_preparation()) for job in (array, merge)]
-    if dry_run:
-        return "\n".join(scripts)
-    require_slurm()
-    require_idle(folder)
-    write_config(folder, config)
-    for job, script in zip((array, merge), scripts):
-        write_job(job, script)
-    number = sbatch(array.script)
-    note_job(folder, number)
-    last = sbatch(merge.script, f"--dependency=afterok:{number}", "--kill-on-invalid-dep=yes")
-    note_job(folder, f"{number},{last}")
-    return _told(array, number) + _told(merge, last)
+    return _submit([array, merge], cluster.for_preparation(), {folder: config}, {}, dry_run)
 
 
 def submit_commands(
@@ -110,32 +87,54 @@ def submit_commands(
     """
     chosen = choose(commands, only)
     folder = Path("runs", f"{name}.grid").absolute()
-    words = folder / "commands"
     job = Job(
         template="ablate",
         name=f"ablate-{name}",
         folder=folder,
         arguments=[],
         named_by="--config",
-        variables={"WORDS": str(words)},
+        variables={"WORDS": str(folder / COMMANDS)},
         array=ranges(chosen),
+        commands=words_of(commands),
     )
-    script = render(job, cluster)
+    configs = {run_dir: commands[number - 1].config for number, run_dir in chosen.items()}
+    elements = {run_dir: f"_{number}" for number, run_dir in chosen.items()}
+    return _submit([job], cluster, configs, elements, dry_run)
+
+
+def _submit(
+    jobs: list[Job],
+    cluster: ClusterConfig,
+    configs: dict[Path, RunConfig],
+    runs: dict[Path, str],
+    dry_run: bool,
+) -> str:
+    """Jobs of one folder, of which each waits until the one before has succeeded.
+
+    Args:
+        configs: what is written into which folders.
+        runs: the run folders in which they train, with what makes the first job's number theirs.
+    """
+    scripts, folder = [render(job, cluster) for job in jobs], jobs[0].folder
     if dry_run:
-        return script
+        return "\n".join(scripts)
     require_slurm()
-    for run_dir in [folder, *chosen.values()]:
-        require_idle(run_dir)
-    write_job(job, script)
-    write_text(words, words_of(commands))
-    for number, run_dir in chosen.items():
-        write_config(run_dir, commands[number - 1].config)
-    with pending(list(chosen.values())):
-        array = sbatch(job.script)
-    note_job(folder, array)
-    for number, run_dir in chosen.items():
-        note_job(run_dir, f"{array}_{number}")
-    return _told(job, array)
+    for place in dict.fromkeys([folder, *configs]):
+        require_idle(place)
+    for job, script in zip(jobs, scripts):
+        write_job(job, script)
+    for place, config in configs.items():
+        write_config(place, config)
+    numbers: list[str] = []
+    waits: list[str] = []
+    for job in jobs:
+        with pending(list(runs)):
+            numbers.append(sbatch(job.script, *waits))
+        waits = [f"--dependency=afterok:{numbers[-1]}", "--kill-on-invalid-dep=yes"]
+        note_job(folder, ",".join(numbers))  # at once, as the next may be refused
+    for run_dir, element in runs.items():
+        note_job(run_dir, f"{numbers[0]}{element}")
+    return "".join(map(_told, jobs, numbers))
 
 
 def _told(job: Job, number: str) -> str:

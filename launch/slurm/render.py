@@ -20,6 +20,7 @@ from configs.system.secrets import hide, require_none
 
 FOLDER = Path(__file__).parent
 SETTINGS = "# settings"
+COMMANDS = "commands"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Job:
     """elements, as sbatch writes them"""
     named_by: str = "run_dir"
     """field or option that decides `folder`"""
+    commands: str | None = None
+    """of an array, for the file `COMMANDS` in its folder"""
 
     @property
     def script(self) -> Path:
@@ -74,10 +77,12 @@ def render(job: Job, cluster: ClusterConfig) -> str:
 
 def sbatch_lines(job: Job, cluster: ClusterConfig) -> list[str]:
     """The `#SBATCH` lines: what the job asks Slurm for."""
+    limit = f"%{cluster.array_limit}" if cluster.array_limit else ""
     options = {
         "job-name": job.name,
         "chdir": str(Path.cwd()),
-        "output": _literal(job.folder / JOB_LOGS) + f"/{job.log_name}",
+        # Of the folder, sbatch is to replace nothing.
+        "output": str(job.folder / JOB_LOGS).replace("%", "%%") + f"/{job.log_name}",
         "open-mode": "append",
         "requeue": True,
         "signal": f"B:USR1@{cluster.signal_lead_seconds}",
@@ -90,7 +95,7 @@ def sbatch_lines(job: Job, cluster: ClusterConfig) -> list[str]:
         "partition": cluster.partition,
         "account": cluster.account,
         "qos": cluster.qos,
-        "array": _throttled(job.array, cluster.array_limit),
+        "array": f"{job.array}{limit}" if job.array else None,
     }
     lines = [_option(name, value) for name, value in options.items() if value is not None]
     further = [option.partition("=")[::2] for option in cluster.sbatch_options]
@@ -136,15 +141,6 @@ def _check_places(job: Job, cluster: ClusterConfig) -> None:
 
 def _option(name: str, value: object) -> str:
     return f"--{name}" if value is True else f"--{name}={shlex.quote(str(value))}"
-
-
-def _literal(path: Path) -> str:
-    """A path in which sbatch replaces nothing."""
-    return str(path).replace("%", "%%")
-
-
-def _throttled(array: str | None, limit: int | None) -> str | None:
-    return f"{array}%{limit}" if array and limit else array
 
 
 def _interpreter(cluster: ClusterConfig) -> str:

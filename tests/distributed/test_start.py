@@ -18,7 +18,7 @@ pytestmark = pytest.mark.distributed
 JOIN = """
 from configs.system import waiting
 waiting.FIRST_SECONDS = 0.5
-from launch.console import show_logs
+from launch.command import show_logs
 show_logs()
 from pretrain.ranks import world
 world.start()

@@ -94,8 +94,10 @@ def write(results: Results, table: Table, folder: Path) -> dict[str, str]:
     """All plots there is something for and that can be drawn; their files' names by what they
     show."""
     metric = curve_metric(results)
-    curves = {row.name: row_curves(results, row.name, metric) for row in table.rows}
-    curves = {name: own for name, own in curves.items() if own}
+    curves: dict[str, list[Curve]] = {}
+    for (row, _), folder_of_run in results.pretraining_runs.items():
+        if curve := read_curve(folder_of_run, metric):
+            curves.setdefault(row, []).append(curve)
     made = {}
     if curves:
         for axis, name in (("tokens", "curves.png"), ("minutes", "curves_time.png")):
@@ -119,12 +121,6 @@ def curve_metric(results: Results) -> str:
     return "mlm_loss" if same_units else "bits_per_byte"
 
 
-def row_curves(results: Results, row: str, metric: str) -> list[Curve]:
-    """Those of all seeds that left one."""
-    folders = [path for (name, _), path in results.pretraining_runs.items() if name == row]
-    return [curve for folder in folders if (curve := read_curve(folder, metric))]
-
-
 def plot_curves(
     curves: dict[str, list[Curve]], table: Table, metric: str, axis: str, path: Path
 ) -> None:
@@ -139,7 +135,7 @@ def plot_curves(
     for axes, title in ((whole, "the whole run"), (late, "the last third")):
         axes.set_title(title, fontsize=10)
         axes.set_xlabel(LABELS[axis])
-        axes.xaxis.set_major_formatter(thousands if axis == "tokens" else plain)
+        axes.xaxis.set_major_formatter(thousands if axis == "tokens" else "{x:g}")
         plain_frame(axes)
     whole.set_ylabel(LABELS[metric])
     handles, labels = whole.get_legend_handles_labels()
@@ -175,11 +171,6 @@ def thousands(value: float, _: int) -> str:
     for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
         if abs(value) >= size:
             return f"{value / size:g}{unit}"
-    return f"{value:g}"
-
-
-def plain(value: float, _: int) -> str:
-    """As 2.5."""
     return f"{value:g}"
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from configs.system.notes import EVERY_RANK, PROGRESS
 from configs.system.version import PACKAGES
-from launch.console import show_logs
+from launch.command import show_logs
 from tests.conftest import ROOT
 
 LOGGER = logging.getLogger("pretrain.somewhere")
@@ -102,7 +102,6 @@ def test_an_importer_hears_what_it_asks_for(tiny, tmp_path, asked):
 
 SPEAK = {
     "launch/command.py",
-    "launch/console.py",
     # Threads, which must not wait for a lock of the thread that hangs or leaves.
     "pretrain/ranks/leaving.py",
     "pretrain/ranks/watchdog.py",

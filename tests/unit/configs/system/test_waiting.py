@@ -36,7 +36,7 @@ def test_a_lock_names_its_holder_and_is_free_once_that_is_killed(tmp_path):
 import sys
 from pathlib import Path
 from configs.system import waiting
-from launch.console import show_logs
+from launch.command import show_logs
 show_logs()
 waiting.FIRST_SECONDS = waiting.NEXT_SECONDS = 0.2
 with waiting.locked(Path({str(path)!r}), "the store"):

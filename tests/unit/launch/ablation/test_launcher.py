@@ -26,7 +26,7 @@ echo "$2"; {}; echo completed >$0/status
 DRIVE = """
 import sys
 from pathlib import Path
-from launch.console import show_logs
+from launch.command import show_logs
 from tests.unit.launch.ablation import example_runs, test_launcher
 show_logs()
 test_launcher.drive(example_runs.make_grid(Path(sys.argv[1])), tenths=int(sys.argv[2]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from configs.errors import InputError
-from launch.benchmarks.allreduce import parse_sizes, require_ranks
+from launch.benchmark import parse_sizes, require_ranks
 
 
 def test_sizes_are_sorted_and_each_is_there_once():
