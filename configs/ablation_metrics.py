@@ -26,6 +26,8 @@ METRICS = {
         Metric("perplexity", "perplexity", False, 1),
         Metric("mlm_accuracy", "masked accuracy (%)", True, 1, 100.0),
         Metric("bits_per_byte", "bits per byte", False, 3),
+        Metric("word_bits_per_byte", "bits per byte of words", False, 3),
+        Metric("plateau_left_at_tokens", "tokens until off the plateau (M)", False, 2, 1e-6),
         Metric("nsp_accuracy", "NSP accuracy (%)", True, 1, 100.0),
         Metric("fertility", "tokens per word", False, 3, is_result=False),
         Metric("parameters", "parameters (M)", False, 2, 1e-6, is_result=False),

@@ -91,7 +91,9 @@ class AblationConfig:
     """further rows: classical methods (see `model` of fine-tuning) on the same tasks"""
     metrics: list[str] = field(default_factory=lambda: ["perplexity", "mlm_loss"])
     """of pretraining: mlm_loss, perplexity, mlm_accuracy, bits_per_byte, nsp_accuracy (held-out),
-    fertility (tokens per word), parameters; the first is shown in progress lines"""
+    word_bits_per_byte (of words that are the same for every tokenizer), plateau_left_at_tokens (the
+    first evaluation 0.5 nats under the unigram distribution), fertility (tokens per word),
+    parameters; the first is shown in progress lines"""
     reference: dict[str, dict[str, float]] = field(default_factory=dict)
     """row -> metric -> what the paper prints; rows that the scale does not run are left out"""
 

@@ -7,7 +7,7 @@ live in `__post_init__`; each message names the field and the cure.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Literal, Optional, Protocol
+from typing import Optional, Protocol
 
 from configs.checks import require, require_fraction, require_visible
 from configs.collective_schema import CollectiveConfig
@@ -20,6 +20,7 @@ from configs.training_schema import (
     CheckpointConfig,
     EngineConfig,
     EvaluationConfig,
+    InputFormat,
     OptimizerConfig,
     PhaseConfig,
     PrecisionName,
@@ -39,6 +40,7 @@ __all__ = [
     "EmbeddingsConfig",
     "EngineConfig",
     "EvaluationConfig",
+    "InputFormat",
     "MaskingConfig",
     "ModelConfig",
     "OptimizerConfig",
@@ -70,7 +72,6 @@ PLACES = (*("data.cache", "data.store", "data.sources.*.path", "tokenizer.path",
 what lies there. All others are the same on every rank; so is run_dir, which rank 0 writes"""
 
 
-InputFormat = Literal["full-sentences", "doc-sentences", "segment-pair", "sentence-pair"]
 PAIR_FORMATS = ("segment-pair", "sentence-pair")
 
 
@@ -142,6 +143,7 @@ class PretrainConfig:
         self._check_document_attention()
         self._check_epochs()
         self._check_phases()
+        self._check_evaluation()
         self.optimizer.check_stage(self.engine.zero_stage)
         self.collective.check_stage(self.engine.zero_stage)
 
@@ -212,6 +214,19 @@ class PretrainConfig:
                 f"{name}.learning_rate: a new schedule needs an end in steps, not in "
                 "schedule.max_minutes",
             )
+
+    def _check_evaluation(self) -> None:
+        length = self.evaluation.max_length
+        begins_at_once = bool(self.phases) and not (
+            self.phases[0].from_steps or self.phases[0].from_tokens
+        )
+        lengths = [phase.max_length or self.max_length for phase in self.phases]
+        longest = max(lengths if begins_at_once else [self.max_length, *lengths])
+        require(
+            length is None or self.model.position != "learned" or length <= longest,
+            f"evaluation.max_length={length} is beyond the longest sequence that is trained, "
+            f"{longest}: learned positions after it have learnt nothing: choose {longest} or less",
+        )
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Literal, Optional, Union
 from configs.checks import require, require_fraction, require_visible
 from configs.errors import InputError
 
+InputFormat = Literal["full-sentences", "doc-sentences", "segment-pair", "sentence-pair"]
 PrecisionName = Literal["fp32", "bf16"]
 """what `engine.precision` is resolved to"""
 
@@ -310,7 +311,17 @@ class EvaluationConfig:
     """evaluate each time this many steps are done, and at the end"""
     sequences: int = 256
     """how much of the held-out text to score: about `sequences` x `max_length` tokens"""
+    mask_probability: float = 0.15
+    """share of tokens, and of words, to predict, whatever the run trains with"""
+    input_format: Optional[InputFormat] = None
+    """how held-out sequences are cut; null: as the run's"""
+    max_length: Optional[int] = None
+    """longest held-out sequence in tokens; null: max_length of the run. Learned positions refuse
+    more than the longest that is trained"""
 
     def __post_init__(self) -> None:
         require(self.every_steps >= 1, "evaluation.every_steps must be at least 1")
         require(self.sequences >= 1, "evaluation.sequences must be at least 1")
+        rate, length = self.mask_probability, self.max_length
+        require(0.0 < rate < 1.0, f"evaluation.mask_probability={rate} must lie between 0 and 1")
+        require(length is None or length >= 8, f"evaluation.max_length={length} must be at least 8")

@@ -41,6 +41,8 @@ class Purpose(IntEnum):
     MASK_COUNT = 7
     DROPOUT = 8
     MASK_PARTS = 9
+    HELDOUT_PASSAGES = 10
+    HELDOUT_WORDS = 11
 
 
 def philox(key: tuple[int, int], counter: Sequence[NDArray[np.uint64]]) -> Words:

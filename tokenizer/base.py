@@ -22,6 +22,8 @@ MANIFEST = "tokenizer.manifest.json"
 PORTION = 50_000
 """characters, at least, of a long text's portions: the libraries hold more than a hundred bytes a
 character at a time"""
+UNKNOWN = "\ufffd"
+"""what the unknown token says of its text"""
 SPECIAL_NAMES = {
     "cls": ("[CLS]", "<s>"),
     "sep": ("[SEP]", "</s>"),
@@ -95,6 +97,18 @@ class Tokenizer(ABC):
         return flags
 
     @cached_property
+    def token_bytes(self) -> list[bytes]:
+        """Of each id the UTF-8 that it adds to a text, a space in front where a word may begin.
+
+        The unknown token is U+FFFD; other special tokens are nothing.
+        """
+        contents = [self._bytes_of(piece) for piece in self.pieces]
+        for number in self.special.ids:
+            contents[number] = b""
+        contents[self.special.unk] = self._bytes_of(UNKNOWN)
+        return contents
+
+    @cached_property
     def fingerprint(self) -> str:
         """sha256 of everything that decides the ids, and of nothing else."""
         content = [self.kind, asdict(self.special), self._identity()]
@@ -138,6 +152,11 @@ class Tokenizer(ABC):
     @abstractmethod
     def _continues_word(self, piece: str) -> bool:
         """Whether an ordinary piece continues a word."""
+
+    @abstractmethod
+    def _bytes_of(self, piece: str) -> bytes:
+        """The UTF-8 that an ordinary piece adds to a text, a space in front of what is no
+        continuation."""
 
     @abstractmethod
     def _identity(self) -> object:

@@ -119,6 +119,9 @@ class ByteBpe(BackendTokenizer):
     def _continues_word(self, piece: str) -> bool:
         return not piece.startswith(SPACES)
 
+    def _bytes_of(self, piece: str) -> bytes:
+        return b"".join(BYTES.get(letter) or letter.encode() for letter in piece)
+
     def _identity(self) -> object:
         return {**self.settings(), "pieces": self.pieces, "merges": self.merges}
 
@@ -132,6 +135,21 @@ class ByteBpe(BackendTokenizer):
         if self.searched:
             settings[SEARCHED] = [asdict(token) for token in self.searched]
         return settings
+
+
+def byte_alphabet() -> dict[str, bytes]:
+    """The byte that each letter of GPT-2's alphabet stands for.
+
+    Bytes that print in Latin-1 are themselves; the others follow from U+0100 on, in order.
+    """
+    printed = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = [byte for byte in range(0x100) if byte not in printed]
+    letters = {chr(byte): byte for byte in printed}
+    letters |= {chr(0x100 + number): byte for number, byte in enumerate(others)}
+    return {letter: bytes([byte]) for letter, byte in letters.items()}
+
+
+BYTES = byte_alphabet()
 
 
 def read_bpe_files(

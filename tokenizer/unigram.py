@@ -176,6 +176,9 @@ class SentencePiece(Tokenizer):
     def _continues_word(self, piece: str) -> bool:
         return not piece.startswith(SPACE)
 
+    def _bytes_of(self, piece: str) -> bytes:
+        return piece.replace(SPACE, " ").encode()
+
     def _identity(self) -> object:
         model, settings = hashlib.sha256(self.model).hexdigest(), self.settings()
         return [model, settings] if settings else model

@@ -77,6 +77,9 @@ class WordPiece(BackendTokenizer):
     def _continues_word(self, piece: str) -> bool:
         return piece.startswith(PREFIX)
 
+    def _bytes_of(self, piece: str) -> bytes:
+        return (piece.removeprefix(PREFIX) if piece.startswith(PREFIX) else f" {piece}").encode()
+
     def _identity(self) -> object:
         return {**self.settings(), "pieces": self.pieces}
 

@@ -11,6 +11,7 @@ from configs.loader import flat, load_run_config
 from configs.schema import FREE_TO_CHANGE
 from launch.ablation.grid import GridRun, in_precision
 from launch.slurm.command_file import RunConfig
+from pretrain.run.plateau import Plateau
 
 SAME_BUDGET = 0.02
 """share by which tokens may differ, if one step is not more: a run ends with a whole one"""
@@ -118,6 +119,9 @@ def marks(outcome: Outcome) -> list[str]:
     skipped = run.folder.last_record("skipped").get("total")
     if skipped:
         texts.append(f"{skipped} steps skipped")
+    plateau = None if run.task else Plateau.of(run.folder.read_metrics())
+    if plateau is not None and plateau.ends_on_it:
+        texts.append(str(plateau))
     versions = _code_versions(run)
     if len(versions) > 1:
         texts.append(f"resumed with another code ({', '.join(versions)})")

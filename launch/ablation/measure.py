@@ -20,6 +20,7 @@ from launch.ablation.comparability import Outcome, marks, require_comparable
 from launch.ablation.estimate import minutes_of
 from launch.ablation.grid import Grid, GridRun
 from launch.ablation.measurements import Measurement, Results, Row
+from pretrain.run.plateau import Plateau
 
 SENTENCES = 1_000
 """of the held-out text, that fertility is counted on"""
@@ -143,6 +144,7 @@ def headline(run: GridRun, metrics: list[str]) -> str:
 
 def _pretraining_figures(run: GridRun, metrics: list[str]) -> Iterator[Measurement]:
     heldout = run.folder.last_record("heldout")
+    heldout |= {n: v for n, v in run.folder.last_record("words").items() if n.startswith("word_")}
     for name in metrics:
         read = READERS.get(name)
         value = read(run.folder) if read else heldout.get(name)
@@ -181,9 +183,16 @@ def fertility(folder: RunFolder) -> float | None:
     return _count(vocabulary)
 
 
+def plateau_left(folder: RunFolder) -> float | None:
+    """Training tokens until the plateau was left; None where it was not."""
+    plateau = Plateau.of(folder.read_metrics())
+    return None if plateau is None else plateau.left_at_tokens
+
+
 READERS: dict[str, Callable[[RunFolder], float | None]] = {
     "fertility": fertility,
     "parameters": parameters,
+    "plateau_left_at_tokens": plateau_left,
 }
 """how a metric is found that no held-out record has"""
 

@@ -169,12 +169,19 @@ def heldout_batches(collate: Collator, rank: int = 0, world_size: int = 1) -> li
     lengths = index.lengths[order]
     wanted = config.evaluation.sequences * config.max_length
     chosen = order[np.cumsum(lengths) - lengths < wanted]
+    return [
+        collate(samples, 0, 0) for samples in micro_batches_of(collate, chosen)[rank::world_size]
+    ]
+
+
+def micro_batches_of(collate: Collator, chosen: Ints) -> list[Ints]:
+    """Samples of a first epoch in micro-batches of the run's size, alike in length in each."""
+    config, index = collate.config, collate.index(0)
     by_length = chosen[np.argsort(index.lengths_of(chosen), kind="stable")]
     tokens = int(index.lengths_of(chosen).sum())
     parts = -(-tokens // (config.batch.micro_sequences * config.max_length))
     bounds = equal_parts(index.lengths_of(by_length), min(parts, len(by_length)))
-    micro_batches = [by_length[a:b] for a, b in zip(bounds, bounds[1:])]
-    return [collate(samples, 0, 0) for samples in micro_batches[rank::world_size]]
+    return [by_length[a:b] for a, b in zip(bounds, bounds[1:])]
 
 
 def equal_parts(lengths: Ints, parts: int) -> Ints:

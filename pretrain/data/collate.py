@@ -24,7 +24,7 @@ from configs.schema import ResolvedPretrainConfig
 from pretrain.arrays import Flags, Ints, ranges
 from pretrain.batch import MicroBatch
 from pretrain.data.formats import build_index
-from pretrain.data.masking import Masker, Sequences, Vocabulary
+from pretrain.data.masking import Masked, Masker, Sequences, Vocabulary
 from pretrain.data.sample_index import SampleIndex
 from pretrain.data.store import TokenStore
 from pretrain.randomness import Purpose, keys_64
@@ -52,7 +52,7 @@ class Collator:
         tokens_T, segments_T, framed_T = self._gather(index, samples)
         # Static masking is nothing else: the same draws come again every `mask_epochs` epochs.
         mask_epoch = _modulo(epoch, self.config.mask_epochs)
-        masked = self.masker.mask(Sequences(tokens_T, lengths_B, ~framed_T, samples), mask_epoch)
+        masked = self._mask(Sequences(tokens_T, lengths_B, ~framed_T, samples), mask_epoch)
         boundaries = np.concatenate([[0], np.cumsum(lengths_B)])
         positions_T = np.arange(len(tokens_T)) - np.repeat(boundaries[:-1], lengths_B)
         dropout_keys = keys_64(self.config.seed, Purpose.DROPOUT, step, samples)
@@ -84,6 +84,10 @@ class Collator:
         lengths_S = index.ends[spans_S] - index.starts[spans_S] + 1
         lengths_S[np.concatenate([[0], np.cumsum(last - first)[:-1]])] += 1  # [CLS]
         return np.concatenate([[0], np.cumsum(lengths_S)])
+
+    def _mask(self, sequences: Sequences, mask_epoch: int) -> Masked:
+        """The gathered samples with masks."""
+        return self.masker.mask(sequences, mask_epoch)
 
     def _gather(self, index: SampleIndex, samples: Ints) -> tuple[Ints, Ints, Flags]:
         """Flat ids, segments (0 or 1), and where [CLS] and [SEP] stand; each (T,)."""

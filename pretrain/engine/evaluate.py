@@ -11,6 +11,7 @@ from configs.schema import ResolvedPretrainConfig
 from pretrain.batch import MicroBatch
 from pretrain.data.batches import heldout_batches
 from pretrain.data.collate import Collator
+from pretrain.data.heldout import WordMeasure, measured
 from pretrain.data.masking import make_vocabulary
 from pretrain.data.prepare import Corpus
 from pretrain.data.store import TokenStore
@@ -22,11 +23,15 @@ LARGEST_EXPONENT = 700.0
 
 
 class Heldout:
-    """The held-out text as a run scores it: always the same samples, always masked alike."""
+    """The held-out text as a run scores it: always the same samples, always masked alike.
+
+    Rate, format and length are the evaluation's own (law 8).
+    """
 
     def __init__(self, corpus: Corpus, config: ResolvedPretrainConfig, world: World) -> None:
-        self.corpus = corpus
-        self._collate = Collator(corpus.heldout, config, make_vocabulary(corpus.tokenizer))
+        self.corpus, self.config, self.world = corpus, measured(config), world
+        vocabulary = make_vocabulary(corpus.tokenizer)
+        self._collate = Collator(corpus.heldout, self.config, vocabulary)
         self._batches = heldout_batches(self._collate, world.rank, world.size)
 
     def scores(self, engine: Engine) -> dict[str, float]:
@@ -37,6 +42,11 @@ class Heldout:
         """As the function, for all samples."""
         return unigram_loss(self.corpus.train, heldout_batches(self._collate))
 
+    def word_scores(self, engine: Engine) -> dict[str, float]:
+        """As `score_words`, of words that are the same for every tokenizer."""
+        measure = WordMeasure(self.corpus.heldout, self.config, self.corpus.tokenizer)
+        return score_words(engine, measure, self.corpus.train)
+
 
 def evaluate(engine: Engine, batches: list[MicroBatch], heldout: TokenStore) -> dict[str, float]:
     """MLM loss (nats per predicted token), perplexity, accuracy, bits per byte; NSP accuracy.
@@ -46,14 +56,7 @@ def evaluate(engine: Engine, batches: list[MicroBatch], heldout: TokenStore) -> 
         batches: this rank's micro-batches; ranks may have different numbers of them.
         heldout: tells how many bytes of text a token stands for, so that tokenizers compare.
     """
-    device = engine.world.device
-    totals = torch.zeros(6, dtype=torch.float64, device=device)
-    engine.train(False)
-    with torch.no_grad():
-        for batch in batches:
-            totals += _sums(engine, batch.to(device))
-    engine.train(True)
-    loss, correct, predicted, _, nsp_correct, pairs = engine.world.sum(totals).tolist()
+    loss, correct, predicted, _, nsp_correct, pairs = _totals(engine, batches)
     mlm_loss = loss / predicted
     scores = {
         "mlm_loss": mlm_loss,
@@ -62,6 +65,43 @@ def evaluate(engine: Engine, batches: list[MicroBatch], heldout: TokenStore) -> 
         "bits_per_byte": bits_per_byte(mlm_loss, heldout),
     }
     return {**scores, "nsp_accuracy": nsp_correct / pairs} if pairs else scores
+
+
+def score_words(engine: Engine, measure: WordMeasure, train: TokenStore) -> dict[str, float]:
+    """Bits per UTF-8 byte of the predicted words, of the model and of the unigram distribution.
+
+    Beside them how many words there are, and how many were lost. Empty where no word is predicted.
+
+    Args:
+        train: the text whose unigram distribution it is.
+    """
+    batches = measure.collate.batches(engine.world.rank, engine.world.size)
+    loss, correct, predicted, *_ = _totals(engine, batches)
+    labels = [batch.labels_M for batch in measure.collate.batches()]
+    if not labels:
+        return {}
+    bits = 1 / (math.log(2) * measure.predicted_bytes)
+    return {
+        "word_bits_per_byte": loss * bits,
+        "word_unigram_bits_per_byte": predicted * bits * _unigram_loss(train, torch.cat(labels)),
+        "word_loss": loss / predicted,
+        "word_accuracy": correct / predicted,
+        "words": measure.predicted,
+        "words_lost": measure.drawn - measure.predicted,
+    }
+
+
+def _totals(engine: Engine, batches: list[MicroBatch]) -> list[float]:
+    """What `_sums` counts, of all micro-batches and ranks; the engine is left in training mode."""
+    device = engine.world.device
+    totals = torch.zeros(6, dtype=torch.float64, device=device)
+    engine.train(False)
+    with torch.no_grad():
+        for batch in batches:
+            totals += _sums(engine, batch.to(device))
+    engine.train(True)
+    summed: list[float] = engine.world.sum(totals).tolist()
+    return summed
 
 
 def _sums(engine: Engine, batch: MicroBatch) -> torch.Tensor:
@@ -93,7 +133,10 @@ def unigram_loss(train: TokenStore, batches: list[MicroBatch]) -> float:
 
     Counts are smoothed by one. A model that ignores the context learns about as much.
     """
+    return _unigram_loss(train, torch.cat([batch.labels_M for batch in batches]))
+
+
+def _unigram_loss(train: TokenStore, labels: torch.Tensor) -> float:
     counts = train.unigram_counts + 1.0
     log_probability = np.log(counts / counts.sum())
-    labels = np.concatenate([batch.labels_M.numpy() for batch in batches])
-    return float(-log_probability[labels].mean())
+    return float(-log_probability[labels.numpy()].mean())

@@ -232,6 +232,7 @@ class Loop(Generic[Batch]):
         is_scored = self.evaluated_step == step
         if not is_scored:
             self.evaluate(step)
+        self.objective.finish(step)
         if self.objective.saves_last_step and not (is_scored and self.saved_step == step):
             self._save(step)
         self.writer.wait()

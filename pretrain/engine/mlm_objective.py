@@ -103,3 +103,10 @@ class MlmObjective(Objective[MicroBatch]):
         """Score the held-out text."""
         self.reporter.heldout(step, self.heldout.scores(self.engine))
         return False
+
+    def finish(self, step: int) -> None:
+        """Score words, and say how long the run stayed on the plateau."""
+        scores = self.heldout.word_scores(self.engine)
+        if scores:
+            self.reporter.words(step, scores)
+        self.reporter.plateau(step)

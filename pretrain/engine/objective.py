@@ -74,6 +74,9 @@ class Objective(ABC, Generic[Batch]):
     def evaluate(self, step: int) -> bool:
         """Score held-out examples and report it; returns whether training ends here."""
 
+    def finish(self, step: int) -> None:
+        """What is measured once, after the last step and its evaluation."""
+
     def guarded(self, steps: Iterator[list[Batch]]) -> Iterator[list[Batch]]:
         """The steps' micro-batches; may catch what reading them raises on one rank alone."""
         return steps

@@ -15,6 +15,7 @@ from pretrain.engine.skipped import write_dump
 from pretrain.optim.schedule import Schedule
 from pretrain.run.figures import plot_curves
 from pretrain.run.log import RunLog, duration
+from pretrain.run.plateau import Plateau
 from tokenizer.base import Tokenizer
 
 logger = logging.getLogger(__name__)
@@ -142,3 +143,22 @@ class PretrainingReporter(Reporter):
             picture = run.curves
             with optional(str(picture)):
                 plot_curves(run.read_metrics(), picture, self.folder.name)
+
+    def words(self, step: int, scores: dict[str, float]) -> None:
+        """What the model scores on words that every tokenizer is asked for."""
+        self.log.record("words", step, scores)
+        lost = f", {scores['words_lost']:,.0f} more lost" if scores["words_lost"] else ""
+        self.say(
+            f"step {step:>6}  held-out words: bits per byte {scores['word_bits_per_byte']:.3f}  "
+            f"(unigram {scores['word_unigram_bits_per_byte']:.3f}; {scores['words']:,.0f} words"
+            f"{lost})"
+        )
+
+    def plateau(self, step: int) -> None:
+        """When the run left the unigram distribution behind, or that it has not."""
+        if not self.log.is_main:
+            return
+        plateau = Plateau.of(RunFolder(self.folder).read_metrics())
+        if plateau is not None:
+            self.log.record("plateau", step, plateau.values)
+            self.say(f"step {step:>6}  {plateau}")

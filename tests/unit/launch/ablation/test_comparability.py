@@ -168,3 +168,13 @@ def test_skipped_steps_and_a_resume_by_other_code_are_marked(tmp_path):
         "seed 0: 3 steps skipped",
         "seed 0: resumed with another code (a1, b2)",
     ]
+
+
+def test_a_run_that_ends_on_the_plateau_is_marked(tmp_path):
+    run = find(make_grid(tmp_path), "static")
+    finish(run, 6.75)  # its loss as well
+    assert marks(Outcome(run)) == []
+    with (run.run_dir / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"kind": "baseline", "step": 0, "time": 0.0, "unigram_loss": 7.0}))
+    (mark,) = marks(Outcome(run))
+    assert mark.startswith("seed 0: ends on the plateau, 0.25 nats under the unigram")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 from finetune.scoring.method_scores import read_scores
 from launch.ablation.measure import headline, measure
-from tests.unit.launch.ablation.example_runs import find, finish, finish_task, make_grid
+from tests.unit.launch.ablation.example_runs import TOKENS, find, finish, finish_task, make_grid
 
+WORDS = {"kind": "words", "step": 8, "word_bits_per_byte": 1.25, "words": 3}
 SST2 = {"config": "finetune/sst2.yaml"}
 
 
@@ -19,6 +21,19 @@ def test_a_metric_that_a_run_does_not_have_is_left_out(tmp_path):
         "perplexity 12.3",
         "parameters (M) 0.00",
     ]
+
+
+def test_figures_of_words_and_of_the_plateau_stand_in_records_of_their_own(tmp_path):
+    """The plateau of a run from before it was recorded is found in its other records."""
+    names = ["word_bits_per_byte", "plateau_left_at_tokens"]
+    grid = make_grid(tmp_path, metrics=names)
+    run = find(grid, "static")
+    finish(run, 6.0)
+    assert list(measure(run, names)) == []
+    with run.folder.metrics.open("a", encoding="utf-8") as stream:
+        for record in ({"kind": "baseline", "step": 0, "unigram_loss": 7.0}, WORDS):
+            stream.write(json.dumps(record | {"time": 4.0}) + "\n")
+    assert [m.value for m in measure(run, names)] == [1.25, TOKENS]
 
 
 def test_labels_that_are_merged_for_scores_give_two_tasks(tmp_path):

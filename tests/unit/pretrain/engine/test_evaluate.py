@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from pretrain.engine.evaluate import bits_per_byte, evaluate, unigram_loss
+from pretrain.engine.evaluate import bits_per_byte, evaluate, score_words, unigram_loss
 from pretrain.model.pretraining import Sums
 from tests.unit.pretrain.engine.batches import letter_batch
 
@@ -19,7 +19,9 @@ class FixedEngine:
 
     def __init__(self, next_sentence: bool) -> None:
         self.model = SimpleNamespace(next_sentence=next_sentence)
-        self.world = SimpleNamespace(device=torch.device("cpu"), sum=lambda sums: sums)
+        self.world = SimpleNamespace(
+            device=torch.device("cpu"), sum=lambda sums: sums, rank=0, size=1
+        )
         self.modes: list[bool] = []
 
     def train(self, mode: bool) -> None:
@@ -62,3 +64,29 @@ def test_the_unigram_distribution_is_that_of_the_training_text():
     counts[ord("a")] = 71  # with one for each of 128 ids: 72 of 199
     loss = unigram_loss(split(71, 71, counts), [letter_batch("a")])
     assert loss == pytest.approx(-math.log(72 / 199))
+
+
+def words_of(*texts: str, size: int = 0, lost: int = 0) -> SimpleNamespace:
+    """A measure of one predicted word of `size` bytes for each text."""
+    batches = [letter_batch(text) for text in texts]
+    collate = SimpleNamespace(batches=lambda *share: batches)
+    return SimpleNamespace(
+        collate=collate, predicted=len(texts), drawn=len(texts) + lost, predicted_bytes=size
+    )
+
+
+def test_bits_of_words_are_shared_by_their_bytes_and_not_by_tokens():
+    """3 nats a token, one token a word; the unigram distribution has `a` 3 of 4 times, smoothed."""
+    counts = [0] * 128
+    counts[ord("a")] = 127  # and one each: 128 of 255
+    scores = score_words(
+        FixedEngine(False), words_of("ab", "a", size=8, lost=3), split(1, 1, counts)
+    )
+    assert scores["word_bits_per_byte"] == pytest.approx(2 * 3 / math.log(2) / 8)
+    assert scores["word_unigram_bits_per_byte"] == pytest.approx(2 * math.log2(255 / 128) / 8)
+    assert scores["word_loss"] == 3.0 and scores["word_accuracy"] == 1.0
+    assert (scores["words"], scores["words_lost"]) == (2, 3)
+
+
+def test_text_without_words_has_no_figures():
+    assert score_words(FixedEngine(False), words_of(), split(1, 1, [1])) == {}
