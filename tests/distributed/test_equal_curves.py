@@ -65,3 +65,18 @@ def test_dropout_is_on_and_keyed_by_the_seed(tmp_path):
     ((with_dropout, without, again),) = on_ranks(curves, 1, store, variants)
     assert with_dropout == again
     assert not np.allclose(with_dropout, without, rtol=1e-4)
+
+
+def test_what_attention_sees_is_shared_out_alike(tmp_path):
+    """Windows, documents and distances belong to the sample, whatever it is beside."""
+    store = str(write_random_store(tmp_path / "store"))
+    sees = ["document_attention=true", "model.attention_window=8", "model.global_every=2"]
+    variants = [
+        [f"model.position={position}", "batch.micro_sequences=4", *sees]
+        for position in ("rope", "alibi")
+    ]
+    (single,), (both, _) = (on_ranks(curves, ranks, store, variants) for ranks in (1, 2))
+    plain = on_ranks(curves, 1, store, [variant[:2] for variant in variants])[0]
+    for one, two, without in zip(single, both, plain):
+        np.testing.assert_allclose(one, two, rtol=1e-4)
+        assert not np.allclose(one, without, rtol=1e-4), "documents and windows did nothing"
