@@ -201,17 +201,13 @@ def _leave(message: object, code: int) -> None:
     if rank == "0" or not getattr(message, "is_of_all_ranks", False):
         name = f"rank {rank}"
         where = "" if rank == "0" or str(message).startswith(name) else f"{name}: "
-        said = _shortened(visible(hide(str(message))))
+        said, half = visible(hide(str(message))), LONGEST_MESSAGE // 2
+        if len(said) > LONGEST_MESSAGE:
+            said = f"{said[:half]} ... {said[-half:]}"
         with suppress(OSError):
             print(f"error: {where}{said}", file=sys.stderr, flush=True)
     # A rank that waits in a collective must not keep this one from leaving.
     os._exit(code)
-
-
-def _shortened(message: str) -> str:
-    """The message, without its middle where it is very long."""
-    half = LONGEST_MESSAGE // 2
-    return message if len(message) <= 2 * half else f"{message[:half]} ... {message[-half:]}"
 
 
 def _let_rank_0_speak() -> None:

@@ -31,7 +31,7 @@ def main() -> None:
     from configs.system.safe_text import Spreadsheet
     from finetune.model.model_folder import load_finetuned
     from finetune.model.prediction import choose_device, first_and_rest, predict
-    from launch.prediction import read_texts, show_answers, write_answers
+    from launch.answers import read_texts, show_answers, write_answers
     from pretrain.text.encoding import Encoding
 
     model = load_finetuned(arguments.model, choose_device(arguments.device))
@@ -58,28 +58,20 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="predict.py", description=PURPOSE)
     add = parser.add_argument
     add("--model", required=True, type=Path, metavar="RUN|FOLDER")
-    add(
-        "--input",
-        required=True,
-        metavar="FILE|-",
-        help="a .csv, .tsv, .json or .jsonl; a .txt with one text a line; - for standard input",
-    )
+    text = "a .csv, .tsv, .json or .jsonl; a .txt with one text a line; - for standard input"
+    add("--input", required=True, metavar="FILE|-", help=text)
     add("--text-column", metavar="C", help="default: the task's own")
     add("--output", type=Path, metavar="FILE", help="a .csv; default: printed")
     text = "put ' in front of cells that a spreadsheet takes for formulas (= + - @), and count them"
     add("--csv-safe", action="store_true", help=text)
     add("--block", type=int, metavar="N", help="texts at a time; default: 32, or 1 from -")
     add("--encoding", metavar="NAME", help="of the input, e.g. cp1252; default: UTF-8")
-    add(
-        "--most-bad-rows",
-        type=float,
-        default=0.01,
-        metavar="SHARE",
-        help="refuse input with more rows whose bytes are no characters; others are shown as "
-        "U+FFFD and counted. A file is judged before the first answer; standard input from its "
-        "hundredth line on and at its end, so answers may stand before the refusal, exit code 2. "
-        "Default: 0.01",
+    text = (
+        "refuse input with more rows whose bytes are no characters; others are shown as U+FFFD and "
+        "counted. A file is judged before the first answer; standard input from its hundredth line "
+        "on and at its end, so answers may stand before the refusal, exit code 2. Default: 0.01"
     )
+    add("--most-bad-rows", type=float, default=0.01, metavar="SHARE", help=text)
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: a GPU if any")
     arguments = parser.parse_args()
 

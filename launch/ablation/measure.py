@@ -103,28 +103,18 @@ def describe_origin(completed: list[Outcome]) -> list[str]:
     trained = [outcome for outcome in completed if not outcome.run.task]
     if not trained:
         return []
-    environment, config = (
-        trained[0].run.folder.read_environment(),
-        trained[0].run.config,
-    )
+    environment, config = trained[0].run.folder.read_environment(), trained[0].run.config
     assert isinstance(config, PretrainConfig)
+    texts = (f"{source.kind} {source.path or ''}".strip() for source in config.data.sources)
     tokens = [outcome.tokens for outcome in trained if outcome.tokens]
     lines = [
         f"code {environment['code']}, source {environment['source']}, torch "
         f"{environment['packages']['torch']}, {environment['precision']}, {environment['device']}",
-        f"corpus {environment['corpus'][:16]}: {describe_text(config)}",
+        f"corpus {environment['corpus'][:16]}: {config.data.store or ', '.join(texts)}",
     ]
     if tokens:
         lines.append(f"{min(tokens):,.0f} to {max(tokens):,.0f} tokens per run")
     return lines
-
-
-def describe_text(config: PretrainConfig) -> str:
-    """The text that a run read, in words."""
-    data = config.data
-    if data.store:
-        return data.store
-    return ", ".join(f"{source.kind} {source.path or ''}".strip() for source in data.sources)
 
 
 def measure(run: GridRun, metrics: list[str]) -> Iterator[Measurement]:

@@ -73,17 +73,19 @@ def tokenising_rates(
     folder: Path, config: ResolvedPretrainConfig, megabytes: float
 ) -> tuple[list[float], list[float]]:
     """MB a second of `launch/prepare.py` and of the bare library, in turns."""
+    from pretrain.data.pieces import documents
     from pretrain.data.prepare import prepare, prepare_store
     from pretrain.text.sentences import split_sentences
 
     corpus = prepare(config)
     corpus.tokenizer.save(folder / TOKENIZER)
-    documents = list(take(texts(config), megabytes))
-    sentences = [s for text in documents for s in split_sentences(text, "en")]
-    lines = "".join(json.dumps({"text": text}) + "\n" for text in documents)
+    stream = documents(config.data, config.data.sources[0])
+    texts = list(take((document.text for document in stream), megabytes))
+    sentences = [s for text in texts for s in split_sentences(text, "en")]
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
     (folder / "text.jsonl").write_text(lines, encoding="utf-8")
     backend = corpus.tokenizer.new_backend()
-    size = sum(len(text.encode()) for text in documents) / 1e6
+    size = sum(len(text.encode()) for text in texts) / 1e6
     ours, bare = [], []
     for turn in range(ROUNDS):
         choices = [
@@ -96,13 +98,6 @@ def tokenising_rates(
             ours.append(size / seconds_of(partial(prepare_store, own)))
         bare.append(size / seconds_of(partial(backend.encode_batch, sentences)))
     return ours, bare
-
-
-def texts(config: ResolvedPretrainConfig) -> Iterator[str]:
-    """The documents of the configuration's first source."""
-    from pretrain.data.pieces import documents
-
-    return (document.text for document in documents(config.data, config.data.sources[0]))
 
 
 def take(stream: Iterator[str], megabytes: float) -> Iterator[str]:

@@ -14,9 +14,9 @@ from time import perf_counter
 from configs.errors import RunError
 from configs.loader import load_config
 from configs.schema import PretrainConfig
+from configs.system.version import ROOT
 from pretrain.ranks.local import free_port
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIG = "roberta_small.yaml"
 ROUNDS = 3
 EMPTY = "import torch, deepspeed\nprint('step      1', flush=True)\n"

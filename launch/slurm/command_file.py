@@ -76,13 +76,11 @@ def choose(commands: list[Command], only: str | None) -> dict[int, Path]:
     Raises:
         InputError: nothing is left.
     """
-    chosen = {number: command.run_dir for number, command in enumerate(commands, start=1)}
-    if only == "failed":
-        chosen = {
-            n: folder
-            for n, folder in chosen.items()
-            if RunFolder(folder).read_status() != "completed"
-        }
+    chosen = {
+        number: command.run_dir
+        for number, command in enumerate(commands, start=1)
+        if only != "failed" or RunFolder(command.run_dir).read_status() != "completed"
+    }
     require(bool(chosen), "--only failed: every run is completed")
     return chosen
 

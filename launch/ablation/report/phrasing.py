@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from configs.ablation_metrics import Metric
+from launch.ablation.report.result_table import Table, TableCell, TableRow
 from launch.ablation.report.statistics import Difference, Summary
-from launch.ablation.report.table import Table, TableCell, TableRow
 
 SETTLED = ("better", "worse")
 ORDER = (*SETTLED, "within seed noise", "too few seeds to tell")

@@ -16,8 +16,8 @@ from configs.system.run_names import PLOTS
 from finetune.report.markdown_tables import short
 from launch.ablation.measurements import Results
 from launch.ablation.report.confounders import refusal
+from launch.ablation.report.result_table import Table, TableRow, paired
 from launch.ablation.report.statistics import Difference
-from launch.ablation.report.table import Table, TableRow, paired
 from pretrain.run.figures import drawable, new_figure, plain_frame, save
 
 if TYPE_CHECKING:

@@ -98,7 +98,7 @@ def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:
     Bootstrap, chapter 13); the same at every call."""
     from scipy.stats import bootstrap
 
-    found = bootstrap(
+    interval = bootstrap(
         (np.asarray(values),),
         np.median,
         n_resamples=RESAMPLES,
@@ -106,7 +106,7 @@ def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:
         method="percentile",
         rng=0,
     ).confidence_interval
-    return float(found.low), float(found.high)
+    return float(interval.low), float(interval.high)
 
 
 def student_interval(values: Sequence[float]) -> tuple[float, float]:

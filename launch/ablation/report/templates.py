@@ -23,8 +23,8 @@ from configs.system.secrets import hide
 from finetune.report import markdown_tables
 from launch.ablation.measurements import Results
 from launch.ablation.report import phrasing
+from launch.ablation.report.result_table import SeedValue, Table, relative
 from launch.ablation.report.statistics import RULE, Verdict
-from launch.ablation.report.table import SeedValue, Table, relative
 
 FOLDER = Path(__file__).parent
 LATEX_PAGE = (FOLDER / "table_page.tex").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from configs.ablation_metrics import Metric
 from configs.system.safe_text import visible
 from launch.ablation.report import phrasing
-from launch.ablation.report.table import Table, TableCell, TableRow
+from launch.ablation.report.result_table import Table, TableCell, TableRow
 
 WIDTH = 100
 FEWEST = 12

@@ -19,8 +19,8 @@ from launch.ablation.grid import Grid
 from launch.ablation.measure import collect
 from launch.ablation.measurements import Results
 from launch.ablation.report import phrasing, plots, templates, terminal
+from launch.ablation.report.result_table import Table, TableRow, build
 from launch.ablation.report.statistics import RULE
-from launch.ablation.report.table import Table, TableRow, build
 from pretrain.run.log import write_hparams
 
 logger = logging.getLogger(__name__)

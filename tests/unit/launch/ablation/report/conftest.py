@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from launch.ablation.measurements import Results
-from launch.ablation.report.table import Table, build
+from launch.ablation.report.result_table import Table, build
 from tests.unit.launch.ablation.report.example_results import make_results
 
 

@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 
 from configs.system.safe_text import Spreadsheet, first_hidden
 from launch.ablation.report import templates, terminal, writer
-from launch.ablation.report.table import build
+from launch.ablation.report.result_table import build
 
 NASTY = r"50% _a_ & b #1 {x} ~^ \par $5 <|mask|> − “é” 한국어"
 

@@ -8,8 +8,8 @@ import pytest
 
 from configs.ablation_metrics import Metric
 from launch.ablation.report import phrasing
+from launch.ablation.report.result_table import build
 from launch.ablation.report.statistics import compare
-from launch.ablation.report.table import build
 
 METRIC = Metric("m", "M", higher_is_better=True, digits=2)
 

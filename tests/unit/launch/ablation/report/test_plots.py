@@ -10,7 +10,7 @@ import pytest
 
 from launch.ablation.report import plots
 from launch.ablation.report.plots import Curve, band, read_curve
-from launch.ablation.report.table import build
+from launch.ablation.report.result_table import build
 
 
 def test_curve_counts_tokens_and_minutes(results):

@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from launch.ablation.report import templates
-from launch.ablation.report.table import build
+from launch.ablation.report.result_table import build
 from launch.ablation.report.writer import write_report
 
 FILES = {

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from configs.system.safe_text import Spreadsheet
-from launch.prediction import show_answers, write_answers
+from launch.answers import show_answers, write_answers
 
 NAMES = ["id", "prediction"]
 ANSWERS = [{"prediction": "a,b", "id": 1}, {"prediction": "=2\x1b", "id": 2}]

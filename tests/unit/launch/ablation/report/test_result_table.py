@@ -12,7 +12,7 @@ from configs.ablation_metrics import Metric
 from configs.errors import InputError
 from launch.ablation.measurements import Measurement, Row
 from launch.ablation.report.phrasing import answers, heading
-from launch.ablation.report.table import build
+from launch.ablation.report.result_table import build
 from tests.unit.launch.ablation.report.example_results import EFFECTS, PERPLEXITY, TWEETS
 
 BASELINE = "static (10 masks)"
