@@ -73,6 +73,8 @@ def minutes_of(run: GridRun) -> float:
     status = run.status_folder.status
     if status.is_file():
         times.append(status.stat().st_mtime)
+    # A run that was killed leaves no end: what it last wrote stands for it. The time until the next
+    # start, in a queue perhaps, is none of the run's.
     starts = [start["time"] for start in run.status_folder.earlier_starts()]
     ends = [*starts[1:], float("inf")]
     lasts = [

@@ -164,7 +164,7 @@ class Launcher:
                 self.slots[slot] = Child(run, process, time.monotonic())
         finally:
             if self.slots[slot]:
-                lock.hand_over()
+                lock.hand_over()  # the child holds it as long as it lives, also without us
             else:
                 lock.release()
 

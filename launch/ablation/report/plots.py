@@ -71,6 +71,7 @@ def read_curve(run_dir: Path, metric: str) -> Curve | None:
         return None
     steps = np.array([0, *(record["step"] for record in train)])
     tokens = np.array([0.0, *(record["tokens"] for record in train)])
+    # A record's rate is the mean since the record before.
     seconds = np.diff(tokens) / [record["tokens_per_second"] for record in train]
     minutes = np.concatenate([[0.0], np.cumsum(seconds)]) / 60
     at = [record["step"] for record in heldout]

@@ -14,6 +14,7 @@ from launch.diagnosis.environment import (
     check_space,
     check_speed,
     check_threads,
+    check_version,
     check_writing,
     version_of,
 )
@@ -52,6 +53,20 @@ def test_more_threads_than_cores(monkeypatch):
     assert check_threads().state == "warn"
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert check_threads().state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("version", "state", "text"),
+    [
+        ("0.19.0", "ok", "0.19.0"),
+        ("0.18.9", "fail", "0.18.9: update to 0.19 or later"),
+        ("not installed", "fail", "not installed: pip install deepspeed>=0.19"),
+    ],
+)
+def test_a_library_is_there_and_new_enough(monkeypatch, version, state, text):
+    monkeypatch.setattr(environment, "package_version", lambda name: version)
+    check = check_version("deepspeed", (0, 19))
+    assert (check.name, check.state, check.text) == ("deepspeed", state, text)
 
 
 def test_versions_are_read():
