@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any, Optional
 
 from configs.ablation_metrics import METRICS
-from configs.checks import require, require_seeds, require_visible
+from configs.checks import require, require_choice, require_seeds, require_visible
 from configs.loader import flat
 
 
@@ -103,10 +103,8 @@ class AblationConfig:
         require_seeds("seeds", self.seeds)
         self._check_axes()
         self._check_metrics()
-        require(
-            not self.scales or self.scale in self.scales,
-            f"scale={self.scale} is none of this ablation's: choose from {', '.join(self.scales)}",
-        )
+        if self.scales:
+            require_choice("scale", self.scale, self.scales, "is none of this ablation's")
 
     def _check_axes(self) -> None:
         for axis, choices in self.axes.items():
@@ -120,10 +118,8 @@ class AblationConfig:
             require(self.cumulative, f"apart: {name} stands alone anyway: set cumulative=true")
             require(name in known, f"apart: no choice is called {name}: {', '.join(known)}")
         rows = self.rows()
-        require(
-            self.baseline is None or not rows or self.baseline in rows,
-            f"baseline={self.baseline} is no row: choose from {', '.join(rows)}",
-        )
+        if rows:
+            require_choice("baseline", self.baseline, rows, "is no row")
         require(
             len(self.tune) <= 1 and all(self.tune.values()),
             f"tune: {', '.join(self.tune)}: name one field, and values for it",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from configs.errors import InputError
 from configs.system.safe_text import first_hidden, visible
 
@@ -23,6 +25,12 @@ def require_between(name: str, value: float, low: float, high: float, ends: bool
     """Raise `InputError` unless `value` lies between both; `ends`: or is one of them."""
     inside = low <= value <= high if ends else low < value < high
     require(inside, f"{name}={value} must lie between {low:,} and {high:,}")
+
+
+def require_choice(name: str, value: str | None, known: Collection[str], otherwise: str) -> None:
+    """Raise `InputError` unless `value` is null or known; `otherwise` says what it is not."""
+    message = f"{name}={value} {otherwise}: choose from {', '.join(known)}"
+    require(value is None or value in known, message)
 
 
 def require_seeds(name: str, seeds: list[int]) -> None:

@@ -8,6 +8,7 @@ from typing import Literal, Optional
 from configs.checks import (
     require,
     require_between,
+    require_choice,
     require_encoding,
     require_fraction,
     require_visible,
@@ -163,11 +164,8 @@ class TaskConfig:
             require_visible(f"task.{name}", getattr(self, name))
         for name, file in self.further.items():
             require_visible(f"task.further.{name}", file)
-        require(
-            self.metric is None or self.metric in METRICS[self.kind],
-            f"task.metric={self.metric} is no score of task.kind={self.kind}: choose from "
-            f"{', '.join(METRICS[self.kind])}",
-        )
+        no_score = f"is no score of task.kind={self.kind}"
+        require_choice("task.metric", self.metric, METRICS[self.kind], no_score)
         require_between("task.dev_fraction", self.dev_fraction, 0, 0.5)
         require_encoding("task.encoding", self.encoding)
         require_fraction("task.most_bad_rows", self.most_bad_rows)
@@ -231,11 +229,7 @@ class TaskConfig:
                 name in ("test", *self.further) or not task,
                 f"task.submission: '{name}' is neither test nor one of task.further",
             )
-            require(
-                task is None or task in SUBMISSIONS,
-                f"task.submission.{name}={task} is none of GLUE's: choose from "
-                f"{', '.join(SUBMISSIONS)}",
-            )
+            require_choice(f"task.submission.{name}", task, SUBMISSIONS, "is none of GLUE's")
         require(
             self.kind in ("classification", "regression") or not any(self.submission.values()),
             f"task.submission is for classification and regression, not for task.kind={self.kind}",

@@ -22,12 +22,9 @@ REPORT_TOKENS = 10_000_000
 
 
 def corpus_report(folder: Path, config: PretrainConfig) -> str:
-    """Sizes, the tokenizer's report, and a table of the four formats, as text.
+    """Sizes of the store in `folder`, its tokenizer's report, and a table of the formats, as text.
 
     The last two look at the first part of a large corpus only, so that memory stays flat.
-
-    Args:
-        folder: of the token store.
     """
     content = read_manifest(folder)["splits"]
     corpus = open_corpus(folder, config, most_tokens=REPORT_TOKENS)

@@ -84,11 +84,8 @@ class SplitWriter:
 def join_splits(folder: Path, split: str, pieces: dict[str, Entry]) -> Entry:
     """A split's part of the manifest, from those of its pieces; no token is read or written.
 
-    Args:
-        folder: of the store.
-        pieces: the split's part of each piece, by the piece's folder, in order.
-    Raises:
-        DamagedStore: the counts of a piece are not what was written.
+    `pieces` holds the split's part of each piece, by the piece's folder in that of the store, in
+    order. Raises `DamagedStore` where the counts of a piece are not what was written.
     """
     shards = [
         {**shard, "name": f"{piece}/{shard['name']}"}

@@ -78,12 +78,8 @@ def write_pieces(
 ) -> None:
     """Finish the pieces `numbers` of the store in `folder`; those that are there are kept.
 
-    Pieces that another job is writing are left to it, and waited for at the end.
-
-    Args:
-        units: those of the whole corpus.
-    Raises:
-        InputError: text that cannot be read, or a full disk.
+    `units` are those of the whole corpus. Pieces that another job is writing are left to it, and
+    waited for at the end. Raises `InputError` for text that cannot be read, or a full disk.
     """
     # First whatever is free, so that jobs do not queue up for each other's pieces; then, waiting,
     # what others have begun: they may have been killed.

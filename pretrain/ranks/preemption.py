@@ -98,7 +98,7 @@ def find_launchers() -> list[int]:
         words, pid = _words_of(pid), _parent_of(pid)
     is_second = any(Path(word).name == SECOND for word in words)
     # The second process whose own parent has died has been adopted.
-    if is_second and (pid == 1 or _name_of(pid) in ADOPTERS):
+    if is_second and (pid == 1 or _told(pid, "comm") in ADOPTERS):
         launchers.append(0)
     return launchers
 
@@ -116,15 +116,13 @@ def is_any_gone(launchers: list[int]) -> bool:
 
 
 def _words_of(pid: int) -> list[str]:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
-    except OSError:
-        return []
+    return _told(pid, "cmdline").split("\0")
 
 
-def _name_of(pid: int) -> str:
+def _told(pid: int, file: str) -> str:
+    """What one of Linux's files tells of a process; empty where it is gone."""
     try:
-        return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
+        return Path(f"/proc/{pid}/{file}").read_text(errors="replace").strip()
     except OSError:
         return ""
 

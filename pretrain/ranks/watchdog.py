@@ -53,7 +53,11 @@ class Watchdog:
             require_ours(self.folder.path)
             if self.folder.read_status() in BEFORE:
                 self.folder.settle_status("failed")
-            self._write_dump()
+            self.dump.parent.mkdir(parents=True, exist_ok=True)
+            with self.dump.open("w") as file:
+                minutes = f"{self.limit / 60:g} minutes"
+                print(f"{self._doing}: no end after {minutes}", file=file, flush=True)
+                faulthandler.dump_traceback(file, all_threads=True)
         except (OSError, RunError) as error:
             told = f"its stacks were not kept ({error})"
         print(
@@ -63,9 +67,3 @@ class Watchdog:
             flush=True,
         )
         os._exit(1)
-
-    def _write_dump(self) -> None:
-        self.dump.parent.mkdir(parents=True, exist_ok=True)
-        with self.dump.open("w") as file:
-            print(f"{self._doing}: no end after {self.limit / 60:g} minutes", file=file, flush=True)
-            faulthandler.dump_traceback(file, all_threads=True)

@@ -125,22 +125,11 @@ def date_axis(axis: Axis) -> None:
 
 
 def _draw_loss(axes: Axes, train: Series, heldout: Series, baseline: Series) -> None:
-    axes.plot(
-        train.get("step", []),
-        train.get("mlm_loss", []),
-        color=BLUE,
-        alpha=0.5,
-        lw=1,
-        label="training",
+    training, held_out = (
+        (series.get("step", []), series.get("mlm_loss", [])) for series in (train, heldout)
     )
-    axes.plot(
-        heldout.get("step", []),
-        heldout.get("mlm_loss", []),
-        "o-",
-        color=ORANGE,
-        ms=4,
-        label="held-out",
-    )
+    axes.plot(*training, color=BLUE, alpha=0.5, lw=1, label="training")
+    axes.plot(*held_out, "o-", color=ORANGE, ms=4, label="held-out")
     if baseline:
         value = baseline["unigram_loss"][0]
         axes.axhline(value, color=GREY, ls="--", lw=1, label=f"unigram distribution ({value:.2f})")

@@ -10,7 +10,6 @@ import socket
 import time
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from configs.system.files import append_text, make_folder
 from configs.system.notes import optional
@@ -18,9 +17,6 @@ from configs.system.run_folder import RunFolder
 from configs.system.run_lock import require_ours
 from configs.system.safe_text import visible
 from configs.system.secrets import hide
-
-if TYPE_CHECKING:
-    from tensorboard.compat.proto.summary_pb2 import Summary
 
 logger = logging.getLogger(__name__)
 
@@ -44,19 +40,15 @@ class Events:
         make_folder(folder)
         place = f"{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{next(_number)}"
         self._records = RecordWriter((folder / f"events.out.tfevents.{place}").open("wb"))
-        self._write(file_version="brain.Event:2", step=purge_step)
+        self.write(file_version="brain.Event:2", step=purge_step)
         if purge_step is not None:
-            self._write(session_log=SessionLog(status=SessionLog.START), step=purge_step)
+            self.write(session_log=SessionLog(status=SessionLog.START), step=purge_step)
 
     def add_scalar(self, tag: str, value: float, step: int | None = None) -> None:
         """A point of the curve called `tag`."""
         from torch.utils.tensorboard.summary import scalar
 
-        self.add_summary(scalar(visible(tag), value), step)
-
-    def add_summary(self, summary: Summary, step: int | None = None) -> None:
-        """What a function of `torch.utils.tensorboard.summary` has made."""
-        self._write(summary=summary, step=step)
+        self.write(summary=scalar(visible(tag), value), step=step)
 
     def flush(self) -> None:
         """Let readers see what there is."""
@@ -66,7 +58,8 @@ class Events:
         """End the file."""
         self._records.close()
 
-    def _write(self, **content: object) -> None:
+    def write(self, **content: object) -> None:
+        """An event with these fields of its protocol buffer, as of now."""
         from tensorboard.compat.proto.event_pb2 import Event
 
         event = Event(wall_time=time.time(), **content)
@@ -134,7 +127,7 @@ def write_hparams(folder: Path, settings: dict[str, object], metrics: dict[str, 
     }
     events = Events(folder)
     for summary in hparams(plain, metrics):
-        events.add_summary(summary)
+        events.write(summary=summary)
     for name, value in metrics.items():
         events.add_scalar(name, value)
     events.close()

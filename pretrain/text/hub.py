@@ -23,12 +23,10 @@ def hub_files(source: SourceConfig) -> int:
 
 
 def read_hub(source: SourceConfig, file: int) -> Iterator[str]:
-    """The texts of one file of a hub data set, "" for null.
+    """The texts of file number `file` of a hub data set, "" for null.
 
-    `path` may pin a revision: `owner/name@v1.0`.
+    The source's `path` may pin a revision: `owner/name@v1.0`.
 
-    Args:
-        file: its number.
     Raises:
         InputError: the data set, its subset or its split cannot be had, or the column is missing or
             holds something else than text.

@@ -69,12 +69,8 @@ def open_bytes(path: Path, part: ByteRange | None = None) -> BufferedReader:
 
 
 def open_text(stream: BufferedReader, encoding: str, newline: str | None) -> TextIOWrapper:
-    """The stream as text, in which bytes that are no characters are lone surrogates.
-
-    Args:
-        encoding: a byte order mark outranks it.
-        newline: what ends a line, as in `open`.
-    """
+    """The stream as text, in which bytes that are no characters are lone surrogates; a byte order
+    mark outranks `encoding`, and `newline` ends a line, as in `open`."""
     codec = marked_encoding(stream.peek(4)) or encoding
     return TextIOWrapper(stream, codec, errors="surrogateescape", newline=newline)
 
@@ -85,13 +81,9 @@ def marked_encoding(head: bytes) -> str | None:
 
 
 def text_lines(text: TextIOWrapper, most: int) -> Iterator[str]:
-    """Lines with their ends.
+    """Lines, with their ends, of what `open_text` gives.
 
-    Args:
-        text: as `open_text` gives it.
-        most: UTF-8 bytes of the longest line.
-    Raises:
-        Fault: a line is longer, or as in `check_characters`.
+    Raises `Fault` for a line of more than `most` bytes of UTF-8, and as `check_characters` does.
     """
     number = 1
     while line := text.readline(most + 1):

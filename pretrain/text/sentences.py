@@ -85,13 +85,9 @@ QUOTES = frozenset("\"'”’」』")
 
 
 def split_sentences(text: str, language: str) -> list[str]:
-    """Cut a document into sentences.
+    """Cut a document, paragraphs one a line, into sentences by the rules of "en" or "ko".
 
-    Args:
-        text: paragraphs, one a line.
-        language: "en" or "ko".
-    Returns:
-        sentences without surrounding or repeated whitespace, none of them empty.
+    The sentences are without surrounding or repeated whitespace, and none is empty.
     """
     sentences: list[str] = []
     cased = _is_cased(text)
