@@ -27,7 +27,7 @@ def main() -> None:
     from configs.system.safe_text import visible
     from finetune.model.model_folder import find_finetuned, load_finetuned
     from finetune.model.task_export import export_huggingface, export_onnx
-    from pretrain.run.export import check_output, export_run, export_run_onnx
+    from pretrain.run.export_run import check_output, export_run, export_run_onnx
 
     is_onnx = arguments.format == "onnx"
     with exclusive(arguments.output):

@@ -30,8 +30,8 @@ def main() -> None:
     config = read_config(arguments, PretrainConfig)
     check_shard(arguments.shard, arguments.num_shards)
 
+    from pretrain.data.corpus import merge_shards, prepare_shard, prepare_store
     from pretrain.data.corpus_report import corpus_report
-    from pretrain.data.prepare import merge_shards, prepare_shard, prepare_store
     from pretrain.data.verification import verify
 
     shard, shards = arguments.shard, arguments.num_shards

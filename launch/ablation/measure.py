@@ -198,7 +198,7 @@ class _Vocabulary:
 
 @cache
 def _count(vocabulary: _Vocabulary) -> float | None:
-    from pretrain.data.prepare import sentences
+    from pretrain.data.corpus import sentences
     from pretrain.run.saved_run import open_run
     from tokenizer.tokenizer_report import tokenizer_report
 

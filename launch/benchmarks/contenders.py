@@ -123,7 +123,7 @@ class Masklab(Contender):
 
     def __init__(self, setting: Setting, folder: Path) -> None:
         super().__init__(setting)
-        from pretrain.data.prepare import prepare
+        from pretrain.data.corpus import prepare
         from pretrain.engine.trainer import Trainer
         from pretrain.ranks import world
         from pretrain.ranks.preemption import PreemptionNotice

@@ -52,9 +52,9 @@ def measure(seconds: float, megabytes: float, overrides: tuple[str, ...]) -> Dat
 
 def batch_rates(config: ResolvedPretrainConfig, seconds: float) -> list[float]:
     """Tokens a second, from the store to micro-batches of 512 sequences."""
+    from pretrain.data.corpus import prepare
     from pretrain.data.masking import make_vocabulary
     from pretrain.data.phases import PhasedBatches
-    from pretrain.data.prepare import prepare
 
     corpus = prepare(config)
     batches = PhasedBatches(corpus.train, config, make_vocabulary(corpus.tokenizer))
@@ -73,8 +73,8 @@ def tokenising_rates(
     folder: Path, config: ResolvedPretrainConfig, megabytes: float
 ) -> tuple[list[float], list[float]]:
     """MB a second of `launch/prepare.py` and of the bare library, in turns."""
+    from pretrain.data.corpus import prepare, prepare_store
     from pretrain.data.pieces import documents
-    from pretrain.data.prepare import prepare, prepare_store
     from pretrain.text.sentences import split_sentences
 
     corpus = prepare(config)

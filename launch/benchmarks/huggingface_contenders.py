@@ -19,9 +19,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from configs.schema import ResolvedPretrainConfig
 from launch.benchmarks.contenders import Contender, Round, Setting
+from pretrain.data.corpus import Corpus, prepare
 from pretrain.data.masking import make_vocabulary
 from pretrain.data.phases import PhasedBatches
-from pretrain.data.prepare import Corpus, prepare
 from pretrain.model.convert import huggingface_config
 from pretrain.model.flops import flops_per_step
 from tokenizer.huggingface import write_huggingface

@@ -21,9 +21,9 @@ from configs.schema import PrecisionName, PretrainConfig, ResolvedPretrainConfig
 from configs.system.file_hashes import unknown_bytes
 from launch.diagnosis.projection import Data, RunPhase, phase_config
 from pretrain.data.cache import cache_of, find_store
+from pretrain.data.corpus import Corpus, open_corpus
 from pretrain.data.masking import make_vocabulary
 from pretrain.data.phases import PhasedBatches
-from pretrain.data.prepare import Corpus, open_corpus
 from pretrain.engine.engine import Engine
 from pretrain.engine.fitting import full_batch
 from pretrain.model.pretraining import PretrainingModel, initialise

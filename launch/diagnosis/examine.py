@@ -31,8 +31,8 @@ from launch.diagnosis.projection import (
     duration_of,
     project,
 )
+from pretrain.data.corpus import Corpus, prepare
 from pretrain.data.manifest import read_manifest
-from pretrain.data.prepare import Corpus, prepare
 from pretrain.data.verification import Verification
 from pretrain.engine.machine import Peak, Remembered, threads
 from pretrain.engine.precision import choose_precision

@@ -9,7 +9,7 @@ Two documents in a file, apart by a blank line, as `data.sources` may name it:
 1. `text/source.py`, `text/text_files.py`: files to documents. `pieces.py` cuts the corpus into
    pieces of `data.piece_megabytes`, each of which one job can make on its own.
 2. `tokenise.py`: a document to sentences (`text/sentences.py`), sentences to ids by the tokenizer
-   that `prepare.py` found in the cache or has trained. A hash of its text decides whether a
+   that `corpus.py` found in the cache or has trained. A hash of its text decides whether a
    document is trained on or held out.
 3. `store.py`: the ids of a piece to three arrays. Here, with one id a word and point,
 

@@ -46,7 +46,7 @@ class CachedStore:
 def find_store(config: PretrainConfig, text: dict[str, Any] | None = None) -> CachedStore | None:
     """The store that is made of a configuration's sources; None where its tokenizer is not trained.
 
-    Nothing is made or written; only `prepare.py` does that.
+    Nothing is made or written; only `corpus.py` does that.
 
     Args:
         text: the `text_identity` of the configuration, where it is known already.

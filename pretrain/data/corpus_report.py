@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from configs.schema import PAIR_FORMATS, PretrainConfig
+from pretrain.data.corpus import open_corpus, sentences
 from pretrain.data.formats import BUILDERS, build_index, few_pairs
 from pretrain.data.manifest import read_manifest
-from pretrain.data.prepare import open_corpus, sentences
 from pretrain.data.sample_index import IS_NEXT, IS_RANDOM
 from pretrain.data.store import TokenStore
 from tokenizer.tokenizer_report import tokenizer_report

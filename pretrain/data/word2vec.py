@@ -23,7 +23,7 @@ from configs.schema import EmbeddingsConfig, PretrainConfig
 from configs.system.files import sha256_file, written_aside
 from configs.system.notes import PROGRESS
 from configs.system.waiting import locked
-from pretrain.data.prepare import Corpus
+from pretrain.data.corpus import Corpus
 from pretrain.data.store import TokenStore
 from pretrain.data.verification import verify
 

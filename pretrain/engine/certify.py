@@ -13,7 +13,7 @@ import numpy as np
 
 from configs.errors import RunError
 from pretrain.batch import MicroBatch
-from pretrain.data.prepare import Corpus
+from pretrain.data.corpus import Corpus
 from pretrain.data.store_file import DamagedStore
 from pretrain.data.verification import Verification
 from pretrain.ranks.agreement import by_all

@@ -11,9 +11,9 @@ from configs.schema import ResolvedPretrainConfig
 from pretrain.batch import MicroBatch
 from pretrain.data.batches import heldout_batches
 from pretrain.data.collate import Collator
+from pretrain.data.corpus import Corpus
 from pretrain.data.heldout import WordMeasure, measured
 from pretrain.data.masking import make_vocabulary
-from pretrain.data.prepare import Corpus
 from pretrain.data.store import TokenStore
 from pretrain.engine.engine import Engine
 from pretrain.ranks.world import World

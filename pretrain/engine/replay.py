@@ -14,9 +14,9 @@ import torch
 
 from configs.errors import InputError
 from pretrain.batch import MicroBatch
+from pretrain.data.corpus import open_corpus
 from pretrain.data.masking import make_vocabulary
 from pretrain.data.phases import PhasedBatches
-from pretrain.data.prepare import open_corpus
 from pretrain.data.verification import verify_used
 from pretrain.engine.skipped import texts
 from pretrain.model.pretraining import PretrainingModel

@@ -12,7 +12,7 @@ from configs.system.run_folder import RunFolder
 from configs.system.run_lock import exclusive
 from configs.system.safe_text import visible
 from configs.system.version import PRETRAINING
-from pretrain.data.prepare import Corpus, prepare
+from pretrain.data.corpus import Corpus, prepare
 from pretrain.data.verification import Verification
 from pretrain.data.word2vec import word_vectors
 from pretrain.engine.certify import Certifier
@@ -22,9 +22,10 @@ from pretrain.ranks.agreement import Agreement, failing_together
 from pretrain.ranks.preemption import PreemptionNotice
 from pretrain.ranks.watchdog import Watchdog
 from pretrain.ranks.world import World, leads_node
-from pretrain.run import checkpoint, describe, export
+from pretrain.run import checkpoint, describe
 from pretrain.run.checkpoint_folder import list_checkpoints
 from pretrain.run.describe import checkpoint_facts, corpus_facts, start_facts
+from pretrain.run.export_run import export_run
 from pretrain.run.status import kept_status, loss_explained, memory_explained, owned
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
                     trainer.run()
                     if world.is_main:
                         with exclusive(folder.export, patience=600):
-                            export.export_run(run_dir, folder.export)
+                            export_run(run_dir, folder.export)
             finally:
                 verification.close()
                 trainer.log.close()

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from configs.schema import ResolvedPretrainConfig
 from configs.system.run_folder import RunFolder
+from pretrain.data.corpus import Corpus
 from pretrain.data.masking import make_vocabulary
 from pretrain.data.phases import PhasedBatches
-from pretrain.data.prepare import Corpus
 from pretrain.data.verification import Verification
 from pretrain.data.word2vec import word_vectors
 from pretrain.engine.certify import Certifier

@@ -28,7 +28,7 @@ from configs.system.files import make_folder, sha256_file, write_text
 from configs.system.run_folder import RunFolder
 from configs.system.secrets import hashed, hide
 from configs.system.version import FINETUNING, code_version, package_version, source_fingerprint
-from pretrain.data.prepare import Corpus
+from pretrain.data.corpus import Corpus
 from pretrain.data.store import TokenStore
 from pretrain.ranks.agreement import Facts
 from pretrain.ranks.world import World

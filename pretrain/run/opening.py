@@ -19,9 +19,9 @@ from configs.schema import (
 )
 from configs.system.safe_text import visible
 from pretrain.batch import MicroBatch
+from pretrain.data.corpus import Corpus
 from pretrain.data.formats import few_pairs
 from pretrain.data.phases import PhasedBatches
-from pretrain.data.prepare import Corpus
 from pretrain.model.attention import choose_backend, flash_lacks
 from pretrain.model.scope import scopes_of
 from pretrain.optim.schedule import Schedule

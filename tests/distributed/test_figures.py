@@ -88,7 +88,7 @@ def config_of(variant: str, **more: str):
 
 def run(store: str, folder: str, variants: list[str]) -> None:
     """Train every variant by a clock that moves with the steps alone; called on every rank."""
-    from pretrain.data.prepare import Corpus
+    from pretrain.data.corpus import Corpus
     from pretrain.engine import evaluate, log_window, loop, machine, trainer
     from pretrain.ranks import world as ranks
     from pretrain.ranks.preemption import PreemptionNotice

@@ -12,7 +12,7 @@ import pytest
 
 from configs.loader import load_config
 from configs.schema import PretrainConfig
-from pretrain.data.prepare import prepare_store
+from pretrain.data.corpus import prepare_store
 from tests.conftest import Command
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from configs.loader import load_config
 from configs.schema import PretrainConfig
-from pretrain.data.prepare import prepare, prepare_shard
+from pretrain.data.corpus import prepare, prepare_shard
 from pretrain.data.verification import verify
 from tests.conftest import Command
 from tests.integration.test_bad_input import assert_one_line

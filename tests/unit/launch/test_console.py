@@ -79,7 +79,7 @@ from configs.schema import PretrainConfig
 from configs.system.notes import optional
 if sys.argv[2:]:
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stdout)
-from pretrain.data.prepare import prepare_store
+from pretrain.data.corpus import prepare_store
 prepare_store(load_config(PretrainConfig, sys.argv[1], []))
 with optional("a plot"):
     raise ValueError
@@ -96,7 +96,7 @@ def test_an_importer_hears_what_it_asks_for(tiny, tmp_path, asked):
     if not asked:
         assert done.stdout == ""
         return
-    assert "pretrain.data.prepare: training a byte-bpe tokenizer, 512 entries" in done.stdout
+    assert "pretrain.data.corpus: training a byte-bpe tokenizer, 512 entries" in done.stdout
     assert "configs.system.notes: a plot could not be made (ValueError)" in done.stdout
 
 

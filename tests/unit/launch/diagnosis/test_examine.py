@@ -21,7 +21,7 @@ from launch.diagnosis.examine import (
 )
 from launch.diagnosis.memory_model import MemoryModel
 from launch.diagnosis.projection import Data, project
-from pretrain.data.prepare import prepare, prepare_store
+from pretrain.data.corpus import prepare, prepare_store
 from tests.distributed.ranks import on_ranks
 
 

@@ -10,7 +10,7 @@ from configs.loader import load_config
 from configs.schema import PretrainConfig
 from launch.diagnosis import examine
 from launch.diagnosis.dry_run import find_corpus
-from pretrain.data.prepare import prepare_store
+from pretrain.data.corpus import prepare_store
 from pretrain.text.sentences import word_set
 
 WORDS = sorted(word_set("the first reader of this page found what a second one had written on it"))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from configs.loader import load_config
 from configs.schema import CheckpointConfig, PretrainConfig
 from configs.system.run_folder import RunFolder
-from pretrain.data.prepare import Corpus
+from pretrain.data.corpus import Corpus
 from pretrain.data.store import TokenStore
 from pretrain.model.pretraining import initialise, make_model
 from pretrain.ranks.world import World

@@ -13,7 +13,7 @@ from configs.errors import InputError
 from configs.families import not_held
 from configs.schema import PretrainConfig
 from pretrain.model.pretraining import PretrainingModel
-from pretrain.run.export import check_output, export_model
+from pretrain.run.export_run import check_output, export_model
 from pretrain.run.onnx import PaddedMLM, write_onnx
 from pretrain.run.pretrained import load_pretrained
 from tests.unit.pretrain.engine.padded import flat, halves, padded, random_sequences

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pretrain.model.pretraining import PretrainingModel
-from pretrain.run.export import check_output, export_run_onnx
+from pretrain.run.export_run import check_output, export_run_onnx
 from pretrain.run.onnx import INPUTS, PaddedEncoder, PaddedMLM, check_graph, write_onnx
 from pretrain.run.saved_run import open_run
 from tests.unit.pretrain.engine.padded import flat, halves, padded, random_sequences

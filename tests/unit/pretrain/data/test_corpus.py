@@ -14,9 +14,9 @@ from filelock import FileLock
 
 from configs.errors import InputError
 from configs.schema import DataConfig, PretrainConfig, SourceConfig, TokenizerConfig
-from pretrain.data import prepare as module
+from pretrain.data import corpus as module
+from pretrain.data.corpus import merge_shards, prepare, prepare_shard, prepare_store
 from pretrain.data.manifest import read_manifest
-from pretrain.data.prepare import merge_shards, prepare, prepare_shard, prepare_store
 from pretrain.data.tokenise import claimed
 from pretrain.text.sentences import word_set
 from tokenizer.training import train_tokenizer
