@@ -100,6 +100,9 @@ class FinetuneConfig:
     """how often dev is scored; the best state is kept"""
     log_every_steps: int = 10
     """write metrics and a console line each time this many steps are done"""
+    csv_safe: bool = False
+    """put ' in front of cells of the run's predictions.csv that a spreadsheet takes for formulas
+    (= + - @), and count them"""
 
     task: TaskConfig = field(default_factory=TaskConfig)
     head: HeadConfig = field(default_factory=HeadConfig)

@@ -7,9 +7,10 @@ path to one's own. Unknown keys and wrong types end in one `InputError`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, is_dataclass
-from functools import cache
+from functools import cache, reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin
 
@@ -122,20 +123,22 @@ def dump_config(config: object) -> str:
     return OmegaConf.to_yaml(tree if plain == resolved else OmegaConf.create(plain))
 
 
-def recipe_text(config: object, without: str = "", young: Iterable[str] = ()) -> str:
+def recipe_text(config: object, without: Collection[str] = (), young: Collection[str] = ()) -> str:
     """The configuration with everything resolved, to be hashed: it is neither shown nor stored.
 
     Args:
-        without: a field at its top that decides nothing.
-        young: fields (`section.name`) that are left out where they have their default: hashes from
-            before they were there stay as they are."""
-    tree, defaults = OmegaConf.structured(config), OmegaConf.structured(type(config))
-    plain = _plain(OmegaConf.masked_copy(tree, [name for name in tree if name != without]))
-    for field in young:
-        section, name = field.split(".")
-        if plain[section][name] == OmegaConf.select(defaults, field):
-            del plain[section][name]
-    return OmegaConf.to_yaml(plain)
+        without: fields, by their names with dots, that decide nothing.
+        young: fields that count only where they are set: the others were hashed without them.
+    """
+    trees: list[Any] = [
+        OmegaConf.to_container(OmegaConf.structured(made)) for made in (config, type(config))
+    ]
+    for name in (*without, *young):
+        *above, field = name.split(".")
+        own, default = (reduce(getitem, above, tree) for tree in trees)
+        if name in without or own.get(field) == default.get(field):
+            own.pop(field, None)
+    return OmegaConf.to_yaml(OmegaConf.create(trees[0]))
 
 
 def from_container(schema: type[Schema], values: dict[str, Any]) -> Schema:

@@ -21,7 +21,7 @@ def main() -> None:
     parser = config_parser("finetune.py", purpose, FinetuneConfig)
     config, ranks = read_and_join(parser, FinetuneConfig)
 
-    from finetune.baselines.compare import compare_rivals, find_rivals
+    from finetune.baselines.rivals import compare_rivals, find_rivals
     from finetune.training.run_trials import finetune
     from pretrain.ranks import world
     from pretrain.ranks.agreement import failing_together

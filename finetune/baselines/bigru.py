@@ -5,23 +5,27 @@ Axes: B texts, L longest text, E embedding width, C classes.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
 from configs.schema import EmbeddingsConfig
-from finetune.baselines.features import IntegerEncoder
-from finetune.data.split import heldout_mask
+from finetune.data.example import heldout_mask
 from pretrain.data.word2vec import train_word2vec
 
 WIDTH, WINDOW = 100, 5
 HIDDEN, DENSE, DROPOUT = 256, 64, 0.4
 BATCH, EPOCHS, RATE, PATIENCE = 64, 8, 1e-3, 2
 LONGEST = 128
+UNKNOWN = 1
+"""number of a word that training has not seen; 0 is padding"""
 WORD2VEC_EPOCHS = 10
+Words = list[list[int]]
+"""numbers of the words of each text"""
 
 
 class BiGRU(nn.Module):
@@ -54,7 +58,7 @@ class BiGRUClassifier:
     def fit(self, texts: Sequence[str], classes: Sequence[int]) -> BiGRUClassifier:
         """Learn; keeps the state that was best on the texts held out for that, if there are any."""
         torch.manual_seed(self.seed)
-        self.encoder = IntegerEncoder(texts)
+        self.numbers = number_words(texts)
         self.network = BiGRU(self._vectors(texts), max(classes) + 1)
         held = heldout_mask(texts, [str(c) for c in classes], 0.1)
         words = [self._words(text) for text in texts]
@@ -64,7 +68,14 @@ class BiGRUClassifier:
         optimizer = torch.optim.Adam(self.network.parameters(), lr=RATE)
         best, age = (-1.0, self.network.state_dict()), 0
         for epoch in range(EPOCHS):
-            self._train(words, targets, own, optimizer, np.random.default_rng([self.seed, epoch]))
+            self.network.train()
+            for chosen in _batches(words, own, np.random.default_rng([self.seed, epoch])):
+                optimizer.zero_grad()
+                logits = self.network(*_pad([words[i] for i in chosen]))
+                loss = nn.functional.cross_entropy(logits, torch.from_numpy(targets[chosen]))
+                torch.autograd.backward(loss)
+                nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+                optimizer.step()
             right = self._scores([words[i] for i in judged]).argmax(1) == targets[judged]
             if right.mean() > best[0]:
                 state = {k: v.clone() for k, v in self.network.state_dict().items()}
@@ -76,46 +87,24 @@ class BiGRUClassifier:
 
     def predict(self, texts: Sequence[str]) -> np.ndarray:
         """The most probable class of each text."""
-        classes: np.ndarray = self.predict_proba(texts).argmax(1)
+        classes: np.ndarray = self._scores([self._words(text) for text in texts]).argmax(1)
         return classes
 
-    def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
-        """float32 (texts, classes)."""
-        scores = self._scores([self._words(text) for text in texts])
-        return torch.from_numpy(scores).softmax(-1).numpy()
-
     def _vectors(self, texts: Sequence[str]) -> Tensor:
-        """word2vec rows for the encoder's numbers; small noise for the unknown word."""
+        """word2vec rows for the words' numbers; small noise for the unknown word."""
         choice = EmbeddingsConfig(skip_gram=self.skip_gram, window=WINDOW, epochs=WORD2VEC_EPOCHS)
         learnt = train_word2vec([text.split() for text in texts], WIDTH, choice, self.seed)
-        vectors = torch.randn(len(self.encoder), WIDTH) * 0.1
-        for word, place in self.encoder.places.items():
-            vectors[place] = torch.from_numpy(learnt[word])
+        vectors = torch.randn(len(self.numbers) + 2, WIDTH) * 0.1
+        for word, number in self.numbers.items():
+            vectors[number] = torch.from_numpy(learnt[word])
         vectors[0] = 0
         return vectors
 
     def _words(self, text: str) -> list[int]:
-        return self.encoder.encode(text)[:LONGEST] or [1]
-
-    def _train(
-        self,
-        words: list[list[int]],
-        targets: np.ndarray,
-        own: np.ndarray,
-        optimizer: torch.optim.Optimizer,
-        chance: np.random.Generator,
-    ) -> None:
-        self.network.train()
-        for chosen in _batches(words, own, chance):
-            optimizer.zero_grad()
-            logits = self.network(*_pad([words[i] for i in chosen]))
-            loss = nn.functional.cross_entropy(logits, torch.from_numpy(targets[chosen]))
-            torch.autograd.backward(loss)
-            nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-            optimizer.step()
+        return [self.numbers.get(word, UNKNOWN) for word in text.split()[:LONGEST]] or [UNKNOWN]
 
     @torch.no_grad()
-    def _scores(self, words: list[list[int]]) -> np.ndarray:
+    def _scores(self, words: Words) -> np.ndarray:
         self.network.eval()
         order = np.argsort([len(w) for w in words], kind="stable")
         parts = np.split(order, range(BATCH, len(order), BATCH))
@@ -123,9 +112,14 @@ class BiGRUClassifier:
         return np.concatenate(logits)[np.argsort(order)]
 
 
-def _batches(
-    words: list[list[int]], own: np.ndarray, chance: np.random.Generator
-) -> Iterator[np.ndarray]:
+def number_words(texts: Sequence[str]) -> dict[str, int]:
+    """Of every word its rank by frequency, 2 for the commonest one."""
+    counts = Counter(word for text in texts for word in text.split())
+    ranked = sorted(counts, key=lambda word: (-counts[word], word))
+    return {word: number for number, word in enumerate(ranked, start=UNKNOWN + 1)}
+
+
+def _batches(words: Words, own: np.ndarray, chance: np.random.Generator) -> Iterator[np.ndarray]:
     """Batches, in random order, of texts alike in length: sorted within runs of fifty batches."""
     order = chance.permutation(own)
     for start in range(0, len(order), 50 * BATCH):
@@ -135,9 +129,6 @@ def _batches(
         yield from (batches[i] for i in chance.permutation(len(batches)))
 
 
-def _pad(words: list[list[int]]) -> tuple[Tensor, Tensor]:
-    lengths = torch.tensor([len(w) for w in words])
-    padded = torch.zeros(len(words), int(lengths.max()), dtype=torch.int64)
-    for row, numbers in zip(padded, words):
-        row[: len(numbers)] = torch.tensor(numbers)
-    return padded, lengths
+def _pad(words: Words) -> tuple[Tensor, Tensor]:
+    rows = [torch.tensor(numbers) for numbers in words]
+    return pad_sequence(rows, batch_first=True), torch.tensor([len(row) for row in rows])

@@ -1,28 +1,83 @@
-"""Linear classifiers on sparse features.
+"""Linear classifiers, and the sparse features that they read.
 
-Axes: N texts, C classes.
+The rivals' matrices count words in small letters without punctuation; the data report's have a
+column for whatever stands between spaces.
+
+Axes: N texts, C classes; of every sparse matrix (texts, features).
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from scipy import sparse
 from scipy.optimize import minimize
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
-from sklearn.naive_bayes import MultinomialNB
-from sklearn.svm import LinearSVC
+from sklearn.preprocessing import normalize
 from torch import Tensor
+
+from configs.errors import InputError
 
 FOLDS = 3
 STRENGTHS = (0.1, 0.3, 1.0, 3.0)
 """inverse regularisation (C) to choose from, by cross-validation inside the training split"""
+
+
+# scikit-learn ships no types, so its classes are of type Any.
+class WordCounter(CountVectorizer):  # type: ignore[misc]
+    """scikit-learn's, which says in our way that the texts are too few."""
+
+    def fit_transform(self, raw_documents: Iterable[str], y: object = None) -> sparse.csr_matrix:
+        """Learn the columns and count; `InputError` where no text holds what is to be counted."""
+        try:
+            return super().fit_transform(raw_documents, y)
+        except ValueError as error:
+            wanted = f"analyzer={self.analyzer}, ngram_range={self.ngram_range}"
+            raise InputError(
+                f"nothing to count ({wanted}) stands in {self.min_df} training texts or more: give "
+                "more texts, or name other methods, e.g. model=majority,n-gram-lm"
+            ) from error
+
+
+bag_of_words = partial(WordCounter, token_pattern=r"(?u)\b\w+\b")
+"""counts of each word of the training texts, with scikit-learn's options: binary (one-hot),
+ngram_range (runs of words that count as words), min_df (least number of texts that hold a word)"""
+bag_of_characters = partial(WordCounter, analyzer="char_wb")
+"""counts of each run of characters within a word, with the same options"""
+count_between_spaces = partial(
+    WordCounter, tokenizer=str.split, token_pattern=None, lowercase=False
+)
+"""counts of whatever stands between spaces, with the same options"""
+
+
+class PlainTfIdf(BaseEstimator, TransformerMixin):  # type: ignore[misc]
+    """Counts times idf = ln(n / (1 + df)), n texts of which df hold the word.
+
+    A word of every text gets a slightly negative weight; scikit-learn's own formula adds 1 against
+    that, which is another model. Each text is divided by its Euclidean norm, as linear models like
+    it.
+    """
+
+    def fit(
+        self,
+        counts: sparse.csr_matrix,
+        y: object = None,  # noqa: ARG002 - what scikit-learn's pipelines call
+    ) -> PlainTfIdf:
+        """Learn the idf of every column."""
+        frequency = np.bincount(counts.nonzero()[1], minlength=counts.shape[1])
+        self.idf_ = np.log(counts.shape[0] / (1 + frequency))
+        return self
+
+    def transform(self, counts: sparse.csr_matrix) -> sparse.csr_matrix:
+        """tf-idf of the counts."""
+        return normalize(counts @ sparse.diags(self.idf_))
 
 
 def multiclass_hinge(scores_NC: Tensor, classes_N: Tensor) -> Tensor:
@@ -34,7 +89,6 @@ def multiclass_hinge(scores_NC: Tensor, classes_N: Tensor) -> Tensor:
     return (margins_NC.sum(1) - 1).mean()
 
 
-# scikit-learn ships no types, so its classes are of type Any.
 class MulticlassHingeSVC(BaseEstimator, ClassifierMixin):  # type: ignore[misc]
     """The linear SVM of `multiclass_hinge`, all classes at once; L-BFGS on the whole data.
 
@@ -68,14 +122,9 @@ class MulticlassHingeSVC(BaseEstimator, ClassifierMixin):  # type: ignore[misc]
         self.coef_, self.intercept_ = solution[:-1], solution[-1]
         return self
 
-    def decision_function(self, X: sparse.csr_matrix) -> np.ndarray:
-        """Scores (texts, classes)."""
-        scores: np.ndarray = X @ self.coef_ + self.intercept_
-        return scores
-
     def predict(self, X: sparse.csr_matrix) -> np.ndarray:
         """The class of the highest score."""
-        classes: np.ndarray = self.classes_[self.decision_function(X).argmax(1)]
+        classes: np.ndarray = self.classes_[(X @ self.coef_ + self.intercept_).argmax(1)]
         return classes
 
 
@@ -102,28 +151,3 @@ class Tuned(BaseEstimator, ClassifierMixin):  # type: ignore[misc]
         """The fitted model's answers."""
         classes: np.ndarray = self.fitted_.predict(X)
         return classes
-
-
-def hinge_svm(seed: int) -> BaseEstimator:
-    """One binary hinge SVM a class, against the rest."""
-    return Tuned(LinearSVC(loss="hinge", max_iter=5000, random_state=seed))
-
-
-def squared_hinge_svm(seed: int) -> BaseEstimator:
-    """The same with the squared hinge, scikit-learn's default and mostly the strongest."""
-    return Tuned(LinearSVC(random_state=seed))
-
-
-def multiclass_hinge_svm() -> BaseEstimator:
-    """`MulticlassHingeSVC`."""
-    return Tuned(MulticlassHingeSVC())
-
-
-def logistic_regression() -> BaseEstimator:
-    """Multinomial."""
-    return Tuned(LogisticRegression(max_iter=1000))
-
-
-def naive_bayes() -> BaseEstimator:
-    """Multinomial, with Laplace's smoothing."""
-    return MultinomialNB()

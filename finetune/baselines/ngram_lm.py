@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from scipy.special import softmax
 
 DISCOUNT = 0.75
 START, END = "<s>", "</s>"
@@ -86,9 +87,7 @@ class NgramClassifier:
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
         """P(class | text), (texts, classes)."""
         joint = self.log_prior + [[m.log_probability(t) for m in self.models] for t in texts]
-        # The largest becomes exp(0): probabilities of whole texts are too small for floats.
-        powers: np.ndarray = np.exp(joint - joint.max(1, keepdims=True))
-        shares: np.ndarray = powers / powers.sum(1, keepdims=True)
+        shares: np.ndarray = softmax(joint, axis=1)
         return shares
 
     def perplexities(self, texts: Sequence[str], classes: Sequence[int]) -> np.ndarray:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from configs.errors import InputError
 from finetune.data.tables import read_text
@@ -32,6 +33,7 @@ class Sentence:
     """of its first word"""
     words: tuple[str, ...]
     labels: tuple[str, ...]
+    is_labelled: ClassVar[bool] = True
 
     @property
     def where(self) -> str:
@@ -39,8 +41,8 @@ class Sentence:
         return f"{self.path}, line {self.line}"
 
 
-def read_conll(path: Path, encoding: Encoding | None = None) -> tuple[list[Sentence], list[str]]:
-    """(sentences, notes on what was left out or rewritten) of a file.
+def read_conll(path: Path, encoding: Encoding) -> list[Sentence]:
+    """The sentences of a file; the notes of `encoding` tell what was left out or rewritten.
 
     Columns are cut at tabs if the first word's line has one, else at spaces; a word may then be a
     space itself, as in KLUE's files. A line whose last cell is a label is a word, whatever it
@@ -53,7 +55,7 @@ def read_conll(path: Path, encoding: Encoding | None = None) -> tuple[list[Sente
             that is not O, B-... or I-..., entities that begin with I- here and with B- there, or
             more sentences with bad bytes than `encoding` lets pass.
     """
-    decoder = (encoding or Encoding()).decoder(str(path), "sentence")
+    decoder = encoding.decoder(str(path), "sentence")
     text = read_text(path, decoder)
     reader = _Reader(path, list(lines_of(io.StringIO(text))))
     try:
@@ -65,8 +67,16 @@ def read_conll(path: Path, encoding: Encoding | None = None) -> tuple[list[Sente
     sentences = [_decoded(sentence, decoder) for sentence in sentences]
     decoder.finish()
     _refuse_numbers(sentences)
-    sentences, notes = _as_bio(sentences)
-    return sentences, [*reader.notes(), *notes]
+    if reader.no_words:
+        encoding.notes.append(
+            f"{path.name}: {reader.no_words:,} lines that are no words (comments, {DOCUMENT}) were "
+            "left out"
+        )
+    if reader.padded:
+        encoding.notes.append(
+            f"{path.name}: {reader.padded:,} labels had spaces behind them; they were cut"
+        )
+    return _as_bio(sentences, encoding.notes)
 
 
 def _decoded(sentence: Sentence, decoder: Decoder) -> Sentence:
@@ -147,16 +157,6 @@ class _Reader:
             self.padded += 1
         return cells[0], cells[-1]
 
-    def notes(self) -> Iterator[str]:
-        """What was left out."""
-        if self.no_words:
-            yield (
-                f"{self.path.name}: {self.no_words:,} lines that are no words (comments, "
-                f"{DOCUMENT}) were left out"
-            )
-        if self.padded:
-            yield f"{self.path.name}: {self.padded:,} labels had spaces behind them; they were cut"
-
 
 def _refuse_numbers(sentences: list[Sentence]) -> None:
     """Raise `InputError` where the first column counts the words, as in CoNLL-U and GermEval."""
@@ -171,8 +171,8 @@ def _refuse_numbers(sentences: list[Sentence]) -> None:
         )
 
 
-def _as_bio(sentences: list[Sentence]) -> tuple[list[Sentence], list[str]]:
-    """The sentences in BIO, and a note where that changed labels or could not.
+def _as_bio(sentences: list[Sentence], notes: list[str]) -> list[Sentence]:
+    """The sentences in BIO, with a note where that changed labels or could not.
 
     In BIO every entity begins with B-. In IOB1, that of CoNLL-2003's own files, one begins with I-
     unless it follows another of its kind.
@@ -182,15 +182,19 @@ def _as_bio(sentences: list[Sentence]) -> tuple[list[Sentence], list[str]]:
     opened = [(s, place) for s in sentences for place in _places(s, "I")]
     plain = sum(len(_places(s, "B")) for s in sentences)
     if not opened:
-        return sentences, []
+        return sentences
     first, place = opened[0]
     name, line = first.path.name, first.line + place
     if not plain:
-        note = (
+        notes.append(
             f"{name}: entities begin with I- (the scheme IOB1, line {line}); {len(opened):,} "
             "labels were rewritten as B- (BIO)"
         )
-        return [_rewritten(s) for s in sentences], [note]
+        marks = ({place: "B" for place in _places(s, "I")} for s in sentences)
+        return [
+            replace(s, labels=tuple(f"{own.get(n, x[0])}{x[1:]}" for n, x in enumerate(s.labels)))
+            for s, own in zip(sentences, marks)
+        ]
     total = len(opened) + sum(label[0] == "B" for s in sentences for label in s.labels)
     counted = f"{len(opened):,} of {total:,} entities begin with I-, the others with B-"
     if len(opened) > TOLERATED * total:
@@ -198,7 +202,8 @@ def _as_bio(sentences: list[Sentence]) -> tuple[list[Sentence], list[str]]:
             f"{first.path}, line {line}: '{first.labels[place]}' follows no entity of its kind; "
             f"{counted}: correct the labels (BIO: every entity begins with B-)"
         )
-    return sentences, [f"{name}: {counted} (the first in line {line}); they count all the same"]
+    notes.append(f"{name}: {counted} (the first in line {line}); they count all the same")
+    return sentences
 
 
 def _places(sentence: Sentence, mark: str) -> list[int]:
@@ -209,11 +214,3 @@ def _places(sentence: Sentence, mark: str) -> list[int]:
         for place, (before, label) in enumerate(pairs)
         if label[0] == mark and before[1:] != label[1:]
     ]
-
-
-def _rewritten(sentence: Sentence) -> Sentence:
-    """IOB1 as BIO."""
-    labels = list(sentence.labels)
-    for place in _places(sentence, "I"):
-        labels[place] = f"B{labels[place][1:]}"
-    return replace(sentence, labels=tuple(labels))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -78,36 +79,30 @@ def read_dates(values: Sequence[str]) -> Dates | None:
 
 def read(value: str) -> Reading:
     """Every date that a value may be."""
+    parts: dict[str, tuple[str, ...]]
     if match := YEAR_FIRST.fullmatch(value):
         year, mark, month, day = match.groups()
-        days = {f"YYYY{mark}MM{mark}DD": to_date(year, month, day)}
+        parts = {f"YYYY{mark}MM{mark}DD": (year, month, day)}
     elif match := YEAR_LAST.fullmatch(value):
         first, mark, second, year = match.groups()
         years = "Y" * len(year)
-        days = {
-            f"DD{mark}MM{mark}{years}": to_date(year, second, first),
-            f"MM{mark}DD{mark}{years}": to_date(year, first, second),
+        parts = {
+            f"DD{mark}MM{mark}{years}": (year, second, first),
+            f"MM{mark}DD{mark}{years}": (year, first, second),
         }
     else:
         # `strptime` is slow, and all spelled formats end with the year.
-        days = {form: spelled_date(value, form) for form in SPELLED if value[-4:].isdigit()}
-    return {name: day for name, day in days.items() if day}
-
-
-def to_date(year: str, month: str, day: str) -> date | None:
-    """The day, if there is such a day; a year of two figures is one of this century."""
-    try:
-        return date(int(year) + (2000 if len(year) == 2 else 0), int(month), int(day))
-    except ValueError:
-        return None
-
-
-def spelled_date(value: str, form: str) -> date | None:
-    """A date in a format of `strptime`."""
-    try:
-        return datetime.strptime(value, form).date()
-    except ValueError:
-        return None
+        parts = dict.fromkeys(SPELLED if value[-4:].isdigit() else (), ())
+    days = {}
+    for name, figures in parts.items():
+        with suppress(ValueError):  # there is no such day
+            if figures:
+                year, month, day = map(int, figures)
+                # A year of two figures is one of this century.
+                days[name] = date(year + (2000 if len(figures[0]) == 2 else 0), month, day)
+            else:
+                days[name] = datetime.strptime(value, name).date()
+    return days
 
 
 def rank_formats(readings: Sequence[Reading]) -> dict[str, Rank]:

@@ -67,7 +67,7 @@ def json_rows(
         InputError: broken JSON, or a row that is no object.
     """
     rows = []
-    for number, content in enumerate(_parsed(path, text, suffix), start=1):
+    for number, content in enumerate(parsed(path, text, suffix, exact=True), start=1):
         if not isinstance(content, dict):
             raise InputError(f"{path}, row {number}: no JSON object: repair or remove it")
         rows.append({key: _value(value) for key, value in content.items()})
@@ -82,13 +82,14 @@ def json_rows(
     return names, [[row.get(name, "") for name in names] for row in rows]
 
 
-def _parsed(path: Path, text: str, suffix: str) -> Iterator[object]:
-    whole = suffix == ".json" and not _is_by_lines(text)
-    lines = [text] if whole else lines_of(io.StringIO(text))
+def parsed(path: Path, text: str, suffix: str, exact: bool = False) -> Iterator[Json]:
+    """The values in a file, those of lists one by one; `exact` as in `load_json`."""
+    by_lines = suffix in (".jsonl", ".ndjson") or (suffix == ".json" and _is_by_lines(text))
+    lines = lines_of(io.StringIO(text)) if by_lines else [text]
     for number, piece in enumerate(lines, start=1):
         piece = piece.removeprefix("\ufeff")  # files that were joined have one before each part
         if piece.strip():
-            content = load_json(piece, str(path), number, exact=True)
+            content = load_json(piece, str(path), number, exact)
             yield from content if isinstance(content, list) else [content]
 
 

@@ -55,27 +55,24 @@ def clean_labels(table: TableFile, config: TaskConfig, notes: list[str]) -> Tabl
         return replace(table, rows=rows)
     guessed = [n for n, label in enumerate(labels) if label in implied.difference(config.no_label)]
     if len(guessed) > config.most_bad_rows * len(labels) or not kept:
-        raise InputError(_too_many(table, config, labels, guessed))
+        if not guessed:
+            raise InputError(
+                f"{table.path}: no row has a label but those of task.no_label: check task.label"
+            )
+        first = guessed[0]
+        shown = f" ('{labels[first]}')" if labels[first] else ""
+        raise InputError(
+            f"{table.path}, row {table.numbers[first]}: no label{shown} in column "
+            f"'{config.label}', and so in {len(guessed):,} of {len(labels):,} rows, more than "
+            f"task.most_bad_rows={config.most_bad_rows:g}: fill or remove them; or name it in "
+            "task.labels if it is a class, in task.no_label if such rows are to be left out"
+        )
     left_out = sorted(set(labels) - {labels[n] for n in kept})
     notes.append(
         f"{name}: {len(labels) - len(kept):,} of {len(labels):,} rows have no label "
         f"({_quoted(left_out)}) and are left out"
     )
     return replace(table, rows=rows).chosen(kept)
-
-
-def _too_many(table: TableFile, config: TaskConfig, labels: list[str], guessed: list[int]) -> str:
-    """The refusal of a table in which too many rows have no label."""
-    if not guessed:
-        return f"{table.path}: no row has a label but those of task.no_label: check task.label"
-    first = guessed[0]
-    shown = f" ('{labels[first]}')" if labels[first] else ""
-    return (
-        f"{table.path}, row {table.numbers[first]}: no label{shown} in column '{config.label}', "
-        f"and so in {len(guessed):,} of {len(labels):,} rows, more than task.most_bad_rows="
-        f"{config.most_bad_rows:g}: fill or remove them; or name it in task.labels if it is a "
-        "class, in task.no_label if such rows are to be left out"
-    )
 
 
 def in_order(labels: Iterable[str]) -> list[str]:
@@ -104,16 +101,20 @@ def _quoted(labels: Sequence[str]) -> str:
     return ", ".join(f"'{label}'" for label in labels)
 
 
-def absent_notes(
+def target_notes(
     labels: Sequence[str], splits: Mapping[str, Iterable[float | None]]
 ) -> Iterator[str]:
     """What cannot be learnt, or not be measured.
 
     Args:
-        splits: by name, the places of its examples' labels; None where one is not known.
+        labels: none for numbers.
+        splits: by name, the places of its examples' labels, or their numbers; None where one is
+            not known.
     """
     for name, targets in splits.items():
         held = set(targets) - {None}
+        if not labels and len(held) == 1:
+            yield f"{name}: all numbers are equal: correlations are undefined, and shown as 0"
         absent = [label for place, label in enumerate(labels) if place not in held]
         if held and absent:
             consequence = (
@@ -123,10 +124,3 @@ def absent_notes(
             if name == "train":
                 consequence = "it cannot be learnt"
             yield f"{name}: no example has the label {', '.join(absent)}: {consequence}"
-
-
-def constant_notes(splits: Mapping[str, Iterable[float | None]]) -> Iterator[str]:
-    """Splits whose numbers are all the same."""
-    for name, numbers in splits.items():
-        if len(set(numbers) - {None}) == 1:
-            yield f"{name}: all numbers are equal: correlations are undefined, and shown as 0"

@@ -37,6 +37,7 @@ LATIN = "0-9A-Za-z_\u00c0-\u024f\u0300-\u036f"
 """what an address of mail goes on with, and a handle does not end before (twitter-text's rule)"""
 HANDLE = rf"[@\uff20][0-9A-Za-z_]{{1,30}}(?![{LATIN}])"
 MENTION = re.compile(rf"(?<![{LATIN}])(?:{HANDLE})+")
+"""@names: ASCII letters, digits and _, up to the 30 of Instagram; no part of an e-mail's address"""
 IN_LINKS = r"[0-9A-Za-z\-._~:/?#@!$&'*+,;=%]"
 BRACKETS = rf"\({IN_LINKS}*\)|\[{IN_LINKS}*\]"
 HOST = rf"(?!\w(?<=[\0-\x7f])){LETTER}+(?:[.-]{LETTER}+)*"
@@ -47,6 +48,7 @@ LINK = re.compile(rf"https?://(?:{HOST})?(?:{ADDRESS})?|(?<![0-9A-Za-z_])www\.{A
 before the address, is not of it (as in Gruber's pattern)"""
 TAG = rf"(?:[#\uff03]+{LETTER}+)+"
 HASHTAG = re.compile(rf"(?<![&{IN_WORDS}])(?:[#\uff03](?!\d+(?!{LETTER})){LETTER}+)+")
+"""#1 is a number, and c#d a word"""
 HASHES = re.compile(
     rf"(?<={LETTER})[#\uff03]+(?={LETTER})|(?<![#\uff03&])(?<!{LETTER})([#\uff03]+)(?={LETTER})"
 )
@@ -59,6 +61,7 @@ ENTITY = re.compile(
 KEYCAP = "\ufe0f?\u20e3"
 DIGITS = rf"(?:\d(?!{KEYCAP}))+"
 NUMBER = re.compile(rf"{DIGITS}(?:[.,]{DIGITS})*")
+"""not the digits of keycap emoji"""
 APOSTROPHE = re.compile(rf"(?<={LETTER})['\u2018\u2019\uff07\u05f3\u05f4](?={LETTER})")
 INVISIBLE = re.compile("[\u00ad\u061c\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 """soft hyphens and marks of direction: no gap where they are taken out"""
@@ -74,7 +77,6 @@ UNSPACED = re.compile(
     "\uff66-\uff9d\U00020000-\U0003ffff]"
 )
 """letters of scripts without spaces: Thai, Lao, Tibetan, Burmese, Khmer, kana, Chinese"""
-SPACES = re.compile(r"\s+")
 NLTK = Path(__file__).with_name("nltk_stop_words.txt")
 
 
@@ -90,26 +92,6 @@ def _character(entity: re.Match[str]) -> str:
     is_known = name[0] == "#" or name in html.entities.html5  # "amp;", and "amp" as well
     # Numbers that stand for no character are left as they are.
     return (html.unescape(entity[0]) or entity[0]) if is_known else entity[0]
-
-
-def lowercase(text: str) -> str:
-    """Small letters."""
-    return text.lower()
-
-
-def remove_links(text: str) -> str:
-    """No http://, https:// or www. addresses; one ends before a letter beyond ASCII."""
-    return LINK.sub(" ", text)
-
-
-def remove_mentions(text: str) -> str:
-    """No @names: ASCII letters, digits and _, up to the 30 of Instagram; no part of an e-mail's."""
-    return MENTION.sub(" ", text)
-
-
-def remove_hashtags(text: str) -> str:
-    """No #words; #1 is a number, and c#d a word."""
-    return HASHTAG.sub(" ", text)
 
 
 def keep_hashtag_words(text: str) -> str:
@@ -143,11 +125,6 @@ def _without_labels(text: str) -> str:
     return text[:start] + kept
 
 
-def remove_numbers(text: str) -> str:
-    """No digits, but those of keycap emoji."""
-    return NUMBER.sub(" ", text)
-
-
 def remove_punctuation(text: str) -> str:
     """Letters, digits and spaces only; an apostrophe inside a word goes without a gap (dont)."""
     return PUNCTUATION.sub(" ", APOSTROPHE.sub("", INVISIBLE.sub("", text)))
@@ -158,13 +135,9 @@ def remove_emoji(text: str) -> str:
     from emoji import replace_emoji
 
     # A joiner with nothing to join makes the library leave an emoji for the next time.
-    while (plain := replace_emoji(text, _unless_text)) != text:
+    while (plain := replace_emoji(text, lambda s, _: s if s in TEXT_SYMBOLS else " ")) != text:
         text = plain
     return text
-
-
-def _unless_text(symbol: str, _: dict[str, str]) -> str:
-    return symbol if symbol in TEXT_SYMBOLS else " "
 
 
 def remove_stop_words(text: str, chosen: str = "nltk") -> str:
@@ -180,18 +153,18 @@ def remove_stop_words(text: str, chosen: str = "nltk") -> str:
 
 def join_spaces(text: str) -> str:
     """One space between words, none at the ends."""
-    return SPACES.sub(" ", text).strip()
+    return " ".join(text.split())
 
 
 FUNCTIONS: dict[str, Callable[[str], str]] = {
     "entities": unescape_entities,
-    "lowercase": lowercase,
-    "links": remove_links,
-    "mentions": remove_mentions,
-    "hashtags": remove_hashtags,
+    "lowercase": str.lower,
+    "links": partial(LINK.sub, " "),
+    "mentions": partial(MENTION.sub, " "),
+    "hashtags": partial(HASHTAG.sub, " "),
     "hashtag-words": keep_hashtag_words,
     "trailing-hashtags": drop_trailing_hashtags,
-    "numbers": remove_numbers,
+    "numbers": partial(NUMBER.sub, " "),
     "punctuation": remove_punctuation,
     "emoji": remove_emoji,
     "stop-words": remove_stop_words,

@@ -26,6 +26,7 @@ from pretrain.text.lines import list_names
 
 ID_COLUMNS = ("id", "guid", "UserName", "idx", "index")
 JSON = (".json", ".jsonl", ".ndjson")
+Rows = Sequence[Sequence[Cell]]
 ROW_CURE = "fill or remove the row"
 FIELDS_CURE = "repair the row, or name the columns of a file without a header by task.columns"
 
@@ -100,13 +101,19 @@ def read_table(
     text, suffix = read_text(path, decoder), suffix_of(path)
     if suffix not in (*JSON, ".csv", ".tsv", ".txt"):
         raise InputError(f"{path}: unknown kind of table: name a .csv, .tsv, .json or .jsonl file")
-    rows: Sequence[Sequence[Cell]]
+    rows: Rows
     wrong: dict[int, str] = {}
     try:
         if suffix in JSON:
             names, rows = json_rows(path, text, suffix, encoding.notes)
         else:
-            names, rows, wrong = _cells(path, text, suffix, columns, header, encoding.notes)
+            if suffix == ".csv":
+                lines = list(_quoted(path, text, first=1 if columns else 0))  # a header is row 0
+            else:
+                lines = [line.split("\t") if line else [] for line in lines_of(io.StringIO(text))]
+            if blank := sum(not cells for cells in lines):
+                encoding.notes.append(f"{path.name}: {blank:,} blank lines are no rows")
+            names, rows, wrong = _cells(lines, columns, header)
             most = encoding.most_bad if leaves_out else 0.0
             refuse_many(path, wrong, len(rows) + len(wrong), most, FIELDS_CURE)
     except InputError as error:
@@ -196,15 +203,13 @@ def require_columns(table: TableFile, columns: list[str], field: str) -> None:
 
 
 def _decoded(
-    path: Path,
-    decoder: Decoder,
-    names: list[str],
-    rows: Sequence[Sequence[Cell]],
-    wrong: dict[int, str],
+    path: Path, decoder: Decoder, names: list[str], rows: Rows, wrong: dict[int, str]
 ) -> TableFile:
     """The table of cells that may hold marks, lists and objects."""
     columns = decoder.names(names)
-    _require_different(path, columns)
+    twice = [name for name, count in Counter(columns).items() if count > 1]
+    if twice:
+        raise InputError(f"{path}: two columns are called '{twice[0]}': rename or remove one")
     nested: dict[str, str] = {}
     plain_rows = []
     numbers = [n for n in range(1, len(rows) + len(wrong) + 1) if n not in wrong]
@@ -215,59 +220,31 @@ def _decoded(
         cells = [v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for v in row]
         plain_rows.append(dict(zip(columns, decoder.plain(cells))))
     decoder.finish()
-    of_text = [name for name in columns if name not in nested]
-    ids = _ids(path, of_text, plain_rows, numbers, decoder.encoding)
+    own = next((name for name in ID_COLUMNS if name in columns and name not in nested), None)
+    ids = [row[own] for row in plain_rows] if own else []
+    empty, distinct = sum(not i.strip() for i in ids), len(set(ids))
+    name, notes = path.name, decoder.encoding.notes
+    if empty:
+        notes.append(
+            f"{name}: column '{own}' is empty in {empty:,} of {len(ids):,} rows: ids are the "
+            "rows' numbers"
+        )
+    elif distinct < len(ids):
+        notes.append(f"{name}: {len(ids):,} rows have {distinct:,} different ids in column '{own}'")
+    if empty or not own:
+        ids = [str(number) for number in numbers]
     return TableFile(path, columns, plain_rows, numbers, ids, nested, wrong)
 
 
-def _require_different(path: Path, columns: list[str]) -> None:
-    twice = [name for name, count in Counter(columns).items() if count > 1]
-    if twice:
-        raise InputError(f"{path}: two columns are called '{twice[0]}': rename or remove one")
-
-
-def _ids(
-    path: Path,
-    columns: list[str],
-    rows: list[dict[str, str]],
-    places: list[int],
-    encoding: Encoding,
-) -> list[str]:
-    """What the file calls its rows, where it has a name for each; else their numbers."""
-    numbers = [str(number) for number in places]
-    name = next((column for column in ID_COLUMNS if column in columns), None)
-    if name is None:
-        return numbers
-    ids = [row[name] for row in rows]
-    empty, different = sum(not i.strip() for i in ids), len(set(ids))
-    if empty:
-        encoding.notes.append(
-            f"{path.name}: column '{name}' is empty in {empty:,} of {len(ids):,} rows: ids are the "
-            "rows' numbers"
-        )
-        return numbers
-    if different < len(ids):
-        encoding.notes.append(
-            f"{path.name}: {len(ids):,} rows have {different:,} different ids in column '{name}'"
-        )
-    return ids
-
-
 def _cells(
-    path: Path,
-    text: str,
-    suffix: str,
-    columns: list[str] | None,
-    header: Collection[str],
-    notes: list[str],
+    lines: list[list[str]], columns: list[str] | None, header: Collection[str]
 ) -> tuple[list[str], list[list[str]], dict[int, str]]:
     """(names, rows, what is wrong with the rows left out, by their numbers)."""
-    first = 1 if columns else 0  # a header is row 0
-    lines = list(_quoted(path, text, first) if suffix == ".csv" else _tabbed(text))
     filled = [cells for cells in lines if cells]
     names = columns or []
     if filled and (not columns or (header and set(header) <= set(filled[0]))):
-        names = _named(filled.pop(0))
+        # Columns without a name, as spreadsheets leave them, are called by their place.
+        names = [name or f"column {place}" for place, name in enumerate(filled.pop(0), start=1)]
     expected = f"{len(names)} are expected ({', '.join(names)})"
     wrong = {
         number: f"{len(cells)} fields where {expected}"
@@ -275,29 +252,16 @@ def _cells(
         if len(cells) != len(names)
     }
     rows = [cells for number, cells in enumerate(filled, start=1) if number not in wrong]
-    if blank := sum(not cells for cells in lines):
-        notes.append(f"{path.name}: {blank:,} blank lines are no rows")
     return list(names), rows, wrong
 
 
-def _named(header: list[str]) -> list[str]:
-    """The header; columns without a name, as spreadsheets leave them, are called by their place."""
-    return [name or f"column {place}" for place, name in enumerate(header, start=1)]
-
-
-def _tabbed(text: str) -> Iterator[list[str]]:
-    """The fields of every line, none of an empty one."""
-    for line in lines_of(io.StringIO(text)):
-        yield line.split("\t") if line else []
-
-
-def _quoted(path: Path, text: str, number: int) -> Iterator[list[str]]:
-    """The fields of every row; `number` is how messages call the first one."""
+def _quoted(path: Path, text: str, first: int) -> Iterator[list[str]]:
+    """The fields of every row; `first` is how messages call the first one."""
     csv.field_size_limit(2**31 - 1)
     # A carriage return alone ends rows in a file that has no other line ends, and nowhere else.
     stream = io.StringIO(text, newline="\n" if "\n" in text else "\r")
     # Lenient reading would take all that follows a quote left open for one field.
-    lines = csv.reader(stream, strict=True)
+    lines, number = csv.reader(stream, strict=True), first
     try:
         for cells in lines:
             yield cells

@@ -12,28 +12,26 @@ import numpy as np
 
 from configs.errors import InputError
 from configs.task_schema import TaskConfig
-from finetune.data.duplicates import find_duplicates
-from finetune.data.example import Splits, TextExample, are_labelled
+from finetune.data import tables
+from finetune.data.example import (
+    Splits,
+    TextExample,
+    are_labelled,
+    find_duplicates,
+    heldout_mask,
+    with_dev,
+)
 from finetune.data.labels import (
     NUMBER,
-    absent_notes,
     clean_labels,
-    constant_notes,
     in_order,
     similar_notes,
+    target_notes,
     without_withheld,
 )
 from finetune.data.preprocess import Preprocessor
-from finetune.data.split import heldout_mask
 from finetune.data.submission import check_submissions
-from finetune.data.tables import (
-    TableFile,
-    counted,
-    encoding_of,
-    read_table,
-    refuse_many,
-    require_columns,
-)
+from finetune.data.tables import TableFile, counted, refuse_many
 
 REAL = re.compile(rf"{NUMBER.pattern}([eE][+-]?\d+)?", re.ASCII)
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
@@ -47,24 +45,25 @@ def read_text_splits(config: TaskConfig) -> Splits[TextExample]:
             two classes, or too many rows that cannot be read; with file and row.
     """
     reader = TextReader(config)
-    tables = reader.tables()
-    labels = reader.find_labels(tables["train"])
-    parts = {name: list(reader.examples(table, labels)) for name, table in tables.items()}
-    train = parts["train"]
+    files = reader.tables()
+    labels = reader.find_labels(files["train"])
+    parts = {name: list(reader.examples(table, labels)) for name, table in files.items()}
     if not config.dev:
-        strata = reader.strata(tables["train"])
-        mask = heldout_mask([content(example) for example in train], strata, config.dev_fraction)
-        parts["dev"] = [example for example, is_dev in zip(train, mask) if is_dev]
-        parts["train"] = [example for example, is_dev in zip(train, mask) if not is_dev]
-    short = short_notes(config, parts)
+        # Labels as they stand in the file keep their balance.
+        rows, is_number = files["train"].rows, config.kind == "regression"
+        strata = ["" if is_number else row[config.label] for row in rows]
+        texts = list(map(content, parts["train"]))
+        parts = with_dev(parts, heldout_mask(texts, strata, config.dev_fraction))
+    short = tuple(short_notes(config, parts))
     parts["train"] = [example for example in parts["train"] if not example.is_short]
     check_splits(config, parts, labels)
-    splits = Splits.of(parts, labels)
+    splits = Splits(parts, labels)
+    targets = {name: [example.target for example in part] for name, part in parts.items()}
     notes = (
         *reader.encoding.notes,
         *check_submissions(config, splits),
         *short,
-        *target_notes(labels, parts),
+        *target_notes(labels, targets),
         *duplicate_notes(parts),
     )
     return replace(splits, notes=notes)
@@ -75,7 +74,7 @@ class TextReader:
 
     def __init__(self, config: TaskConfig) -> None:
         self.config, self.clean = config, Preprocessor(config.preprocess)
-        self.encoding = encoding_of(config)
+        self.encoding = tables.encoding_of(config)
         self.notes = self.encoding.notes
         self.known: set[str] = set()
         """the labels of train, once it has been read"""
@@ -93,13 +92,15 @@ class TextReader:
         train: what is scored, or is to be answered, keeps its size.
         """
         path = Path(self.config.folder).expanduser() / name
-        table = read_table(path, self.config.columns, self.encoding, self.texts, leaves_out=True)
+        table = tables.read_table(
+            path, self.config.columns, self.encoding, self.texts, leaves_out=True
+        )
         if part not in ("train", "dev") and self.config.label in table.columns:
             table = without_withheld(table, self.config, self.known)
         is_labelled = self.config.label in table.columns or part in ("train", "dev")
         for field in ("text", "text_pair", *(["label"] if is_labelled else [])):
             column = getattr(self.config, field)
-            require_columns(table, [column] if column else [], f"task.{field}")
+            tables.require_columns(table, [column] if column else [], f"task.{field}")
         if not is_labelled:
             refuse_many(path, table.left_out, 0, 0.0, "every row is to be answered: repair it")
         empty = self.empty_rows(table)
@@ -127,7 +128,9 @@ class TextReader:
         """The configuration's labels, or those of the training file; none for numbers."""
         if self.config.kind == "regression":
             return ()
-        self._note_unmerged(train)
+        absent = [label for label in self.config.merge if label not in self.known]
+        if absent:
+            self.notes.append(f"task.merge: no training example has the label {', '.join(absent)}")
         if self.config.labels and not self.config.unmerged:
             return tuple(self.config.labels)
         in_train = in_order(self.label(row) for row in train.rows)
@@ -140,22 +143,10 @@ class TextReader:
         known = [label for label in in_train if merged[label] in order]
         return tuple(sorted(known, key=lambda label: order.index(merged[label])))
 
-    def _note_unmerged(self, train: TableFile) -> None:
-        held = {row[self.config.label] for row in train.rows}
-        absent = [label for label in self.config.merge if label not in held]
-        if absent:
-            self.notes.append(f"task.merge: no training example has the label {', '.join(absent)}")
-
     def label(self, row: dict[str, str]) -> str:
         """A row's label, merged unless the model is to learn all."""
         value = row[self.config.label]
         return value if self.config.unmerged else self.config.merge.get(value, value)
-
-    def strata(self, table: TableFile) -> list[str]:
-        """What the dev split keeps the balance of: labels as they stand in the file."""
-        if self.config.kind == "regression":
-            return [""] * len(table.rows)
-        return [row[self.config.label] for row in table.rows]
 
     def examples(self, table: TableFile, labels: tuple[str, ...]) -> Iterator[TextExample]:
         """The table's rows; `InputError` for the first that is wrong."""
@@ -163,19 +154,11 @@ class TextReader:
         is_labelled = self.config.label in table.columns
         for number, name, row in zip(table.numbers, table.ids, table.rows):
             where = f"{table.path}, row {number}"
-            raw, pair = row[self.config.text], None
-            if self.config.text_pair:
-                pair = self.clean(row[self.config.text_pair])
-            text = self.clean(raw)
-            yield TextExample(
-                where=where,
-                id=name,
-                text=text,
-                pair=pair,
-                target=self.target(row, places, where) if is_labelled else None,
-                raw=raw,
-                is_short=self.clean.is_short(text),
-            )
+            raw, second = row[self.config.text], self.config.text_pair
+            text, pair = self.clean(raw), self.clean(row[second]) if second else None
+            target = self.target(row, places, where) if is_labelled else None
+            is_short = self.clean.is_short(text)
+            yield TextExample(where, name, text, pair, target, raw, is_short)
 
     def target(self, row: dict[str, str], places: dict[str, int], where: str) -> int | float:
         """The label's place, or the number."""
@@ -240,47 +223,33 @@ def row_notes(
     table: TableFile, empty: Mapping[int, str], part: str, is_labelled: bool
 ) -> Iterator[str]:
     """Which rows of a file were left out, are answered only, or are scored without a text."""
-    name = table.path.name
-    if table.left_out:
+    name, rows = table.path.name, f"of {table.total:,} rows are"
+    if out := table.left_out:
         fate = "left out" if part == "train" else "left out, and so not scored"
-        yield (
-            f"{name}: {len(table.left_out):,} of {table.total:,} rows are {fate}: "
-            f"{counted(table.left_out)}"
-        )
+        yield f"{name}: {len(out):,} {rows} {fate}: {counted(out)}"
     if not is_labelled:
         yield f"{name}: no labels, so its {table.total:,} rows are answered, not scored"
     if empty and part != "train":
         fate = "scored" if is_labelled else "answered"
-        yield (
-            f"{name}: {len(empty):,} of {table.total:,} rows are {fate} all the same: "
-            f"{counted(empty)}"
-        )
+        yield f"{name}: {len(empty):,} {rows} {fate} all the same: {counted(empty)}"
 
 
-def target_notes(labels: tuple[str, ...], parts: Mapping[str, list[TextExample]]) -> Iterator[str]:
-    """What the splits cannot teach or measure."""
-    targets = {name: [example.target for example in part] for name, part in parts.items()}
-    return absent_notes(labels, targets) if labels else constant_notes(targets)
-
-
-def short_notes(config: TaskConfig, parts: Mapping[str, list[TextExample]]) -> list[str]:
+def short_notes(config: TaskConfig, parts: Mapping[str, list[TextExample]]) -> Iterator[str]:
     """How many texts were too short after cleaning."""
-    notes = []
     for name, part in parts.items():
         short = sum(example.is_short for example in part)
         if short:
             fate = "left out" if name == "train" else "kept and scored all the same"
-            notes.append(
+            yield (
                 f"{name}: {short:,} of {len(part):,} texts have fewer than "
                 f"{config.preprocess.minimum_words} words after cleaning: {fate}"
             )
         gone = [e for e in part if e.raw.strip() and not (e.is_short or e.text.strip())]
         if gone:
-            notes.append(
+            yield (
                 f"{name}: {len(gone):,} of {len(part):,} texts hold nothing after cleaning "
                 "(task.preprocess.minimum_words=1 leaves them out of training)"
             )
-    return notes
 
 
 def duplicate_notes(parts: Mapping[str, list[TextExample]]) -> Iterator[str]:
@@ -289,11 +258,10 @@ def duplicate_notes(parts: Mapping[str, list[TextExample]]) -> Iterator[str]:
     for name, part in parts.items():
         if name == "train" or not are_labelled(part):
             continue
-        pairs = find_duplicates(*([content(e) for e in side] for side in (train, part)))
-        exact, near = len(pairs.exact), len(pairs.near)
-        line = f"{name}: {exact} exact and {near} near duplicates of training texts"
-        if pairs.near:
-            place, other, similarity = max(pairs.near, key=lambda pair: pair[2])
+        exact, near = find_duplicates(*([content(e) for e in side] for side in (train, part)))
+        line = f"{name}: {len(exact)} exact and {len(near)} near duplicates of training texts"
+        if near:
+            place, other, similarity = max(near, key=lambda pair: pair[2])
             line += (
                 f"; the nearest (Jaccard {similarity:.2f}): {part[place].where} and "
                 f"{train[other].where}"

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from finetune.explore.profile import Column
+from finetune.explore.task_data import Column
 from finetune.explore.terms import Term
 from finetune.report.markdown_tables import short
 from pretrain.run.figures import (
@@ -76,18 +76,15 @@ def plot_balance(panels: Mapping[str, Mapping[str, Mapping[str, int]]], path: Pa
     Args:
         panels: title to label to split to count.
     """
-    left_out = {title: _remark(len(panel), MOST_ROWS) for title, panel in panels.items()}
-    totals = {title: _totals(panel) for title, panel in panels.items()}
     sizes = [min(len(panel), MOST_ROWS) for panel in panels.values()]
     splits = list(next(iter(next(iter(panels.values())).values())))
     row = 0.16 + 0.13 * len(splits)
     figure = new_figure(COLUMN, 0.8 + row * sum(sizes) + 0.35 * (len(panels) - 1))
     grid = figure.subplots(len(panels), 1, squeeze=False, sharex=True, height_ratios=sizes)[:, 0]
     for axes, (title, panel) in zip(grid, panels.items()):
-        draw_balance(axes, _first(panel, MOST_ROWS), totals[title], splits)
-        axes.set_title(
-            f"{title}{left_out[title]}".removeprefix(", "), fontsize=NORMAL, loc="left", color=INK
-        )
+        draw_balance(axes, panel, splits)
+        shown = f"{title}{_remark(len(panel), MOST_ROWS)}".removeprefix(", ")
+        axes.set_title(shown, fontsize=NORMAL, loc="left", color=INK)
         tidy(axes)
     for axes in grid[:-1]:
         axes.tick_params(axis="x", length=0)
@@ -99,35 +96,20 @@ def plot_balance(panels: Mapping[str, Mapping[str, Mapping[str, int]]], path: Pa
     return save(figure, path, DPI)
 
 
-def _totals(panel: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
-    """How many examples a split has, in all labels."""
-    splits = next(iter(panel.values()))
-    return {split: sum(label[split] for label in panel.values()) for split in splits}
-
-
-def draw_balance(
-    axes: Axes,
-    panel: Mapping[str, Mapping[str, int]],
-    totals: Mapping[str, int],
-    splits: Sequence[str],
-) -> None:
-    """A group of bars a label, a bar a split."""
-    height = 0.8 / len(splits)
+def draw_balance(axes: Axes, panel: Mapping[str, Mapping[str, int]], splits: Sequence[str]) -> None:
+    """A group of bars a label, a bar a split; shares are of all labels, those left out too."""
+    height, names = 0.8 / len(splits), list(panel)[:MOST_ROWS]
     for number, split in enumerate(splits):
-        counts = np.array([label[split] for label in panel.values()])
-        shares = 100 * counts / max(totals[split], 1)
-        places = np.arange(len(panel)) + (number - (len(splits) - 1) / 2) * height
-        axes.barh(
-            places,
-            shares,
-            height=0.9 * height,
-            color=SHADES[number % len(SHADES)],
-            label=drawable(split),
-        )
+        total = sum(label[split] for label in panel.values())
+        counts = np.array([panel[name][split] for name in names])
+        shares = 100 * counts / max(total, 1)
+        places = np.arange(len(names)) + (number - (len(splits) - 1) / 2) * height
+        shade, name = SHADES[number % len(SHADES)], drawable(split)
+        axes.barh(places, shares, height=0.9 * height, color=shade, label=name)
         for place, share, count in zip(places, shares, counts):
             note(axes, share, place, f" {share:.1f} % ({count:,})", size=TINY)
     axes.margins(x=0.4)
-    name_rows(axes, list(panel))
+    name_rows(axes, names)
 
 
 def plot_lengths(panels: Mapping[str, Mapping[str, np.ndarray]], path: Path) -> bool:
@@ -217,15 +199,9 @@ def plot_days(counts: Mapping[date, int], path: Path) -> bool:
     axes = figure.subplots()
     axes.bar(np.array(starts), heights, width=0.8 * width, color=PALE)
     peak = int(heights.argmax())
-    axes.annotate(
-        f"{heights[peak]:,}",
-        (starts[peak], heights[peak]),
-        (0, 2),
-        textcoords="offset points",
-        ha="center",
-        fontsize=TINY,
-        color=INK,
-    )
+    style: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "color": INK}
+    top = (starts[peak], heights[peak])
+    axes.annotate(f"{heights[peak]:,}", top, (0, 2), fontsize=TINY, **style)
     axes.set_ylabel("examples a day" if width == 1 else f"examples in {width} days")
     axes.set_xlabel(f"{min(counts)} to {max(counts)}")
     axes.yaxis.set_major_formatter("{x:,.0f}")

@@ -21,27 +21,10 @@ from configs.system.run_names import REPORT
 from configs.system.safe_text import markdown, visible
 from configs.system.secrets import hide
 from finetune.data.example import are_labelled
-from finetune.explore import data_plots
-from finetune.explore.fertility import (
-    TokenCounts,
-    count_tokens,
-    open_tokenizers,
-    texts_of,
-    train_tokenizers,
-)
-from finetune.explore.profile import Column, clean_by_steps, profile_columns, summarize
-from finetune.explore.task_data import TaskData, raw_texts, read_task, words_of
+from finetune.explore import data_plots, task_data, text_parts
+from finetune.explore.task_data import TaskData, TokenCounts
 from finetune.explore.terms import term_steps
-from finetune.explore.text_parts import (
-    beyond,
-    cleaning_part,
-    examples_part,
-    lengths_part,
-    tokens_part,
-    words_part,
-)
-from finetune.report.gallery import Gallery
-from finetune.report.markdown_tables import bullets, percent, short, table
+from finetune.report.markdown_tables import Gallery, bullets, percent, short, table
 from tokenizer.base import Tokenizer
 
 logger = logging.getLogger(__name__)
@@ -56,13 +39,13 @@ def explore(config: FinetuneConfig, paths: Sequence[Path], output: Path) -> None
     """Read a task, write the report on its data into `output`, and log a summary.
 
     Args:
-        paths: tokenizers to count tokens with, as `open_tokenizers` takes them.
+        paths: tokenizers to count tokens with, as `task_data.open_tokenizers` takes them.
     Raises:
         InputError: the task is of another kind than classification, or cannot be read.
     """
     if config.task.kind != "classification":
         raise InputError(f"task.kind={config.task.kind}: the data report is for classification")
-    tokenizers, data = open_tokenizers(paths), read_task(config.task)
+    tokenizers, data = task_data.open_tokenizers(paths), task_data.read_task(config.task)
     output.mkdir(parents=True, exist_ok=True)
     for line in overview(data):
         logger.info(visible(line))
@@ -82,10 +65,12 @@ def write_data_report(
         max_length: longest sequence of the model in tokens.
     """
     train = data.splits.train
-    tokenizers = tokenizers or train_tokenizers(texts_of(train))
-    counts = [count_tokens(*named, train) for named in tokenizers.items()]
-    heldout = [count_tokens(*named, data.splits.dev) for named in tokenizers.items()]
-    steps, terms = clean_by_steps(raw_texts(train), term_steps(data.config.preprocess.stop_words))
+    tokenizers = tokenizers or task_data.train_tokenizers(task_data.texts_of(train))
+    counts = [task_data.count_tokens(*named, train) for named in tokenizers.items()]
+    heldout = [task_data.count_tokens(*named, data.splits.dev) for named in tokenizers.items()]
+    steps, terms = task_data.clean_by_steps(
+        task_data.texts_of(train, raw=True), term_steps(data.config.preprocess.stop_words)
+    )
     gallery = Gallery(output)
     parts = [
         f"# The data of {markdown(data.config.name)}",
@@ -93,11 +78,11 @@ def write_data_report(
         *columns_part(data, gallery),
         *dates_part(data, gallery),
         *labels_part(data, gallery),
-        *lengths_part(data, counts[0], gallery),
-        *words_part(data, terms, gallery),
-        *tokens_part(counts, heldout, max_length, gallery),
-        *cleaning_part(data, steps),
-        *examples_part(data),
+        *text_parts.lengths_part(data, counts[0], gallery),
+        *text_parts.words_part(data, terms, gallery),
+        *text_parts.tokens_part(counts, heldout, max_length, gallery),
+        *text_parts.cleaning_part(data, steps),
+        *text_parts.examples_part(data),
     ]
     write_text(output / REPORT, hide("\n\n".join(parts)) + "\n")
     return summary(data, counts, max_length)
@@ -106,10 +91,9 @@ def write_data_report(
 def overview(data: TaskData) -> list[str]:
     """What was read, and what reading changed."""
     files = ", ".join(f"{t.path.name} ({len(t.rows):,} rows)" for t in data.tables)
-    sizes = ", ".join(f"{len(part):,} {name}" for name, part in data.parts.items())
     return [
         f"files: {files}",
-        f"examples: {sizes}",
+        f"examples: {data.splits.sizes}",
         f"cleaning: {data.config.preprocess.words}",
         *data.splits.notes,
     ]
@@ -119,35 +103,25 @@ def columns_part(data: TaskData, gallery: Gallery) -> list[str]:
     """Non-null counts and missing values of every file."""
     parts = ["## Columns"]
     for rows in data.tables:
-        columns = profile_columns(rows)
+        columns = task_data.profile_columns(rows)
         name = markdown(rows.path.name)
-        parts += [f"{name}, {len(rows.rows):,} rows:", columns_table(columns)]
+        cells = [
+            [
+                *(c.name, c.present, c.missing, percent(c.missing / (c.present + c.missing))),
+                *(c.distinct, short(c.example, CELL)),
+            ]
+            for c in columns
+        ]
+        header = ["column", "non-null", "missing", "missing %", "distinct", "example"]
+        parts += [f"{name}, {len(rows.rows):,} rows:", table(header, cells)]
         parts += [
             f"- {markdown(c.name)}: {c.blank:,} of the non-null values are white space only"
             for c in columns
             if c.blank
         ]
-    first = profile_columns(data.tables[0])
-    return [
-        *parts,
-        gallery.add("columns", "non-null values by column", data_plots.plot_columns, first),
-    ]
-
-
-def columns_table(columns: Sequence[Column]) -> str:
-    """One line a column."""
-    rows = [
-        [
-            c.name,
-            c.present,
-            c.missing,
-            percent(c.missing / (c.present + c.missing)),
-            c.distinct,
-            short(c.example, CELL),
-        ]
-        for c in columns
-    ]
-    return table(["column", "non-null", "missing", "missing %", "distinct", "example"], rows)
+    first = task_data.profile_columns(data.tables[0])
+    title = "non-null values by column"
+    return [*parts, gallery.add("columns", title, data_plots.plot_columns, first)]
 
 
 def dates_part(data: TaskData, gallery: Gallery) -> list[str]:
@@ -165,8 +139,7 @@ def dates_part(data: TaskData, gallery: Gallery) -> list[str]:
             values = ", ".join(map(markdown, dict.fromkeys(dates.unread[:SHOWN])))
             parts.append(f"{len(dates.unread):,} values are no dates, e.g. {values}")
         title = f"examples by day ({markdown(name)})"
-        plot = (f"days_{number}", title, data_plots.plot_days, days)
-        parts.append(gallery.add(*plot))
+        parts.append(gallery.add(f"days_{number}", title, data_plots.plot_days, days))
     return parts
 
 
@@ -187,16 +160,16 @@ def labels_part(data: TaskData, gallery: Gallery) -> list[str]:
     )
     counts = {
         name: np.bincount([e.label for e in part], minlength=len(labels))
-        for name, part in data.parts.items()
+        for name, part in data.splits.parts.items()
         if are_labelled(part)
     }
     panels = {"all labels": by_split(counts, labels, range(len(labels)))}
     parts = ["## Labels", balance_table(panels["all labels"], in_files)]
-    if data.merged != labels:
+    if data.task.shown_labels != labels:
         merged: Counter[str] = Counter()
         for label, count in in_files.items():
             merged[config.merge.get(label, label)] += count
-        panels["merged"] = by_split(counts, data.merged, data.places)
+        panels["merged"] = by_split(counts, data.task.shown_labels, data.task.places)
         parts += ["Merged:", balance_table(panels["merged"], merged)]
     else:
         panels = {"": panels["all labels"]}
@@ -207,9 +180,7 @@ def by_split(
     counts: dict[str, np.ndarray], labels: Sequence[str], places: Sequence[int]
 ) -> dict[str, dict[str, int]]:
     """Label to split to count, where label number i counts as number `places[i]`."""
-    added = {
-        name: np.bincount(places, values, minlength=len(labels)) for name, values in counts.items()
-    }
+    added = {n: np.bincount(places, values, minlength=len(labels)) for n, values in counts.items()}
     return {
         label: {name: int(values[place]) for name, values in added.items()}
         for place, label in enumerate(labels)
@@ -234,9 +205,9 @@ def balance_table(panel: dict[str, dict[str, int]], in_files: Counter[str]) -> s
 
 def summary(data: TaskData, counts: Sequence[TokenCounts], max_length: int) -> list[str]:
     """The report in a few lines."""
-    columns = [column for column in profile_columns(data.tables[0]) if column.missing]
+    columns = [column for column in task_data.profile_columns(data.tables[0]) if column.missing]
     missing = ", ".join(f"{column.name} {column.missing:,}" for column in columns) or "none"
-    words = summarize([words_of(example) for example in data.splits.train])
+    words = task_data.summarize([task_data.words_of(example) for example in data.splits.train])
     targets = [example.label for example in data.splits.train]
     shares = np.bincount(targets, minlength=len(data.splits.labels)) / len(targets)
     balance = ", ".join(f"{n} {percent(s)} %" for n, s in zip(data.splits.labels, shares))
@@ -247,7 +218,7 @@ def summary(data: TaskData, counts: Sequence[TokenCounts], max_length: int) -> l
         f"words    median {words.quantiles[0]}, 95 % {words.quantiles[2]}, longest {words.longest}",
         *(
             f"tokens   {c.name}: {c.tokens_per_word:.3f} a word, longest {c.lengths.max()}, "
-            f"{beyond(c, max_length)} % beyond {max_length}"
+            f"{text_parts.beyond(c, max_length)} % beyond {max_length}"
             for c in counts
         ),
     ]

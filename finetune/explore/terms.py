@@ -15,7 +15,7 @@ from functools import partial
 
 import numpy as np
 
-from finetune.baselines.features import runs_of_words
+from finetune.baselines.linear import count_between_spaces
 from finetune.data.preprocess import FUNCTIONS, LETTER, remove_stop_words
 
 TERM = re.compile(rf"#?(?=_*[^\W_]){LETTER}+(?:['’]{LETTER}+)*")
@@ -79,7 +79,7 @@ def count_terms(
     """
     if not any(len(text.split()) >= words for text in texts):
         return None
-    counter = runs_of_words(words)
+    counter = count_between_spaces(ngram_range=(words, words))
     matrix = counter.fit_transform(texts)
     members = np.asarray(classes)
     counts = [np.asarray(matrix[members == c].sum(0)).ravel() for c in range(number)]
@@ -98,34 +98,23 @@ def log_odds(counts_CF: np.ndarray) -> np.ndarray:
     prior_F = counts_CF.shape[1] * total_F / total_F.sum()
     own = counts_CF + prior_F
     others = total_F - counts_CF + prior_F
-    difference = np.log(odds(own)) - np.log(odds(others))
+    # The odds of a term against all other terms of its class.
+    odds = [w / np.maximum(w.sum(1, keepdims=True) - w, 1e-9) for w in (own, others)]
+    difference = np.log(odds[0]) - np.log(odds[1])
     scores_CF: np.ndarray = difference / np.sqrt(1 / own + 1 / others)
     return scores_CF
 
 
-def odds(weights_CF: np.ndarray) -> np.ndarray:
-    """Of each term against all others of its class."""
-    others_CF = weights_CF.sum(1, keepdims=True) - weights_CF
-    odds_CF: np.ndarray = weights_CF / np.maximum(others_CF, 1e-9)
-    return odds_CF
-
-
-def most_frequent(terms: Terms, most: int) -> list[list[Term]]:
-    """Of each class, the terms that occur most often in it."""
-    rows = best(terms, terms.counts_CF, most)
-    return [[term for term in row if term.count] for row in rows]
-
-
-def most_typical(terms: Terms, most: int) -> list[list[Term]]:
-    """Of each class, the terms that speak most for it; none that speaks against it."""
-    rows = best(terms, log_odds(terms.counts_CF), most)
-    return [[term for term in row if term.score > 0] for row in rows]
-
-
-def best(terms: Terms, scores_CF: np.ndarray, most: int) -> list[list[Term]]:
-    """The `most` highest of each row, the highest first; equal ones by the alphabet."""
+def choose_terms(terms: Terms, kind: str, most: int) -> list[list[Term]]:
+    """Of each class at most so many terms, the highest first, equal ones by the alphabet: those
+    that are `frequent` in it, or `typical`, speaking for it and not against it."""
+    scores_CF = log_odds(terms.counts_CF) if kind == "typical" else terms.counts_CF
     orders = [np.argsort(-scores, kind="stable")[:most] for scores in scores_CF]
     return [
-        [Term(str(terms.names[f]), int(terms.counts_CF[c, f]), float(scores_CF[c, f])) for f in row]
+        [
+            Term(str(terms.names[f]), int(terms.counts_CF[c, f]), float(scores_CF[c, f]))
+            for f in row
+            if scores_CF[c, f] > 0
+        ]
         for c, row in enumerate(orders)
     ]

@@ -5,26 +5,16 @@ All are about the training split, so that nobody chooses by what dev and test ho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from configs.system.safe_text import Markup, markdown
 from finetune.data.preprocess import steps_of
-from finetune.explore import data_plots
-from finetune.explore.fertility import TokenCounts
-from finetune.explore.profile import SHARES, CleaningStep, clean_by_steps, summarize
-from finetune.explore.task_data import TaskData, raw_texts, words_of
-from finetune.explore.terms import (
-    Term,
-    Terms,
-    count_terms,
-    keep_hashtags,
-    most_frequent,
-    most_typical,
-)
-from finetune.report.gallery import Gallery
-from finetune.report.markdown_tables import bullets, percent, short, table
+from finetune.explore import data_plots, task_data
+from finetune.explore.task_data import SHARES, TaskData, TokenCounts, summarize
+from finetune.explore.terms import Term, Terms, choose_terms, count_terms, keep_hashtags
+from finetune.report.markdown_tables import Gallery, bullets, percent, short, table
 
 FREQUENT, LISTED, DRAWN, SHOWN = 30, 15, 10, 3
 """words overall; terms of a label in tables and in plots; its examples"""
@@ -49,30 +39,23 @@ def lengths_part(data: TaskData, tokens: TokenCounts, gallery: Gallery) -> list[
     """Words and tokens of the cleaned training texts, by label."""
     targets = np.array([example.label for example in data.splits.train])
     sizes = {
-        "words": np.array([words_of(example) for example in data.splits.train]),
+        "words": np.array([task_data.words_of(example) for example in data.splits.train]),
         f"tokens ({tokens.name})": tokens.lengths,
     }
     header = [*(f"{100 * share:g} %" if share != 0.5 else "median" for share in SHARES), "longest"]
     parts, panels = ["## Lengths", "Of training texts, cleaned; a word stands between spaces."], {}
     for unit, lengths in sizes.items():
         groups = {
-            label: lengths[targets == place] for place, label in enumerate(data.splits.labels)
+            label: lengths[targets == place]
+            for place, label in enumerate(data.splits.labels)
+            if place in targets
         }
-        groups = {label: group for label, group in groups.items() if len(group)}
         panels[unit] = groups
-        rows = [length_row(label, group) for label, group in (*groups.items(), ("all", lengths))]
+        sums = [(label, summarize(own)) for label, own in (*groups.items(), ("all", lengths))]
+        rows = [[label, s.texts, f"{s.mean:.1f}", *s.quantiles, s.longest] for label, s in sums]
         parts.append(table([unit, "texts", "mean", *header], rows))
-    return [
-        *parts,
-        gallery.add("lengths", "lengths by label", data_plots.plot_lengths, panels),
-        QUANTILES,
-    ]
-
-
-def length_row(label: str, lengths: np.ndarray) -> list[object]:
-    """A line of the table of lengths."""
-    summary = summarize(lengths)
-    return [label, summary.texts, f"{summary.mean:.1f}", *summary.quantiles, summary.longest]
+    drawn = gallery.add("lengths", "lengths by label", data_plots.plot_lengths, panels)
+    return [*parts, drawn, QUANTILES]
 
 
 def words_part(data: TaskData, terms: Sequence[str], gallery: Gallery) -> list[str]:
@@ -81,7 +64,7 @@ def words_part(data: TaskData, terms: Sequence[str], gallery: Gallery) -> list[s
     Args:
         terms: of the training texts, after `term_steps`.
     """
-    raw = raw_texts(data.splits.train)
+    raw = task_data.texts_of(data.splits.train, raw=True)
     classes = [example.label for example in data.splits.train]
     if len(terms) > len(classes):  # of pairs: all first texts, then all second ones
         classes = [*classes, *classes]
@@ -100,46 +83,35 @@ def words_part(data: TaskData, terms: Sequence[str], gallery: Gallery) -> list[s
 
 def unit_part(data: TaskData, unit: str, terms: Terms, texts: int, gallery: Gallery) -> list[str]:
     """One kind of terms: the commonest, and those of each label in tables and plots."""
-    parts = [f"### Frequent {unit}s", frequent_table(terms, texts)]
-    parts += [f"### {unit.capitalize()}s by label", terms_table(terms, data.splits.labels)]
-    if data.merged != data.splits.labels:
-        terms = terms.merged(data.places)
-        parts += ["Merged:", terms_table(terms, data.merged)]
-    for kind, choose in (("frequent", most_frequent), ("typical", most_typical)):
-        title = f"{kind} {unit}s"
-        chosen = dict(zip(data.merged, choose(terms, DRAWN)))
-        name = title.replace(" ", "_")
-        parts.append(gallery.add(name, title, data_plots.plot_terms, chosen, AXES[kind]))
-    return parts
-
-
-def frequent_table(terms: Terms, texts: int) -> str:
-    """The commonest of all labels together."""
-    (commonest,) = most_frequent(terms.merged([0] * len(terms.counts_CF)), FREQUENT)
+    (commonest,) = choose_terms(terms.merged([0] * len(terms.counts_CF)), "frequent", FREQUENT)
     holders = dict(zip(terms.names, terms.texts_F))
     rows = [[term.name, term.count, percent(holders[term.name] / texts)] for term in commonest]
-    return table(["term", "count", "texts with it, %"], rows)
+    parts = [f"### Frequent {unit}s", table(["term", "count", "texts with it, %"], rows)]
+    parts += [f"### {unit.capitalize()}s by label", terms_table(terms, data.splits.labels)]
+    if data.task.shown_labels != data.splits.labels:
+        terms = terms.merged(data.task.places)
+        parts += ["Merged:", terms_table(terms, data.task.shown_labels)]
+    for kind, axis in AXES.items():
+        title = f"{kind} {unit}s"
+        chosen = dict(zip(data.task.shown_labels, choose_terms(terms, kind, DRAWN)))
+        name = title.replace(" ", "_")
+        parts.append(gallery.add(name, title, data_plots.plot_terms, chosen, axis))
+    return parts
 
 
 def terms_table(terms: Terms, labels: Sequence[str]) -> str:
     """One line a label: its frequent and its typical terms."""
+    often, typical = (choose_terms(terms, kind, LISTED) for kind in AXES)
     rows = [
-        [
-            label,
-            listed(often, lambda t: f"{t.count:,}"),
-            listed(typical, lambda t: f"{t.score:.1f}"),
-        ]
-        for label, often, typical in zip(
-            labels, most_frequent(terms, LISTED), most_typical(terms, LISTED)
-        )
+        [label, listed(own, "{0.count:,}"), listed(best, "{0.score:.1f}")]
+        for label, own, best in zip(labels, often, typical)
     ]
     return table(["label", "most frequent (count)", "most typical (z)"], rows)
 
 
-def listed(terms: Sequence[Term], value: Callable[[Term], str]) -> str:
-    """Terms in one cell."""
-    names = (markdown(term.name, in_table=True) for term in terms)
-    return Markup(", ".join(f"{name} ({value(term)})" for name, term in zip(names, terms)))
+def listed(terms: Sequence[Term], form: str) -> str:
+    """Terms in one cell, each with what the format `form` shows of it."""
+    return Markup(", ".join(f"{markdown(t.name, in_table=True)} ({form.format(t)})" for t in terms))
 
 
 def tokens_part(
@@ -171,10 +143,10 @@ def beyond(counts: TokenCounts, max_length: int) -> str:
     return f"{100 * (counts.lengths > max_length).mean():.2f}"
 
 
-def cleaning_part(data: TaskData, counted: Sequence[CleaningStep]) -> list[str]:
+def cleaning_part(data: TaskData, counted: Sequence[task_data.CleaningStep]) -> list[str]:
     """What each step takes away: the task's own steps, and those of the word counts."""
-    train = raw_texts(data.splits.train)
-    own, _ = clean_by_steps(train, steps_of(data.config.preprocess))
+    train = task_data.texts_of(data.splits.train, raw=True)
+    own, _ = task_data.clean_by_steps(train, steps_of(data.config.preprocess))
     parts = ["## Cleaning", "Words of the training texts after each step."]
     for title, steps in (("The task's steps:", own), ("For the word counts:", counted)):
         rows = [

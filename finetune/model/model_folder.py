@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,17 +26,26 @@ from configs.system.run_names import CARD, TOKENIZER, WEIGHTS
 from configs.system.safe_text import json_text
 from configs.system.secrets import as_stored
 from configs.task_schema import TaskConfig
-from finetune.model.task_batches import evaluation_batches
-from finetune.model.task_losses import TaskLoss
-from finetune.model.task_model import TaskModel, batch_logits
-from finetune.tasks.feature import Feature
-from finetune.tasks.kinds import make_task
-from finetune.tasks.task import AnyTask
+from finetune.model.task_model import TaskLoss, TaskModel, compute_logits
+from finetune.tasks.span import SpanTask
+from finetune.tasks.tagging import TaggingTask
+from finetune.tasks.task import AnyTask, Feature
+from finetune.tasks.text import ChoiceTask, ClassificationTask, RegressionTask
 from pretrain.model.encoder import Encoder
+from pretrain.ranks.world import World
 from pretrain.run.pretrained import WORDS, Pretrained, load_pretrained
 from pretrain.run.tensors import check_tensors, read_tensors, shapes_of, write_tensors
 from tokenizer.base import Tokenizer
 from tokenizer.load import load_tokenizer
+
+KINDS: dict[str, type[AnyTask]] = {
+    "classification": ClassificationTask,
+    "regression": RegressionTask,
+    "span": SpanTask,
+    "choice": ChoiceTask,
+    "tagging": TaggingTask,
+}
+"""by `task.kind`"""
 
 
 @dataclass(frozen=True)
@@ -53,21 +61,6 @@ class ModelCard:
     """the task's, chosen on dev"""
     scores: dict[str, Any]
     """of the trial it is from: name, dev, test"""
-
-    def check(self) -> None:
-        """Raise `ValueError` for a value that no fine-tuning writes."""
-        needs_labels = self.task.kind in ("classification", "tagging")
-        names = all(isinstance(label, str) for label in self.labels)
-        longest = self.model.max_positions
-        sound = {
-            "labels": names and len(set(self.labels)) >= (2 if needs_labels else 0),
-            "max_length": type(self.max_length) is int and 8 <= self.max_length <= longest,
-            "settings": isinstance(self.settings, dict),
-            "scores": isinstance(self.scores, dict),
-        }
-        for name, is_sound in sound.items():
-            if not is_sound:
-                raise ValueError(f"{name}={getattr(self, name)!r}")
 
 
 @dataclass(frozen=True)
@@ -92,12 +85,9 @@ class FinetunedModel:
     ) -> list[Any]:
         """The task's answers for examples without targets, `sequences` at a time."""
         task, model = self.task, self.model.eval()
-        device = next(model.parameters()).device
-        logits: dict[int, np.ndarray] = {}
-        for batch in evaluation_batches(features, sequences):
-            logits.update(batch_logits(model, model.kind, features, batch, device))
-        ordered = [logits[number] for number in range(len(features))]
-        return task.answers(examples, features, ordered, self.card.settings)
+        alone = World(0, 1, next(model.parameters()).device)
+        logits = compute_logits(model, model.kind, features, sequences, alone)
+        return task.answers(examples, features, logits, self.card.settings)
 
 
 def save_finetuned(
@@ -142,11 +132,11 @@ def load_finetuned(path: Path, device: torch.device | str = "cpu") -> FinetunedM
             "of its tokenizer: they do not belong together"
         )
     with torch.device("meta"):
-        expected = make_task_model(card, tokenizer, vocabulary_size=rows)
+        expected = make_task_model(card, tokenizer.special.pad, rows)
     check_tensors(weights_file, weights, shapes_of(expected))
     # Answers are computed in fp32 wherever they are asked for, which "flash" alone cannot.
     anywhere = replace(card, model=replace(card.model, attention="auto"))
-    model = make_task_model(anywhere, tokenizer, vocabulary_size=rows)
+    model = make_task_model(anywhere, tokenizer.special.pad, rows)
     model.load_state_dict(weights)
     return FinetunedModel(card, tokenizer, model.to(device).eval())
 
@@ -167,7 +157,7 @@ def load_encoder(name: str) -> Pretrained:
 
 
 def read_card(path: Path) -> ModelCard:
-    """The card in a file; raises what its damage leads to."""
+    """The card in a file; raises what its damage, or a value that nobody writes, leads to."""
     raw = read_json(path, infinite=True)  # a score may be no number
     # Cards that name no list of stop words are of the time when there was only this one.
     raw["task"].setdefault("preprocess", {}).setdefault("stop_words", "scikit-learn")
@@ -176,21 +166,39 @@ def read_card(path: Path) -> ModelCard:
     if not isinstance(raw["labels"], list):
         raise ValueError(f"labels={raw['labels']!r}")
     card = ModelCard(**raw | {"labels": tuple(raw["labels"])})
-    card.check()
+    fewest = 2 if card.task.kind in ("classification", "tagging") else 0
+    names, longest = all(isinstance(name, str) for name in card.labels), card.model.max_positions
+    sound = {
+        "labels": names and len(set(card.labels)) >= fewest,
+        "max_length": type(card.max_length) is int and 8 <= card.max_length <= longest,
+        "settings": isinstance(card.settings, dict),
+        "scores": isinstance(card.scores, dict),
+    }
+    for name, is_sound in sound.items():
+        if not is_sound:
+            raise ValueError(f"{name}={getattr(card, name)!r}")
     return card
+
+
+def make_task(config: TaskConfig, max_length: int, labels: Sequence[str] = ()) -> AnyTask:
+    """The task that a configuration describes; `labels` as in `Task`."""
+    return KINDS[config.kind](config, max_length, labels)
 
 
 def make_task_model(
     card: ModelCard,
-    tokenizer: Tokenizer,
-    class_weights: torch.Tensor | None = None,
-    vocabulary_size: int | None = None,
-    activation_checkpointing: bool = False,
+    pad: int,
+    rows: int,
+    class_weights: Tensor | None = None,
+    recompute: bool = False,
 ) -> TaskModel:
-    """The model of a card, its weights not yet set."""
+    """The model of a card, its weights not yet set.
+
+    Args:
+        pad: the padding token's id.
+        rows: of the table of word embeddings.
+        recompute: `engine.activation_checkpointing`.
+    """
     outputs = make_task(card.task, card.max_length, card.labels).outputs
     loss = TaskLoss(card.task.kind, card.head, class_weights)
-    entries = vocabulary_size or tokenizer.vocabulary_size
-    pad = tokenizer.special.pad
-    encoder = Encoder(card.model, entries, pad, activation_checkpointing)
-    return TaskModel(encoder, outputs, loss)
+    return TaskModel(Encoder(card.model, rows, pad, recompute), outputs, loss)

@@ -76,15 +76,13 @@ def read_line_file(path: Path, encoding: Encoding) -> Iterator[NewText]:
     """The lines of a file, which is checked as a whole before the first is given."""
     with open_file(path) as stream:
         encoding.decoder(str(path)).check_told(stream)
-    deque(_file_lines(path, encoding), maxlen=0)  # raises, or notes what was changed
-    yield from _file_lines(path, replace(encoding, most_bad=1.0, notes=[]))
-
-
-def _file_lines(path: Path, encoding: Encoding) -> Iterator[NewText]:
-    """One reading of a file."""
-    with open_file(path) as stream:
-        decoder = encoding.decoder(str(path), "line", encoding.repairs)
-        yield from read_lines(stream, decoder, whole=True)
+    for own in (encoding, replace(encoding, most_bad=1.0, notes=[])):
+        with open_file(path) as stream:
+            lines = read_lines(stream, own.decoder(str(path), "line", own.repairs), whole=True)
+            if own is encoding:
+                deque(lines, maxlen=0)  # raises, or notes what was changed
+            else:
+                yield from lines
 
 
 def read_rows(
@@ -146,15 +144,10 @@ def predict(
             if row.is_blank:
                 known = {**dict.fromkeys(known, ""), "id": row.id}
                 seen["blank"] += 1
-            elif is_cleaned_away(example):
+            elif isinstance(example, TextExample) and not example.text.strip():
                 seen["cleaned away"] += 1
             yield {**known, "text": row.text}
     notes += [f"{seen[k]:,} of {seen['rows']:,} rows {text}" for k, text in SEEN.items() if seen[k]]
-
-
-def is_cleaned_away(example: Asked) -> bool:
-    """Whether the task's preprocessing left nothing of a text."""
-    return isinstance(example, TextExample) and not example.text.strip()
 
 
 def example_maker(model: FinetunedModel) -> Callable[[NewText], Asked]:

@@ -1,11 +1,20 @@
-"""Tables as Markdown."""
+"""Tables, lists and pictures as Markdown; no picture is worth the report that it stands in."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
+from configs.system.notes import optional
+from configs.system.run_names import PLOTS
 from configs.system.safe_text import Markup, markdown
+
+NO_FONT = (
+    "(The boxes in this picture are characters that no installed font has: install one, e.g. Noto "
+    "Sans CJK.)"
+)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -44,3 +53,26 @@ def short(text: str, most: int) -> str:
 def bullets(lines: Iterable[str]) -> str:
     """A list; of a line that is no `Markup`, nothing is read as such."""
     return "\n".join(f"- {markdown(line)}" for line in lines)
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The plots of a report's folder."""
+
+    folder: Path
+
+    def add(self, name: str, title: str, draw: Callable[..., bool], *content: object) -> str:
+        """Draw `plots/<name>.png`; returns the Markdown that shows it, or says that it failed.
+
+        Args:
+            draw: takes `content` and the path; returns whether the fonts have every character.
+        """
+        path = self.folder / PLOTS / f"{name}.png"
+        complete = None
+        with optional(str(path)):
+            complete = draw(*content, path)
+        if complete is None:
+            path.unlink(missing_ok=True)
+            return f"({title}: the picture could not be drawn.)"
+        picture = f"![{title}]({PLOTS}/{name}.png)"
+        return picture if complete else f"{picture}\n\n{NO_FONT}"

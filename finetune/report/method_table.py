@@ -1,19 +1,111 @@
-"""The table of all methods, side by side on the same dev split."""
+"""What every method, encoder or classical, leaves behind to be compared, `scores.json`; and the
+table of all methods, side by side on the same dev split."""
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from configs.errors import InputError
+from configs.system.files import make_folder, write_text
+from configs.system.json_files import read_json
 from configs.system.run_names import SCORES
-from configs.system.safe_text import markdown
+from configs.system.safe_text import json_text, markdown
+from configs.system.secrets import hide
 from finetune.report.markdown_tables import confusion_table, table
-from finetune.scoring.method_scores import MethodScores, read_scores, summary
 
 METRICS = ("accuracy", "macro_f1")
 """that are shown where a task has them; else the one that its runs are compared by"""
+
+
+@dataclass(frozen=True)
+class TrialScores:
+    """One training of a method."""
+
+    name: str
+    seed: int
+    dev: dict[str, float]
+    test: dict[str, float] | None
+    seconds: float
+    confusion: list[list[int]] = field(default_factory=list)
+    """dev, (gold class, predicted class); empty where there are no classes"""
+    further: dict[str, dict[str, float]] = field(default_factory=dict)
+    """of further files, by name"""
+
+    def of(self, part: str) -> dict[str, float]:
+        """The scores of dev, test or a further file; empty where it was not scored."""
+        return {"dev": self.dev, "test": self.test, **self.further}.get(part) or {}
+
+
+def by_part(scores: Mapping[str, dict[str, float]]) -> dict[str, Any]:
+    """Scores as files hold them: of dev, of test (None where there are none), of further parts."""
+    further = {name: own for name, own in scores.items() if name not in ("dev", "test")}
+    return {"dev": scores["dev"], "test": scores.get("test"), "further": further}
+
+
+@dataclass(frozen=True)
+class MethodScores:
+    """All trainings of a method on a task."""
+
+    method: str
+    task: str
+    metric: str
+    labels: list[str]
+    split: str
+    """fingerprint of the dev examples: only equal ones may stand in one table"""
+    trials: list[TrialScores]
+
+    def write(self, folder: Path) -> None:
+        """Into `folder`, at once."""
+        make_folder(folder)
+        write_text(folder / SCORES, json_text({**asdict(self), "task": hide(self.task)}) + "\n")
+
+    def values(self, metric: str, split: str = "dev") -> list[float]:
+        """One metric of all trials that have it."""
+        parts = [trial.of(split) for trial in self.trials]
+        return [part[metric] for part in parts if metric in part]
+
+    def middle(self) -> TrialScores:
+        """The trial whose dev score is the (lower) median."""
+        ordered = sorted(self.trials, key=lambda trial: trial.dev[self.metric])
+        return ordered[(len(ordered) - 1) // 2]
+
+
+def read_scores(folder: Path) -> MethodScores:
+    """The scores in a folder."""
+    try:
+        content: dict[str, Any] = read_json(folder / SCORES, infinite=True)
+        trials = [TrialScores(**trial) for trial in content.pop("trials")]
+        return MethodScores(**content, trials=trials)
+    except FileNotFoundError as error:
+        raise InputError(f"{folder} holds no {SCORES}: name a finished run's folder") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{folder / SCORES} is damaged ({error}): run its method anew") from error
+
+
+def split_fingerprint(examples: Iterable[Any]) -> str:
+    """16 hexadecimal digits for the set of dev examples: ids and, of texts, their raw form too.
+
+    Ids alone may be numbers of rows, and so the same for another file.
+    """
+    contents = sorted(f"{example.id} {getattr(example, 'raw', '')}" for example in examples)
+    return hashlib.sha256("\n".join(contents).encode()).hexdigest()[:16]
+
+
+def summary(values: Sequence[float], percent: bool = True) -> str:
+    """Median and, of three values or more, interquartile range: `86.4 (86.1-86.7)`."""
+    if not values:
+        return ""
+    scale = 100 if percent else 1
+    low, middle, high = scale * np.quantile(values, [0.25, 0.5, 0.75])
+    spread = f" ({low:.1f}–{high:.1f})" if len(values) > 2 else ""
+    return f"{middle:.1f}{spread}"
 
 
 def comparison(folders: Sequence[Path]) -> str:
@@ -65,30 +157,22 @@ def section(task: str, methods: Sequence[MethodScores]) -> str:
     shown = shown or [methods[0].metric]
     ordered = sorted(methods, key=lambda m: sorted(m.values(shown[0]))[len(m.trials) // 2])
     further = dict.fromkeys(name for m in methods for trial in m.trials for name in trial.further)
-    splits = [
-        "dev",
-        *(s for s in ("test", *further) if any(m.values(shown[0], s) for m in methods)),
-    ]
-    header = ["method", "seeds", *(f"{split} {metric}" for split in splits for metric in shown)]
+    scored = (s for s in ("test", *further) if any(m.values(shown[0], s) for m in methods))
+    columns = [(split, metric) for split in ("dev", *scored) for metric in shown]
+    header = ["method", "seeds", *(f"{split} {metric}" for split, metric in columns), "minutes"]
     rows = [
-        [m.method, len(m.trials), *(summary(m.values(x, s)) for s in splits for x in shown)]
+        [
+            *(m.method, len(m.trials)),
+            *(summary(m.values(metric, split)) for split, metric in columns),
+            f"{m.middle().seconds / 60:.1f}",
+        ]
         for m in ordered
     ]
-    parts = [
-        f"## {markdown(task)}",
-        table([*header, "minutes"], [[*r, minutes(m)] for r, m in zip(rows, ordered)]),
-    ]
+    parts = [f"## {markdown(task)}", table(header, rows)]
     matrices = [m for m in reversed(ordered) if m.middle().confusion]
     if matrices:
         parts.append("### Confusion matrices (dev; the median seed)")
     for method in matrices:
-        parts += [
-            f"**{markdown(method.method)}**",
-            confusion_table(method.middle().confusion, method.labels),
-        ]
+        matrix = confusion_table(method.middle().confusion, method.labels)
+        parts += [f"**{markdown(method.method)}**", matrix]
     return "\n\n".join(parts)
-
-
-def minutes(method: MethodScores) -> str:
-    """How long one training took, in the middle."""
-    return f"{method.middle().seconds / 60:.1f}"

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from finetune.report.markdown_tables import short
 from finetune.scoring.metrics import Bin
 from pretrain.run.figures import BLUE, GREY, ORANGE, drawable, new_figure, plain_frame, save
-
-if TYPE_CHECKING:
-    from pretrain.run.figures import Axes
 
 SURE = 0.55
 """share of a row above which white figures read better"""
@@ -31,27 +28,20 @@ def plot_confusion(matrix: np.ndarray, labels: Sequence[str], title: str, path: 
     axes = figure.subplots()
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set(xticks=[], yticks=[])
     if not is_large:
-        write_shares(axes, matrix, shares)
+        for (row, column), share in np.ndenumerate(shares):
+            color = "white" if share > SURE else "black"
+            text = f"{share:.0%}\n{matrix[row, column]:,}"
+            axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9)
         wrapped = [short(label, NAME).replace(" ", "\n") for label in labels]
         axes.set_xticks(range(len(wrapped)), wrapped)
         axes.set_yticks(range(len(wrapped)), wrapped)
-    axes.set_xlabel("taken for")
-    axes.set_ylabel("is")
+    axes.set(xlabel="taken for", ylabel="is")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_title(title, fontsize=11)
     return save(figure, path)
-
-
-def write_shares(axes: Axes, matrix: np.ndarray, shares: np.ndarray) -> None:
-    """Into each cell its share of the row, and the count."""
-    for (row, column), share in np.ndenumerate(shares):
-        color = "white" if share > SURE else "black"
-        text = f"{share:.0%}\n{matrix[row, column]:,}"
-        axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9)
 
 
 def plot_calibration(bins: Sequence[Bin], error: float, title: str, path: Path) -> bool:
@@ -78,11 +68,10 @@ def plot_trials(curves: dict[str, list[tuple[int, float]]], metric: str, path: P
     best = max(curves, key=lambda name: max(value for _, value in curves[name]))
     for name, points in curves.items():
         steps, values = zip(*points)
+        style: dict[str, Any] = {"lw": 1, "color": GREY, "alpha": 0.6}
         if name == best:
-            shown = drawable(name)
-            axes.plot(steps, values, "o-", ms=4, lw=2, color=ORANGE, zorder=3, label=shown)
-        else:
-            axes.plot(steps, values, "o-", ms=4, lw=1, color=GREY, alpha=0.6)
+            style = {"lw": 2, "color": ORANGE, "zorder": 3, "label": drawable(name)}
+        axes.plot(steps, values, "o-", ms=4, **style)
     axes.set(xlabel="step", ylabel=f"dev {metric}")
     axes.legend(frameon=False, title="best trial", loc="lower right")
     plain_frame(axes)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import shutil
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,22 +12,25 @@ from typing import Any
 import numpy as np
 
 from configs.finetune_schema import FinetuneConfig
-from configs.system.files import write_text, written_file
+from configs.system.files import write_text
 from configs.system.json_files import read_json
 from configs.system.notes import optional
-from configs.system.run_folder import RunFolder
+from configs.system.run_folder import Record, RunFolder
 from configs.system.run_names import BEST, CHECKPOINTS, PREDICTIONS, SCORES, UNMERGED_FOLDER
 from configs.system.safe_text import Markup, markdown
 from configs.system.secrets import hide
 from finetune.data.example import Splits, TextExample, are_labelled
-from finetune.report.gallery import Gallery
-from finetune.report.markdown_tables import bullets, confusion_table, percent, table
+from finetune.data.submission import read_predictions, write_predictions
+from finetune.report import method_table
+from finetune.report.markdown_tables import Gallery, bullets, confusion_table, percent, table
+from finetune.report.method_table import MethodScores, TrialScores, by_part, summary
 from finetune.report.result_plots import plot_calibration, plot_confusion, plot_trials
-from finetune.scoring.method_scores import MethodScores, TrialScores, split_fingerprint, summary
 from finetune.scoring.metrics import calibration, class_scores, confusion
 from finetune.tasks.task import AnyTask
 from finetune.tasks.text import UNMERGED
 
+Rows = Sequence[dict[str, str]]
+"""of predictions.csv, by column"""
 ERRORS = 15
 MOST_COLUMNS = 100
 TOO_WIDE = f"(More than {MOST_COLUMNS} classes: no table here; {SCORES} has the counts.)"
@@ -49,8 +50,12 @@ class FinishedTrial:
     @cached_property
     def predictions(self) -> list[dict[str, str]]:
         """The lines of predictions.csv."""
-        with RunFolder(self.folder).predictions.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+        return read_predictions(RunFolder(self.folder).predictions)
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """The lines of metrics.jsonl."""
+        return RunFolder(self.folder).read_metrics()
 
     @property
     def scores(self) -> dict[str, dict[str, float]]:
@@ -72,9 +77,7 @@ class Classified:
     probabilities_NC: np.ndarray
 
     @classmethod
-    def of(
-        cls, rows: Sequence[dict[str, str]], labels: Sequence[str], prefix: str = ""
-    ) -> Classified:
+    def of(cls, rows: Rows, labels: Sequence[str], prefix: str) -> Classified:
         """From lines of predictions.csv, columns of the given prefix."""
         places = {label: place for place, label in enumerate(labels)}
         probabilities = [[float(row[f"{prefix}p({label})"]) for label in labels] for row in rows]
@@ -113,9 +116,10 @@ def write_report(
     folder = RunFolder(run_dir)
     trials = [FinishedTrial(folder.trial(name).path) for name in names]
     run = FinishedRun(run_dir, config, task, splits, trials)
-    with written_file(folder.predictions) as aside:
-        shutil.copyfile(RunFolder(run.best.folder).predictions, aside)
-    merge_metrics(run)
+    write_predictions(folder.predictions, run.best.predictions, config.csv_safe)
+    folder.write_metrics(
+        {"trial": trial.result["name"], **record} for trial in trials for record in trial.records
+    )
     write_scores(run)
     overview = trial_table(trials)
     with optional(str(folder.report)):
@@ -131,12 +135,26 @@ def report(run: FinishedRun, overview: str) -> str:
     """
     config, best, metric = run.config, run.best, run.task.metric
     gallery = Gallery(run.folder)
+    curves = {
+        trial.result["name"]: [
+            (record["step"], record[metric]) for record in trial.records if record["kind"] == "dev"
+        ]
+        for trial in run.trials
+    }
+    forgotten = ", its weights forgotten" if config.reinitialise else ""
+    facts = [
+        f"encoder: {config.model}{forgotten}",
+        f"examples: {run.splits.sizes}",
+        f"cleaning: {config.task.preprocess.words}",
+        f"adapted to the task's texts: {config.adapt.epochs:g} epochs",
+        *run.splits.notes,
+    ]
     parts = [
         f"# {markdown(config.task.name)}: {markdown(config.model)}",
-        facts(config, run.splits),
+        bullets(facts),
         "## Scores",
         overview,
-        gallery.add("trials", "dev score by step", plot_trials, dev_curves(run), metric),
+        gallery.add("trials", "dev score by step", plot_trials, curves, metric),
         f"## The best trial on dev: {best.result['name']}",
         f"Its model is in `{CHECKPOINTS}/{BEST}`, its answers are in `{PREDICTIONS}`.",
     ]
@@ -150,22 +168,6 @@ def report(run: FinishedRun, overview: str) -> str:
         if is_scored and config.task.kind == "regression" and are_equal:
             parts.append("All predictions are equal: correlations are undefined, shown as 0.")
     return "\n\n".join(parts) + "\n"
-
-
-def facts(config: FinetuneConfig, splits: Splits[Any]) -> str:
-    """What the run was made of."""
-    parts = {"train": splits.train, **splits.evaluated}
-    sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
-    steps = config.task.preprocess.words
-    forgotten = ", its weights forgotten" if config.reinitialise else ""
-    lines = [
-        f"encoder: {config.model}{forgotten}",
-        f"examples: {sizes}",
-        f"cleaning: {steps}",
-        f"adapted to the task's texts: {config.adapt.epochs:g} epochs",
-        *splits.notes,
-    ]
-    return bullets(lines)
 
 
 def trial_table(trials: Sequence[FinishedTrial]) -> str:
@@ -193,44 +195,36 @@ def trial_table(trials: Sequence[FinishedTrial]) -> str:
 def classification_part(
     gallery: Gallery,
     split: str,
-    rows: Sequence[dict[str, str]],
+    rows: Rows,
     examples: Sequence[TextExample],
     labels: Sequence[str],
 ) -> list[str]:
     """Per class, confusion matrix, calibration and errors of one split."""
-    answers = Classified.of(rows, labels)
+    answers = Classified.of(rows, labels, "")
     matrix = confusion(answers.gold, answers.predicted, len(labels))
     error, bins = calibration(answers.probabilities_NC, answers.gold)
-    drawn = gallery.add(
-        f"confusion_{split}", "confusion matrix", plot_confusion, matrix, labels, split
-    )
+    name = f"confusion_{split}"
+    drawn = gallery.add(name, "confusion matrix", plot_confusion, matrix, labels, split)
+    scored = class_scores(answers.gold, answers.predicted, len(labels))
     per_class = [
-        [
-            label,
-            *(percent(scores[name]) for name in ("precision", "recall", "f1")),
-            int(scores["support"]),
-        ]
-        for label, scores in zip(labels, class_scores(answers.gold, answers.predicted, len(labels)))
+        [label, *(percent(own[x]) for x in ("precision", "recall", "f1")), int(own["support"])]
+        for label, own in zip(labels, scored)
     ]
+    calibrated = [[f"{b.confidence:.3f}", f"{b.accuracy:.3f}", b.count] for b in bins]
     return [
         f"### {split}",
         table(["class", "precision", "recall", "F1", "examples"], per_class),
         confusion_table(matrix, labels) if len(labels) <= MOST_COLUMNS else TOO_WIDE,
         drawn,
         f"Expected calibration error {error:.3f}:",
-        table(
-            ["confidence", "accuracy", "predictions"],
-            [[f"{b.confidence:.3f}", f"{b.accuracy:.3f}", b.count] for b in bins],
-        ),
+        table(["confidence", "accuracy", "predictions"], calibrated),
         gallery.add(f"calibration_{split}", "calibration", plot_calibration, bins, error, split),
         f"#### The most confident errors on {split}",
-        confident_errors(answers, examples, labels),
+        sure_errors(answers, examples, labels),
     ]
 
 
-def confident_errors(
-    answers: Classified, examples: Sequence[TextExample], labels: Sequence[str]
-) -> str:
+def sure_errors(answers: Classified, examples: Sequence[TextExample], labels: Sequence[str]) -> str:
     """Where the model is most sure and wrong, as text."""
     wrong = [i for i, (g, p) in enumerate(zip(answers.gold, answers.predicted)) if g != p]
     wrong.sort(key=lambda i: -answers.probabilities_NC[i].max())
@@ -244,7 +238,7 @@ def confident_errors(
     return bullets(lines) or "none"
 
 
-def sample_answers(rows: Sequence[dict[str, str]], is_scored: bool) -> str:
+def sample_answers(rows: Rows, is_scored: bool) -> str:
     """The first answers, or those of them that differ from what was wanted."""
     shown = [row for row in rows if not is_scored or row.get("label") != row["prediction"]]
     hidden = ("split",) if is_scored else ("split", "label", f"{UNMERGED}label")
@@ -252,73 +246,32 @@ def sample_answers(rows: Sequence[dict[str, str]], is_scored: bool) -> str:
     return table(names, [[row[name] for name in names] for row in shown[:ERRORS]])
 
 
-def merge_metrics(run: FinishedRun) -> None:
-    """All trials' records in one metrics.jsonl, each with its trial's name."""
-    records = [
-        {"trial": trial.result["name"], **record}
-        for trial in run.trials
-        for record in RunFolder(trial.folder).read_metrics()
-    ]
-    RunFolder(run.folder).write_metrics(records)
-
-
-def dev_curves(run: FinishedRun) -> dict[str, list[tuple[int, float]]]:
-    """(step, dev score) of every evaluation, by trial."""
-    return {
-        trial.result["name"]: [
-            (record["step"], record[run.task.metric])
-            for record in RunFolder(trial.folder).read_metrics()
-            if record["kind"] == "dev"
-        ]
-        for trial in run.trials
-    }
-
-
 def write_scores(run: FinishedRun) -> None:
     """scores.json, for tables over many runs; another in unmerged/ for a task with all labels."""
-    method_scores(run, run.config.task.name, "", run.task.shown_labels).write(run.folder)
-    unmerged = run.config.task.unmerged
-    if unmerged:
-        scores = method_scores(run, unmerged, UNMERGED, run.task.labels)
-        scores.write(run.folder / UNMERGED_FOLDER)
+    task, folder = run.config.task, run.folder
+    written = [(folder, task.name, "", run.task.shown_labels)]
+    if task.unmerged:
+        written.append((folder / UNMERGED_FOLDER, task.unmerged, UNMERGED, run.task.labels))
+    split = method_table.split_fingerprint(run.splits.dev)
+    for place, name, prefix, labels in written:
+        trials = [scores_of(trial, prefix, labels, task.kind) for trial in run.trials]
+        metric, all_labels = run.task.metric, list(labels)
+        MethodScores(folder.name, name, metric, all_labels, split, trials).write(place)
 
 
-def method_scores(run: FinishedRun, name: str, prefix: str, labels: Sequence[str]) -> MethodScores:
-    """What the run scored on the task called `name`: the metrics with a prefix."""
-    kind = run.config.task.kind
-    return MethodScores(
-        method=run.folder.name,
-        task=name,
-        metric=run.task.metric,
-        labels=list(labels),
-        split=split_fingerprint(run.splits.dev),
-        trials=[trial_scores(trial, prefix, labels, kind) for trial in run.trials],
-    )
-
-
-def trial_scores(
-    trial: FinishedTrial, prefix: str, labels: Sequence[str], kind: str
-) -> TrialScores:
+def scores_of(trial: FinishedTrial, prefix: str, labels: Sequence[str], kind: str) -> TrialScores:
     """A trial's scores of the metrics with a prefix; of those with none for an empty one."""
-    result, matrix = trial.result, []
+    matrix = []
     if kind == "classification":
         answers = Classified.of(trial.split("dev"), labels, prefix)
         matrix = confusion(answers.gold, answers.predicted, len(labels)).tolist()
-    return TrialScores(
-        name=result["name"],
-        seed=result["seed"],
-        dev=with_prefix(result["dev"], prefix),
-        test=with_prefix(result["test"], prefix) if result["test"] else None,
-        seconds=result["seconds"],
-        confusion=matrix,
-        further={name: with_prefix(scores, prefix) for name, scores in result["further"].items()},
-    )
+    scores = {name: with_prefix(own, prefix) for name, own in trial.scores.items()}
+    name, seed, seconds = (trial.result[x] for x in ("name", "seed", "seconds"))
+    return TrialScores(name, seed, **by_part(scores), seconds=seconds, confusion=matrix)
 
 
 def with_prefix(scores: dict[str, float], prefix: str) -> dict[str, float]:
     """The metrics whose names begin with a prefix, without it; for none those of shown labels."""
-    if prefix:
-        named = {name: value for name, value in scores.items() if name.startswith(prefix)}
-    else:
-        named = {name: value for name, value in scores.items() if not name.startswith(UNMERGED)}
+    is_own = bool(prefix)  # of the two prefixes there are, `UNMERGED` and none
+    named = {n: value for n, value in scores.items() if n.startswith(UNMERGED) == is_own}
     return {name.removeprefix(prefix): value for name, value in named.items()}

@@ -1,1 +1,1 @@
-"""Metrics, and the scores that methods are compared by."""
+"""Metrics."""

@@ -5,21 +5,26 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from typing_extensions import override
 
 from configs.errors import InputError
-from finetune.data.example import SpanExample, Splits, are_labelled
-from finetune.data.split import answered_notes, heldout_groups, read_parts, require_labels
-from finetune.data.squad import read_squad
-from finetune.data.tables import encoding_of
+from finetune.data.example import SpanExample, Splits, are_labelled, read_parts
+from finetune.data.questions import read_squad
 from finetune.scoring.metrics import SPAN_RULES, SpanRules, best_scores, span_scores
-from finetune.tasks.feature import Feature
-from finetune.tasks.offsets import Located, Locator
-from finetune.tasks.task import Settings, Task
-from finetune.tasks.text_framing import pair_head, pair_segments, window_starts
+from finetune.tasks.task import (
+    Feature,
+    Located,
+    Rows,
+    Scores,
+    Settings,
+    Task,
+    locate,
+    pair_head,
+    pair_segments,
+    window_starts,
+)
 from tokenizer.base import Tokenizer
 
 LONGEST_QUESTION = 64
@@ -58,80 +63,62 @@ class SpanTask(Task[SpanExample, SpanFeature, SpanAnswer]):
     """Sliding windows over contexts that are too long; with `no_answer`, a threshold from dev."""
 
     default_metric = "f1"
+    unlabelled_outputs = 2
 
     @override
     def read(self) -> Splits[SpanExample]:
-        encoding = encoding_of(self.config)
-        parts = read_parts(self.config, partial(read_squad, encoding=encoding), self._heldout)
-        examples = {name: [example for _, example in pairs] for name, pairs in parts.items()}
-        for name in ("train", "dev"):
-            require_labels(examples[name])
+        parts, notes = read_parts(self.config, read_squad, lambda asked: asked.article, True)
         if not self.config.no_answer:
-            for part in filter(are_labelled, examples.values()):
-                _require_answers(part)
-        notes = [
-            f"{name}: {len({article for article, _ in parts[name]})} articles"
+            asked = (e for part in parts.values() if are_labelled(part) for e in part)
+            without = next((example for example in asked if not example.answers), None)
+            if without:
+                raise InputError(f"{without.where}: it has no answer: set task.no_answer=true")
+        articles = (
+            f"{name}: {len({example.article for example in parts[name]})} articles"
             for name in ("train", "dev")
-        ]
-        notes += [*encoding.notes, *answered_notes(examples)]
-        return Splits.of(examples, (), notes)
-
-    def _heldout(self, pairs: list[tuple[str, SpanExample]]) -> Sequence[bool]:
-        """Whole articles are held out."""
-        articles = [article for article, _ in pairs]
-        held = heldout_groups(articles, self.config.dev_fraction)
-        return [article in held for article in articles]
+        )
+        return Splits(parts, notes=(*articles, *notes))
 
     @property
     def rules(self) -> SpanRules:
         """How answers are compared."""
         return SPAN_RULES[self.config.span_metric]
 
-    @property
-    @override
-    def outputs(self) -> int:
-        return 2
-
     @override
     def features(self, examples: Sequence[SpanExample], tokenizer: Tokenizer) -> list[SpanFeature]:
-        locate = Locator(tokenizer)
         contexts = list(dict.fromkeys(example.context for example in examples))
-        located = dict(zip(contexts, locate(contexts)))
+        located = dict(zip(contexts, locate(tokenizer, contexts)))
         questions = tokenizer.encode_batch([example.question for example in examples])
         return [
             window
-            for number, (example, question) in enumerate(zip(examples, questions))
-            for window in self._windows(
-                number, example, question, located[example.context], tokenizer
-            )
+            for number, (example, asked) in enumerate(zip(examples, questions))
+            for window in self._windows(number, example, asked, located[example.context], tokenizer)
         ]
 
     def _windows(
         self,
         number: int,
         example: SpanExample,
-        question: list[int],
-        context: Located,
+        asked: list[int],
+        tokens: Located,
         tokenizer: Tokenizer,
     ) -> Iterator[SpanFeature]:
-        cut = max(0, len(question) - LONGEST_QUESTION)
-        head = np.array(pair_head(tokenizer, question[:LONGEST_QUESTION]))
+        cut = max(0, len(asked) - LONGEST_QUESTION)
+        head = np.array(pair_head(tokenizer, asked[:LONGEST_QUESTION]))
         sep = tokenizer.special.sep
         room = self.max_length - len(head) - 1
         if room < 1:
             raise InputError(f"max_length={self.max_length} leaves no room for a context: raise it")
-        answer = _token_span(example, context)
-        for start in window_starts(len(context), room, self.config.stride):
+        answer = _token_span(example, tokens)
+        for start in window_starts(len(tokens), room, self.config.stride):
             part = slice(start, start + room)
-            ids = np.concatenate([head, context.ids[part], [sep]])
+            ids = np.concatenate([head, tokens.ids[part], [sep]])
             segments = pair_segments(tokenizer, len(head), len(ids) - len(head))
-            targets = np.zeros(2, np.int64)
-            if answer and start <= answer[0] and answer[1] < min(start + room, len(context)):
-                targets = np.array(answer) - start + len(head)
-            starts, ends = context.starts[part], context.ends[part]
-            yield SpanFeature(
-                number, (ids,), (segments,), targets, len(head), starts, ends, cut=cut
-            )
+            wanted = np.zeros(2, np.int64)
+            if answer and start <= answer[0] and answer[1] < min(start + room, len(tokens)):
+                wanted = np.array(answer) - start + len(head)
+            starts, ends = tokens.starts[part], tokens.ends[part]
+            yield SpanFeature(number, (ids,), (segments,), wanted, len(head), starts, ends, cut=cut)
 
     @override
     def reading_notes(
@@ -192,32 +179,24 @@ class SpanTask(Task[SpanExample, SpanFeature, SpanAnswer]):
             return {}
         margins = np.maximum([answer.margin for answer in answers], BELOW_ALL)
         golds = [example.accepted for example in examples]
-        with_span = np.array(
-            [best_scores(a.span, g, self.rules)[1] for a, g in zip(answers, golds)]
-        )
+        answered = np.array([best_scores(a.span, g, self.rules)[1] for a, g in zip(answers, golds)])
         without = np.array([float(not gold) for gold in golds])
         # A threshold answers the questions with a larger margin, so only margins need to be tried,
         # and one below all; equal margins go together. `gain[t]` is what F1 wins (or loses, below
         # 0) by answering the questions of margin t rather than leaving them unanswered: the gain
         # of a threshold is the sum over all larger margins.
         thresholds, place = np.unique(np.append(margins, BELOW_ALL), return_inverse=True)
-        gain = np.bincount(place[:-1], with_span - without, len(thresholds))
+        gain = np.bincount(place[:-1], answered - without, len(thresholds))
         gains = gain.sum() - np.cumsum(gain)
         return {THRESHOLD: float(thresholds[gains.argmax()])}
 
     @override
-    def scores(
-        self, examples: Sequence[SpanExample], answers: Sequence[SpanAnswer]
-    ) -> dict[str, float]:
+    def scores(self, examples: Sequence[SpanExample], answers: Sequence[SpanAnswer]) -> Scores:
         golds = [example.accepted for example in examples]
         return span_scores([answer.text for answer in answers], golds, self.rules)
 
     @override
-    def rows(
-        self,
-        examples: Sequence[SpanExample],
-        answers: Sequence[SpanAnswer],
-    ) -> Iterator[dict[str, object]]:
+    def rows(self, examples: Sequence[SpanExample], answers: Sequence[SpanAnswer]) -> Rows:
         for example, answer in zip(examples, answers):
             known = {}
             if example.answers is not None:
@@ -260,9 +239,3 @@ def _token_span(example: SpanExample, context: Located) -> tuple[int, int] | Non
     # An answer may begin or end inside a token, or hold spaces that no token stands for.
     touched = np.flatnonzero((context.starts < end) & (context.ends > start))
     return (int(touched[0]), int(touched[-1])) if len(touched) else None
-
-
-def _require_answers(examples: Sequence[SpanExample]) -> None:
-    for example in examples:
-        if not example.answers:
-            raise InputError(f"{example.where}: it has no answer: set task.no_answer=true")

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from typing_extensions import override
 
 from configs.errors import InputError
 from finetune.data.conll import Sentence, read_conll
-from finetune.data.example import Splits, TagExample
-from finetune.data.split import heldout_mask, read_parts
-from finetune.data.tables import encoding_of
+from finetune.data.example import Splits, TagExample, read_parts
 from finetune.scoring.metrics import tagging_scores
-from finetune.tasks.feature import Feature
-from finetune.tasks.offsets import Located, Locator
-from finetune.tasks.task import Settings, Task
-from finetune.tasks.text_framing import window_starts
+from finetune.tasks.task import (
+    Feature,
+    Located,
+    Rows,
+    Scores,
+    Settings,
+    Task,
+    locate,
+    window_starts,
+)
 from pretrain.model.loss import IGNORED
 from tokenizer.base import Tokenizer
 
@@ -47,17 +50,14 @@ class TaggingTask(Task[TagExample, TagFeature, list[int]]):
 
     default_metric = "f1"
 
+    @property
+    def gap(self) -> str:
+        """What stands between two words."""
+        return "" if self.config.joined_characters else " "
+
     @override
     def read(self) -> Splits[TagExample]:
-        encoding = encoding_of(self.config)
-        notes: list[str] = []
-
-        def read(path: Path) -> list[Sentence]:
-            sentences, remarks = read_conll(path, encoding)
-            notes.extend(remarks)
-            return sentences
-
-        parts = read_parts(self.config, read, self._heldout)
+        parts, notes = read_parts(self.config, read_conll, lambda s: " ".join(s.words))
         learnt = sorted({label for sentence in parts["train"] for label in sentence.labels} - {"O"})
         self.labels = tuple(self.config.labels or ["O", *learnt])
         examples = {name: [self._example(s) for s in part] for name, part in parts.items()}
@@ -67,11 +67,7 @@ class TaggingTask(Task[TagExample, TagFeature, list[int]]):
             if name != "train"
             for note in _absent(learnt, name, part)
         ]
-        return Splits.of(examples, self.labels, (*encoding.notes, *notes))
-
-    def _heldout(self, sentences: list[Sentence]) -> np.ndarray:
-        texts = [" ".join(sentence.words) for sentence in sentences]
-        return heldout_mask(texts, [""] * len(texts), self.config.dev_fraction)
+        return Splits(examples, self.labels, tuple(notes))
 
     def _example(self, sentence: Sentence) -> TagExample:
         places = {label: place for place, label in enumerate(self.labels)}
@@ -84,36 +80,21 @@ class TaggingTask(Task[TagExample, TagFeature, list[int]]):
         targets = tuple(places[label] for label in sentence.labels)
         return TagExample(sentence.where, sentence.where, sentence.words, targets)
 
-    @property
-    @override
-    def outputs(self) -> int:
-        return len(self.labels)
-
     @override
     def features(self, examples: Sequence[TagExample], tokenizer: Tokenizer) -> list[TagFeature]:
-        running = [self._running_text(example.words) for example in examples]
-        located = Locator(tokenizer)([text for text, _ in running])
+        located = locate(tokenizer, [self.gap.join(example.words) for example in examples])
         return [
             feature
-            for number, (example, tokens, (_, starts)) in enumerate(zip(examples, located, running))
-            for feature in self._windows(number, example, tokens, starts, tokenizer)
+            for number, (example, tokens) in enumerate(zip(examples, located))
+            for feature in self._windows(number, example, tokens, tokenizer)
         ]
 
-    def _running_text(self, words: Sequence[str]) -> tuple[str, np.ndarray]:
-        """The sentence, and each word's first character in it."""
-        gap = 0 if self.config.joined_characters else 1
-        lengths = np.array([len(word) + gap for word in words])
-        return ("" if gap == 0 else " ").join(words), np.cumsum(lengths) - lengths
-
     def _windows(
-        self,
-        number: int,
-        example: TagExample,
-        located: Located,
-        word_starts: np.ndarray,
-        tokenizer: Tokenizer,
+        self, number: int, example: TagExample, located: Located, tokenizer: Tokenizer
     ) -> Iterator[TagFeature]:
         special, room = tokenizer.special, self.max_length - 2
+        lengths = np.array([len(word) + len(self.gap) for word in example.words])
+        word_starts = np.cumsum(lengths) - lengths  # in characters of the running text
         # The last word that starts at or before a token's first character is the one it begins in.
         first = np.searchsorted(word_starts, located.starts, side="right") - 1
         last = np.searchsorted(word_starts, located.ends - 1, side="right") - 1
@@ -151,7 +132,7 @@ class TaggingTask(Task[TagExample, TagFeature, list[int]]):
         self, examples: Sequence[TagExample], features: Sequence[TagFeature]
     ) -> list[set[int]]:
         """Of each sentence the words without a token; where words are characters, but for spaces,
-        which go on with their entity."""
+        which continue their entity."""
         unread = [set(range(len(example.words))) for example in examples]
         for feature in features:
             for first, last in zip(feature.first.tolist(), feature.last.tolist()):
@@ -176,15 +157,13 @@ class TaggingTask(Task[TagExample, TagFeature, list[int]]):
             own = rows[feature.skipped : feature.skipped + len(feature.first)].argmax(1)
             pieces = zip(own.tolist(), feature.first.tolist(), feature.last.tolist())
             labelled[feature.example].extend(pieces)
-        return [
-            self._spread(pieces, len(example.words)) for pieces, example in zip(labelled, examples)
-        ]
+        return [self._spread(own, len(example.words)) for own, example in zip(labelled, examples)]
 
     def _spread(self, pieces: list[tuple[int, int, int]], words: int) -> list[int]:
         """Labels of words from (label, first word, last word) of tokens: that of the first piece.
 
-        Where words are characters, a piece's other characters go on with its entity, and a space
-        goes on with the entity of the piece behind it.
+        Where words are characters, a piece's other characters continue its entity, and a space
+        continues the entity of the piece behind it.
         """
         given: list[int | None] = [None] * words
         for label, first, last in pieces:
@@ -194,17 +173,14 @@ class TaggingTask(Task[TagExample, TagFeature, list[int]]):
         follower = outside = self.labels.index("O")
         spread = []
         # From the end, since a word without a piece (a space) asks for the label behind it: inside
-        # an entity only if that goes on there.
+        # an entity only if that continues there.
         for known in reversed(given):
             if known is not None:
                 follower = known
-            elif not (self.config.joined_characters and self._is_inside(follower)):
+            elif not (self.config.joined_characters and self.labels[follower].startswith("I-")):
                 follower = outside
             spread.append(follower)
         return spread[::-1]
-
-    def _is_inside(self, label: int) -> bool:
-        return self.labels[label].startswith("I-")
 
     def _continued(self, label: int) -> int:
         """B-x as I-x, where there is such a label."""
@@ -212,22 +188,17 @@ class TaggingTask(Task[TagExample, TagFeature, list[int]]):
         return self.labels.index(inside) if inside in self.labels else label
 
     @override
-    def scores(
-        self, examples: Sequence[TagExample], answers: Sequence[list[int]]
-    ) -> dict[str, float]:
+    def scores(self, examples: Sequence[TagExample], answers: Sequence[list[int]]) -> Scores:
         named = [[self.labels[place] for place in answer] for answer in answers]
         gold = [[self.labels[place] for place in example.targets] for example in examples]
         return tagging_scores(gold, named)
 
     @override
-    def rows(
-        self, examples: Sequence[TagExample], answers: Sequence[list[int]]
-    ) -> Iterator[dict[str, object]]:
-        gap = "" if self.config.joined_characters else " "
+    def rows(self, examples: Sequence[TagExample], answers: Sequence[list[int]]) -> Rows:
         for example, answer in zip(examples, answers):
             yield {
                 "id": example.id,
-                "words": gap.join(example.words),
+                "words": self.gap.join(example.words),
                 "label": " ".join(self.labels[place] for place in example.targets),
                 "prediction": " ".join(self.labels[place] for place in answer),
             }

@@ -1,8 +1,9 @@
-"""One label, or one number, for a text or a pair (BERT, figure 4 a and b)."""
+"""One label, or one number, for a text or a pair (BERT, figure 4 a and b); one of several options
+(RACE; RoBERTa, section 5)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -10,12 +11,11 @@ import numpy as np
 from typing_extensions import override
 
 from configs.errors import InputError
-from finetune.data.example import Splits, TextExample
+from finetune.data.example import ChoiceExample, Splits, TextExample, read_parts
+from finetune.data.questions import read_race
 from finetune.data.texts import read_text_splits
 from finetune.scoring.metrics import classification_scores, regression_scores
-from finetune.tasks.feature import Feature
-from finetune.tasks.task import Answer, Settings, Task
-from finetune.tasks.text_framing import frame
+from finetune.tasks.task import Answer, Feature, Rows, Scores, Task, frame
 from tokenizer.base import Tokenizer
 
 UNMERGED = "unmerged_"
@@ -38,17 +38,12 @@ class TextTask(Task[TextExample, Feature, Answer]):
         second: Sequence[list[int] | None] = [None] * len(examples)
         if any(example.pair is not None for example in examples):
             second = tokenizer.encode_batch([example.pair or "" for example in examples])
-        return [
-            self._feature(number, example, frame(tokenizer, a, b, self.max_length))
-            for number, (example, a, b) in enumerate(zip(examples, first, second))
-        ]
-
-    def _feature(
-        self, number: int, example: TextExample, framed: tuple[np.ndarray, np.ndarray, int]
-    ) -> Feature:
-        ids, segments, cut = framed
-        targets: np.ndarray = np.array([example.target or 0], self.target_type)
-        return Feature(number, (ids,), (segments,), targets, cut=cut)
+        features = []
+        for number, (example, a, b) in enumerate(zip(examples, first, second)):
+            ids, segments, cut = frame(tokenizer, a, b, self.max_length)
+            targets: np.ndarray = np.array([example.target or 0], self.target_type)
+            features.append(Feature(number, (ids,), (segments,), targets, cut=cut))
+        return features
 
 
 class ClassificationTask(TextTask[np.ndarray]):
@@ -76,11 +71,6 @@ class ClassificationTask(TextTask[np.ndarray]):
 
     @property
     @override
-    def outputs(self) -> int:
-        return len(self.labels)
-
-    @property
-    @override
     def shown_labels(self) -> tuple[str, ...]:
         merged = [self.config.merge.get(label, label) for label in self.labels]
         return tuple(dict.fromkeys(merged))
@@ -92,23 +82,15 @@ class ClassificationTask(TextTask[np.ndarray]):
         return [shown.index(self.config.merge.get(label, label)) for label in self.labels]
 
     @override
-    def answers(
-        self,
-        examples: Sequence[TextExample],
-        features: Sequence[Feature],
-        logits: Sequence[np.ndarray],
-        settings: Settings,
-    ) -> list[np.ndarray]:
-        return [softmax(row) for row in logits]
+    def answer(self, logits: np.ndarray) -> np.ndarray:
+        return softmax(logits)
 
     def merged(self, answer: np.ndarray) -> np.ndarray:
         """The probabilities of the labels shown."""
         return np.bincount(self.places, answer, len(self.shown_labels))
 
     @override
-    def scores(
-        self, examples: Sequence[TextExample], answers: Sequence[np.ndarray]
-    ) -> dict[str, float]:
+    def scores(self, examples: Sequence[TextExample], answers: Sequence[np.ndarray]) -> Scores:
         fine, places = [example.label for example in examples], self.places
         gold = [places[label] for label in fine]
         predicted = [int(self.merged(answer).argmax()) for answer in answers]
@@ -120,9 +102,7 @@ class ClassificationTask(TextTask[np.ndarray]):
         return scores | {f"{UNMERGED}{name}": value for name, value in unmerged.items()}
 
     @override
-    def rows(
-        self, examples: Sequence[TextExample], answers: Sequence[np.ndarray]
-    ) -> Iterator[dict[str, object]]:
+    def rows(self, examples: Sequence[TextExample], answers: Sequence[np.ndarray]) -> Rows:
         for example, answer in zip(examples, answers):
             place = example.label if example.is_labelled else None
             known = None if place is None else self.places[place]
@@ -133,13 +113,11 @@ class ClassificationTask(TextTask[np.ndarray]):
             yield row
 
 
-def row_of(
-    probabilities: np.ndarray, target: int | None, labels: Sequence[str]
-) -> dict[str, object]:
+def row_of(answer: np.ndarray, target: int | None, labels: Sequence[str]) -> dict[str, object]:
     """Columns label (where known), prediction, and p(...) of each label."""
     known = {} if target is None else {"label": labels[target]}
-    shares = {f"p({label})": round(float(p), 6) for label, p in zip(labels, probabilities)}
-    return {**known, "prediction": labels[int(probabilities.argmax())], **shares}
+    shares = {f"p({label})": round(float(p), 6) for label, p in zip(labels, answer)}
+    return {**known, "prediction": labels[int(answer.argmax())], **shares}
 
 
 class RegressionTask(TextTask[float]):
@@ -148,32 +126,73 @@ class RegressionTask(TextTask[float]):
     default_metric = "pearson"
     target_type = np.float32
 
-    @property
     @override
-    def outputs(self) -> int:
-        return 1
+    def answer(self, logits: np.ndarray) -> float:
+        return float(logits[0])
 
     @override
-    def answers(
-        self,
-        examples: Sequence[TextExample],
-        features: Sequence[Feature],
-        logits: Sequence[np.ndarray],
-        settings: Settings,
-    ) -> list[float]:
-        return [float(row[0]) for row in logits]
-
-    @override
-    def scores(self, examples: Sequence[TextExample], answers: Sequence[float]) -> dict[str, float]:
+    def scores(self, examples: Sequence[TextExample], answers: Sequence[float]) -> Scores:
         return regression_scores([example.number for example in examples], answers)
 
     @override
-    def rows(
-        self, examples: Sequence[TextExample], answers: Sequence[float]
-    ) -> Iterator[dict[str, object]]:
+    def rows(self, examples: Sequence[TextExample], answers: Sequence[float]) -> Rows:
         for example, answer in zip(examples, answers):
             known = {} if example.target is None else {"label": example.target}
             yield {"id": example.id, **known, "prediction": round(answer, 6)}
+
+
+class ChoiceTask(Task[ChoiceExample, Feature, np.ndarray]):
+    """An answer is the options' probabilities."""
+
+    default_metric = "accuracy"
+
+    @override
+    def read(self) -> Splits[ChoiceExample]:
+        parts, notes = read_parts(self.config, read_race, lambda asked: asked.context)
+        every = [example for part in parts.values() for example in part]
+        most = max(len(example.options) for example in every)
+        odd = next((example for example in every if len(example.options) != most), None)
+        if odd:
+            raise InputError(
+                f"{odd.where}: {len(odd.options)} options where others have {most}: give "
+                "every question the same number"
+            )
+        return Splits(parts, notes=tuple(notes))
+
+    @override
+    def features(self, examples: Sequence[ChoiceExample], tokenizer: Tokenizer) -> list[Feature]:
+        contexts = tokenizer.encode_batch([example.context for example in examples])
+        texts = [
+            " ".join(f"{example.question} {option}".split())
+            for example in examples
+            for option in example.options
+        ]
+        options = iter(tokenizer.encode_batch(texts))
+        features = []
+        for number, (example, context) in enumerate(zip(examples, contexts)):
+            # `options` runs over all questions: each takes as many as it has.
+            framed = [
+                frame(tokenizer, context, next(options), self.max_length) for _ in example.options
+            ]
+            ids, segments, cut = zip(*framed)
+            targets = np.array([example.target or 0])
+            features.append(Feature(number, ids, segments, targets, cut=sum(cut)))
+        return features
+
+    @override
+    def answer(self, logits: np.ndarray) -> np.ndarray:
+        return softmax(logits)
+
+    @override
+    def scores(self, examples: Sequence[ChoiceExample], answers: Sequence[np.ndarray]) -> Scores:
+        right = [answer.argmax() == example.target for example, answer in zip(examples, answers)]
+        return {"accuracy": float(np.mean(right))}
+
+    @override
+    def rows(self, examples: Sequence[ChoiceExample], answers: Sequence[np.ndarray]) -> Rows:
+        for example, answer in zip(examples, answers):
+            letters = [chr(ord("A") + place) for place in range(len(answer))]
+            yield {"id": example.id, **row_of(answer, example.target, letters)}
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

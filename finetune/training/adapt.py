@@ -7,19 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from configs import schema
 from configs.finetune_schema import FinetuneConfig
-from configs.schema import (
-    BatchConfig,
-    CheckpointConfig,
-    DataConfig,
-    EvaluationConfig,
-    MaskingConfig,
-    OptimizerConfig,
-    PretrainConfig,
-    ScheduleConfig,
-    SourceConfig,
-    TokenizerConfig,
-)
 from configs.system.files import write_text
 from configs.system.run_folder import RunFolder
 from finetune.data.example import AnyExample, TagExample, TextExample
@@ -65,34 +54,36 @@ def adapt(
     return adapted
 
 
-def adapt_config(config: FinetuneConfig, pretrained: Pretrained, folder: Path) -> PretrainConfig:
+def adapt_config(
+    config: FinetuneConfig, pretrained: Pretrained, folder: Path
+) -> schema.PretrainConfig:
     """The pretraining run that adapts: one text a document, dynamic masking, no NSP."""
     texts_file = folder / "texts.txt"
-    own = SourceConfig(kind="text", path=str(texts_file), documents="line")
-    choice, length = config.adapt, config.max_length
+    own = schema.SourceConfig(kind="text", path=str(texts_file), documents="line")
+    choice, length, size = config.adapt, config.max_length, config.adapt.sequences
     documents = texts_file.read_text(encoding="utf-8").count("\n")
-    steps = EvaluationConfig().every_steps
-    return PretrainConfig(
+    steps = schema.EvaluationConfig().every_steps
+    return schema.PretrainConfig(
         run_dir=str(folder),
         seed=config.seeds[0],
         initial_model=config.model,
         input_format="doc-sentences",
         max_length=length,
-        data=DataConfig(
+        data=schema.DataConfig(
             sources=[own, *choice.sources],
             heldout_fraction=min(0.4, max(0.02, HELDOUT / documents)),
             cache=choice.cache,
         ),
-        tokenizer=TokenizerConfig(path=str(folder / "vocabulary")),
-        masking=MaskingConfig(probability=choice.masking_probability),
+        tokenizer=schema.TokenizerConfig(path=str(folder / "vocabulary")),
+        masking=schema.MaskingConfig(probability=choice.masking_probability),
         model=pretrained.model,
-        batch=BatchConfig(choice.sequences, min(choice.sequences, config.batch.micro_sequences)),
-        optimizer=replace(OptimizerConfig(), learning_rate=choice.learning_rate),
-        schedule=ScheduleConfig(max_epochs=choice.epochs, warmup_fraction=0.06),
+        batch=schema.BatchConfig(size, min(size, config.batch.micro_sequences)),
+        optimizer=replace(schema.OptimizerConfig(), learning_rate=choice.learning_rate),
+        schedule=schema.ScheduleConfig(max_epochs=choice.epochs, warmup_fraction=0.06),
         engine=config.engine,
         collective=config.collective,
-        checkpoint=CheckpointConfig(every_steps=4 * steps),
-        evaluation=EvaluationConfig(every_steps=steps),
+        checkpoint=schema.CheckpointConfig(every_steps=4 * steps),
+        evaluation=schema.EvaluationConfig(every_steps=steps),
         safety=config.safety,
     )
 

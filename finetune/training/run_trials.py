@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,34 +14,20 @@ from torch import Tensor
 
 from configs.errors import InputError, RunError
 from configs.finetune_schema import PLACES, FinetuneConfig
-from configs.schema import ModelConfig
 from configs.system.run_folder import RunFolder
 from configs.system.safe_text import visible
 from configs.system.version import FINETUNING
 from finetune.data.example import Splits, digest_examples
 from finetune.data.submission import write_submissions
-from finetune.model.model_folder import (
-    ModelCard,
-    find_finetuned,
-    load_encoder,
-    make_task_model,
-)
-from finetune.model.task_losses import balanced_weights
-from finetune.model.task_model import TaskModel
+from finetune.model import model_folder
+from finetune.model.model_folder import ModelCard
+from finetune.model.task_model import TaskModel, balanced_weights
 from finetune.report.results import write_report
-from finetune.tasks.kinds import make_task
 from finetune.tasks.task import AnyTask
+from finetune.training import trial_run
 from finetune.training.adapt import adapt
 from finetune.training.task_objective import Framed, Result
-from finetune.training.trial_folder import (
-    check_run_dir,
-    drop_checkpoints,
-    is_done,
-    keep_best,
-    write_predictions,
-    write_result,
-)
-from finetune.training.trial_trainer import Surroundings, train_trial
+from finetune.training.trial_run import Common
 from finetune.training.trials import Trial, make_trials
 from pretrain.engine.precision import Precision, choose_precision
 from pretrain.model.pretraining import initialise
@@ -70,10 +57,10 @@ def finetune(config: FinetuneConfig, world: World) -> Path:
     agreement = Agreement(world)
     agreement.require(start_facts(config, PLACES, FINETUNING, LEARNING))
     with owned(Path(config.run_dir), world):
-        return run_trials(config, agreement)
+        return finetune_owned(config, agreement)
 
 
-def run_trials(config: FinetuneConfig, agreement: Agreement) -> Path:
+def finetune_owned(config: FinetuneConfig, agreement: Agreement) -> Path:
     """As `finetune`, in a run folder that this run owns."""
     run_dir, world = Path(config.run_dir), agreement.world
     with failing_together(world):
@@ -81,41 +68,67 @@ def run_trials(config: FinetuneConfig, agreement: Agreement) -> Path:
         task, examples, pretrained = prepare(config)
         hashes = {"encoder": digest(pretrained.weights), "examples": digest_examples(examples)}
         contents = "".join(hashes.values())
-        check_run_dir(trials, contents)
+        trial_run.check_run_dir(trials, contents)
         framed = frame(task, examples, pretrained)
     tokenizer = pretrained.tokenizer.fingerprint[:16]
     encoder = {"encoder": hashes["encoder"][:16], "tokenizer": tokenizer}
-    examples_seen = {"examples": hashes["examples"][:16]}
-    agreement.require({"examples": examples_seen, "encoder": encoder})
+    agreement.require({"examples": {"examples": hashes["examples"][:16]}, "encoder": encoder})
     precision = find_precision(config, world)
     notice = PreemptionNotice(config.safety.stop_after_minutes)
     with kept_status(run_dir, world):
         if config.adapt.epochs:
             pretrained = adapt(config, examples.train, pretrained, world, precision)
+        common = Common(task, framed, pretrained, contents, agreement, precision.name, notice)
         if world.is_main:
             decided = hashes | precision.facts | {"agreed": agreement.record}
             describe.write_environment(run_dir, config, world, decided)
-            logger.info(opening(config, trials, framed, pretrained, precision))
-        started = time.monotonic()
+            logger.info(opening(config, trials, common, precision))
         with notice.listening(world):
-            for number, trial in enumerate(trials):
-                if not world.from_main(is_done(trial)):
-                    with Watchdog(config.safety.hang_minutes, run_dir, world.rank) as watchdog:
-                        around = Surroundings(agreement, precision.name, notice, watchdog.beat)
-                        fingerprint = trial.fingerprint(contents)
-                        run_trial(trial, task, framed, pretrained, fingerprint, around)
-                    say_left(world, number + 1, len(trials), time.monotonic() - started)
-                if world.is_main:
-                    drop_checkpoints(trial)  # also what a kill has left beside a result
+            run_trials(trials, common)
         if world.is_main:
-            logger.info(
-                write_report(run_dir, config, task, framed.examples, [t.name for t in trials])
-            )
+            names = [trial.name for trial in trials]
+            logger.info(write_report(run_dir, config, task, framed.examples, names))
             for path in write_submissions(run_dir, config.task, examples):
                 logger.info(f"answers for GLUE's server: {visible(path)}")
+            trial_run.drop_strays(run_dir, trials)
             folder = RunFolder(run_dir)
             logger.info(f"done: report {visible(folder.report)}, model {visible(folder.best)}")
     return run_dir
+
+
+def run_trials(trials: Sequence[Trial], common: Common) -> None:
+    """Every trial that is not done yet, each with a watchdog; says how long the rest will take."""
+    world, started = common.agreement.world, time.monotonic()
+    for number, trial in enumerate(trials, start=1):
+        if not world.from_main(trial_run.is_done(trial)):
+            safety, run_dir = trial.config.safety, Path(trial.config.run_dir)
+            with Watchdog(safety.hang_minutes, run_dir, world.rank) as watchdog:
+                run_trial(trial, common, watchdog)
+            if world.is_main and number < len(trials):
+                seconds = (time.monotonic() - started) / number * (len(trials) - number)
+                done = f"trial {number} of {len(trials)} is done"
+                logger.info(f"{done}; about {duration(seconds)} left")
+        if world.is_main:
+            # Also what a kill has left beside a result.
+            trial_run.drop_checkpoints(RunFolder(trial.folder))
+
+
+def run_trial(trial: Trial, common: Common, watchdog: Watchdog) -> None:
+    """Train one model and write what it found."""
+    world = common.agreement.world
+    config, shape = trial.config, common.pretrained.model
+    rate = config.head.encoder_dropout
+    if rate is not None:
+        shape = replace(shape, dropout=rate, attention_dropout=rate)
+    labels = tuple(common.framed.examples.labels)
+    # The task's settings and scores are still unknown.
+    card = ModelCard(config.task, shape, config.head, labels, config.max_length, {}, {})
+    model = build_model(trial, card, common).to(world.device)
+    result = trial_run.train_trial(trial, model, common, watchdog.beat)
+    require_same_weights(trial, result, world)
+    if world.is_main:
+        trial_run.write_trial(trial, card, result, common)
+    world.barrier()
 
 
 def find_precision(config: FinetuneConfig, world: World) -> Precision:
@@ -127,21 +140,16 @@ def find_precision(config: FinetuneConfig, world: World) -> Precision:
 
 
 def opening(
-    config: FinetuneConfig,
-    trials: list[Trial],
-    framed: Framed,
-    pretrained: Pretrained,
-    precision: Precision,
+    config: FinetuneConfig, trials: Sequence[Trial], common: Common, precision: Precision
 ) -> str:
     """The lines a run begins with."""
-    examples = {"train": framed.examples.train, **framed.examples.evaluated}
-    parts = {"train": framed.train, **framed.evaluated}
+    framed, pretrained = common.framed, common.pretrained
     sizes = ", ".join(
-        f"{len(examples[name]):,} {name} ({sum(f.tokens for f in part):,} tokens)"
-        for name, part in parts.items()
+        f"{len(part):,} {name} ({sum(f.tokens for f in framed.features[name]):,} tokens)"
+        for name, part in framed.examples.parts.items()
     )
     shape, rate = pretrained.model, config.optimizer.learning_rate
-    first = framed.train[0]
+    first = framed.features["train"][0]
     example = " ".join(pretrained.tokenizer.decode(first.ids[0].tolist()).split())
     names, labels = (", ".join(x)[:200] for x in ([t.name for t in trials], framed.examples.labels))
     rows = {
@@ -157,24 +165,17 @@ def opening(
     return "\n".join([*(f"{name:<10}{visible(text)}" for name, text in lines), ""])
 
 
-def say_left(world: World, done: int, trials: int, seconds: float) -> None:
-    """How long the trials that are left will take."""
-    if world.is_main and done < trials:
-        left = duration(seconds / done * (trials - done))
-        logger.info(f"trial {done} of {trials} is done; about {left} left")
-
-
 def prepare(config: FinetuneConfig) -> tuple[AnyTask, Splits[Any], Pretrained]:
     """(task, its examples, the encoder), each checked."""
     if not config.model:
         raise InputError("model is missing: name a run folder, a Hugging Face folder or a hub name")
-    if config.adapt.epochs and find_finetuned(Path(config.model)):
+    if config.adapt.epochs and model_folder.find_finetuned(Path(config.model)):
         raise InputError(
             f"model={config.model} is a fine-tuned model, which has no MLM head to adapt by: set "
             "adapt.epochs=0, or adapt the encoder before it learns a task"
         )
-    task = make_task(config.task, config.max_length)
-    pretrained = load_encoder(config.model)
+    task = model_folder.make_task(config.task, config.max_length)
+    pretrained = model_folder.load_encoder(config.model)
     if config.max_length > pretrained.model.max_positions:
         raise InputError(
             f"max_length={config.max_length} is beyond the {pretrained.model.max_positions} "
@@ -185,36 +186,13 @@ def prepare(config: FinetuneConfig) -> tuple[AnyTask, Splits[Any], Pretrained]:
 
 def frame(task: AnyTask, examples: Splits[Any], pretrained: Pretrained) -> Framed:
     """The features of every split, and notes on what the model does not see."""
-    parts = {"train": examples.train, **examples.evaluated}
-    framed = {name: task.features(part, pretrained.tokenizer) for name, part in parts.items()}
+    features = {n: task.features(part, pretrained.tokenizer) for n, part in examples.parts.items()}
     notes = [
         note
-        for name, part in parts.items()
-        for note in task.reading_notes(name, part, framed[name])
+        for name, part in examples.parts.items()
+        for note in task.reading_notes(name, part, features[name])
     ]
-    noted = replace(examples, notes=(*examples.notes, *notes))
-    return Framed(noted, framed.pop("train"), framed)
-
-
-def run_trial(
-    trial: Trial,
-    task: AnyTask,
-    framed: Framed,
-    pretrained: Pretrained,
-    fingerprint: str,
-    around: Surroundings,
-) -> None:
-    """Train one model and write what it found."""
-    world, tokenizer = around.agreement.world, pretrained.tokenizer
-    card = make_card(trial, framed, pretrained.model)
-    model = build_model(trial, card, framed, pretrained).to(world.device)
-    result = train_trial(trial, task, framed, model, tokenizer, fingerprint, around)
-    require_same_weights(trial, result, world)
-    if world.is_main:
-        keep_best(card, trial, result, tokenizer, task.metric)
-        write_predictions(RunFolder(trial.folder).predictions, task, framed, result)
-        write_result(trial, result, fingerprint)
-    world.barrier()
+    return Framed(replace(examples, notes=(*examples.notes, *notes)), features)
 
 
 def require_same_weights(trial: Trial, result: Result, world: World) -> None:
@@ -230,29 +208,18 @@ def require_same_weights(trial: Trial, result: Result, world: World) -> None:
         )
 
 
-def make_card(trial: Trial, framed: Framed, shape: ModelConfig) -> ModelCard:
-    """What the model will be, its settings and scores still unknown."""
-    config = trial.config
-    rate = config.head.encoder_dropout
-    if rate is not None:
-        shape = replace(shape, dropout=rate, attention_dropout=rate)
-    labels = tuple(framed.examples.labels)
-    return ModelCard(config.task, shape, config.head, labels, config.max_length, {}, {})
-
-
-def build_model(trial: Trial, card: ModelCard, framed: Framed, pretrained: Pretrained) -> TaskModel:
+def build_model(trial: Trial, card: ModelCard, common: Common) -> TaskModel:
     """The encoder's weights (unless it is to forget them) under a new head."""
-    weights = pretrained.weights
-    balanced = None
+    pretrained, balanced = common.pretrained, None
     if card.head.class_weights == "balanced":
-        targets = [int(feature.targets[0]) for feature in framed.train]
+        targets = [int(feature.targets[0]) for feature in common.framed.features["train"]]
         balanced = balanced_weights(targets, len(card.labels))
-    vocabulary_size = len(weights["encoder.embeddings.word.weight"])
+    pad, rows = pretrained.tokenizer.special.pad, pretrained.vocabulary_size
     recompute = trial.config.engine.activation_checkpointing
-    model = make_task_model(card, pretrained.tokenizer, balanced, vocabulary_size, recompute)
+    model = model_folder.make_task_model(card, pad, rows, balanced, recompute)
     initialise(model, card.model, trial.seed)
     if not trial.config.reinitialise:
-        missing, _ = model.load_state_dict(inherited(weights), strict=False)
+        missing, _ = model.load_state_dict(inherited(pretrained.weights), strict=False)
         assert all(name.startswith("head.") for name in missing), missing
     return model
 

@@ -7,14 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from finetune.data.example import Splits, are_labelled
-from finetune.model.task_batches import TaskBatch, TaskBatches, evaluation_batches
-from finetune.model.task_model import TaskModel, batch_logits
-from finetune.tasks.feature import Feature
-from finetune.tasks.task import AnyTask
+from finetune.model.task_model import TaskBatch, TaskBatches, TaskModel, compute_logits
+from finetune.tasks.task import AnyTask, Feature, Settings
 from finetune.training.trials import Trial
 from pretrain.batch import MicroBatch
 from pretrain.engine.engine import Engine
@@ -28,9 +25,8 @@ class Framed:
     """A task's examples and their features, by part."""
 
     examples: Splits[Any]
-    train: list[Feature]
-    evaluated: dict[str, list[Feature]]
-    """of dev, test and further files, as in `Splits.evaluated`"""
+    features: dict[str, list[Feature]]
+    """as in `Splits.parts`"""
 
 
 @dataclass(frozen=True)
@@ -65,12 +61,6 @@ class Result:
     epoch: float
     seconds: float = 0.0
     """training time, that of earlier starts included"""
-
-    @property
-    def by_part(self) -> dict[str, Any]:
-        """The scores as they are written: dev, test (null where there is none), further ones."""
-        further = {name: s for name, s in self.scores.items() if name not in ("dev", "test")}
-        return {"dev": self.scores["dev"], "test": self.scores.get("test"), "further": further}
 
 
 class TrialReporter(Reporter):
@@ -134,8 +124,12 @@ class TaskObjective(Objective[TaskBatch]):
         answers, settings = self._answers("dev", None)
         scores = self.task.scores(self.framed.examples.dev, answers)
         metric, best = self.task.metric, self.best
-        if best is None or is_better(scores[metric], best.scores[metric]):
-            self.best = Best(step, scores, settings, cpu_weights(self.model), answers)
+        # Any number takes the place of NaN.
+        own, highest = scores[metric], best.scores[metric] if best else math.nan
+        if best is None or own > highest or (math.isnan(highest) and not math.isnan(own)):
+            state = self.model.state_dict()
+            weights = {name: w.detach().to("cpu", copy=True) for name, w in state.items()}
+            self.best = Best(step, scores, settings, weights, answers)
         else:
             self.best = replace(best, age=best.age + 1)
         self.reporter.dev(step, step / self.steps_per_epoch, scores, self.best.age == 0)
@@ -170,14 +164,15 @@ class TaskObjective(Objective[TaskBatch]):
         epoch = best.step / self.steps_per_epoch
         return Result(scores, answers, best.settings, best.weights, best.step, epoch)
 
-    def _answers(
-        self, part: str, settings: dict[str, Any] | None
-    ) -> tuple[list[Any], dict[str, Any]]:
+    def _answers(self, part: str, settings: Settings | None) -> tuple[list[Any], Settings]:
         """(answers to the examples of a part, settings); without settings, the best are chosen."""
-        examples, features = self.framed.examples.evaluated[part], self.framed.evaluated[part]
+        examples, features = self.framed.examples.parts[part], self.framed.features[part]
         sequences = self.config.batch.micro_sequences
         assert isinstance(sequences, int)
-        logits = predict_logits(self.engine, self.model.kind, features, sequences)
+        self.engine.train(False)
+        world = self.engine.world
+        logits = compute_logits(self.engine, self.model.kind, features, sequences, world)
+        self.engine.train(True)
         answers = self.task.answers(examples, features, logits, settings or {})
         if settings is None:
             settings = self.task.choose_settings(examples, answers)
@@ -192,27 +187,3 @@ class TaskObjective(Objective[TaskBatch]):
             return range(0, 2**31, max(1, epoch // number))
         evaluations = round(number * total / epoch) or 1
         return {round(total * (i + 1) / evaluations) for i in range(evaluations)}
-
-
-def predict_logits(
-    engine: Engine, kind: str, features: Sequence[Feature], sequences: int
-) -> list[np.ndarray]:
-    """The logits of every feature, in order, on every rank; all ranks share the work."""
-    world = engine.world
-    own: dict[int, np.ndarray] = {}
-    engine.train(False)
-    for batch in evaluation_batches(features, sequences, world.rank, world.size):
-        own.update(batch_logits(engine, kind, features, batch, world.device))
-    engine.train(True)
-    merged = {number: rows for part in world.gather(own) for number, rows in part.items()}
-    return [merged[number] for number in range(len(features))]
-
-
-def cpu_weights(model: TaskModel) -> Tensors:
-    """A copy of all weights."""
-    return {name: w.detach().to("cpu", copy=True) for name, w in model.state_dict().items()}
-
-
-def is_better(score: float, best: float) -> bool:
-    """Whether a score takes the best one's place; any number does that of NaN."""
-    return score > best or (math.isnan(best) and not math.isnan(score))

@@ -21,16 +21,8 @@ YOUNG = (
 )
 """fields that are younger than the first results, which still count"""
 SHARED = (
-    "run_dir",
-    "model",
-    "reinitialise",
-    "seeds",
-    "grid",
-    "max_length",
-    "task",
-    "adapt",
-    "checkpoint",
-    "safety",
+    *("run_dir", "model", "reinitialise", "seeds", "grid", "max_length", "task", "adapt"),
+    *("checkpoint", "safety"),
 )
 """fields that all trials have in common: examples are read and framed once"""
 
@@ -48,9 +40,7 @@ class Trial:
     @property
     def point(self) -> str:
         """The grid's values in a word that can name a folder; empty without a grid."""
-        return "_".join(
-            f"{name.rpartition('.')[2]}={value:g}" for name, value in self.values.items()
-        )
+        return "_".join(f"{n.rpartition('.')[2]}={value:g}" for n, value in self.values.items())
 
     @property
     def name(self) -> str:
@@ -81,7 +71,7 @@ class Trial:
             task=replace(config.task, folder=""),
             adapt=replace(config.adapt, cache=""),
         )
-        text = recipe_text(recipe, without="checkpoint", young=YOUNG)
+        text = recipe_text(recipe, without=("checkpoint", "csv_safe"), young=YOUNG)
         return hashlib.sha256(f"{text}{contents}".encode()).hexdigest()
 
 

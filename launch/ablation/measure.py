@@ -14,8 +14,7 @@ from configs.ablation_metrics import METRICS, Metric
 from configs.schema import PretrainConfig
 from configs.system.run_folder import RunFolder
 from configs.system.run_names import SCORES, UNMERGED_FOLDER
-from finetune.report.method_table import check_same_split
-from finetune.scoring.method_scores import MethodScores, read_scores
+from finetune.report.method_table import MethodScores, check_same_split, read_scores
 from launch.ablation.comparability import Outcome, marks, require_comparable
 from launch.ablation.estimate import minutes_of
 from launch.ablation.grid import Grid, GridRun

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -78,11 +79,10 @@ def tune_start(
     from configs.schema import ModelConfig
     from configs.system.run_folder import RunFolder
     from finetune.data.example import Splits
-    from finetune.model.task_losses import TaskLoss, balanced_weights
-    from finetune.model.task_model import TaskModel
-    from finetune.tasks.kinds import make_task
+    from finetune.model.model_folder import make_task
+    from finetune.model.task_model import TaskLoss, TaskModel, balanced_weights
     from finetune.training.task_objective import Framed
-    from finetune.training.trial_trainer import Surroundings, train_trial
+    from finetune.training.trial_run import Common, train_trial
     from finetune.training.trials import make_trials
     from pretrain.model.encoder import Encoder
     from pretrain.model.pretraining import initialise
@@ -95,15 +95,15 @@ def tune_start(
     )
     train, dev = random_examples(0, 70), random_examples(1, 31)
     task = make_task(config.task, 32, LABELS)
-    framed = Framed(Splits(train[0], dev[0], [], LABELS), train[1], {"dev": dev[1]})
+    splits = Splits({"train": train[0], "dev": dev[0]}, LABELS)
+    framed = Framed(splits, {"train": train[1], "dev": dev[1]})
     weights = balanced_weights([example.target for example in train[0]], len(LABELS))
     loss = TaskLoss("classification", config.head, weights)
     model = TaskModel(Encoder(shape, VOCABULARY, 1), len(LABELS), loss)
     initialise(model, shape, seed=7)
-    around = Surroundings(
-        Agreement(world), "fp32", Soon(world, leaving_after), beat=lambda doing: None
-    )
-    result = train_trial(trial, task, framed, model, None, "fingerprint", around)
+    pretrained, notice = SimpleNamespace(tokenizer=None), Soon(world, leaving_after)
+    common = Common(task, framed, pretrained, "contents", Agreement(world), "fp32", notice)
+    result = train_trial(trial, model, common, beat=lambda doing: None)
     world.barrier()
     records = RunFolder(trial.folder).read_metrics()
     losses = [r["loss"] for r in records if r["kind"] == "train"]
@@ -114,7 +114,7 @@ def tune_start(
 def random_examples(seed: int, number: int):
     """Texts of random tokens, labelled by the size of their tokens, with their features."""
     from finetune.data.example import TextExample
-    from finetune.tasks.feature import Feature
+    from finetune.tasks.task import Feature
 
     rng = np.random.default_rng(seed)
     examples, features = [], []

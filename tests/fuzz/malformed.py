@@ -80,7 +80,7 @@ def load_scripts() -> None:
         "finetune.model.task_export",
     ):
         importlib.import_module(name)
-    importlib.import_module("finetune.baselines.compare")
+    importlib.import_module("finetune.baselines.rivals")
     importlib.import_module("torch").set_num_threads(1)  # see `workers`
     os.waitpid(os.fork() or os._exit(0), 0)  # OpenBLAS ends its threads as it forks
 

@@ -13,10 +13,15 @@ from configs.errors import InputError
 from configs.finetune_schema import HeadConfig
 from configs.task_schema import TaskConfig
 from finetune.data.example import ChoiceExample, SpanExample, TextExample
-from finetune.model.model_folder import ModelCard, load_finetuned, make_task_model, save_finetuned
+from finetune.model.model_folder import (
+    ModelCard,
+    load_finetuned,
+    make_task,
+    make_task_model,
+    save_finetuned,
+)
 from finetune.model.task_export import export_huggingface
-from finetune.tasks.kinds import make_task
-from finetune.tasks.text_framing import frame
+from finetune.tasks.task import frame
 from pretrain.run.pretrained import Pretrained, load_pretrained
 from tests.unit.pretrain.run.test_pretrained import PIECES, random_huggingface
 from tokenizer.base import Framing
@@ -132,7 +137,7 @@ def test_a_fine_tuned_model_keeps_it_and_its_export_writes_it(checkpoint, tmp_pa
     task = TaskConfig(kind="classification", folder=".", name="x", text_pair="b")
     longest = 26 + framing.special_tokens
     card = ModelCard(task, found.model, HeadConfig(), ("no", "yes"), longest, {}, {})
-    model = make_task_model(card, found.tokenizer, vocabulary_size=found.vocabulary_size)
+    model = make_task_model(card, found.tokenizer.special.pad, found.vocabulary_size)
     save_finetuned(tmp_path / "tuned", card, found.tokenizer, model.state_dict())
     again = load_finetuned(tmp_path / "tuned")
     assert again.tokenizer.framing == framing

@@ -16,6 +16,10 @@ TEXTS, NAMES = zip(*topic_rows(rows=240))
 CLASSES = [list(TOPICS).index(name) for name in NAMES]
 
 
+def logits(model: BiGRUClassifier, texts: list[str]) -> np.ndarray:
+    return model._scores([model._words(text) for text in texts])
+
+
 def network(seed: int = 0) -> BiGRU:
     torch.manual_seed(seed)
     return BiGRU(torch.randn(20, 100), classes=3).eval()
@@ -62,15 +66,13 @@ def test_it_learns_topics(small, skip_gram):
     model = BiGRUClassifier(skip_gram, seed=0).fit(TEXTS, CLASSES)
     rng = random.Random(1)
     new = [topic_text(rng, label) for label in TOPICS for _ in range(10)]
-    shares = model.predict_proba(new)
-    assert shares.shape == (30, 3)
-    np.testing.assert_allclose(shares.sum(1), 1, rtol=1e-5)
-    assert (shares.argmax(1) == np.repeat([0, 1, 2], 10)).mean() > 0.9
+    assert logits(model, new).shape == (30, 3)
+    assert (model.predict(new) == np.repeat([0, 1, 2], 10)).mean() > 0.9
 
 
 def test_equal_seeds_give_equal_results_and_others_do_not(small):
     answers = [
-        BiGRUClassifier(False, seed).fit(TEXTS[:60], CLASSES[:60]).predict_proba(TEXTS[60:70])
+        logits(BiGRUClassifier(False, seed).fit(TEXTS[:60], CLASSES[:60]), TEXTS[60:70])
         for seed in (3, 3, 4)
     ]
     np.testing.assert_array_equal(answers[0], answers[1])
@@ -79,15 +81,23 @@ def test_equal_seeds_give_equal_results_and_others_do_not(small):
 
 def test_answers_do_not_depend_on_order_or_company(small):
     model = BiGRUClassifier(False, seed=0).fit(TEXTS[:60], CLASSES[:60])
-    together, alone = model.predict_proba(TEXTS[:40]), model.predict_proba(TEXTS[7:8])
+    together, alone = logits(model, TEXTS[:40]), logits(model, TEXTS[7:8])
     np.testing.assert_allclose(together[7], alone[0], atol=1e-6)
-    backwards = model.predict_proba(TEXTS[:40][::-1])
+    backwards = logits(model, TEXTS[:40][::-1])
     np.testing.assert_allclose(backwards[::-1], together, atol=1e-6)
 
 
 def test_few_empty_and_unknown_texts_are_no_obstacle(small):
     model = BiGRUClassifier(False, seed=0).fit(["a b", "c", "", "d"], [0, 1, 0, 1])
-    assert np.isfinite(model.predict_proba(["", "never heard of", "a " * 500])).all()
+    assert np.isfinite(logits(model, ["", "never heard of", "a " * 500])).all()
+
+
+def test_integers_are_ranks_by_frequency_and_unknown_words_share_one():
+    model = BiGRUClassifier(False, seed=0)
+    model.numbers = bigru.number_words(["the cat sat", "the cat", "the hat"])
+    assert model._words("the cat hat sat") == [2, 3, 4, 5]
+    assert model._words("the dog The") == [2, bigru.UNKNOWN, bigru.UNKNOWN]
+    assert len(model.numbers) == 4
 
 
 def test_embeddings_begin_with_word2vec(small, monkeypatch):

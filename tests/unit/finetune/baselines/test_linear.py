@@ -9,10 +9,13 @@ import pytest
 import torch
 from scipy import sparse
 from scipy.optimize import LinearConstraint, minimize
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.svm import LinearSVC
 
 from finetune.baselines import linear
+from finetune.baselines.linear import Tuned
+from finetune.baselines.rivals import RIVALS, hinge_svm
 
 CLASSES, WIDTH = 3, 4
 
@@ -81,7 +84,7 @@ def test_hinge_svm_is_scikit_learns_with_the_best_strength(problem):
     X, y = problem
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = linear.hinge_svm(seed=0).fit(X, y)
+        model = hinge_svm(seed=0).fit(X, y)
         best = model.fitted_.best_params_["C"]
         theirs = LinearSVC(loss="hinge", C=best, max_iter=5000, random_state=0).fit(X, y)
         folds = model.fitted_.cv
@@ -114,7 +117,7 @@ def test_scikit_learns_binary_svm_minimises_our_binary_hinge(problem):
 
 
 @pytest.mark.parametrize(
-    "model", [linear.hinge_svm(0), linear.squared_hinge_svm(0), linear.logistic_regression()]
+    "model", [hinge_svm(0), Tuned(LinearSVC(random_state=0)), Tuned(LogisticRegression())]
 )
 def test_with_few_examples_of_a_class_the_strength_is_not_tuned(model):
     X = sparse.csr_matrix(np.eye(4))
@@ -124,10 +127,10 @@ def test_with_few_examples_of_a_class_the_strength_is_not_tuned(model):
 
 
 def test_naive_bayes_has_laplaces_smoothing():
-    model = linear.naive_bayes().fit(sparse.csr_matrix([[3, 0], [0, 1]]), [0, 1])
+    model = RIVALS["naive-bayes"](0).fit(["a a a", "b"], [0, 1])
     shares = np.array([[4 / 5, 1 / 3], [1 / 5, 2 / 3]])
     expected = shares[0] ** 2 * shares[1]
-    found = model.predict_proba(sparse.csr_matrix([[2, 1]]))[0]
+    found = model.predict_proba(["b a a"])[0]
     np.testing.assert_allclose(found, expected / expected.sum())
 
 

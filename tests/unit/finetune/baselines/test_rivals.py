@@ -17,12 +17,10 @@ from configs.errors import InputError
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import load_config
 from finetune.baselines import rivals
-from finetune.baselines.compare import find_rivals
-from finetune.baselines.rivals import RIVALS, joined_texts, run_rival
+from finetune.baselines.rivals import RIVALS, RivalTask, find_rivals, joined_texts, run_rival
 from finetune.data.example import Splits, TextExample
 from finetune.data.texts import read_text_splits
-from finetune.report.method_table import comparison
-from finetune.scoring.method_scores import read_scores, split_fingerprint
+from finetune.report.method_table import comparison, read_scores, split_fingerprint
 from launch.finetune import main
 from pretrain.ranks import world
 from tests.conftest import Command
@@ -180,8 +178,9 @@ def test_random_methods_run_with_every_seed_and_others_once(tiny_task, tmp_path,
 
     for is_random, seeds in ((True, [4, 5]), (False, [4])):
         fitted.clear()
-        monkeypatch.setitem(RIVALS, "guess", rivals.Rival(Guess, is_random))
-        scores = run_rival("guess", config, splits, tmp_path)
+        monkeypatch.setitem(RIVALS, "guess", Guess)
+        monkeypatch.setattr(rivals, "RANDOM", {"guess"} if is_random else set())
+        scores = run_rival("guess", RivalTask(tmp_path, config, splits))
         assert fitted == [trial.seed for trial in scores.trials] == seeds
         written = json.loads((tmp_path / "guess" / "scores.json").read_text())
         assert [trial["name"] for trial in written["trials"]] == [f"seed={s}" for s in seeds]
@@ -191,8 +190,8 @@ def test_a_test_file_is_scored_too(tiny_task, tmp_path):
     config = load_config(FinetuneConfig, str(tiny_task))
     found = read_text_splits(config.task)
     wrong = [replace(e, target=(e.target + 1) % 3) for e in found.train]
-    splits = Splits(found.train, found.dev, wrong, found.labels)
-    (trial,) = run_rival("naive-bayes", config, splits, tmp_path).trials
+    splits = Splits({**found.parts, "test": wrong}, found.labels)
+    (trial,) = run_rival("naive-bayes", RivalTask(tmp_path, config, splits)).trials
     assert trial.dev["accuracy"] > 0.8
     assert trial.test["accuracy"] == 0
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from configs.errors import InputError
-from finetune.data.conll import read_conll
+from finetune.data.conll import Sentence, read_conll
+from pretrain.text.encoding import Encoding
 from tests.conftest import DATA
 
 KLUE = DATA / "klue_dev" / "klue-ner-v1.1_dev.tsv"
@@ -18,9 +19,14 @@ def read(tmp_path):
     def make(text: str):
         path = tmp_path / "a.tsv"
         path.write_text(text, encoding="utf-8", newline="")
-        return read_conll(path)
+        return with_notes(path)
 
     return make
+
+
+def with_notes(path) -> tuple[list[Sentence], list[str]]:
+    encoding = Encoding()
+    return read_conll(path, encoding), encoding.notes
 
 
 def shown(sentences) -> list[list[tuple[str, str]]]:
@@ -178,7 +184,7 @@ def test_a_file_without_sentences_is_refused(read):
 
 @pytest.mark.skipif(not KLUE.is_file(), reason="needs KLUE's named entities")
 def test_klue_is_read_to_the_character():
-    sentences, notes = read_conll(KLUE)
+    sentences, notes = with_notes(KLUE)
     expected: list[list[tuple[str, str]]] = [[]]
     for line in KLUE.read_bytes().decode().removesuffix("\n").split("\n"):
         if line[:3] == "## ":
@@ -198,5 +204,5 @@ def test_klue_is_read_to_the_character():
 
 def test_a_line_of_blanks_ends_a_sentence_whatever_blanks_they_are(tmp_path):
     (tmp_path / "a.txt").write_text("a O\n \t\nb O\n")
-    sentences, _ = read_conll(tmp_path / "a.txt")
+    sentences, _ = with_notes(tmp_path / "a.txt")
     assert [sentence.words for sentence in sentences] == [("a",), ("b",)]

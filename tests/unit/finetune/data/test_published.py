@@ -15,7 +15,7 @@ from configs.errors import InputError
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import load_config
 from finetune.data.example import Splits
-from finetune.tasks.kinds import make_task
+from finetune.model.model_folder import make_task
 from tests.conftest import DATA
 from tests.published import GLUE, ROWS, TESTED, overrides, rows, text, write, write_glue
 
@@ -44,7 +44,7 @@ def test_every_task_of_glue_reads_its_release(tmp_path, task):
     first, second = ("sentence", None) if single else PAIRS.get(task, ("sentence1", "sentence2"))
     bad = 2 if task == "qqp" else 0
     assert len(splits.train) == ROWS - bad and len(splits.dev) == ROWS
-    for part, last in ((splits.train, ROWS - 1), (splits.dev, ROWS - 1), (splits.test, TESTED - 1)):
+    for part, last in zip(splits.parts.values(), (ROWS - 1, ROWS - 1, TESTED - 1)):
         for example, number in ((part[0], 0), (part[-1], last)):
             assert example.raw == example.text == text(first, number)
             assert example.pair == (second and text(second, number))
@@ -53,7 +53,7 @@ def test_every_task_of_glue_reads_its_release(tmp_path, task):
     else:
         found = [splits.labels[e.target] for e in splits.dev]
         assert found == [released.labels[n % len(released.labels)] for n in range(ROWS)]
-    assert [e.target for e in splits.test] == [None] * TESTED
+    assert [e.target for e in splits.parts["test"]] == [None] * TESTED
     answered = f"no labels, so its {TESTED} rows are answered, not scored"
     assert sum(answered in note for note in splits.notes) == (2 if task == "mnli" else 1)
     assert f"submission/{released.answers or released.folder}.tsv" in " ".join(splits.notes)
@@ -122,7 +122,7 @@ def test_a_row_that_must_be_answered_is_never_left_out(tmp_path):
     lines[-1] = ("300", "", "why?")
     write(folder / "test.tsv", released, released.test_columns, lines)
     splits = read("qqp", *overrides("qqp", folder))
-    assert len(splits.test) == 301 and splits.test[-1].raw == ""
+    assert len(splits.parts["test"]) == 301 and splits.parts["test"][-1].raw == ""
     assert any(
         "1 of 301 rows are answered all the same: 1 with empty" in note for note in splits.notes
     )
@@ -135,7 +135,7 @@ def test_a_test_file_that_is_not_whole_and_in_order(tmp_path, numbers):
     lines = [(str(n), f"Sentence {n}.") for n in numbers]
     write(folder / "test.tsv", released, released.test_columns, lines)
     if numbers == range(1, 8):
-        assert len(read("cola", *overrides("cola", folder)).test) == 7
+        assert len(read("cola", *overrides("cola", folder)).parts["test"]) == 7
         return
     with pytest.raises(InputError, match=r"test\.tsv, row \d: its index is \d where \d is"):
         read("cola", *overrides("cola", folder))
@@ -150,7 +150,7 @@ def test_answers_that_the_server_does_not_take_are_refused(tmp_path):
         "task.submission: the server takes entailment, not_entailment for RTE, but the task's "
         "answers are 0, 1: learn from GLUE's own files, or set task.submission.test=null"
     )
-    assert len(read("sst2", *options, "task.submission.test=null").test) == TESTED
+    assert len(read("sst2", *options, "task.submission.test=null").parts["test"]) == TESTED
 
 
 @pytest.mark.parametrize("mark", ["-1", "", "-", "nan"])
@@ -159,7 +159,7 @@ def test_a_test_file_whose_labels_are_withheld_is_answered(tmp_path, mark):
     withheld = "".join(f"text {n}\t{mark}\n" for n in range(7))
     (folder / "test.tsv").write_text(f"sentence\tlabel\n{withheld}", encoding="utf-8")
     splits = read("sst2", *overrides("sst2", folder), NOT_FOR_THE_SERVER)
-    assert [example.target for example in splits.test] == [None] * 7
+    assert [example.target for example in splits.parts["test"]] == [None] * 7
     assert "test.tsv: no labels, so its 7 rows are answered, not scored" in splits.notes
 
 
@@ -171,7 +171,7 @@ def test_a_class_called_minus_one_is_scored(tmp_path):
     options = ("task.dev=null", "task.labels=null", "task.test=test.tsv", NOT_FOR_THE_SERVER)
     splits = read("sst2", f"task.folder={tmp_path}", *options)
     assert splits.labels == ("-1", "0")
-    assert [example.target for example in splits.test] == [0] * 7
+    assert [example.target for example in splits.parts["test"]] == [0] * 7
 
 
 def test_a_label_column_under_another_name_is_not_overlooked(tmp_path):
@@ -229,7 +229,7 @@ def test_the_multilingual_release_of_stsb():
     if not (folder / "stsb-en-train.csv").is_file():
         pytest.skip("needs the multilingual STS-B")
     splits = read("stsb_csv", f"task.folder={folder}")
-    assert [len(p) for p in (splits.train, splits.dev, splits.test)] == [5749, 1500, 1379]
+    assert [len(part) for part in splits.parts.values()] == [5749, 1500, 1379]
     assert (splits.train[0].raw, splits.train[0].target) == ("A plane is taking off.", 5.0)
 
 
@@ -288,7 +288,7 @@ def test_conll_2003_as_distributed(tmp_path):
             ("EU", "rejects", "German", "."),
             ("Peter", "Blackburn"),
         ]
-        assert len(splits.dev) == len(splits.test) == 2
+        assert len(splits.dev) == len(splits.parts["test"]) == 2
         assert {splits.labels[place] for e in splits.train for place in e.targets} == {
             "O",
             "B-ORG",
@@ -313,7 +313,7 @@ def test_race_as_released(tmp_path):
                 }
                 path.write_text(json.dumps(passage))
     splits = read("race", f"task.folder={tmp_path}")
-    assert [len(p) for p in (splits.train, splits.dev, splits.test)] == [4, 4, 4]
+    assert [len(part) for part in splits.parts.values()] == [4, 4, 4]
     assert splits.train[0].context == "Story 1.\nIt\u2028ends." and splits.train[0].target == 2
     both = read("race", f"task.folder={tmp_path}", "task.train=train")
     assert len(both.train) == 8
@@ -333,5 +333,5 @@ def test_the_real_korean_files(task):
     if not (DATA / folder).is_dir():
         pytest.skip(f"needs {folder}")
     splits = read(task, f"task.folder={DATA / folder}", *options)
-    assert (len(splits.train), len(splits.dev), len(splits.test)) == sizes
+    assert tuple(map(len, splits.parts.values())) == tuple(filter(None, sizes))
     assert not any(re.search("rows are (left out|scored)", note) for note in splits.notes)

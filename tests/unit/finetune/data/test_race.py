@@ -7,7 +7,7 @@ import json
 import pytest
 
 from configs.errors import InputError
-from finetune.data.race import read_race
+from finetune.data.questions import read_race
 
 PASSAGE = {
     "article": "A short\u2028story.",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.data.split import digest, heldout_groups, heldout_mask, threshold
+from finetune.data.example import digest, heldout_groups, heldout_mask, threshold
 
 FRACTIONS = st.floats(0.01, 0.49)
 LABELLED = st.lists(st.tuples(st.text(max_size=3), st.sampled_from("abc")), max_size=60)

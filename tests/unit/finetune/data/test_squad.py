@@ -7,7 +7,7 @@ import json
 import pytest
 
 from configs.errors import InputError
-from finetune.data.squad import read_squad
+from finetune.data.questions import read_squad
 from tests.conftest import DATA
 
 FILES = {
@@ -38,8 +38,8 @@ def read(tmp_path):
 
 
 def test_answers_keep_their_places(read):
-    ((article, example),) = read(question(answers=[("cat", 4), ("The cat", 0)]))
-    assert (article, example.id, example.question) == ("Cats", "q1", "q1?")
+    (example,) = read(question(answers=[("cat", 4), ("The cat", 0)]))
+    assert (example.article, example.id, example.question) == ("Cats", "q1", "q1?")
     assert example.context == CONTEXT and example.answers == (("cat", 4), ("The cat", 0))
     assert example.where.endswith("a.json, article Cats, paragraph 1, question q1")
 
@@ -48,8 +48,8 @@ def test_impossible_questions_have_no_answers(read):
     told = question(is_impossible=True, answers=[])
     unanswered = question("q3", is_impossible=True)
     del unanswered["answers"]
-    pairs = read(told, question("q2", answers=[]), unanswered)
-    assert [example.answers for _, example in pairs] == [(), (), ()]
+    examples = read(told, question("q2", answers=[]), unanswered)
+    assert [example.answers for example in examples] == [(), (), ()]
 
 
 @pytest.mark.parametrize(
@@ -118,15 +118,15 @@ def test_a_missing_field_is_named_with_its_place(read, content, message):
 
 def test_no_title_no_version(read):
     """What an article is called by is then its first context."""
-    ((article, example),) = read(whole(paragraph()))
-    assert article == example.context == CONTEXT and example.answers == (("cat", 4),)
+    (example,) = read(whole(paragraph()))
+    assert example.article == example.context == CONTEXT and example.answers == (("cat", 4),)
     assert example.where.endswith("a.json, article 1, paragraph 1, question q1")
 
 
 def test_questions_without_answers_are_to_be_predicted(read):
     """Not: have no answer, as those of SQuAD 2.0 that say so."""
     asked = paragraph(answers=None)
-    assert [example.answers for _, example in read(whole(asked))] == [None]
+    assert [example.answers for example in read(whole(asked))] == [None]
     asked["paragraphs"][0]["qas"].append(question("q2"))
     with pytest.raises(InputError, match=r"question q1: no 'answers' where other questions have"):
         read(whole(asked))
@@ -143,14 +143,14 @@ def test_the_development_sets(version, tmp_path):
     path = DATA / "squad_dev" / name
     if not path.is_file():
         pytest.skip(f"needs SQuAD {version}'s development set")
-    pairs = read_squad(path)
+    examples = read_squad(path)
     bare = json.loads(path.read_text(encoding="utf-8"))
     untitled = [{"paragraphs": article["paragraphs"]} for article in bare["data"]]
     copy = tmp_path / "bare.json"
     copy.write_text(json.dumps({"data": untitled}))
-    found = [example for _, example in read_squad(copy)]
-    assert [(e.id, e.answers) for e in found] == [(e.id, e.answers) for _, e in pairs]
-    assert len({article for article, _ in pairs}) == articles
-    assert len(pairs) == questions
-    assert sum(len(example.answers) for _, example in pairs) == answers
-    assert sum(not example.answers for _, example in pairs) == impossible
+    copied = read_squad(copy)
+    assert [(e.id, e.answers) for e in copied] == [(e.id, e.answers) for e in examples]
+    assert len({example.article for example in examples}) == articles
+    assert len(examples) == questions
+    assert sum(len(example.answers) for example in examples) == answers
+    assert sum(not example.answers for example in examples) == impossible

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 
 import pytest
@@ -9,8 +10,8 @@ import pytest
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import load_config, shipped_configs
 from configs.task_schema import SUBMISSIONS
-from finetune.baselines.rivals import run_rival
-from finetune.data.submission import FORMS, submission
+from finetune.baselines.rivals import RivalTask, run_rival
+from finetune.data.submission import FORMS, read_predictions, submission, write_predictions
 from finetune.data.texts import read_text_splits
 from tests.published import GLUE, TESTED, overrides, write_glue
 
@@ -24,6 +25,28 @@ def test_every_file_that_the_server_wants_has_a_task_that_writes_it():
         for task in load_config(FinetuneConfig, f"finetune/{name}").task.submission.values()
     ]
     assert sorted(written) == sorted(SUBMISSIONS) == sorted(FORMS) and len(FORMS) == 11
+
+
+def test_predictions_are_what_was_answered_or_safe_for_spreadsheets(tmp_path, caplog):
+    rows = [{"id": "=1+1", "label": "-", "prediction": -0.5}, {"id": "a\r\nb", "prediction": "-2"}]
+    path = tmp_path / "predictions.csv"
+    write_predictions(path, rows, csv_safe=False)
+    as_read = read_predictions(path)
+    assert as_read == [
+        {"id": "=1+1", "label": "-", "prediction": "-0.5"},
+        {"id": "a\r\nb", "label": "", "prediction": "-2"},
+    ]
+    content = path.read_bytes()
+    write_predictions(path, as_read, csv_safe=False)
+    assert path.read_bytes() == content, "written again it must be the same"
+    assert not caplog.messages
+    write_predictions(path, rows, csv_safe=True)
+    with path.open(encoding="utf-8", newline="") as file:
+        safe = [list(row.values()) for row in csv.DictReader(file)]
+    assert safe == [["'=1+1", "'-", "-0.5"], ["a\r\nb", "", "-2"]]
+    assert caplog.messages == [
+        f"{path}: 2 cells begin as formulas do and got an apostrophe in front"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +88,7 @@ def test_a_classical_method_answers_the_tests_of_every_task_it_can_learn(tmp_pat
     folder = write_glue(tmp_path, task)
     config = load_config(FinetuneConfig, f"finetune/{task}", overrides(task, folder))
     splits = read_text_splits(config.task)
-    (trial,) = run_rival("naive-bayes", config, splits, tmp_path).trials
+    (trial,) = run_rival("naive-bayes", RivalTask(tmp_path, config, splits)).trials
     found = {p.stem: p.read_text() for p in (tmp_path / "naive-bayes/submission").iterdir()}
     assert {name: content.count("\n") - 1 for name, content in found.items()} == FILES[task]
     for name, content in found.items():
@@ -80,6 +103,7 @@ def test_a_test_file_with_labels_is_scored_and_not_sent(tmp_path):
     folder = write_glue(tmp_path, "sst2")
     options = [f"task.folder={folder}", "task.test=dev.tsv"]
     config = load_config(FinetuneConfig, "finetune/sst2", options)
-    (trial,) = run_rival("majority", config, read_text_splits(config.task), tmp_path).trials
+    task = RivalTask(tmp_path, config, read_text_splits(config.task))
+    (trial,) = run_rival("majority", task).trials
     assert trial.test["accuracy"] == 0.5
     assert not (tmp_path / "majority/submission").exists()

@@ -8,7 +8,7 @@ import pytest
 
 from configs.errors import InputError
 from configs.task_schema import PreprocessConfig
-from finetune.data.split import heldout_mask
+from finetune.data.example import heldout_mask
 from finetune.data.texts import parse_number
 from tests.unit.finetune.data.text_tasks import MANY, TRAIN
 
@@ -25,7 +25,7 @@ def test_examples_keep_text_label_and_place(read_texts):
         "1",
     )
     assert splits.train[2].where.endswith("train.csv, row 3")
-    assert [e.target for e in splits.dev] == [1, 0, 1, 0] and splits.test[0].target == 0
+    assert [e.target for e in splits.dev] == [1, 0, 1, 0] and splits.parts["test"][0].target == 0
 
 
 def test_an_id_column_names_the_examples(read_texts):

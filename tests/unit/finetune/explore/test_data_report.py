@@ -17,9 +17,14 @@ from configs.task_schema import TaskConfig
 from finetune.data.example import TextExample
 from finetune.explore.data_plots import by_period
 from finetune.explore.data_report import columns_part, dates_part, labels_part, write_data_report
-from finetune.explore.fertility import count_tokens, open_tokenizers
-from finetune.explore.profile import clean_by_steps
-from finetune.explore.task_data import TaskData, raw_texts, read_task
+from finetune.explore.task_data import (
+    TaskData,
+    clean_by_steps,
+    count_tokens,
+    open_tokenizers,
+    read_task,
+    texts_of,
+)
 from finetune.explore.terms import term_steps
 from finetune.explore.text_parts import (
     cleaning_part,
@@ -27,7 +32,7 @@ from finetune.explore.text_parts import (
     lengths_part,
     words_part,
 )
-from finetune.report.gallery import Gallery
+from finetune.report.markdown_tables import Gallery
 from tests.conftest import DATA
 from tokenizer.wordpiece import WordPiece
 
@@ -74,7 +79,7 @@ def lines(parts: list[str]) -> list[str]:
 
 def test_all_labels_are_read_and_merged(data):
     assert data.splits.labels == ("Extremely Negative", "Negative", "Neutral", "Positive")
-    assert data.merged == tuple(LABELS) and data.places == [0, 0, 1, 2]
+    assert data.task.shown_labels == tuple(LABELS) and data.task.places == [0, 0, 1, 2]
 
 
 def test_columns_of_every_file(data, gallery):
@@ -158,7 +163,7 @@ def test_what_the_tweets_talk_about_is_in_the_report(gallery, tmp_path):
     config = load_config(FinetuneConfig, "finetune/tweets").task
     files = {"folder": str(tmp_path), "train": "train.csv", "most_bad_rows": 0.1}
     data = read_task(replace(config, **files))
-    _, terms = clean_by_steps(raw_texts(data.splits.train), term_steps("nltk"))
+    _, terms = clean_by_steps(texts_of(data.splits.train, raw=True), term_steps("nltk"))
     found = lines(words_part(data, terms, gallery))
     for label in ("Negative", "Neutral", "Positive"):
         rows = [line for line in found if line.startswith(f"| {label} |")]

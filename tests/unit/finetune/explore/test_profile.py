@@ -9,7 +9,7 @@ import pytest
 from configs.task_schema import PreprocessConfig
 from finetune.data.preprocess import steps_of
 from finetune.data.tables import TableFile, read_table
-from finetune.explore.profile import Column, clean_by_steps, profile_columns, summarize
+from finetune.explore.task_data import Column, clean_by_steps, profile_columns, summarize
 from tests.conftest import DATA
 
 CORONA = DATA / "corona_nlp" / "Corona_NLP_train.csv.xz"

@@ -7,14 +7,13 @@ from math import log, sqrt
 import numpy as np
 import pytest
 
-from finetune.explore.profile import clean_by_steps
+from finetune.explore.task_data import clean_by_steps
 from finetune.explore.terms import (
     Terms,
+    choose_terms,
     count_terms,
     keep_hashtags,
     log_odds,
-    most_frequent,
-    most_typical,
     term_steps,
 )
 
@@ -59,7 +58,7 @@ def test_hashtags_count_with_their_sign():
 
 def test_what_a_class_lacks_is_not_frequent_in_it():
     terms = count_terms(["a a", "b"], [0, 1], 2)
-    assert [[t.name for t in row] for row in most_frequent(terms, 5)] == [["a"], ["b"]]
+    assert [[t.name for t in row] for row in choose_terms(terms, "frequent", 5)] == [["a"], ["b"]]
 
 
 def test_no_terms():
@@ -103,7 +102,7 @@ def test_one_term_alone_has_a_finite_score():
 
 def test_the_best_terms():
     terms = Terms(np.array(["a", "b", "c"]), np.array([[5, 5, 1], [1, 5, 5]]), np.array([3, 3, 3]))
-    assert [term.name for term in most_frequent(terms, 2)[0]] == ["a", "b"]
-    first, second = most_typical(terms, 3)
+    assert [term.name for term in choose_terms(terms, "frequent", 2)[0]] == ["a", "b"]
+    first, second = choose_terms(terms, "typical", 3)
     assert [term.name for term in first] == ["a"] and first[0].count == 5
     assert [term.name for term in second] == ["c"]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from configs.errors import InputError
 from configs.schema import ResolvedBatchConfig
-from finetune.model.task_batches import TaskBatches, collate, evaluation_batches, micro_batches
-from finetune.tasks.feature import Feature
+from finetune.model.task_model import TaskBatches, collate, evaluation_batches, micro_batches
+from finetune.tasks.task import Feature
 from tests.helpers import flatten
 
 

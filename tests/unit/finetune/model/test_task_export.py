@@ -67,7 +67,7 @@ def random_finetuned(
     card = ModelCard(TaskConfig(kind=kind), shape, HeadConfig(pooling=pooling), labels, 32, {}, {})
     torch.manual_seed(0)
     tokenizer = tokenizers[architecture]
-    model = make_task_model(card, tokenizer, vocabulary_size=tokenizer.vocabulary_size + 5)
+    model = make_task_model(card, tokenizer.special.pad, tokenizer.vocabulary_size + 5)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return FinetunedModel(card, tokenizer, model.eval())

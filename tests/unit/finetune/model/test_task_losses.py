@@ -9,7 +9,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional as F
 
 from configs.finetune_schema import HeadConfig
-from finetune.model.task_losses import TaskLoss, balanced_weights, focal_loss, span_loss
+from finetune.model.task_model import TaskLoss, balanced_weights, focal_loss, span_loss
 from pretrain.model.loss import IGNORED
 from pretrain.model.packing import Packing
 

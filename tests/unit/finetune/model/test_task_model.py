@@ -9,11 +9,9 @@ import pytest
 import torch
 
 from configs.finetune_schema import HeadConfig
-from finetune.model.task_batches import TaskBatch, collate
 from finetune.model.task_export import CLASSES, FAMILIES, head_names
-from finetune.model.task_losses import TaskLoss
-from finetune.model.task_model import TaskModel, one_token_each
-from finetune.tasks.feature import Feature
+from finetune.model.task_model import TaskBatch, TaskLoss, TaskModel, collate, one_token_each
+from finetune.tasks.task import Feature
 from pretrain.model.convert import huggingface_config, renamed
 from pretrain.model.encoder import Encoder
 from pretrain.model.packing import Packing

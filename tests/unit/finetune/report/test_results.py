@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from finetune.report.gallery import Gallery
+from finetune.report.markdown_tables import Gallery
 from finetune.report.results import classification_part
 
 

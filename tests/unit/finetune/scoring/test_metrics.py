@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from finetune.data.squad import read_squad
+from finetune.data.questions import read_squad
 from finetune.scoring.metrics import (
     SPAN_RULES,
     best_scores,
@@ -177,7 +177,7 @@ def test_published_predictions_score_as_published(data, predictions, exact, f1):
     if not folder.is_dir():
         pytest.skip("needs SQuAD's development sets")
     answers = json.loads((folder / "preds" / predictions).read_text(encoding="utf-8"))
-    examples = [example for _, example in read_squad(folder / data)]
+    examples = read_squad(folder / data)
     golds = [[text for text, _ in example.answers] for example in examples]
     scores = span_scores([answers[example.id] for example in examples], golds, SQUAD)
     digits = len(exact.partition(".")[2])

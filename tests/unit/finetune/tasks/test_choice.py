@@ -10,7 +10,7 @@ import pytest
 from configs.errors import InputError
 from configs.task_schema import TaskConfig
 from finetune.data.example import ChoiceExample
-from finetune.tasks.choice import ChoiceTask
+from finetune.tasks.text import ChoiceTask
 
 EXAMPLE = ChoiceExample(
     "here", "x-1", "the name of a class " * 9, "What is it?", ("a", "b", "c"), 2

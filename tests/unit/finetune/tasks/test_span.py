@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from configs.errors import InputError
 from configs.task_schema import TaskConfig
 from finetune.data.example import SpanExample
-from finetune.data.squad import read_squad
+from finetune.data.questions import read_squad
 from finetune.scoring.metrics import SPAN_RULES, best_scores, normal_answer, span_scores
 from finetune.tasks.span import THRESHOLD, SpanAnswer, SpanFeature, SpanTask, best_span
 from tests.conftest import DATA
@@ -259,8 +259,7 @@ def test_rows_show_question_answer_and_margin():
 
 @pytest.mark.skipif(not (DATA / "squad_dev").is_dir(), reason="needs SQuAD's development set")
 def test_a_perfect_model_on_squad(tokenizer):
-    pairs = read_squad(DATA / "squad_dev" / "dev-v1.1.reconstructed.json")
-    examples = [example for _, example in pairs[::200]]
+    examples = read_squad(DATA / "squad_dev" / "dev-v1.1.reconstructed.json")[::200]
     task = make_task(max_length=128, stride=32, longest_answer=100)
     features = task.features(examples, tokenizer)
     answers = task.answers(examples, features, perfect_logits(features), {})

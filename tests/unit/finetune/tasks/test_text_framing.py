@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.tasks.text_framing import frame, shares, window_starts
+from finetune.tasks.task import frame, shares, window_starts
 from tokenizer.base import Framing, SpecialTokens
 
 CLS, SEP = 101, 102

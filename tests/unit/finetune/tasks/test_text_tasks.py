@@ -10,8 +10,8 @@ import pytest
 from configs.errors import InputError
 from configs.task_schema import METRICS, TaskConfig
 from finetune.data.example import TextExample
+from finetune.model.model_folder import KINDS, make_task
 from finetune.scoring.metrics import classification_scores
-from finetune.tasks.kinds import KINDS, make_task
 from finetune.tasks.text import ClassificationTask, RegressionTask, row_of, softmax
 
 LABELS = ("Bad", "Good", "Very bad", "Very good")

@@ -24,15 +24,16 @@ from pretrain.ranks.world import World
 from tests.threads import on_threads
 
 EXAMPLES = [TextExample(f"a.csv, row {n}", str(n), f"text {n}", None, n % 2) for n in range(4)]
-SPLITS = Splits(EXAMPLES[:2], EXAMPLES[2:3], EXAMPLES[3:], ("no", "yes"))
+PARTS = {"train": EXAMPLES[:2], "dev": EXAMPLES[2:3], "test": EXAMPLES[3:]}
+SPLITS = Splits(PARTS, ("no", "yes"))
 
 
 def test_examples_are_known_by_what_they_say_not_by_where_they_lie():
-    moved = replace(SPLITS, train=[replace(e, where="b.csv, row 9") for e in SPLITS.train])
-    assert digest_examples(moved) == digest_examples(SPLITS)
+    moved = [replace(e, where="b.csv, row 9") for e in SPLITS.train]
+    assert digest_examples(Splits({**PARTS, "train": moved})) == digest_examples(SPLITS)
     for change in ({"text": "other"}, {"target": 1}, {"pair": "more"}, {"id": "7"}):
-        changed = replace(SPLITS, train=[replace(SPLITS.train[0], **change), SPLITS.train[1]])
-        assert digest_examples(changed) != digest_examples(SPLITS), change
+        changed = [replace(SPLITS.train[0], **change), SPLITS.train[1]]
+        assert digest_examples(Splits({**PARTS, "train": changed})) != digest_examples(SPLITS)
 
 
 def test_weights_are_known_by_names_and_values():

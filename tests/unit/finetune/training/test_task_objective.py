@@ -13,10 +13,8 @@ from torch import nn
 from configs.finetune_schema import FinetuneConfig, HeadConfig
 from configs.schema import ModelConfig, ScheduleConfig
 from finetune.data.example import Splits, TextExample
-from finetune.model.task_batches import TaskBatches
-from finetune.model.task_losses import TaskLoss
-from finetune.model.task_model import TaskModel
-from finetune.tasks.feature import Feature
+from finetune.model.task_model import TaskBatches, TaskLoss, TaskModel
+from finetune.tasks.task import Feature
 from finetune.training.task_objective import Framed, TaskObjective
 from finetune.training.trials import make_trials
 from pretrain.model.encoder import Encoder
@@ -68,8 +66,9 @@ def toy(task: ToyTask, steps: int = 12, minutes: float | None = None, **fields) 
     features = [
         Feature(n, (np.array([5, 6 + n, 7]),), (none,), np.array([n % 2])) for n in range(6)
     ]
-    splits = Splits(examples[:6], examples[6:8], examples[8:], ("no", "yes"))
-    framed = Framed(splits, features, {"dev": features[:2], "test": features[2:4]})
+    parts = {"train": examples[:6], "dev": examples[6:8], "test": examples[8:]}
+    own = {"train": features, "dev": features[:2], "test": features[2:4]}
+    framed = Framed(Splits(parts, ("no", "yes")), own)
     torch.manual_seed(0)
     model = TaskModel(Encoder(SHAPE, 20, 0), 2, TaskLoss("classification", HeadConfig()))
     data = TaskBatches(features, SimpleNamespace(sequences=2, micro_batches=lambda n: 1), 4)

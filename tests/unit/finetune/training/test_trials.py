@@ -127,6 +127,13 @@ def test_the_fingerprint_changes_with_what_decides_the_result(change):
     assert trial(**change).fingerprint("weights") != BASE
 
 
+def test_trials_of_before_are_known_again():
+    """A field that is new must not change what older run folders say that they were made from."""
+    (made,) = make_trials(FinetuneConfig(seeds=[3], model="x"))
+    known = "679a59b13144053b7fa579b4a6871d53710131cad6d84494b6c49025689fa92b"
+    assert made.fingerprint("contents") == known, "name a new field in YOUNG"
+
+
 def test_the_fingerprint_changes_with_the_encoder():
     assert trial().fingerprint("others") != BASE
 
@@ -154,5 +161,5 @@ def test_when_it_is_saved_is_not_part_of_what_a_trial_is():
     (often,) = make_trials(FinetuneConfig(seeds=[1], checkpoint=CheckpointConfig(every_steps=3)))
     (seldom,) = make_trials(FinetuneConfig(seeds=[1]))
     assert often.fingerprint("") == seldom.fingerprint("")
-    assert "\ncheckpoint:" not in recipe_text(often.config, without="checkpoint")
+    assert "\ncheckpoint:" not in recipe_text(often.config, without=["checkpoint"])
     assert "\ncheckpoint:" in recipe_text(often.config)

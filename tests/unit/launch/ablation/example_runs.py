@@ -9,7 +9,7 @@ from typing import Any
 from configs.ablation_schema import AblationConfig
 from configs.loader import dump_config, load_config
 from configs.system.files import write_text
-from finetune.scoring.method_scores import MethodScores, TrialScores
+from finetune.report.method_table import MethodScores, TrialScores
 from launch.ablation.grid import Grid, GridRun
 
 MASKING = {"masking": {"static": {"mask_epochs": 10}, "dynamic": {}}}

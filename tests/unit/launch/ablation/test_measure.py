@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from finetune.scoring.method_scores import read_scores
+from finetune.report.method_table import read_scores
 from launch.ablation.measure import headline, measure
 from tests.unit.launch.ablation.example_runs import TOKENS, find, finish, finish_task, make_grid
 

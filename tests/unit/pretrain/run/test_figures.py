@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from finetune.report.gallery import Gallery
+from finetune.report.markdown_tables import Gallery
 from finetune.report.result_plots import plot_calibration, plot_confusion, plot_trials
 from finetune.scoring.metrics import Bin
 from pretrain.run.figures import drawable, new_figure, plot_curves, save
