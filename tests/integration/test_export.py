@@ -1,4 +1,4 @@
-"""A finished run loads in transformers and computes the same, for all three tokenizers."""
+"""A finished run loads in transformers and computes the same: all tokenizers, each family."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from configs.loader import load_config
-from configs.schema import PretrainConfig
 from pretrain.batch import MicroBatch
-from pretrain.model.pretraining import make_model
+from pretrain.run.saved_run import open_run
 from tests.conftest import Command
 from tokenizer.load import load_tokenizer
 
@@ -29,11 +27,18 @@ RUNS = {
         "sample_epochs=10",
     ],
     "kobert": [*BERT, "tokenizer.kind=sentencepiece"],
+    "modernbert": [
+        "model={architecture: modernbert, segment_types: 0, norm: pre, position: rope}",
+        "model={feed_forward: geglu, bias: decoder, attention_window: 8, global_every: 2}",
+        "phases=[{rope_theta: 2000}, {from_steps: 1, rope_theta: 500, max_length: 48}]",
+        "schedule.max_steps=2",
+    ],
 }
 CLASSES = {
     "roberta": "RobertaForMaskedLM",
     "bert": "BertForPreTraining",
     "kobert": "BertForMaskedLM",
+    "modernbert": "ModernBertForMaskedLM",
 }
 
 
@@ -72,11 +77,7 @@ def flat_batch(sequences: list[list[int]]) -> MicroBatch:
 
 
 def own_model(run_dir: Path) -> torch.nn.Module:
-    config = load_config(PretrainConfig, str(run_dir / "config.yaml"))
-    model = make_model(config, load_tokenizer(run_dir / "tokenizer"))
-    newest = sorted((run_dir / "checkpoints").iterdir())[-1]
-    model.load_state_dict(load_file(newest / "model.safetensors"))
-    return model.eval()
+    return open_run(run_dir).model().eval()
 
 
 def test_token_ids_agree_on_real_lines(run, lines):

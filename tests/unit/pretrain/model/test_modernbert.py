@@ -12,8 +12,10 @@ from safetensors.torch import load_file, save_file
 
 from configs.errors import InputError
 from configs.families import not_held
-from configs.schema import ModelConfig
+from configs.loader import load_config
+from configs.schema import ModelConfig, PretrainConfig
 from pretrain.model.convert import from_huggingface, huggingface_config, to_huggingface
+from pretrain.model.pretraining import PretrainingModel
 from pretrain.model.published_config import model_config, unknown_fields
 from tests.unit.pretrain.model.examples import PAD, VOCABULARY, random_batch, random_model, tiny
 from tests.unit.pretrain.model.plain_encoder import mlm_logits, sequence_states
@@ -175,6 +177,21 @@ def test_a_folder_loads_whole(seed, tmp_path):
     if model.config.tied:
         expected["decoder.weight"] = model.encoder.embeddings.word.weight
     assert all(torch.equal(w, expected[name]) for name, w in loaded.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"), [("modern_small", 5.4), ("modern_tiny", 16.9), ("modern_base", 149.7)]
+)
+def test_shipped_configs_have_the_parameters_of_transformers(name, millions):
+    config = load_config(PretrainConfig, name)
+    size = config.tokenizer.vocabulary_size
+    options = huggingface_config(config.model, size, SPECIAL, False)
+    assert options.pop("model_type") == "modernbert"
+    with torch.device("meta"):
+        ours = PretrainingModel(config.model, size, PAD, False)
+        theirs = transformers.ModernBertForMaskedLM(transformers.ModernBertConfig(**options))
+    counts = [sum(p.numel() for p in model.parameters()) for model in (ours, theirs)]
+    assert counts[0] == counts[1] and counts[0] / 1e6 == pytest.approx(millions, abs=0.05)
 
 
 # -- config.json -----------------------------------------------------------------------------------
