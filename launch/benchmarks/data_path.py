@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from io import StringIO
@@ -94,7 +94,7 @@ def tokenising_rates(
             f"tokenizer.path={folder / TOKENIZER}",
         ]
         own = load_config(PretrainConfig, "roberta_small.yaml", choices)
-        with silenced():
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # its progress
             ours.append(size / seconds_of(partial(prepare_store, own)))
         bare.append(size / seconds_of(partial(backend.encode_batch, sentences)))
     return ours, bare
@@ -115,10 +115,3 @@ def seconds_of(work: Callable[[], object]) -> float:
     started = perf_counter()
     work()
     return perf_counter() - started
-
-
-@contextmanager
-def silenced() -> Iterator[None]:
-    """Progress is for those who wait."""
-    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        yield

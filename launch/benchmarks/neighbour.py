@@ -87,17 +87,17 @@ def measure(overrides: tuple[str, ...] = ()) -> Neighbour:
 @contextmanager
 def environment(spins: dict[str, str] | None) -> Iterator[None]:
     """Of a process that is started meanwhile: `spins`; None: what a launch script sets."""
-    before = {name: os.environ.pop(name, None) for name in ("OMP_WAIT_POLICY", *OPENMP)}
+    before = dict(os.environ)
+    for name in ("OMP_WAIT_POLICY", *OPENMP):
+        os.environ.pop(name, None)
     if spins is None:
         let_waiting_threads_sleep()
     os.environ.update(spins or {})
     try:
         yield
     finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @contextmanager
