@@ -51,9 +51,7 @@ bag_of_words = partial(WordCounter, token_pattern=r"(?u)\b\w+\b")
 ngram_range (runs of words that count as words), min_df (least number of texts that hold a word)"""
 bag_of_characters = partial(WordCounter, analyzer="char_wb")
 """counts of each run of characters within a word, with the same options"""
-count_between_spaces = partial(
-    WordCounter, tokenizer=str.split, token_pattern=None, lowercase=False
-)
+bag_of_tokens = partial(WordCounter, tokenizer=str.split, token_pattern=None, lowercase=False)
 """counts of whatever stands between spaces, with the same options"""
 
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from configs.errors import InputError
 from finetune.data.tables import read_text
-from pretrain.text.encoding import Decoder, Encoding, lines_of
+from pretrain.text.encoding import Encoding, lines_of
 
 LABEL = re.compile(r"O|[BI]-\S+")
 OTHER_SCHEME = re.compile(r"[SELUM]-\S+")
@@ -64,7 +64,9 @@ def read_conll(path: Path, encoding: Encoding) -> list[Sentence]:
         raise decoder.blame(text, error) from error
     if not sentences:
         raise InputError(f"{path}: no sentences: name a file with at least one")
-    sentences = [_decoded(sentence, decoder) for sentence in sentences]
+    for place, s in enumerate(sentences):
+        plain, size = decoder.plain([*s.words, *s.labels]), len(s.words)
+        sentences[place] = replace(s, words=tuple(plain[:size]), labels=tuple(plain[size:]))
     decoder.finish()
     _refuse_numbers(sentences)
     if reader.no_words:
@@ -77,13 +79,6 @@ def read_conll(path: Path, encoding: Encoding) -> list[Sentence]:
             f"{path.name}: {reader.padded:,} labels had spaces behind them; they were cut"
         )
     return _as_bio(sentences, encoding.notes)
-
-
-def _decoded(sentence: Sentence, decoder: Decoder) -> Sentence:
-    """The sentence without marks of bad bytes."""
-    plain = decoder.plain([*sentence.words, *sentence.labels])
-    size = len(sentence.words)
-    return replace(sentence, words=tuple(plain[:size]), labels=tuple(plain[size:]))
 
 
 class _Reader:

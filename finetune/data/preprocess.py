@@ -151,11 +151,6 @@ def remove_stop_words(text: str, chosen: str = "nltk") -> str:
     return " ".join(kept)
 
 
-def join_spaces(text: str) -> str:
-    """One space between words, none at the ends."""
-    return " ".join(text.split())
-
-
 FUNCTIONS: dict[str, Callable[[str], str]] = {
     "entities": unescape_entities,
     "lowercase": str.lower,
@@ -168,7 +163,7 @@ FUNCTIONS: dict[str, Callable[[str], str]] = {
     "punctuation": remove_punctuation,
     "emoji": remove_emoji,
     "stop-words": remove_stop_words,
-    "spaces": join_spaces,
+    "spaces": lambda text: " ".join(text.split()),
 }
 
 

@@ -194,7 +194,5 @@ def _target(answer: object, options: int, where: str) -> int:
     is_letter = isinstance(answer, str) and len(answer) == 1
     place = ord(str(answer)) - ord("A") if is_letter else -1
     if not 0 <= place < options:
-        raise InputError(
-            f"{where}: the answer '{answer}' names none of {options} options (A, B, ...)"
-        )
+        raise InputError(f"{where}: the answer '{answer}' is none of {options} options (A, B, ...)")
     return place

@@ -91,10 +91,8 @@ class TextReader:
         Rows that cannot be read are left out and counted; where a text is merely empty, only of
         train: what is scored, or is to be answered, keeps its size.
         """
-        path = Path(self.config.folder).expanduser() / name
-        table = tables.read_table(
-            path, self.config.columns, self.encoding, self.texts, leaves_out=True
-        )
+        path, columns = Path(self.config.folder).expanduser() / name, self.config.columns
+        table = tables.read_table(path, columns, self.encoding, self.texts, leaves_out=True)
         if part not in ("train", "dev") and self.config.label in table.columns:
             table = without_withheld(table, self.config, self.known)
         is_labelled = self.config.label in table.columns or part in ("train", "dev")

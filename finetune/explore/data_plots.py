@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -49,7 +49,6 @@ STEPS = 40
 MOST_ROWS = 60
 MOST_PANELS = 30
 """of thousands of labels the first ones are drawn: the report's tables have all"""
-Content = TypeVar("Content")
 
 
 def plot_columns(columns: Sequence[Column], path: Path) -> bool:
@@ -119,7 +118,7 @@ def plot_lengths(panels: Mapping[str, Mapping[str, np.ndarray]], path: Path) -> 
     figure = new_figure(PAGE, 0.7 + 0.45 * min(rows, MOST_ROWS))
     grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, (unit, lengths) in zip(grid, panels.items()):
-        draw_distributions(axes, _first(lengths, MOST_ROWS))
+        draw_distributions(axes, dict(islice(lengths.items(), MOST_ROWS)))
         axes.set_xlabel(f"{unit}{left_out}")
         tidy(axes)
     return save(figure, path, DPI)
@@ -170,7 +169,10 @@ def plot_terms(terms: Mapping[str, Sequence[Term]], axis: str, path: Path) -> bo
     Args:
         axis: what the scores are.
     """
-    axis, terms = f"{axis}{_remark(len(terms), MOST_PANELS)}", _first(terms, MOST_PANELS)
+    axis, terms = (
+        f"{axis}{_remark(len(terms), MOST_PANELS)}",
+        dict(islice(terms.items(), MOST_PANELS)),
+    )
     columns = min(PANELS, len(terms))
     lines = math.ceil(len(terms) / columns)
     most = max(map(len, terms.values()))
@@ -219,10 +221,6 @@ def by_period(counts: Mapping[date, int]) -> tuple[list[date], np.ndarray, int]:
     for day, count in counts.items():
         heights[(day - first).days // width] += count
     return [first + timedelta(width * number) for number in range(len(heights))], heights, width
-
-
-def _first(rows: Mapping[str, Content], most: int) -> dict[str, Content]:
-    return dict(islice(rows.items(), most))
 
 
 def _remark(rows: int, most: int) -> str:

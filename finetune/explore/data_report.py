@@ -152,12 +152,8 @@ def day_range(days: Iterable[date]) -> str:
 def labels_part(data: TaskData, gallery: Gallery) -> list[str]:
     """The balance in the files and in each split; merged labels below."""
     config, labels = data.config, data.splits.labels
-    in_files = Counter(
-        row[config.label]
-        for rows in data.tables
-        if config.label in rows.columns
-        for row in rows.rows
-    )
+    labelled = [rows for rows in data.tables if config.label in rows.columns]
+    in_files = Counter(row[config.label] for rows in labelled for row in rows.rows)
     counts = {
         name: np.bincount([e.label for e in part], minlength=len(labels))
         for name, part in data.splits.parts.items()

@@ -15,7 +15,7 @@ from functools import partial
 
 import numpy as np
 
-from finetune.baselines.linear import count_between_spaces
+from finetune.baselines.linear import bag_of_tokens
 from finetune.data.preprocess import FUNCTIONS, LETTER, remove_stop_words
 
 TERM = re.compile(rf"#?(?=_*[^\W_]){LETTER}+(?:['’]{LETTER}+)*")
@@ -79,7 +79,7 @@ def count_terms(
     """
     if not any(len(text.split()) >= words for text in texts):
         return None
-    counter = count_between_spaces(ngram_range=(words, words))
+    counter = bag_of_tokens(ngram_range=(words, words))
     matrix = counter.fit_transform(texts)
     members = np.asarray(classes)
     counts = [np.asarray(matrix[members == c].sum(0)).ravel() for c in range(number)]

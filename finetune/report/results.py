@@ -193,11 +193,7 @@ def trial_table(trials: Sequence[FinishedTrial]) -> str:
 
 
 def classification_part(
-    gallery: Gallery,
-    split: str,
-    rows: Rows,
-    examples: Sequence[TextExample],
-    labels: Sequence[str],
+    gallery: Gallery, split: str, rows: Rows, examples: Sequence[TextExample], labels: Sequence[str]
 ) -> list[str]:
     """Per class, confusion matrix, calibration and errors of one split."""
     answers = Classified.of(rows, labels, "")

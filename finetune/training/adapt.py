@@ -44,7 +44,7 @@ def adapt(
             lines = (line for example in examples for line in texts(example))
             write_text(folder / "texts.txt", "".join(f"{line}\n" for line in lines))
     with failing_together(world):
-        recipe = adapt_config(config, pretrained, folder)
+        recipe = adaptation(config, pretrained, folder)
     name: Literal["bf16", "fp32"] = "bf16" if precision.name == "bf16" else "fp32"
     engine = replace(recipe.engine, precision=name)
     pretrain(replace(recipe, engine=engine), world)
@@ -54,9 +54,7 @@ def adapt(
     return adapted
 
 
-def adapt_config(
-    config: FinetuneConfig, pretrained: Pretrained, folder: Path
-) -> schema.PretrainConfig:
+def adaptation(config: FinetuneConfig, encoder: Pretrained, folder: Path) -> schema.PretrainConfig:
     """The pretraining run that adapts: one text a document, dynamic masking, no NSP."""
     texts_file = folder / "texts.txt"
     own = schema.SourceConfig(kind="text", path=str(texts_file), documents="line")
@@ -76,7 +74,7 @@ def adapt_config(
         ),
         tokenizer=schema.TokenizerConfig(path=str(folder / "vocabulary")),
         masking=schema.MaskingConfig(probability=choice.masking_probability),
-        model=pretrained.model,
+        model=encoder.model,
         batch=schema.BatchConfig(size, min(size, config.batch.micro_sequences)),
         optimizer=replace(schema.OptimizerConfig(), learning_rate=choice.learning_rate),
         schedule=schema.ScheduleConfig(max_epochs=choice.epochs, warmup_fraction=0.06),

@@ -78,11 +78,11 @@ def finetune_owned(config: FinetuneConfig, agreement: Agreement) -> Path:
     with kept_status(run_dir, world):
         if config.adapt.epochs:
             pretrained = adapt(config, examples.train, pretrained, world, precision)
-        common = Common(task, framed, pretrained, contents, agreement, precision.name, notice)
+        common = Common(task, framed, pretrained, contents, agreement, precision, notice)
         if world.is_main:
             decided = hashes | precision.facts | {"agreed": agreement.record}
             describe.write_environment(run_dir, config, world, decided)
-            logger.info(opening(config, trials, common, precision))
+            logger.info(opening(config, trials, common))
         with notice.listening(world):
             run_trials(trials, common)
         if world.is_main:
@@ -139,9 +139,7 @@ def find_precision(config: FinetuneConfig, world: World) -> Precision:
     return choose_precision(asked, world, config.adapt.cache, before)
 
 
-def opening(
-    config: FinetuneConfig, trials: Sequence[Trial], common: Common, precision: Precision
-) -> str:
+def opening(config: FinetuneConfig, trials: Sequence[Trial], common: Common) -> str:
     """The lines a run begins with."""
     framed, pretrained = common.framed, common.pretrained
     sizes = ", ".join(
@@ -157,7 +155,7 @@ def opening(
         "task": f"{config.task.name}, {config.task.kind}: {labels}",
         "examples": sizes,
         "encoder": f"{config.model}: {shape.architecture} {shape.layers} x {shape.hidden_size}",
-        "precision": str(precision),
+        "precision": str(common.precision),
         "batch": f"{config.batch.sequences} examples, peak learning rate {rate:g}",
         "example": example[:320],
     }

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from configs.errors import InputError
-from configs.schema import PrecisionName
 from configs.system.aside import clear_leftovers, remove
 from configs.system.files import write_text
 from configs.system.json_files import REMAKE, read_json
@@ -27,6 +26,7 @@ from finetune.training.task_objective import Framed, Result, TaskObjective, Tria
 from finetune.training.trials import Trial
 from pretrain.engine.engine import Engine
 from pretrain.engine.loop import Loop
+from pretrain.engine.precision import Precision
 from pretrain.optim.schedule import Phase, Schedule
 from pretrain.ranks.agreement import Agreement, failing_together
 from pretrain.ranks.preemption import PreemptionNotice
@@ -48,8 +48,7 @@ class Common:
     contents: str
     """as in `Trial.fingerprint`"""
     agreement: Agreement
-    precision: PrecisionName
-    """what `engine.precision` was resolved to"""
+    precision: Precision
     notice: PreemptionNotice
     """tells when to leave early"""
 
@@ -72,7 +71,7 @@ def train_trial(
     data = TaskBatches(common.framed.features["train"], config.batch, trial.seed)
     phase = Phase(0, data.steps_per_epoch, data.tokens_per_epoch)
     schedule = Schedule.make(config.schedule, [phase])
-    engine = Engine(model, config, world, common.precision, config.layer_decay)
+    engine = Engine(model, config, world, common.precision.name, config.layer_decay)
     events = RunFolder(Path(config.run_dir)).tensorboard / trial.name
     log = RunLog(folder.path, world.is_main, state.step, events)
     try:
@@ -87,7 +86,7 @@ def train_trial(
         if world.size > 1:
             reporter.say(f"traffic: {traffic_line(config, model, world)}")
         begin = replace(
-            state, fingerprints=fingerprints, precision=common.precision, world_size=world.size
+            state, fingerprints=fingerprints, precision=common.precision.name, world_size=world.size
         )
         writer = checkpoint.Writer(folder.checkpoints, config.checkpoint)
         loop = Loop(objective, config, begin, writer, common.notice, beat)

@@ -66,7 +66,7 @@ def test_an_answer_that_is_no_option_is_named_once(read, answer):
     with pytest.raises(InputError) as caught:
         read("a.jsonl", f"{json.dumps(PASSAGE)}\n{json.dumps(wrong)}")
     assert str(caught.value).endswith(
-        f"a.jsonl, passage 2, question 2: the answer '{answer}' names none of 2 options (A, B, ...)"
+        f"a.jsonl, passage 2, question 2: the answer '{answer}' is none of 2 options (A, B, ...)"
     )
     assert str(caught.value).count("passage 2") == 1
 
@@ -83,7 +83,7 @@ def test_a_passage_of_another_form_is_named(read, change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"answers": [1, 2]}, "question 1: the answer '1' names none of 2 options"),
+        ({"answers": [1, 2]}, "question 1: the answer '1' is none of 2 options"),
         ({"article": None}, "question 1: the article is null, no text"),
         ({"questions": ["Who?", ["Why?"]]}, r'question 2: the question is \["Why\?"\], no text'),
         ({"options": [["me", None], ["so", "no"]]}, "question 1: the option is null, no text"),
