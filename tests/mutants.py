@@ -68,7 +68,10 @@ FEED_FORWARD, FLOPS = "pretrain/model/feed_forward.py", "pretrain/model/flops.py
 CHECKPOINTS, SKIPPED = "pretrain/run/checkpoint_folder.py", "pretrain/engine/skipped.py"
 LOOP = "pretrain/engine/loop.py"
 WINDOW, EVALUATE = "pretrain/engine/log_window.py", "pretrain/engine/evaluate.py"
+LAYOUTS, MODERNBERT = "pretrain/model/layouts.py", "pretrain/model/modernbert_config.py"
 OF_MODEL = "tests/unit/pretrain/model"
+OF_MODERNBERT = "tests/unit/pretrain/model/test_modernbert.py"
+OF_READING = "tests/unit/pretrain/run/test_pretrained_modernbert.py"
 OF_AXES = "tests/unit/pretrain/model/test_encoder_axes.py"
 OF_PRUNE = "tests/unit/pretrain/run/test_prune.py"
 
@@ -167,6 +170,14 @@ MUTANTS = (
     Mutant(ROTARY, "(1 / theta**exponents)", "theta**exponents"),
     Mutant(FEED_FORWARD, "(gradient * second, first))", "(gradient, first))"),
     Mutant(FLOPS, "matrices = 3 if config.is_gated else 2", "matrices = 2"),
+    Mutant(
+        MODERNBERT, '"decoder_bias": config.bias != "none"', '"decoder_bias": True', OF_MODERNBERT
+    ),
+    Mutant(
+        MODERNBERT, "if global_every and n % global_every", "if global_every and n", OF_MODERNBERT
+    ),
+    Mutant(MODERNBERT, "len(set(has.values())) == 1 and", "", OF_MODERNBERT),
+    Mutant(LAYOUTS, '"modernbert" and CLASSIFIER in names', '"bert"', OF_READING),
     Mutant(TIED, "gradient_VD = gradient_VD.add_(self._waiting)", "pass", OF_MODEL),
     Mutant(PRETRAINING, "batch.boundaries[:-1]", "batch.boundaries[1:] - 1", OF_MODEL),
     Mutant(PRETRAINING, "math.sqrt(2 * config.layers)", "math.sqrt(config.layers)", OF_AXES),
