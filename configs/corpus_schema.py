@@ -135,17 +135,24 @@ class MaskingConfig:
 
     probability: float = 0.15
     """share of tokens to predict"""
+    final_probability: Optional[float] = None
+    """that share in the last step, to which it moves in a line along the run; null: it stays. The
+    tokens of a lower share are among those of a higher one, but for some whole words"""
     mask_share: float = 0.8
     """share of those shown as the mask token"""
     random_share: float = 0.1
     """share of those shown as a random token; the rest stays as it is"""
-    whole_word: bool = False
-    """choose whole words instead of single tokens, as BERT's script does: a word that would
-    exceed the share is skipped. Where no other fits, single tokens of it complete the share: a
-    text without spaces is masked as without this"""
+    unit: Literal["token", "word", "span"] = "token"
+    """what is chosen. word: whole words, as BERT's script does: a word that would exceed the share
+    is skipped; where no other fits, single tokens of it complete the share, so that a text without
+    spaces is masked as by tokens. span: runs of 1 to 10 whole words, 3.8 on average, which are
+    shown alike (SpanBERT, Joshi et al. 2020, section 3.1); the last is cut where the share is
+    reached"""
 
     def __post_init__(self) -> None:
         require_between("masking.probability", self.probability, 0, 1)
+        if self.final_probability is not None:
+            require_between("masking.final_probability", self.final_probability, 0, 1)
         require_fraction("masking.mask_share", self.mask_share)
         require_fraction("masking.random_share", self.random_share)
         require(

@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from configs.errors import InputError
 from configs.known_keys import check_keys, is_schema, type_hints
+from configs.renamed import renamed
 from configs.system import secrets
 from configs.system.files import check_stored
 from configs.system.run_names import CONFIG
@@ -261,7 +262,7 @@ def _read_yaml(path: Path) -> DictConfig:
         raise InputError(f"{path}: a configuration is a mapping of keys to values")
     if not layer and "{" not in path.read_text(encoding="utf-8"):
         raise InputError(f"{path} says nothing: write at least `base: roberta_small.yaml`")
-    return layer
+    return OmegaConf.create(renamed(_plain(layer)))
 
 
 def _apply_override(raw: DictConfig, override: str, schema: type) -> None:
@@ -280,6 +281,7 @@ def _apply_override(raw: DictConfig, override: str, schema: type) -> None:
 
 
 def _update(raw: DictConfig, key: str, value: object, schema: type, source: str) -> None:
+    ((key, value),) = renamed({key: value}).items()
     try:
         layer = OmegaConf.create()
         OmegaConf.update(layer, key, value, force_add=True)

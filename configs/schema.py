@@ -6,7 +6,7 @@ live in `__post_init__`; each message names the field and the cure.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Optional, Protocol
 
 from configs.checks import require, require_fraction, require_visible
@@ -143,6 +143,7 @@ class PretrainConfig:
         self._check_document_attention()
         self._check_epochs()
         self._check_phases()
+        self._check_mask_rates()
         self._check_evaluation()
         self.optimizer.check_stage(self.engine.zero_stage)
         self.collective.check_stage(self.engine.zero_stage)
@@ -162,6 +163,15 @@ class PretrainConfig:
             f"{name}={length} is beyond the position table: raise model.max_positions="
             f"{self.model.max_positions} or lower {name}",
         )
+
+    @property
+    def mask_probabilities(self) -> tuple[float, ...]:
+        """Rates of masking that the run comes by, first to last; between two it may have others."""
+        begins_at_once = bool(self.phases) and self.phases[0].begins_at_once
+        rates = [phase.mask_probability for phase in self.phases]
+        if not (begins_at_once and rates[0]):
+            rates.insert(0, self.masking.probability)
+        return tuple(rate for rate in (*rates, self.masking.final_probability) if rate)
 
     def _check_next_sentence_prediction(self) -> None:
         if not self.next_sentence_prediction:
@@ -198,7 +208,7 @@ class PretrainConfig:
         for number, phase in enumerate(self.phases):
             name = f"phases.{number}"
             require(
-                number == 0 or bool(phase.from_steps or phase.from_tokens),
+                number == 0 or not phase.begins_at_once,
                 f"{name} has no beginning: set from_steps or from_tokens",
             )
             self._check_table(f"{name}.max_length", phase.max_length or 0)
@@ -215,11 +225,22 @@ class PretrainConfig:
                 "schedule.max_minutes",
             )
 
+    def _check_mask_rates(self) -> None:
+        final, rates = self.masking.final_probability, [p.mask_probability for p in self.phases]
+        require(
+            final is None or not any(rates),
+            "masking.final_probability and phases.N.mask_probability both move the rate: set one",
+        )
+        require(
+            final is None or self.schedule.max_minutes is None,
+            f"masking.final_probability={final} lies at the end of the run, which "
+            "schedule.max_minutes does not know in steps: limit the run by steps, tokens or "
+            "epochs, or set phases.N.mask_probability",
+        )
+
     def _check_evaluation(self) -> None:
         length = self.evaluation.max_length
-        begins_at_once = bool(self.phases) and not (
-            self.phases[0].from_steps or self.phases[0].from_tokens
-        )
+        begins_at_once = bool(self.phases) and self.phases[0].begins_at_once
         lengths = [phase.max_length or self.max_length for phase in self.phases]
         longest = max(lengths if begins_at_once else [self.max_length, *lengths])
         require(
@@ -234,6 +255,11 @@ class ResolvedPretrainConfig(PretrainConfig):
     """A run whose micro-batches have a size: what training, its data and its memory work with."""
 
     batch: ResolvedBatchConfig = field(default_factory=ResolvedBatchConfig)
+
+    def of_length(self, length: int) -> ResolvedPretrainConfig:
+        """The run as if all of it had sequences up to `length`, those of its evaluation as well."""
+        evaluation = replace(self.evaluation, max_length=None)
+        return replace(self, max_length=length, evaluation=evaluation, phases=[])
 
 
 class StepConfig(Protocol):

@@ -78,6 +78,13 @@ class PhaseConfig:
     continues"""
     warmup_fraction: float = 0.0
     """linear warm-up towards learning_rate, as a share of the steps up to the next such phase"""
+    mask_probability: Optional[float] = None
+    """share of tokens to predict from here on; null: it stays as it was"""
+
+    @property
+    def begins_at_once(self) -> bool:
+        """Whether it begins with the run."""
+        return not (self.from_steps or self.from_tokens)
 
     def __post_init__(self) -> None:
         starts = [self.from_steps, self.from_tokens]
@@ -94,6 +101,11 @@ class PhaseConfig:
         require(
             rate is None or 0 < rate < float("inf"),
             f"phases: learning_rate={rate} must be above 0 and finite",
+        )
+        masks = self.mask_probability
+        require(
+            masks is None or 0 < masks < 1,
+            f"phases: mask_probability={masks} must lie between 0 and 1",
         )
         require_fraction("phases: warmup_fraction", self.warmup_fraction, upper_included=False)
         require(

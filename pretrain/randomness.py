@@ -43,6 +43,7 @@ class Purpose(IntEnum):
     MASK_PARTS = 9
     HELDOUT_PASSAGES = 10
     HELDOUT_WORDS = 11
+    MASK_SPANS = 12
 
 
 def philox(key: tuple[int, int], counter: Sequence[NDArray[np.uint64]]) -> Words:

@@ -51,6 +51,7 @@ class Mutant:
 
 
 MASKING, FORMATS = "pretrain/data/masking.py", "pretrain/data/formats.py"
+SPANS, HELDOUT = "pretrain/data/spans.py", "pretrain/data/heldout.py"
 PAIRS, OF_FORMATS = "pretrain/data/pair_formats.py", "tests/unit/pretrain/data/test_formats.py"
 BATCHES, COLLATE = "pretrain/data/batches.py", "pretrain/data/collate.py"
 PHASES, STORE = "pretrain/data/phases.py", "pretrain/data/store.py"
@@ -78,9 +79,13 @@ OF_PRUNE = "tests/unit/pretrain/run/test_prune.py"
 MUTANTS = (
     # which tokens are predicted, and what is shown in their place
     Mutant(MASKING, "return np.maximum(1, rounded_B)", "return np.maximum(0, rounded_B)"),
-    Mutant(
-        MASKING, "config.probability * maskable_B + chance_B", "config.probability * maskable_B"
-    ),
+    Mutant(MASKING, "rate * maskable_B + chance_B", "rate * maskable_B"),
+    Mutant(MASKING, "draw(*key, first_M)[0]", "words[0]", "tests/unit/pretrain/data/test_spans.py"),
+    Mutant(SPANS, "number < left_B[row][owner]", "number <= left_B[row][owner]"),
+    Mutant(PHASES, "max(1, self.total_steps - 1)", "max(1, self.total_steps)"),
+    Mutant("pretrain/run/plateau.py", "min(off)", "max(off)"),
+    Mutant(HELDOUT, "key[first])", "key)"),
+    Mutant(HELDOUT, "count == words.tokens_W", "count <= words.tokens_W"),
     Mutant(
         MASKING,
         "np.setdiff1d(np.arange(tokenizer.vocabulary_size), special.ids)",

@@ -146,4 +146,4 @@ def shrunken(config: ResolvedPretrainConfig) -> ResolvedPretrainConfig:
         max_positions=8,
         attention="auto",
     )
-    return replace(config, model=model, max_length=8, phases=[])
+    return replace(config.of_length(8), model=model)

@@ -43,7 +43,7 @@ class MicroBatchSize:
         share = -(-tokens // config.batch.micro_batches(ranks))
         sequences = max(1, round(share / config.max_length))
         longest = min(share, config.max_length)
-        return cls(share, sequences, longest, round(share * config.masking.probability))
+        return cls(share, sequences, longest, round(share * max(config.mask_probabilities)))
 
 
 @dataclass(frozen=True)

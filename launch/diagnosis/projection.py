@@ -72,8 +72,11 @@ class Data:
 
 def phase_config(config: ResolvedPretrainConfig, phase: PhaseConfig) -> ResolvedPretrainConfig:
     """The configuration as it is in one phase."""
-    length = phase.max_length or config.max_length
-    return replace(config, batch=batch_of(config, phase), max_length=length, phases=[])
+    masking = config.masking
+    if phase.mask_probability:
+        masking = replace(masking, probability=phase.mask_probability)
+    own = config.of_length(phase.max_length or config.max_length)
+    return replace(own, batch=batch_of(config, phase), masking=masking)
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,8 @@ def step_flops(config: PretrainConfig, vocabulary_size: int, mean_length: float 
     length = round(mean_length or config.max_length)
     sequences = config.batch.sequences * config.max_length / length
     # Per sequence, so that a large batch needs no large array.
-    predicted = length * config.masking.probability
+    # A rate that moves in a line is, on average over the run, the mean of its two ends.
+    predicted = length * float(np.mean(config.mask_probabilities))
     one = flops_per_step(
         config.model, vocabulary_size, np.array([length]), 0, config.next_sentence_prediction
     )

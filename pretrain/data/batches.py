@@ -11,7 +11,7 @@ dropout is keyed by the sample.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -72,8 +72,13 @@ class Batches(Steps[MicroBatch]):
         collate: Collator,
         batch: ResolvedBatchConfig | None = None,
         start: Position = Position(),
+        mask_rate: Callable[[int], float] | None = None,
     ) -> None:
-        """`batch` takes the place of the configuration's."""
+        """Args:
+        batch: in place of the configuration's.
+        mask_rate: share of tokens to predict in a step; None: the configuration's in all.
+        """
+        self.mask_rate = mask_rate
         self.collate, self.config = collate, collate.config
         self.batch = batch or self.config.batch
         self._steps_of = lru_cache(maxsize=2)(self._cut_epoch)
@@ -91,7 +96,8 @@ class Batches(Steps[MicroBatch]):
         order, bounds = self._steps_of(epoch)
         samples = order[bounds[within] : bounds[within + 1]]
         parts = self._micro_batches(samples, epoch, self.batch.micro_batches(world_size))
-        return [self.collate(part, epoch, step) for part in parts[rank::world_size]]
+        rate = self.mask_rate(step) if self.mask_rate else None
+        return [self.collate(part, epoch, step, rate) for part in parts[rank::world_size]]
 
     def position(self, step: int) -> Position:
         """Where `step` begins."""

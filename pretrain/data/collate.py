@@ -45,14 +45,22 @@ class Collator:
         """The samples of an epoch."""
         return self._index(_modulo(epoch, self.config.sample_epochs))
 
-    def __call__(self, samples: Ints, epoch: int, step: int) -> MicroBatch:
-        """The given samples of `epoch` end to end; `step` keys their dropout."""
+    def __call__(
+        self, samples: Ints, epoch: int, step: int, probability: float | None = None
+    ) -> MicroBatch:
+        """The given samples of `epoch` end to end.
+
+        Args:
+            step: keys their dropout.
+            probability: share of tokens to predict; None: the configuration's.
+        """
         index = self.index(epoch)
         lengths_B = index.lengths_of(samples)
         tokens_T, segments_T, framed_T = self._gather(index, samples)
         # Static masking is nothing else: the same draws come again every `mask_epochs` epochs.
         mask_epoch = _modulo(epoch, self.config.mask_epochs)
-        masked = self._mask(Sequences(tokens_T, lengths_B, ~framed_T, samples), mask_epoch)
+        sequences = Sequences(tokens_T, lengths_B, ~framed_T, samples)
+        masked = self._mask(sequences, mask_epoch, probability)
         boundaries = np.concatenate([[0], np.cumsum(lengths_B)])
         positions_T = np.arange(len(tokens_T)) - np.repeat(boundaries[:-1], lengths_B)
         dropout_keys = keys_64(self.config.seed, Purpose.DROPOUT, step, samples)
@@ -85,9 +93,9 @@ class Collator:
         lengths_S[np.concatenate([[0], np.cumsum(last - first)[:-1]])] += 1  # [CLS]
         return np.concatenate([[0], np.cumsum(lengths_S)])
 
-    def _mask(self, sequences: Sequences, mask_epoch: int) -> Masked:
-        """The gathered samples with masks."""
-        return self.masker.mask(sequences, mask_epoch)
+    def _mask(self, sequences: Sequences, epoch: int, probability: float | None) -> Masked:
+        """The gathered samples with the masks of an epoch."""
+        return self.masker.mask(sequences, epoch, probability)
 
     def _gather(self, index: SampleIndex, samples: Ints) -> tuple[Ints, Ints, Flags]:
         """Flat ids, segments (0 or 1), and where [CLS] and [SEP] stand; each (T,)."""

@@ -43,14 +43,12 @@ def measured(config: ResolvedPretrainConfig) -> ResolvedPretrainConfig:
     is_pair = input_format in PAIR_FORMATS
     micro = max(1, config.batch.micro_sequences * config.max_length // length)
     return replace(
-        config,
+        config.of_length(length),
         input_format=input_format,
-        max_length=length,
         next_sentence_prediction=config.next_sentence_prediction and is_pair,
         document_attention=config.document_attention and not is_pair,
         masking=MaskingConfig(probability=evaluation.mask_probability),
         batch=replace(config.batch, micro_sequences=micro),
-        phases=[],
     )
 
 
@@ -243,7 +241,7 @@ class WordCollator(Collator):
         parts = micro_batches_of(self, chosen)[rank::world_size]
         return [self(samples, 0, 0) for samples in parts]
 
-    def _mask(self, sequences: Sequences, _mask_epoch: int) -> Masked:
+    def _mask(self, sequences: Sequences, _epoch: int, _probability: float | None) -> Masked:
         begins, ends = self._lengths
         rows = ranges(begins[sequences.samples_B], ends[sequences.samples_B])
         places_M = np.flatnonzero(sequences.maskable_T)[self._predicted[0][rows]]

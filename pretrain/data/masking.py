@@ -13,6 +13,13 @@ passed over: single tokens of it, chosen as they are without whole words. BERT's
 unused: it would predict 11 instead of 15 % of short Korean reviews. Such a token may be less than a
 character, as any of a byte-level tokenizer's may.
 
+Spans of whole words are chosen as in SpanBERT (`spans.py`).
+
+All three compare scores that do not depend on the rate, so that a rate which moves along a run only
+moves a threshold: the tokens of 15 % are among those of 30 %, and shown alike. With whole words
+that has exceptions: a long word that fits into the larger budget only takes the room of shorter
+ones after it, and the part of a word that completes a budget is of another word in another budget.
+
 Axes: T tokens, B sequences, M predicted tokens.
 """
 
@@ -24,6 +31,7 @@ import numpy as np
 
 from configs.schema import MaskingConfig
 from pretrain.arrays import Flags, Ints, Words, ranges
+from pretrain.data.spans import choose_spans, span_lengths
 from pretrain.randomness import Purpose, below, draw, to_unit
 from tokenizer.base import Tokenizer
 
@@ -84,48 +92,66 @@ class Masker:
     vocabulary: Vocabulary
     seed: int
 
-    def mask(self, sequences: Sequences, epoch: int) -> Masked:
+    def mask(self, sequences: Sequences, epoch: int, probability: float | None = None) -> Masked:
         """The sequences with masks; each that has a maskable token gets at least one prediction.
 
         Args:
             epoch: of the masks, already modulo `mask_epochs` where masking is static.
+            probability: share of tokens to predict; None: the configuration's.
         """
-        places_M = self._choose(sequences, epoch)
+        rate = self.config.probability if probability is None else probability
+        places_M, first_M = self._choose(sequences, epoch, rate)
         # A mask must not depend on who else is in the batch: draws are keyed by the sample's number
         # and the place inside it, never by the place in the flat batch.
         row_M = np.searchsorted(sequences.starts_B, places_M, side="right") - 1
         inside_M = places_M - sequences.starts_B[row_M]
         labels_M = sequences.tokens_T[places_M]
         tokens_T = sequences.tokens_T.copy()
-        tokens_T[places_M] = self._shown(labels_M, sequences.samples_B[row_M], inside_M, epoch)
+        samples_M, first_M = sequences.samples_B[row_M], first_M - sequences.starts_B[row_M]
+        tokens_T[places_M] = self._shown(labels_M, samples_M, inside_M, first_M, epoch)
         return Masked(tokens_T, places_M, labels_M)
 
-    def _choose(self, sequences: Sequences, epoch: int) -> Ints:
-        """Which tokens are predicted: places (M,), ascending."""
+    def _choose(self, sequences: Sequences, epoch: int, rate: float) -> tuple[Ints, Ints]:
+        """(which tokens are predicted: places (M,), ascending; the first of each one's span)."""
         lengths_B, samples_B = sequences.lengths_B, sequences.samples_B
         score_T = _scores((self.seed, Purpose.MASK_POSITIONS), lengths_B, samples_B, epoch)
         maskable_B = np.add.reduceat(sequences.maskable_T, sequences.starts_B, dtype=np.int64)
-        budget_B = np.minimum(self._budgets(maskable_B, samples_B, epoch), maskable_B)
-        if not self.config.whole_word:
-            return _choose_tokens(score_T, sequences, maskable_B, budget_B)
+        budget_B = np.minimum(self._budgets(maskable_B, samples_B, epoch, rate), maskable_B)
+        if self.config.unit == "token":
+            places = _choose_tokens(score_T, sequences, maskable_B, budget_B)
+            return places, places
         words = _words(sequences, self.vocabulary)
+        if self.config.unit == "span":
+            bits_T = _scores((self.seed, Purpose.MASK_SPANS), lengths_B, samples_B, epoch)
+            lengths = span_lengths(to_unit(bits_T[words.starts]))
+            score = score_T[words.starts]
+            return choose_spans(words.starts, words.sizes, words.rows, score, lengths, budget_B)
         whole, parts, taken = _choose_words(words, score_T, budget_B)
         key = (self.seed, Purpose.MASK_PARTS)
         part_score = _scores(key, parts.sizes, samples_B[parts.rows], epoch)
-        return np.sort(np.concatenate([whole.tokens, _choose_parts(parts, part_score, taken)]))
+        places = np.sort(np.concatenate([whole.tokens, _choose_parts(parts, part_score, taken)]))
+        return places, places
 
-    def _budgets(self, maskable_B: Ints, samples_B: Ints, epoch: int) -> Ints:
+    def _budgets(self, maskable_B: Ints, samples_B: Ints, epoch: int, rate: float) -> Ints:
         """How many tokens each sequence predicts: rounded at random, so that the rate is exact."""
         # floor(x + u) with u uniform in [0, 1) has the mean x. Rounding to the nearest would mask
         # 2 of 12 tokens, 17 %, in every sequence of that length.
         chance_B = to_unit(draw(self.seed, Purpose.MASK_COUNT, epoch, samples_B)[0])
-        rounded_B = np.floor(self.config.probability * maskable_B + chance_B).astype(np.int64)
+        rounded_B = np.floor(rate * maskable_B + chance_B).astype(np.int64)
         return np.maximum(1, rounded_B)
 
-    def _shown(self, tokens_M: Ints, samples_M: Ints, places_M: Ints, epoch: int) -> Ints:
-        """What stands at the predicted places: the mask, a random token, or the token itself."""
-        words = draw(self.seed, Purpose.MASK_TOKENS, epoch, samples_M, places_M)
-        action, ordinary = to_unit(words[0]), self.vocabulary.ordinary
+    def _shown(
+        self, tokens_M: Ints, samples_M: Ints, places_M: Ints, first_M: Ints, epoch: int
+    ) -> Ints:
+        """What stands at the predicted places: the mask, a random token, or the token itself.
+
+        Which of the three decides the draw of the span's first token, `first_M`.
+        """
+        key = (self.seed, Purpose.MASK_TOKENS, epoch, samples_M)
+        words = draw(*key, places_M)
+        is_alone = self.config.unit != "span"
+        action = to_unit(words[0] if is_alone else draw(*key, first_M)[0])
+        ordinary = self.vocabulary.ordinary
         # Random tokens come from a list without special tokens: one that drew [SEP] or the mask
         # itself would teach the model that these are words.
         random_M = ordinary[below(words[1], len(ordinary))]

@@ -1,4 +1,4 @@
-"""Phases of a run: batch size and sequence length as a function of the step.
+"""Phases of a run: batch size, sequence length and mask rate as a function of the step.
 
 A phase continues where the one before it stopped: with the same length in the middle of the epoch,
 so that a batch-size warm-up sees each sample once; with another length, which cuts the corpus anew,
@@ -18,7 +18,7 @@ from pretrain.data.collate import Collator
 from pretrain.data.formats import require_pairs
 from pretrain.data.masking import Vocabulary
 from pretrain.data.store import TokenStore
-from pretrain.optim.schedule import Phase
+from pretrain.optim.schedule import Phase, count_steps
 
 
 class PhasedBatches(Steps[MicroBatch]):
@@ -34,23 +34,35 @@ class PhasedBatches(Steps[MicroBatch]):
         for number, phase in enumerate(self.configs):
             length = phase.max_length or config.max_length
             if length not in collators:
-                collators[length] = Collator(store, replace(config, max_length=length), vocabulary)
+                collators[length] = Collator(store, config.of_length(length), vocabulary)
                 require_pairs(collators[length].index(0), store, config)
             collate, start = collators[length], Position()
             if number:
                 start = self._next_start(number, collate is self.by_phase[-1].collate)
-            self.by_phase.append(Batches(collate, batch_of(config, phase), start))
+            batch = batch_of(config, phase)
+            self.by_phase.append(Batches(collate, batch, start, self.mask_rate))
+        self.total_steps = count_steps(config.schedule, self.phases)
 
     def step(self, step: int, rank: int = 0, world_size: int = 1) -> list[MicroBatch]:
         """The micro-batches that `rank` computes in `step`, by the phase that it lies in."""
         return self.by_phase[self._number(step)].step(step, rank, world_size)
 
     def _number(self, step: int) -> int:
+        """Of the phase that a step lies in."""
         return bisect_right(self.by_phase, step, key=lambda own: own.start.step) - 1
 
     def rope_theta(self, step: int) -> float:
         """Base of the rotary angles in `step`, by the phase that it lies in."""
         return self.configs[self._number(step)].rope_theta or self.config.model.rope_theta
+
+    def mask_rate(self, step: int) -> float:
+        """Share of tokens to predict in `step`: a function of it, as its masks are (law 1)."""
+        first, final = self.config.masking.probability, self.config.masking.final_probability
+        if final is None:
+            return self.configs[self._number(step)].mask_probability or first
+        assert self.total_steps is not None, "the configuration is refused else"
+        way = min(1.0, step / max(1, self.total_steps - 1))
+        return first + way * (final - first)
 
     @property
     def phases(self) -> list[Phase]:
@@ -90,11 +102,13 @@ class PhasedBatches(Steps[MicroBatch]):
 
 
 def phases_of(config: PretrainConfig) -> list[PhaseConfig]:
-    """The phases, the first of which begins with the run."""
+    """The phases, the first of which begins with the run; a mask rate that stays is written out."""
     phases = list(config.phases)
-    first = phases[0] if phases else None
-    if first is None or first.from_steps or first.from_tokens:
+    if not phases or not phases[0].begins_at_once:
         phases.insert(0, PhaseConfig())
+    for number, phase in enumerate(phases[1:], 1):
+        rate = phase.mask_probability or phases[number - 1].mask_probability
+        phases[number] = replace(phase, mask_probability=rate)
     return phases
 
 

@@ -96,7 +96,7 @@ def full_batch(
     """The most that a micro-batch can be: all sequences of full length, by default max_length."""
     length = length or config.max_length
     tokens = sequences * length
-    predicted = max(1, int(tokens * config.masking.probability))
+    predicted = max(1, int(tokens * max(config.mask_probabilities)))
     boundaries = torch.arange(0, tokens + 1, length, dtype=torch.int32)
     pair = 0 if config.next_sentence_prediction else -100
     return MicroBatch(

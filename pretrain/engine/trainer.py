@@ -102,6 +102,8 @@ class Trainer:
             # New weights know nothing: theirs is the logarithm of the vocabulary's size.
             if self.config.initial_model or self.config.embeddings.initial != "random":
                 self.loop.evaluate(0)
+        elif not RunFolder(self.run_dir).last_record("baseline"):
+            self.objective.baseline()  # the checkpoint is another run's
         self.loop.run()
 
     def _read_state(self, saved: Path | None) -> checkpoint.State:

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from configs.errors import InputError, RunError
 from configs.loader import flat
+from configs.renamed import renamed_field
 from configs.schema import CheckpointConfig, PrecisionName, PretrainConfig
 from configs.system.files import sha256_file, written_aside
 from configs.system.json_files import read_json
@@ -265,10 +266,11 @@ def read_state(path: Path, fingerprints: dict[str, str], allowed: Collection[str
         state.check()
     except (TypeError, ValueError) as error:
         raise InputError(f"{path / STATE}: written by another version ({error})") from error
+    old_fields = dict(renamed_field(*field) for field in state.fingerprints.items())
     defaults = flat(asdict(PretrainConfig()))
     for name, value in fingerprints.items():
         # A field that is younger than the checkpoint had what is its default now.
-        saved = state.fingerprints.get(name, str(defaults.get(name)))
+        saved = str(old_fields.get(name, defaults.get(name)))
         is_same = saved == value or (name == "phases" and set_in(saved) == set_in(value))
         if not is_same and name not in allowed:
             other = f" (or resume with data.store={state.store})" if name == "corpus" else ""

@@ -41,6 +41,18 @@ BROKEN = [
     (EvaluationConfig, {"mask_probability": 1.0}, "evaluation.mask_probability=1.0"),
     (EvaluationConfig, {"max_length": 7}, "evaluation.max_length=7"),
     (PretrainConfig, {"evaluation": EvaluationConfig(max_length=129)}, "evaluation.max_length=129"),
+    (MaskingConfig, {"final_probability": 1.0}, "masking.final_probability=1.0"),
+    (PhaseConfig, {"mask_probability": 0.0}, "phases: mask_probability=0.0"),
+    (
+        PretrainConfig,
+        {"masking": MaskingConfig(0.3, 0.15), "phases": [PhaseConfig(mask_probability=0.2)]},
+        "both move the rate",
+    ),
+    (
+        PretrainConfig,
+        {"masking": MaskingConfig(0.3, 0.15), "schedule": ScheduleConfig(max_minutes=1.0)},
+        "masking.final_probability=0.15 lies at the end",
+    ),
     (MaskingConfig, {"probability": 0.0}, "masking.probability=0.0"),
     (MaskingConfig, {"probability": 1.0}, "masking.probability=1.0"),
     (MaskingConfig, {"probability": NAN}, "masking.probability=nan"),
@@ -212,3 +224,12 @@ def test_changes_are_allowed_by_name():
     assert CheckpointConfig(allow_changes=["corpus", "optimizer.learning_rate"]).allow_changes
     with pytest.raises(InputError, match=r"checkpoint\.allow_changes: '1' is no name"):
         CheckpointConfig(allow_changes=["1"])
+
+
+def test_rates_of_masking_are_those_of_the_run_and_its_phases():
+    later = [PhaseConfig(from_steps=5, mask_probability=0.4), PhaseConfig(from_steps=9)]
+    assert PretrainConfig().mask_probabilities == (0.15,)
+    assert PretrainConfig(masking=MaskingConfig(0.3, 0.2)).mask_probabilities == (0.3, 0.2)
+    assert PretrainConfig(phases=later).mask_probabilities == (0.15, 0.4)
+    first = PhaseConfig(mask_probability=0.1)
+    assert PretrainConfig(phases=[first, *later]).mask_probabilities == (0.1, 0.4)

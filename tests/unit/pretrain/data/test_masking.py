@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from math import floor
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,102 +10,17 @@ import pytest
 
 from configs.schema import MaskingConfig
 from pretrain.data import masking
-from pretrain.data.masking import Masked, Masker, Sequences, Vocabulary, make_vocabulary
-from pretrain.randomness import Purpose, draw
+from pretrain.data.masking import Masked, Vocabulary, make_vocabulary
 from tests.helpers import assert_binomial, assert_uniform, simple_vocabulary
+from tests.unit.pretrain.data.slow_masking import (
+    Batch,
+    random_batch,
+    slowly_masked,
+    words_of,
+)
 from tokenizer.base import SpecialTokens
 
-SINGLE, WHOLE_WORD = MaskingConfig(), MaskingConfig(whole_word=True)
-EPOCH, SEED = 3, 11
-
-
-class Batch(Sequences):
-    """Sequences that are masked by any recipe, all together or one alone."""
-
-    def mask(self, config: MaskingConfig, vocabulary: Vocabulary, epoch: int = EPOCH) -> Masked:
-        return Masker(config, vocabulary, SEED).mask(self, epoch)
-
-    def only(self, row: int) -> Batch:
-        part = slice(self.starts_B[row], self.starts_B[row] + self.lengths_B[row])
-        return Batch(
-            self.tokens_T[part],
-            self.lengths_B[row : row + 1],
-            self.maskable_T[part],
-            self.samples_B[row : row + 1],
-        )
-
-
-def random_batch(lengths: list[int], vocabulary: Vocabulary, seed: int = 0) -> Batch:
-    """Sequences `[CLS] a [SEP] b [SEP]` (b where there is room) of the given lengths."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for length in lengths:
-        row = rng.choice(vocabulary.ordinary, length)
-        row[0], row[-1] = vocabulary.cls_id, vocabulary.sep_id
-        if length > 5:
-            row[rng.integers(2, length - 2)] = vocabulary.sep_id
-        rows.append(row)
-    tokens = np.concatenate(rows)
-    samples = rng.permutation(10 * len(lengths))[: len(lengths)]
-    return Batch(tokens, np.asarray(lengths), tokens < vocabulary.cls_id, samples)
-
-
-def words_of(batch: Batch, row: int, vocabulary: Vocabulary, whole_word: bool) -> list[list[int]]:
-    """The places of each word (or token) of a sequence, counted inside it."""
-    one, words, open_ = batch.only(row), [], False
-    for place, (token, maskable) in enumerate(zip(one.tokens_T, one.maskable_T)):
-        if maskable and open_ and whole_word and vocabulary.continues_word[token]:
-            words[-1].append(place)
-        elif maskable:
-            words.append([place])
-        open_ = maskable
-    return words
-
-
-def slowly_masked(batch: Batch, config: MaskingConfig, vocabulary: Vocabulary) -> Masked:
-    """`Masker.mask` as a loop over sequences, words and tokens."""
-    shown, predicted = batch.tokens_T.tolist(), []
-    for row, (start, sample) in enumerate(zip(batch.starts_B, batch.samples_B)):
-        words = words_of(batch, row, vocabulary, config.whole_word)
-        chance = draw(SEED, Purpose.MASK_COUNT, EPOCH, sample)[0, 0] / 2**32
-        budget = max(1, floor(config.probability * sum(map(len, words)) + chance))
-        for place in slowly_chosen(words, budget, sample):
-            predicted.append(start + place)
-            token = shown[start + place]
-            shown[start + place] = shown_token(token, sample, place, config, vocabulary)
-    predicted = np.sort(np.asarray(predicted, np.int64))
-    return Masked(np.asarray(shown), predicted, batch.tokens_T[predicted])
-
-
-def slowly_chosen(words: list[list[int]], budget: int, sample: int) -> list[int]:
-    """BERT's choice of words, then a part of the first that it passed over."""
-    places, passed = [], []
-    for word in sorted(words, key=lambda word: score(Purpose.MASK_POSITIONS, sample, word[0])):
-        if len(places) + len(word) <= budget:
-            places += word
-        else:
-            passed.append(word)
-    if passed:
-        first = passed[0]
-        order = sorted(range(len(first)), key=lambda n: score(Purpose.MASK_PARTS, sample, n))
-        places += [first[n] for n in order[: budget - len(places)]]
-    return places
-
-
-def score(purpose: Purpose, sample: int, place: int) -> int:
-    block, word = divmod(place, 4)
-    return int(draw(SEED, purpose, EPOCH, sample, block)[word, 0])
-
-
-def shown_token(
-    token: int, sample: int, place: int, config: MaskingConfig, vocabulary: Vocabulary
-) -> int:
-    action, pick = draw(SEED, Purpose.MASK_TOKENS, EPOCH, sample, place)[:2, 0].tolist()
-    if action / 2**32 < config.mask_share:
-        return vocabulary.mask_id
-    if action / 2**32 < config.mask_share + config.random_share:
-        return int(vocabulary.ordinary[pick * len(vocabulary.ordinary) >> 32])
-    return token
+SINGLE, WHOLE_WORD, SPAN = (MaskingConfig(unit=unit) for unit in ("token", "word", "span"))
 
 
 def assert_same(a: Masked, b: Masked) -> None:
@@ -115,15 +29,15 @@ def assert_same(a: Masked, b: Masked) -> None:
     assert a.labels_M.tolist() == b.labels_M.tolist()
 
 
-@pytest.mark.parametrize("whole_word", [False, True])
+@pytest.mark.parametrize("unit", ["token", "word", "span"])
 @pytest.mark.parametrize("seed", range(5))
-def test_same_masks_as_the_slow_loop(whole_word, seed):
+def test_same_masks_as_the_slow_loop(unit, seed):
     vocabulary = simple_vocabulary(100, continues_every=2 + seed)
     config = MaskingConfig(
         probability=(0.15, 0.4, 0.9)[seed % 3],
         mask_share=0.5,
         random_share=0.3,
-        whole_word=whole_word,
+        unit=unit,
     )
     lengths = np.random.default_rng(seed).integers(3, 70, 40).tolist()
     batch = random_batch([3, 4, *lengths], vocabulary, seed)
@@ -136,7 +50,7 @@ def test_same_masks_as_the_slow_loop_where_words_are_long(share, probability):
     """Words of 2 to 100 tokens: most are beyond what is left of the budget."""
     vocabulary = simple_vocabulary(100)
     vocabulary.continues_word[: int(100 * share)] = True
-    config = MaskingConfig(probability=probability, whole_word=True)
+    config = MaskingConfig(probability=probability, unit="word")
     lengths = np.random.default_rng(3).integers(3, 120, 60).tolist()
     batch = random_batch([3, 4, 5, *lengths], vocabulary)
     assert_same(batch.mask(config, vocabulary), slowly_masked(batch, config, vocabulary))
@@ -239,7 +153,7 @@ def test_the_input_is_left_alone():
     assert (batch.tokens_T == before).all()
 
 
-@pytest.mark.parametrize("config", [SINGLE, WHOLE_WORD])
+@pytest.mark.parametrize("config", [SINGLE, WHOLE_WORD, SPAN])
 def test_every_sequence_predicts_something(config):
     vocabulary = simple_vocabulary(100, continues_every=2)
     lengths = list(range(3, 60)) * 10
@@ -259,7 +173,7 @@ def test_masks_do_not_depend_on_which_scores_are_sorted(monkeypatch):
         assert np.array_equal(batch.mask(SINGLE, vocabulary).predicted_M, expected)
 
 
-@pytest.mark.parametrize("config", [SINGLE, WHOLE_WORD])
+@pytest.mark.parametrize("config", [SINGLE, WHOLE_WORD, SPAN])
 def test_neighbours_in_the_batch_do_not_matter(config):
     vocabulary = simple_vocabulary(100, continues_every=3)
     batch = random_batch([30, 7, 128, 3, 61], vocabulary)
@@ -291,7 +205,7 @@ def test_whole_words_are_chosen_whole(words):
     chosen[masked.predicted_M] = True
     sizes = set()
     for row, start in enumerate(batch.starts_B[:200]):
-        for word in words_of(batch, row, vocabulary, whole_word=True):
+        for word in words_of(batch, row, vocabulary, "word"):
             assert len(set(chosen[[start + place for place in word]])) == 1
             sizes.add(len(word))
     assert {1, 2, 3} <= sizes

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from configs.errors import InputError
-from configs.schema import BatchConfig, ModelConfig, PhaseConfig, PretrainConfig, ScheduleConfig
+from configs.schema import (
+    BatchConfig,
+    EvaluationConfig,
+    MaskingConfig,
+    ModelConfig,
+    PhaseConfig,
+    PretrainConfig,
+    ScheduleConfig,
+)
 from pretrain.data.batches import Batches, Position
 from pretrain.data.collate import Collator
 from pretrain.data.phases import PhasedBatches
@@ -175,3 +183,60 @@ def test_each_phase_has_its_theta_and_without_one_the_models(phased):
     )
     assert [data.rope_theta(step) for step in range(7)] == [50, 50, 50, 70, 70, 20, 20]
     assert phased(PhaseConfig(from_steps=3)).rope_theta(0) == 10_000.0
+
+
+@pytest.mark.parametrize("mask_epochs", [None, 2])
+def test_a_mask_rate_moves_in_a_line_to_the_last_step(phased, mask_epochs):
+    data = phased(
+        masking=MaskingConfig(0.3, 0.1),
+        schedule=ScheduleConfig(max_steps=201),
+        mask_epochs=mask_epochs,
+    )
+    rates = [data.mask_rate(step) for step in (0, 50, 100, 200, 999)]
+    assert rates == pytest.approx([0.3, 0.25, 0.2, 0.1, 0.1])
+    steps = (0, 100, 200)
+    shares = [predicted(data, step) / tokens(data, step) for step in steps]
+    # Of a sequence's tokens some are special, and are not counted in its rate.
+    assert shares == pytest.approx([0.3 * 0.92, 0.2 * 0.92, 0.1 * 0.92], rel=0.1)
+
+
+def test_masks_of_a_moving_rate_are_among_those_of_a_higher_one(phased):
+    moving = phased(masking=MaskingConfig(0.3, 0.1), schedule=ScheduleConfig(max_steps=50))
+    high = phased(masking=MaskingConfig(0.3))
+    for step in (0, 7, 33, 49):
+        for a, b in zip(moving.step(step), high.step(step)):
+            assert a.sample_ids == b.sample_ids
+            assert set(a.predicted_M.tolist()) <= set(b.predicted_M.tolist())
+    assert predicted(moving, 0) == predicted(high, 0) and predicted(moving, 49) < predicted(
+        high, 49
+    )
+
+
+def test_a_moving_rate_follows_epochs_and_tokens_to_their_last_step(phased):
+    for limit in ({"max_epochs": 2.0}, {"max_tokens": 10_000}):
+        data = phased(masking=MaskingConfig(0.3, 0.1), schedule=ScheduleConfig(**limit))
+        last = Schedule.make(data.config.schedule, data.phases).total_steps - 1
+        assert data.mask_rate(last) == pytest.approx(0.1) and data.mask_rate(last - 1) > 0.1
+
+
+def test_a_phase_has_its_own_mask_rate_until_another(phased):
+    data = phased(
+        PhaseConfig(from_steps=3, mask_probability=0.4),
+        PhaseConfig(from_steps=5, sequences=8),
+        PhaseConfig(from_steps=7, sequences=8),
+        PhaseConfig(from_steps=9, mask_probability=0.05),
+    )
+    rates = [data.mask_rate(step) for step in (0, 2, 3, 4, 5, 8, 9, 99)]
+    assert rates == [0.15, 0.15, 0.4, 0.4, 0.4, 0.4, 0.05, 0.05]
+    assert predicted(data, 4) > 2 * predicted(data, 2)
+
+
+def predicted(data, step: int) -> int:
+    return sum(len(batch.predicted_M) for batch in data.step(step))
+
+
+def test_a_length_that_is_trained_later_may_be_evaluated(phased):
+    """Data of a phase with short sequences is made all the same."""
+    evaluation = EvaluationConfig(max_length=48)
+    data = phased(PhaseConfig(from_steps=3, max_length=16), evaluation=evaluation)
+    assert max(batch.longest for batch in data.step(5)) <= 16

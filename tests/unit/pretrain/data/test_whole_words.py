@@ -58,7 +58,7 @@ def tokenizer(request) -> Tokenizer:
     return train_tokenizer(config, [text for kind in KINDS for text in texts_of(kind)])
 
 
-def mask_texts(tokenizer: Tokenizer, kind: str, whole_word: bool, probability: float = 0.15):
+def mask_texts(tokenizer: Tokenizer, kind: str, unit: str, probability: float = 0.15):
     """(tokens, lengths, maskable, masked) of the texts, framed, that are worth a prediction."""
     vocabulary = make_vocabulary(tokenizer)
     rows = [
@@ -70,7 +70,7 @@ def mask_texts(tokenizer: Tokenizer, kind: str, whole_word: bool, probability: f
     ends = np.cumsum(lengths)
     maskable = np.ones(len(tokens), bool)
     maskable[ends - lengths] = maskable[ends - 1] = False
-    config = MaskingConfig(probability=probability, whole_word=whole_word)
+    config = MaskingConfig(probability=probability, unit=unit)
     samples = np.arange(len(rows))
     sequences = Sequences(tokens, lengths, maskable, samples)
     masked = Masker(config, vocabulary, SEED).mask(sequences, epoch=0)
@@ -88,15 +88,15 @@ def counts_of(masked: Masked, lengths: np.ndarray) -> list[int]:
 @pytest.mark.parametrize("probability", [0.15, 0.4])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_rate_is_the_one_asked(tokenizer, kind, probability):
-    _, lengths, maskable, masked = mask_texts(tokenizer, kind, True, probability)
+    _, lengths, maskable, masked = mask_texts(tokenizer, kind, "word", probability)
     assert_binomial(len(masked.predicted_M), int(maskable.sum()), probability, sigmas=4.0)
-    *_, tokens = mask_texts(tokenizer, kind, False, probability)
+    *_, tokens = mask_texts(tokenizer, kind, "token", probability)
     assert counts_of(masked, lengths) == counts_of(tokens, lengths)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_words_are_whole_as_long_as_one_fits(tokenizer, kind):
-    tokens, lengths, maskable, masked = mask_texts(tokenizer, kind, True)
+    tokens, lengths, maskable, masked = mask_texts(tokenizer, kind, "word")
     vocabulary, cut = make_vocabulary(tokenizer), 0
     for sizes, chosen in rows_of(tokens, lengths, maskable, masked, vocabulary):
         parts = [(n, size) for n, size in zip(chosen, sizes) if 0 < n < size]
@@ -129,7 +129,7 @@ def rows_of(
 def test_no_maskable_token_is_no_prediction():
     vocabulary = Vocabulary(4, 5, 6, np.arange(4), np.array([False, True] * 2 + [False] * 3))
     tokens, lengths = np.array([4, 5, 4, 1, 1, 5]), np.array([2, 4])
-    config = MaskingConfig(whole_word=True)
+    config = MaskingConfig(unit="word")
     for rows in (slice(0, 1), slice(0, 2)):
         part = tokens[: lengths[rows].sum()]
         sequences = Sequences(part, lengths[rows], part < 4, np.arange(2)[rows])

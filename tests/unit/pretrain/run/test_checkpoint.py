@@ -247,3 +247,13 @@ def test_each_parameter_has_the_moments_of_its_own_update_rule(tmp_path):
     assert torch.equal(other.full_moment(other.model[0].weight, "momentum"), torch.ones(2, 3))
     with pytest.raises(InputError, match=r"0\.weight\.exp_avg is missing"):
         checkpoint.restore(path, tiny_engine(), STATE)
+
+
+@pytest.mark.parametrize(("old", "unit"), [("True", "word"), ("False", "token")])
+def test_masks_of_whole_words_are_a_unit_in_checkpoints_of_before(saved, old, unit):
+    content = json.loads((saved / "state.json").read_text())
+    content["fingerprints"]["masking.whole_word"] = old
+    (saved / "state.json").write_text(json.dumps(content))
+    assert checkpoint.read_state(saved, {"masking.unit": unit}).step == STATE.step
+    with pytest.raises(InputError, match=f"was made with masking.unit={unit}"):
+        checkpoint.read_state(saved, {"masking.unit": "span"})
