@@ -69,7 +69,7 @@ def test_the_run_folder_explains_itself(single):
     assert environment["source"] == source_fingerprint()
     assert [start["step"] for start in environment["starts"]] == [0]
     kinds = {record["kind"] for record in RunFolder(run_dir).read_metrics()}
-    assert kinds == {"baseline", "train", "heldout"}
+    assert kinds == {"baseline", "train", "heldout", "words", "plateau"}
 
 
 def test_the_console_tells_decisions_progress_and_results(single):
