@@ -7,6 +7,7 @@ it lets torch differentiate those sums.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,7 +30,7 @@ COMMON = [
     "model.attention_dropout=0.0",
     "masking.probability=0.3",
     "batch={sequences: 8, micro_sequences: 2}",
-    "evaluation={every_steps: 1, sequences: 12}",
+    "evaluation={every_steps: 1, sequences: 12, mask_probability: 0.2}",
     "schedule={max_steps: 2, warmup_fraction: 0.0}",
     "log_every_steps=1",
     "seed=3",
@@ -55,6 +56,7 @@ class Tokenizer:
     )
     continues_word = np.zeros(vocabulary_size, bool)
     pieces = tuple(map(str, range(vocabulary_size)))
+    token_bytes = tuple(f" {number}".encode() for number in range(vocabulary_size))
 
     def decode(self, ids: list[int]) -> str:
         return " ".join(map(str, ids))
@@ -212,6 +214,8 @@ def heldout(store: str, config) -> list:
     from pretrain.data.batches import heldout_batches
     from pretrain.data.collate import Collator
 
+    masking = replace(config.masking, probability=0.2)
+    config = replace(config, masking=masking)
     collate = Collator(open_split(store, "heldout"), config, simple_vocabulary(ORDINARY))
     return heldout_batches(collate)
 
