@@ -146,7 +146,7 @@ class PretrainingReporter(Reporter):
 
     def words(self, step: int, scores: dict[str, float]) -> None:
         """What the model scores on words that every tokenizer is asked for."""
-        self.log.record("words", step, scores)
+        self._record_once("words", step, scores)
         lost = f", {scores['words_lost']:,.0f} more lost" if scores["words_lost"] else ""
         self.say(
             f"step {step:>6}  held-out words: bits per byte {scores['word_bits_per_byte']:.3f}  "
@@ -160,5 +160,12 @@ class PretrainingReporter(Reporter):
             return
         plateau = Plateau.of(RunFolder(self.folder).read_metrics())
         if plateau is not None:
-            self.log.record("plateau", step, plateau.values)
+            self._record_once("plateau", step, plateau.values)
             self.say(f"step {step:>6}  {plateau}")
+
+    def _record_once(self, kind: str, step: int, values: dict[str, float]) -> None:
+        """A record that a start after a kill behind the last checkpoint finds there already."""
+        if self.log.is_main:
+            records = RunFolder(self.folder).read_metrics()
+            if not any((r["kind"], r["step"]) == (kind, step) for r in records):
+                self.log.record(kind, step, values)

@@ -22,8 +22,9 @@ from tokenizer.wordpiece import WordPiece
 
 WORDS = ["the", "of", "in", "file", "open", "read", "loop", "next", "sum", "zero"]
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *"abcdeéÜ", "##a", "##é", "한"]
-BERT = ModelConfig("bert", 2, 16, 2, 32, 40, 2)
-ROBERTA = ModelConfig("roberta", 2, 16, 2, 32, 40, 1)
+SIZES = {"layers": 2, "hidden_size": 16, "heads": 2, "feed_forward_size": 32, "max_positions": 40}
+BERT = ModelConfig(architecture="bert", segment_types=2, **SIZES)
+ROBERTA = ModelConfig(architecture="roberta", segment_types=1, **SIZES)
 Change = Callable[[Path], None]
 
 

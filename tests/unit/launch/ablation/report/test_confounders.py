@@ -16,9 +16,10 @@ from launch.ablation.report.confounders import CAVEAT, refusal
         ("bits_per_byte", {"tokenizer.kind": "unigram"}, False),
         ("tweets_macro_f1", {"tokenizer.kind": "unigram"}, False),
         ("perplexity", {"mask_epochs": 10}, False),
-        ("perplexity", {"masking.probability": 0.4}, True),
-        ("bits_per_byte", {"masking.probability": 0.4}, True),
-        ("tweets_macro_f1", {"masking.probability": 0.4}, False),
+        ("perplexity", {"masking.probability": 0.4}, False),
+        ("perplexity", {"evaluation.mask_probability": 0.4}, True),
+        ("bits_per_byte", {"evaluation.mask_probability": 0.4}, True),
+        ("tweets_macro_f1", {"evaluation.mask_probability": 0.4}, False),
         ("perplexity", {"batch.sequences": 2048}, False),
     ],
 )

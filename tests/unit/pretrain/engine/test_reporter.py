@@ -1,0 +1,37 @@
+"""What a training run writes of itself."""
+
+from __future__ import annotations
+
+from configs.schema import ScheduleConfig
+from configs.system.run_folder import RunFolder
+from pretrain.engine.reporter import PretrainingReporter
+from pretrain.optim.schedule import Phase, Schedule
+from pretrain.run.log import RunLog
+from tests.unit.pretrain.engine.batches import LetterTokenizer
+
+WORDS = {
+    "word_bits_per_byte": 2.0,
+    "word_unigram_bits_per_byte": 2.5,
+    "words": 7.0,
+    "words_lost": 0.0,
+}
+
+
+def start_at(step, folder):
+    """A start of a run whose last checkpoint is of `step`."""
+    schedule = Schedule.make(ScheduleConfig(max_steps=8), [Phase(0, 4, 12)])
+    log = RunLog(folder, True, step)
+    return PretrainingReporter(log, folder, schedule, LetterTokenizer(), None)
+
+
+def test_a_start_after_a_kill_at_the_very_end_repeats_no_record(tmp_path):
+    first = start_at(0, tmp_path)
+    first.baseline(6.0)
+    first.heldout(
+        8, {"mlm_loss": 5.0, "perplexity": 150.0, "mlm_accuracy": 0.2, "bits_per_byte": 2.0}
+    )
+    for reporter in (first, start_at(8, tmp_path)):
+        reporter.words(8, WORDS)
+        reporter.plateau(8)
+    kinds = [record["kind"] for record in RunFolder(tmp_path).read_metrics()]
+    assert kinds == ["baseline", "heldout", "words", "plateau"]
