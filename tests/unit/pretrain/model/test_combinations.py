@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pretrain.model.flops import training_flops
 from pretrain.model.pretraining import PretrainingModel, initialise
-from tests.unit.pretrain.model import plain_encoder
+from tests.unit.pretrain.model import slow_encoder
 from tests.unit.pretrain.model.combinations import AXES, ROWS, empty_model, name, random_weights
 from tests.unit.pretrain.model.covering import Row, covering_array, pairs
 from tests.unit.pretrain.model.examples import PAD, VOCABULARY, random_batch
@@ -57,13 +57,13 @@ def test_the_parameters_are_those_of_the_fields(row):
     ours = {key: tuple(parameter.shape) for key, parameter in model.named_parameters()}
     heads = {key for key in ours if key.startswith("nsp_head.")}
     assert bool(heads) == row["pairs"]
-    expected = plain_encoder.shapes(model.config, VOCABULARY, PAD)
+    expected = slow_encoder.shapes(model.config, VOCABULARY, PAD)
     assert {key: size for key, size in ours.items() if key not in heads} == expected
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @every_row
-def test_losses_and_gradients_are_those_of_the_plain_encoder(row, backend):
+def test_losses_and_gradients_are_those_of_the_slow_encoder(row, backend):
     model = random_weights(empty_model(row, attention=backend))
     batch = batch_of(row)
     sums = model(batch)
@@ -72,7 +72,7 @@ def test_losses_and_gradients_are_those_of_the_plain_encoder(row, backend):
         key: parameter.detach().double().requires_grad_()
         for key, parameter in model.named_parameters()
     }
-    mlm, nsp = plain_encoder.losses(model.config, weights, PAD, batch, starts_of(row))
+    mlm, nsp = slow_encoder.losses(model.config, weights, PAD, batch, starts_of(row))
     (mlm + nsp).backward()
     close = {"rtol": 1e-4, "atol": 1e-4}
     torch.testing.assert_close(sums.mlm_loss_sum.double(), mlm, **close)
@@ -128,9 +128,9 @@ def test_three_steps_are_those_of_one_step_and_two_resumed(row):
 
 @every_row
 def test_flops_are_those_of_the_tokens_that_are_seen(row):
-    """The plain encoder multiplies nothing but useful pairs, so torch counts the useful FLOPs."""
+    """The slow encoder multiplies nothing but useful pairs, so torch counts the useful FLOPs."""
     model, batch = random_weights(empty_model(row)), batch_of(row)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        plain_encoder.losses(model.config, model.state_dict(), PAD, batch, starts_of(row))
+        slow_encoder.losses(model.config, model.state_dict(), PAD, batch, starts_of(row))
     # the backward pass has two products for each
     assert training_flops(model, batch) == 3 * counter.get_total_flops() > 0

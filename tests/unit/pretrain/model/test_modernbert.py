@@ -18,7 +18,7 @@ from pretrain.model.convert import from_huggingface, huggingface_config, to_hugg
 from pretrain.model.pretraining import PretrainingModel
 from pretrain.model.published_config import model_config, unknown_fields
 from tests.unit.pretrain.model.examples import PAD, VOCABULARY, random_batch, random_model, tiny
-from tests.unit.pretrain.model.plain_encoder import mlm_logits, sequence_states
+from tests.unit.pretrain.model.slow_encoder import mlm_logits, sequence_states
 from tests.unit.pretrain.model.test_convert import SPECIAL, padded
 
 transformers = pytest.importorskip("transformers")
@@ -103,7 +103,7 @@ def test_random_shapes_compute_what_transformers_computes(seed):
 
 @pytest.mark.parametrize("seed", SEEDS[:4])
 @torch.no_grad()
-def test_the_plain_encoder_computes_what_transformers_computes(seed):
+def test_the_slow_encoder_computes_what_transformers_computes(seed):
     """The reference of all other combinations has one of its own."""
     model, batch = random_model(random_shape(seed)), random_batch(seed=seed)
     _, expected_TV, _ = run_huggingface(huggingface(model), batch)
