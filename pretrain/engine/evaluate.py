@@ -38,6 +38,10 @@ class Heldout:
         """As `evaluate`; every rank scores its share."""
         return evaluate(engine, self._batches, self.corpus.heldout)
 
+    def rehearse(self, engine: Engine) -> None:
+        """Score the first micro-batch, for nothing but that it can be scored."""
+        _totals(engine, self._batches[:1])
+
     def unigram_loss(self) -> float:
         """As the function, for all samples."""
         return unigram_loss(self.corpus.train, heldout_batches(self._collate))

@@ -95,6 +95,12 @@ class MlmObjective(Objective[MicroBatch]):
         if self.world.is_main:
             self.reporter.baseline(self.heldout.unigram_loss())
 
+    def rehearse(self) -> None:
+        """Let what would fail at the first evaluation fail before the first step; memory that
+        evaluations need is then held from the beginning, too."""
+        self.heldout.rehearse(self.engine)
+        self.reporter.draw()
+
     def evaluates_at(self, step: int) -> bool:
         """Every `evaluation.every_steps`."""
         return step % self.config.evaluation.every_steps == 0

@@ -130,7 +130,7 @@ class PretrainingReporter(Reporter):
         self.say(f"held-out loss of the unigram distribution: {loss:.3f}")
 
     def heldout(self, step: int, scores: dict[str, float]) -> None:
-        """An evaluation: a record, a line, and the curves so far as a picture."""
+        """An evaluation: a record, a line, and the picture."""
         self.log.record("heldout", step, scores)
         nsp = f"  nsp {scores['nsp_accuracy']:.1%}" if "nsp_accuracy" in scores else ""
         self.say(
@@ -138,11 +138,14 @@ class PretrainingReporter(Reporter):
             f"perplexity {scores['perplexity']:,.1f}  accuracy {scores['mlm_accuracy']:.1%}  "
             f"bits per byte {scores['bits_per_byte']:.3f}{nsp}"
         )
-        if self.log.is_main and step:
+        self.draw()
+
+    def draw(self) -> None:
+        """The curves so far, as a picture."""
+        if self.log.is_main:
             run = RunFolder(self.folder)
-            picture = run.curves
-            with optional(str(picture)):
-                plot_curves(run.read_metrics(), picture, self.folder.name)
+            with optional(str(run.curves)):
+                plot_curves(run.read_metrics(), run.curves, self.folder.name)
 
     def words(self, step: int, scores: dict[str, float]) -> None:
         """What the model scores on words that every tokenizer is asked for."""

@@ -104,6 +104,7 @@ class Trainer:
                 self.loop.evaluate(0)
         elif not RunFolder(self.run_dir).last_record("baseline"):
             self.objective.baseline()  # the checkpoint is another run's
+        self.objective.rehearse()
         self.loop.run()
 
     def _read_state(self, saved: Path | None) -> checkpoint.State:

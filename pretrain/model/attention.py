@@ -10,7 +10,7 @@ shorter than the sequence are computed block by block, without dropout. Flash ke
 as sequences, and windows as a number; they take no ALiBi: the gradients of a bias are none of
 theirs.
 
-Axes: T tokens, R rows (T rounded up), B sequences, H heads, K head size, L longest sequence; 3 for
+Axes: T tokens, R rows (T rounded up), B sequences, H heads, K head size, L padded length; 3 for
 query, key, value.
 """
 

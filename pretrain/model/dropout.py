@@ -10,7 +10,7 @@ On an accelerator the masks are torch's own, drawn inside its kernels from the P
 the device. The trainer seeds that with `torch.manual_seed` before each micro-batch, which makes
 the masks a function of (seed, step, micro-batch) instead.
 
-Axes: T tokens, R rows (T rounded up), D hidden size, B sequences, H heads, L longest sequence.
+Axes: T tokens, R rows (T rounded up), D hidden size, B sequences, H heads, L padded length.
 """
 
 from __future__ import annotations

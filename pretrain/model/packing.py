@@ -1,6 +1,6 @@
 """How the sequences of a micro-batch lie: what attention and dropout share, computed once.
 
-Axes: T tokens, R rows (T rounded up), B sequences, L length of the longest sequence, K head size;
+Axes: T tokens, R rows (T rounded up), B sequences, L padded length, K head size;
 `...` any further axes.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 
 import torch
 from torch import Tensor
@@ -18,15 +19,18 @@ from pretrain.model.autograd import Function, SizedContext
 from pretrain.model.rotary import angles
 
 
-def rounded(count: int) -> int:
-    """A number of rows, at most a thirty-second more, that many other counts are rounded to.
+def rounded(count: int, sizes: int = 32) -> int:
+    """A number that many other counts are rounded up to, by at most one part in `sizes`.
 
     Matrix products of a size never seen before make oneDNN generate code, half a megabyte of it,
-    and few micro-batches are alike to the token. Of 32 sizes between a power of two and the next
-    all are soon known.
+    and few micro-batches are alike to the token. Of so many sizes between a power of two and the
+    next all are soon known.
+
+    Args:
+        sizes: a power of two.
     """
-    # A count of b bits is rounded up in its lowest b - 6: five bits below the highest stay free.
-    step = 1 << max(0, count.bit_length() - 6)
+    # Of a count's bits those stay free that tell the sizes apart, right below the highest.
+    step = 1 << max(0, count.bit_length() - sizes.bit_length())
     return -(-count // step) * step
 
 
@@ -92,6 +96,12 @@ class Packing:
         return self.sequences * self.longest == len(self.positions_T)
 
     @cached_property
+    def padded_length(self) -> int:
+        """L: the longest sequence's, rounded up where rows are padded anyway. It makes sizes with
+        B, which varies as well: of many lengths new pairs would turn up as long as a run lasts."""
+        return self.longest if self.is_uniform else rounded(self.longest, sizes=16)
+
+    @cached_property
     def lengths_B(self) -> Tensor:
         """Length of each sequence, int32."""
         return self.boundaries.diff()
@@ -106,14 +116,14 @@ class Packing:
         """Each token's row among the B x L rows of the padded layout, int64."""
         # Sequence b has the rows from b L on. With `output_size` torch need not ask the device how
         # many there will be.
-        starts_B = torch.arange(self.sequences, device=self.boundaries.device) * self.longest
+        starts_B = torch.arange(self.sequences, device=self.boundaries.device) * self.padded_length
         starts_T = starts_B.repeat_interleave(self.lengths_B, output_size=len(self.positions_T))
         return starts_T + self.positions_T
 
     @cached_property
     def is_token_BL(self) -> Tensor:
         """False where the padded layout holds no token, bool."""
-        places_L = torch.arange(self.longest, device=self.boundaries.device)
+        places_L = torch.arange(self.padded_length, device=self.boundaries.device)
         return places_L < self.lengths_B[:, None]
 
     @cached_property
@@ -151,8 +161,8 @@ class Packing:
     def pad(self, flat_T: Tensor) -> Tensor:
         """Flat (T, ...) to padded (B, L, ...), zero where there is no token."""
         if not self.is_uniform:
-            flat_T = Scatter.apply(flat_T, self.slots_T, self.sequences * self.longest)
-        padded: Tensor = flat_T.unflatten(0, (self.sequences, self.longest))
+            flat_T = Scatter.apply(flat_T, self.slots_T, self.sequences * self.padded_length)
+        padded: Tensor = flat_T.unflatten(0, (self.sequences, self.padded_length))
         return padded
 
     def split_heads(self, flat_RNHK: Tensor) -> Tensor:
@@ -161,10 +171,10 @@ class Packing:
         In one copy, and contiguous: the batched products that follow need no other.
         """
         parts, heads, width = flat_RNHK.shape[1:]
-        size = parts * self.sequences * heads * self.longest
+        shape = parts, self.sequences, heads, self.padded_length
         slots = self._head_slots(parts, heads)
-        rows: Tensor = Scatter.apply(flat_RNHK.reshape(-1, width), slots, size)
-        return rows.view(parts, self.sequences, heads, self.longest, width)
+        rows: Tensor = Scatter.apply(flat_RNHK.reshape(-1, width), slots, prod(shape))
+        return rows.view(*shape, width)
 
     def join_heads(self, padded_BHLK: Tensor) -> Tensor:
         """Padded (B, H, L, K) to flat (R, H, K), zero beyond the tokens."""
@@ -180,9 +190,10 @@ class Packing:
             # slot is s = b L + l, so that (s // L) L (H - 1) + s is b H L + l. Part and head
             # come on top.
             device = self.boundaries.device
-            before_T = self.slots_T // self.longest * self.longest * (heads - 1) + self.slots_T
-            part_N = torch.arange(parts, device=device) * self.sequences * heads * self.longest
-            head_H = torch.arange(heads, device=device) * self.longest
+            length = self.padded_length
+            before_T = self.slots_T // length * length * (heads - 1) + self.slots_T
+            part_N = torch.arange(parts, device=device) * self.sequences * heads * length
+            head_H = torch.arange(heads, device=device) * length
             slots_TNH = before_T[:, None, None] + part_N[:, None] + head_H
             self._known_slots[parts, heads] = slots_TNH.flatten()
         return self._known_slots[parts, heads]

@@ -1,6 +1,6 @@
 """What a token sees: its sequence or a window of it, its document or all, and how distance counts.
 
-Axes: B sequences, L longest sequence, H heads, N blocks, W tokens of a block, U keys of a block.
+Axes: B sequences, L padded length, H heads, N blocks, W tokens of a block, U keys of a block.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def _seen(scope: Scope, packing: Packing, blocks: Blocks) -> Tensor:
     if scope.reach is not None:
         seen_BNWU &= _distance(packing, blocks) <= scope.reach
     if packing.documents is not None:
-        last = packing.longest - 1
+        last = packing.padded_length - 1
         query_BNW1, key_BN1U = (
             packing.documents_BL[:, places.clamp(0, last)] for places in (query_NW1, key_N1U)
         )

@@ -48,8 +48,26 @@ def test_counts_are_rounded_up_by_less_than_a_thirty_second(count):
     assert rounded(rounded(count)) == rounded(count)
 
 
-def test_an_octave_has_32_sizes():
+def test_an_octave_has_as_many_sizes_as_are_asked_for():
     assert len({rounded(count) for count in range(1025, 2049)}) == 32
+    assert len({rounded(count, 16) for count in range(1025, 2049)}) == 16
+
+
+def test_ragged_sequences_are_padded_to_one_of_few_lengths():
+    """(128, 121) and (127, 122) take the same products, and the tokens lie in the same order."""
+    packing = Packing.of(random_batch((126, 121, 64)))
+    assert packing.longest == 126 and packing.padded_length == 128
+    flat = torch.randn(126 + 121 + 64, 3, 2, 4)
+    padded = packing.pad(flat)
+    assert padded.shape == (3, 128, 3, 2, 4) and not padded[0, 126:].any()
+    assert torch.equal(torch.cat([padded[0, :126], padded[1, :121], padded[2, :64]]), flat)
+    assert torch.equal(packing.split_heads(flat), padded.permute(2, 0, 3, 1, 4))
+    assert torch.equal(packing.join_heads(packing.split_heads(flat)[1]), packing.fill(flat[:, 1]))
+    assert torch.equal(packing.is_token_BL.sum(1), torch.tensor([126, 121, 64]))
+
+
+def test_even_sequences_are_not_padded():
+    assert Packing.of(random_batch((125, 125))).padded_length == 125
 
 
 def test_rows_beyond_the_tokens_are_zero_and_get_no_gradient():

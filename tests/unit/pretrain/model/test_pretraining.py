@@ -112,13 +112,14 @@ class TestInitialise:
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
 @pytest.mark.parametrize("recompute", [False, True])
 def test_rounding_counts_up_changes_no_loss_and_no_gradient(monkeypatch, dropout, recompute):
-    lengths = (90, 60, 83, 1)
+    lengths = (89, 60, 83, 1)
     choices = {"dropout": dropout, "attention_dropout": dropout, "max_positions": 128}
     config = tiny(architecture="bert", segment_types=2, **choices)
     model = random_model(config, next_sentence=True).double()
     model.encoder.activation_checkpointing = recompute
     batch = random_batch(lengths, share=0.6)
     assert packing.rounded(sum(lengths)) > sum(lengths)
+    assert packing.rounded(max(lengths), sizes=16) > max(lengths)
     assert packing.rounded(len(batch.labels_M)) > len(batch.labels_M)
 
     def learn() -> list[torch.Tensor]:
@@ -129,6 +130,6 @@ def test_rounding_counts_up_changes_no_loss_and_no_gradient(monkeypatch, dropout
 
     rounded = learn()
     for module in (packing, pretraining):
-        monkeypatch.setattr(module, "rounded", lambda count: count)
+        monkeypatch.setattr(module, "rounded", lambda count, sizes=32: count)
     for ours, exact in zip(rounded, learn(), strict=True):
         torch.testing.assert_close(ours, exact)
