@@ -12,13 +12,14 @@
         dumps/              what ranks saw in skipped steps; stacks of a rank that hung
         tokenizer/
         checkpoints/        step-00000500/ and others: `pretrain/run/checkpoint.py`
-        export/             the trained model in Hugging Face's layout
+        export/             the trained model in Hugging Face's layout, with SHA256SUMS
 
 A run of fine-tuning has, beside or instead of them,
 
         adapt/              the pretraining run that adapts the encoder, a run folder of its own
         trials/<name>/      metrics.jsonl, predictions.csv and result.json of one trial
-        checkpoints/best/   the best trial's model: model.safetensors, finetuned.json, tokenizer/
+        checkpoints/best/   the best trial's model: model.safetensors, finetuned.json, tokenizer/,
+                            SHA256SUMS
         predictions.csv     its answers
         scores.json         of all trials; in unmerged/ those of the task with all its labels
         report.md           with plots/
@@ -45,6 +46,8 @@ STEP = "step-"
 """before the number, of eight digits, in a checkpoint's name"""
 EXPORT = "export"
 WEIGHTS = "model.safetensors"
+HASHES = "SHA256SUMS"
+"""of the other files of a model's folder: `folder_hashes.py`"""
 
 ADAPT = "adapt"
 TRIALS = "trials"

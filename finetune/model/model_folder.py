@@ -3,6 +3,7 @@
 model.safetensors   fp32 weights of encoder and head
 finetuned.json      task, labels, head, shape, settings, scores
 tokenizer/
+SHA256SUMS          of these; folders of earlier versions have none
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from configs.finetune_schema import HeadConfig
 from configs.loader import from_container
 from configs.schema import ModelConfig
 from configs.system.files import written_aside
+from configs.system.folder_hashes import check_hashes, write_hashes
 from configs.system.json_files import read_json
 from configs.system.run_folder import RunFolder
 from configs.system.run_names import CARD, TOKENIZER, WEIGHTS
@@ -98,6 +100,7 @@ def save_finetuned(
         write_tensors(aside / WEIGHTS, weights)
         (aside / CARD).write_text(json_text(as_stored(asdict(card))), "utf-8")
         tokenizer.save(aside / TOKENIZER)
+        write_hashes(aside)
 
 
 def find_finetuned(path: Path) -> Path | None:
@@ -119,6 +122,7 @@ def load_finetuned(path: Path, device: torch.device | str = "cpu") -> FinetunedM
             f"--model {path}: no fine-tuned model ({CARD} is missing): name the run folder of a "
             "finished launch/finetune.py"
         )
+    check_hashes(folder)
     weights_file = folder / WEIGHTS
     try:
         card = read_card(folder / CARD)

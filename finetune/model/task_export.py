@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from configs.errors import InputError
 from configs.families import not_held
 from configs.system.files import written_aside
+from configs.system.folder_hashes import write_hashes
 from finetune.model.model_folder import FinetunedModel
 from finetune.model.task_model import SequenceHead, TokenHead
 from pretrain.model.convert import huggingface_config, renamed
@@ -67,6 +68,7 @@ def export_huggingface(model: FinetunedModel, folder: Path) -> str:
         contiguous = {key: w.detach().cpu().contiguous() for key, w in weights.items()}
         write_tensors(aside / "model.safetensors", contiguous)
         write_card(aside, model, name)
+        write_hashes(aside)
     return name
 
 
@@ -84,6 +86,7 @@ def export_onnx(model: FinetunedModel, folder: Path) -> list[str]:
         write_card(
             aside, model, None if not_held(shape) else FAMILIES[shape.architecture] + "Model"
         )
+        write_hashes(aside)
     return ["encoder.onnx", "model.onnx"]
 
 

@@ -65,7 +65,11 @@ def read_piece(folder: Path, number: int, dtype: np.dtype) -> Entry | None:
 
 
 def find_missing(folder: Path, numbers: Iterable[int], dtype: np.dtype) -> list[int]:
-    """Those of some pieces that are not finished."""
+    """Those of some pieces that are not finished.
+
+    Sizes tell a torn file, and are enough here: the hashes that a piece was written with become the
+    store's, and its blocks are verified against them before their first use (`data.verify`).
+    """
     return [number for number in numbers if read_piece(folder, number, dtype) is None]
 
 

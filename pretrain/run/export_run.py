@@ -9,6 +9,7 @@ from configs.errors import InputError
 from configs.families import CLASSES, not_held
 from configs.schema import PretrainConfig
 from configs.system.files import written_aside
+from configs.system.folder_hashes import write_hashes
 from configs.system.run_names import WEIGHTS
 from pretrain.model.convert import huggingface_config, to_huggingface
 from pretrain.model.pretraining import PretrainingModel
@@ -32,6 +33,7 @@ def export_model(
         weights = {name: w.cpu().contiguous() for name, w in to_huggingface(model).items()}
         write_tensors(aside / WEIGHTS, weights)
         write_config(aside, config, tokenizer)
+        write_hashes(aside)
 
 
 def write_config(folder: Path, config: PretrainConfig, tokenizer: Tokenizer) -> None:
@@ -82,4 +84,5 @@ def export_run_onnx(run_dir: Path, folder: Path) -> Path:
         write_onnx(aside / ENCODER_GRAPH, encoder, ("last_hidden_state",), per_token=True)
         write_onnx(aside / MLM_GRAPH, PaddedMLM(model), ("logits",), per_token=True)
         write_config(aside, run.config, run.tokenizer)
+        write_hashes(aside)
     return run.checkpoint

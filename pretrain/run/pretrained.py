@@ -20,6 +20,7 @@ from configs.families import DECIDING
 from configs.loader import from_container
 from configs.schema import ModelConfig
 from configs.system.files import find_file
+from configs.system.folder_hashes import check_hashes
 from configs.system.json_files import read_json
 from configs.system.run_names import CONFIG
 from pretrain.model.convert import (
@@ -85,6 +86,7 @@ def load_pretrained(name: str) -> Pretrained:
     if find_file(folder, CONFIG):
         pretrained = _read_run(folder)
     elif find_file(folder, "config.json"):
+        check_hashes(folder)
         pretrained = _read_huggingface(folder)
     else:
         raise InputError(

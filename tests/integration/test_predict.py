@@ -193,7 +193,9 @@ def test_a_damaged_model_is_named(tiny_finetuned, tmp_path, monkeypatch):
     weights = folder / "model.safetensors"
     whole = weights.read_bytes()
     monkeypatch.setattr("sys.argv", ["predict.py", "--model", str(folder), "--input", "-"])
-    for name, content in (("model.safetensors", whole[:-9]), ("finetuned.json", b"{")):
+    flipped = whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]  # still a file of tensors
+    damages = [(weights.name, whole[:-9]), (weights.name, flipped), ("finetuned.json", b"{")]
+    for name, content in damages:
         before = (folder / name).read_bytes()
         (folder / name).write_bytes(content)
         with pytest.raises(InputError, match=f"{folder}.* damaged"):

@@ -62,6 +62,21 @@ def test_an_export_comes_back_with_the_same_bits(row, tokenizer, tmp_path):
     assert ids == [2, *tokenizer.encode_batch(["abc"])[0], 3]
 
 
+@pytest.mark.parametrize("row", [ROWS[0], BERT_ROW], ids=name)
+@pytest.mark.parametrize("damaged", ["model.safetensors", "vocab.txt"])
+def test_a_bit_that_has_flipped_in_an_export_is_noticed(row, damaged, tokenizer, tmp_path):
+    """In our own layout and in one of transformers' classes."""
+    model = model_of(row, tokenizer)
+    config = replace(PretrainConfig(), model=model.config, max_length=16)
+    export_model(tmp_path / "export", model, config, tokenizer)
+    file = tmp_path / "export" / damaged
+    content = bytearray(file.read_bytes())
+    content[-2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=f"{damaged}: damaged .* SHA256SUMS"):
+        load_pretrained(str(tmp_path / "export"))
+
+
 @every_row
 @torch.no_grad()
 def test_the_padded_model_computes_what_the_flat_one_does(row):

@@ -304,6 +304,7 @@ def test_a_padding_id_that_shifts_positions_is_refused(tiny_run, tmp_path):
     folder = shutil.copytree(tiny_run / "export", tmp_path / "export")
     content = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(content | {"pad_token_id": 7}))
+    (folder / "SHA256SUMS").unlink()  # as in a folder from elsewhere
     assert "pad_token_id=7" in refusal(folder)
 
 
