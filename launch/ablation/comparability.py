@@ -59,6 +59,13 @@ class Outcome:
         return self.run.folder.last_record("train").get("tokens")
 
     @cached_property
+    def plateau(self) -> Plateau | None:
+        """Of a completed pretraining run; None where there is none, or it did not say."""
+        if self.run.task or not self.run.is_completed:
+            return None
+        return Plateau.of(self.run.folder.read_metrics())
+
+    @cached_property
     def shortage(self) -> float | None:
         """Share of its planned tokens or steps that it did not see, where that is not a trifle."""
         schedule = self.config.schedule
@@ -119,9 +126,8 @@ def marks(outcome: Outcome) -> list[str]:
     skipped = run.folder.last_record("skipped").get("total")
     if skipped:
         texts.append(f"{skipped} steps skipped")
-    plateau = None if run.task else Plateau.of(run.folder.read_metrics())
-    if plateau is not None and plateau.ends_on_it:
-        texts.append(str(plateau))
+    if outcome.plateau is not None and outcome.plateau.ends_on_it:
+        texts.append(outcome.plateau.end)
     versions = _code_versions(run)
     if len(versions) > 1:
         texts.append(f"resumed with another code ({', '.join(versions)})")

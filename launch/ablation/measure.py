@@ -9,6 +9,7 @@ from functools import cache
 from itertools import islice
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from configs.ablation_metrics import METRICS, Metric
 from configs.schema import PretrainConfig
@@ -84,9 +85,29 @@ def describe_rows(grid: Grid, outcomes: list[Outcome]) -> tuple[Row, ...]:
                 reference=dict(grid.config.reference.get(name, {})),
                 marks=tuple(mark for outcome in own for mark in marks(outcome)),
                 chosen={grid.tuned_field: tuned[0]} if grid.tuned_field and tuned else {},
+                measure=heldout_measure(own),
+                on_plateau=tuple(o.run.seed for o in own if o.plateau and o.plateau.ends_on_it),
             )
         )
     return tuple(rows)
+
+
+def heldout_measure(outcomes: list[Outcome]) -> dict[str, Any]:
+    """How the pretraining among a row's runs scores held-out text, by field; empty: there is none.
+
+    What a recipe sets for all rows counts as what a row says itself.
+    """
+    configs = (o.run.config for o in outcomes if isinstance(o.run.config, PretrainConfig))
+    config = next(configs, None)
+    if config is None:
+        return {}
+    evaluation = config.evaluation
+    return {
+        "evaluation.input_format": evaluation.input_format or config.input_format,
+        "evaluation.max_length": evaluation.max_length or config.max_length,
+        "evaluation.mask_probability": evaluation.mask_probability,
+        "evaluation.sequences": evaluation.sequences,
+    }
 
 
 def describe_progress(grid: Grid) -> str:

@@ -23,6 +23,11 @@ class Row:
     """what a reader must know of its runs, e.g. "seed 2: undertrained (80 % of the tokens)" """
     chosen: dict[str, Any] = field(default_factory=dict)
     """fields that were tuned for this row alone, e.g. {"optimizer.learning_rate": 0.004}"""
+    measure: dict[str, Any] = field(default_factory=dict)
+    """how its held-out text is cut and masked, whether the row says so or its recipe: fields of
+    `evaluation` as they came out; empty: it has no pretraining of its own"""
+    on_plateau: tuple[int, ...] = ()
+    """seeds of its runs that end on the plateau of the unigram distribution"""
 
 
 @dataclass(frozen=True)

@@ -59,14 +59,19 @@ class Plateau:
         values = {"below_unigram": self.below}
         return values if left is None else {**values, "plateau_left_at_tokens": left}
 
-    def __str__(self) -> str:
-        """A line for the console."""
+    @property
+    def end(self) -> str:
+        """Where the last evaluation is."""
         side = "above" if self.below < 0 else "under"
         here = f"{abs(self.below):.2f} nats {side} the unigram distribution's "
         here += f"{self.unigram_loss:.2f}"
+        return f"ends on the plateau, {here}" if self.ends_on_it else here
+
+    def __str__(self) -> str:
+        """A line for the console."""
         if self.ends_on_it:
-            return f"ends on the plateau, {here}: {SHORTER}"
-        return f"{here}; {MARGIN:g} were reached by {self.left_at_tokens:,.0f} tokens"
+            return f"{self.end}: {SHORTER}"
+        return f"{self.end}; {MARGIN:g} were reached by {self.left_at_tokens:,.0f} tokens"
 
 
 def tokens_until(records: Sequence[dict[str, Any]], step: int) -> float:

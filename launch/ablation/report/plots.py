@@ -15,7 +15,7 @@ from configs.system.run_folder import RunFolder
 from configs.system.run_names import PLOTS
 from finetune.report.markdown_tables import short
 from launch.ablation.measurements import Results
-from launch.ablation.report.confounders import refusal
+from launch.ablation.report.confounders import confounded
 from launch.ablation.report.result_table import Table, TableRow, paired
 from launch.ablation.report.statistics import Difference
 from pretrain.run.figures import drawable, new_figure, plain_frame, save
@@ -116,7 +116,7 @@ def curve_metric(results: Results) -> str:
     """What every row's curve shows: the loss, or bits per byte where tokenizers differ."""
     baseline = next(row for row in results.rows if row.name == results.baseline)
     same_units = not any(
-        refusal("mlm_loss", row, baseline) and not refusal("bits_per_byte", row, baseline)
+        confounded("mlm_loss", row, baseline) and not confounded("bits_per_byte", row, baseline)
         for row in results.rows
     )
     return "mlm_loss" if same_units else "bits_per_byte"

@@ -14,8 +14,9 @@ import numpy as np
 from configs.ablation_metrics import Metric
 from configs.checks import require
 from launch.ablation.measurements import Heading, Measurement, Results, Row
-from launch.ablation.report.confounders import CAVEAT, refusal
+from launch.ablation.report.confounders import CAVEATS, refusal
 from launch.ablation.report.statistics import Difference, Summary, compare, summarise
+from pretrain.run.plateau import MARGIN, SHORTER
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,20 @@ class Table(Heading):
         return [f"{row.name}: {mark}" for row in self.rows for mark in row.marks]
 
     @property
+    def on_plateau(self) -> str:
+        """Which rows end on the plateau and what shortens it, in a line; empty where none does."""
+        rows = [row for row in self.rows if row.on_plateau]
+        if not rows:
+            return ""
+        names = [f"{r.name} (seed {', '.join(map(str, r.on_plateau))})" for r in rows]
+        end, none = ("ends", "it gets no") if len(rows) == 1 else ("end", "they get no")
+        none = "no row gets a" if self.baseline.on_plateau else none
+        return (
+            f"{', '.join(names)} {end} on the plateau, less than {MARGIN:g} nats under the unigram "
+            f"distribution: {none} verdict from held-out figures. {SHORTER}."
+        )
+
+    @property
     def references(self) -> dict[str, str]:
         """Labels of the metrics that a paper reports, by name."""
         labels = {metric.name: metric.label for metric in self.metrics}
@@ -124,7 +139,7 @@ def build(results: Results) -> Table:
     }
     baseline = next(row for row in results.rows if row.name == results.baseline)
     ordered = [baseline, *(row for row in results.rows if row is not baseline)]
-    caveat = [CAVEAT.reason] if any(CAVEAT.holds(row, baseline) for row in ordered) else []
+    caveats = [c.reason for c in CAVEATS if any(c.holds(row, baseline) for row in ordered)]
     return Table(
         results.name,
         results.title,
@@ -133,7 +148,7 @@ def build(results: Results) -> Table:
         results.scale,
         results.metrics,
         tuple(build_row(results, row, baseline, seeds) for row in ordered),
-        (*results.notes, *caveat),
+        (*results.notes, *caveats),
     )
 
 
@@ -149,7 +164,7 @@ def build_row(
             metric,
             seeds[row.name, metric.name],
             seeds[baseline.name, metric.name] if metric.is_result and row is not baseline else (),
-            refusal(metric.name, row, baseline) if metric.is_result else "",
+            refusal(metric.name, row, baseline) if metric.is_result and row is not baseline else "",
         )
         for metric in results.metrics
         if seeds[row.name, metric.name]

@@ -22,7 +22,7 @@ def render(table: Table) -> str:
     head = visible(f"{table.title} (scale {table.scale}; * baseline)")
     blocks = [block(table, metric) for metric in table.metrics]
     marks = "\n".join(f"† {visible(mark)}" for mark in table.marks)
-    return "\n\n".join(filter(None, [head, *blocks, marks])) + "\n"
+    return "\n\n".join(filter(None, [head, *blocks, visible(table.on_plateau), marks])) + "\n"
 
 
 def block(table: Table, metric: Metric) -> str:

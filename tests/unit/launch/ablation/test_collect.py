@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from configs.system.run_lock import take
@@ -102,3 +104,33 @@ def test_a_dry_run_tells_states_and_where_hours_are_from(tmp_path):
     assert states["static, seed 0, sst2"] == "to do"
     assert "median of this ablation's completed" in text and "doctor.py projects" in text
     assert "4 runs are not counted" in text
+
+
+def test_rows_tell_how_their_held_out_text_is_measured(tmp_path):
+    """A recipe's measure counts as a row's own does; a rival pretrains nothing."""
+    axes = {"format": {"full": {}, "document": {"input_format": "doc-sentences"}}}
+    fields = {"schedule.max_steps": 8}
+    rows = collect(make_grid(tmp_path, axes=axes, fields=fields)).rows
+    formats = [row.measure["evaluation.input_format"] for row in rows]
+    assert formats == ["full-sentences", "doc-sentences"]
+    fields |= {"evaluation.input_format": "segment-pair", "evaluation.max_length": 64}
+    tasks = dict(tasks=[SST2], rivals=["tf-idf"])
+    *rows, rival = collect(make_grid(tmp_path, axes=axes, fields=fields, **tasks)).rows
+    assert rows[0].measure == rows[1].measure and not rival.measure
+    assert rows[0].measure["evaluation.input_format"] == "segment-pair"
+    assert rows[0].measure["evaluation.max_length"] == 64
+
+
+def test_runs_on_the_plateau_are_told_by_their_seeds(tmp_path):
+    grid = make_grid(tmp_path)
+    for run in grid.runs():
+        finish(run, 6.75 if (run.row, run.seed) == ("dynamic", 1) else 6.0)
+        with run.folder.metrics.open("a", encoding="utf-8") as stream:
+            baseline = {"kind": "baseline", "step": 0, "time": 0.0, "unigram_loss": 7.0}
+            stream.write(json.dumps(baseline) + "\n")
+    assert {row.name: row.on_plateau for row in collect(grid).rows} == {
+        "static": (),
+        "dynamic": (1,),
+    }
+    (find(grid, "dynamic", 1).run_dir / "status").write_text("running\n")
+    assert not any(row.on_plateau for row in collect(grid).rows)

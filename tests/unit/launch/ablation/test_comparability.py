@@ -177,4 +177,4 @@ def test_a_run_that_ends_on_the_plateau_is_marked(tmp_path):
     with (run.run_dir / "metrics.jsonl").open("a") as file:
         file.write(json.dumps({"kind": "baseline", "step": 0, "time": 0.0, "unigram_loss": 7.0}))
     (mark,) = marks(Outcome(run))
-    assert mark.startswith("seed 0: ends on the plateau, 0.25 nats under the unigram")
+    assert mark == "seed 0: ends on the plateau, 0.25 nats under the unigram distribution's 7.00"

@@ -35,3 +35,16 @@ def test_a_start_after_a_kill_at_the_very_end_repeats_no_record(tmp_path):
         reporter.plateau(8)
     kinds = [record["kind"] for record in RunFolder(tmp_path).read_metrics()]
     assert kinds == ["baseline", "heldout", "words", "plateau"]
+
+
+def test_a_run_that_ends_on_the_plateau_says_so_and_what_shortens_it(tmp_path, console):
+    reporter = start_at(0, tmp_path)
+    reporter.baseline(6.0)
+    reporter.heldout(
+        8, {"mlm_loss": 5.75, "perplexity": 314.0, "mlm_accuracy": 0.1, "bits_per_byte": 2.0}
+    )
+    reporter.plateau(8)
+    printed = console.readouterr()
+    last = (printed.out + printed.err).splitlines()[-1]
+    assert "step      8  ends on the plateau, 0.25 nats under the unigram" in last
+    assert "model.norm=pre" in last and "schedule.warmup_fraction" in last

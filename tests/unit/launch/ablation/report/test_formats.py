@@ -98,6 +98,24 @@ def test_terminal_fits_and_lines_up(table):
     assert header.index("median") == first.index("12.24")
 
 
+def test_every_format_says_under_the_table_which_rows_are_on_the_plateau(results):
+    rows = [replace(r, on_plateau=(1,)) if r.name == "dynamic" else r for r in results.rows]
+    changed = replace(results, rows=tuple(rows))
+    table = build(changed)
+    line = "dynamic (seed 1) ends on the plateau, less than 0.5 nats under"
+    texts = [
+        terminal.render(table),
+        templates.to_markdown(table, {}),
+        templates.to_latex(table),
+        templates.to_page(changed, table, {}),
+    ]
+    assert [text.count(line) for text in texts] == [1] * 4
+    texts = [text[: text.index(line)] for text in texts]
+    assert [name in texts[0] for name in ("not comparable", "Tweets, macro F1")] == [True] * 2
+    record = writer.record(table, table.rows[1], table.metrics[0])
+    assert record["verdict"] == "" and record["not_compared"].startswith("on the plateau")
+
+
 def test_terminal_shortens_long_names_and_knows_wide_letters(results):
     names = {row.name: f"{row.name} {'한국어 ' * 20}" for row in results.rows}
     changes = dict(

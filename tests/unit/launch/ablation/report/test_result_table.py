@@ -95,10 +95,42 @@ def test_other_tokenizers_get_no_difference_in_perplexity(results):
 
 
 def test_other_formats_add_a_note(results):
-    rows = [replace(row, settings={"input_format": row.name}) for row in results.rows]
+    measures = [{"evaluation.input_format": row.name} for row in results.rows]
+    rows = [replace(row, measure=own) for row, own in zip(results.rows, measures)]
     notes = build(replace(results, rows=tuple(rows))).notes
     assert notes[:-1] == results.notes
     assert "input format" in notes[-1]
+
+
+def on_plateau(results, *names: str):
+    """The table, rows of these names having two seeds on the plateau."""
+    rows = [replace(r, on_plateau=(0, 2)) if r.name in names else r for r in results.rows]
+    return build(replace(results, rows=tuple(rows)))
+
+
+def test_a_row_on_the_plateau_gets_no_verdict_but_for_its_task(results, table):
+    assert table.on_plateau == ""
+    stuck = on_plateau(results, "dynamic")
+    cells = {row.name: row.cells for row in stuck.rows}
+    for metric in ("perplexity", "mlm_accuracy", "bits_per_byte"):
+        assert cells["dynamic"][metric].difference is None
+        assert cells["static (1 mask)"][metric].difference.verdict == "worse"
+    assert cells["dynamic"][TWEETS.name].difference is not None
+    assert stuck.on_plateau.startswith("dynamic (seed 0, 2) ends on the plateau, less than 0.5 na")
+    assert "it gets no verdict" in stuck.on_plateau and "optimizer.name=muon" in stuck.on_plateau
+    said = answers(stuck)[0]
+    assert "dynamic is not compared (on the plateau of the unigram distribution)" in said
+
+
+def test_no_row_gets_a_verdict_against_a_baseline_on_the_plateau(results):
+    stuck = on_plateau(results, BASELINE, "dynamic")
+    for row in stuck.rows:
+        assert all(row.cells[m].difference is None for m in ("perplexity", "bits_per_byte"))
+    assert all(row.cells[TWEETS.name].difference for row in stuck.rows[1:])
+    assert not any(cell.refused for cell in stuck.baseline.cells.values())
+    assert "no row gets a verdict" in stuck.on_plateau
+    names = f"{BASELINE} (seed 0, 2), dynamic (seed 0, 2) end on the plateau"
+    assert stuck.on_plateau.startswith(names)
 
 
 @pytest.mark.parametrize(
