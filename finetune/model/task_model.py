@@ -67,8 +67,8 @@ class TaskBatches(Steps[TaskBatch]):
         examples = len(chosen)
         if examples < world_size:
             raise InputError(
-                f"a step holds {examples} examples, too few for {world_size} ranks: raise "
-                "batch.sequences, give more examples, or use fewer ranks"
+                f"a step holds {examples} example{'s' if examples > 1 else ''}, too few for "
+                f"{world_size} ranks: raise batch.sequences, give more examples, or use fewer ranks"
             )
         # As many for every rank, and none without an example.
         most = examples - examples % world_size

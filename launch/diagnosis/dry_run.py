@@ -62,6 +62,7 @@ def deal(config: ResolvedPretrainConfig, corpus: Corpus, ranks: int) -> Data:
         InputError: too little text, or too few samples for the ranks.
     """
     batches = PhasedBatches(corpus.train, config, make_vocabulary(corpus.tokenizer))
+    batches.require_samples(ranks)
     phases = []
     for own, phase in zip(batches.by_phase, batches.phases):
         for step in {phase.first_step, phase.first_step + phase.steps_per_epoch - 1}:
@@ -79,13 +80,13 @@ def check_shares(data: Data, ranks: int) -> None:
     A step holds at least `batch.sequences` samples, and about as many where they are full.
     """
     for phase in data.phases:
-        batch = phase.config.batch
-        parts = batch.micro_batches(ranks)
-        if batch.sequences < parts:
+        sequences = phase.config.batch.sequences
+        if sequences < ranks:
+            step = phase.place.first_step
+            where = f"from step {step:,} on: phases.N.sequences" if step else "batch.sequences"
             raise InputError(
-                f"batch.sequences={batch.sequences} on {ranks} ranks: a step of full sequences has "
-                f"too few for {parts} micro-batches: set batch.sequences={parts} or more, or use "
-                "fewer ranks"
+                f"{where}={sequences} on {ranks} ranks: a step of full sequences has too few for "
+                f"them: set it to {ranks} or more, or use fewer ranks"
             )
 
 

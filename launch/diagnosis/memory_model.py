@@ -39,8 +39,11 @@ class MicroBatchSize:
     @classmethod
     def of(cls, config: ResolvedPretrainConfig, ranks: int) -> MicroBatchSize:
         """What `batch` comes to: a step's tokens, equally shared by its micro-batches."""
-        tokens = config.batch.sequences * config.max_length
-        share = -(-tokens // config.batch.micro_batches(ranks))
+        sequences = config.batch.sequences
+        tokens = sequences * config.max_length
+        # None is empty: a step of full sequences has no more micro-batches than it can fill.
+        most = max(ranks, sequences - sequences % ranks)
+        share = -(-tokens // min(config.batch.micro_batches(ranks), most))
         sequences = max(1, round(share / config.max_length))
         longest = min(share, config.max_length)
         return cls(share, sequences, longest, round(share * max(config.mask_probabilities)))

@@ -41,6 +41,14 @@ class Position:
     """how many of the epoch's samples, in its order, were seen"""
 
 
+@dataclass(frozen=True)
+class Fields:
+    """What the fields that decide the size of a step are called, for who must change one."""
+
+    sequences: str = "batch.sequences"
+    max_length: str = "max_length"
+
+
 class Steps(ABC, Generic[Batch]):
     """Training data as a function of the step."""
 
@@ -73,12 +81,17 @@ class Batches(Steps[MicroBatch]):
         batch: ResolvedBatchConfig | None = None,
         start: Position = Position(),
         mask_rate: Callable[[int], float] | None = None,
+        fields: Fields = Fields(),
     ) -> None:
         """Args:
         batch: in place of the configuration's.
         mask_rate: share of tokens to predict in a step; None: the configuration's in all.
+        fields: those that batch and length are from.
+
+        Raises:
+            InputError: the corpus is less than one step.
         """
-        self.mask_rate = mask_rate
+        self.mask_rate, self.fields = mask_rate, fields
         self.collate, self.config = collate, collate.config
         self.batch = batch or self.config.batch
         self._steps_of = lru_cache(maxsize=2)(self._cut_epoch)
@@ -90,12 +103,18 @@ class Batches(Steps[MicroBatch]):
         """The micro-batches that `rank` computes in `step` (from 0).
 
         Raises:
-            InputError: the step has fewer samples than micro-batches are needed.
+            InputError: the step has fewer samples than there are ranks.
         """
         epoch, within = self._place(step)
         order, bounds = self._steps_of(epoch)
         samples = order[bounds[within] : bounds[within + 1]]
-        parts = self._micro_batches(samples, epoch, self.batch.micro_batches(world_size))
+        self._require(len(samples), world_size)
+        # Equal steps are of a little less than `sequences`: where a micro-batch is of one or two,
+        # a step of long samples may hold fewer of them than it has micro-batches. Then there are
+        # fewer, as many for every rank, and none is empty.
+        most = len(samples) - len(samples) % world_size
+        number = min(self.batch.micro_batches(world_size), most)
+        parts = self._micro_batches(samples, epoch, number)
         rate = self.mask_rate(step) if self.mask_rate else None
         return [self.collate(part, epoch, step, rate) for part in parts[rank::world_size]]
 
@@ -104,6 +123,29 @@ class Batches(Steps[MicroBatch]):
         epoch, within = self._place(step)
         _, bounds = self._steps_of(epoch)
         return Position(step, epoch, int(bounds[within]))
+
+    def require_samples(self, ranks: int, steps: int | None) -> None:
+        """Refuse now what `step` would refuse in the middle of a run.
+
+        Args:
+            steps: how many are made of these batches; None: as long as it takes.
+        Raises:
+            InputError: one of these steps, in the first epoch, has fewer samples than ranks.
+        """
+        tokens = self.tokens_per_epoch / self.steps_per_epoch
+        if tokens / self.config.max_length >= ranks + 1:
+            return  # be they as long as they may
+        _, bounds = self._steps_of(self.start.epoch)
+        self._require(int(np.diff(bounds)[:steps].min()), ranks)
+
+    def _require(self, samples: int, ranks: int) -> None:
+        if samples < ranks:
+            length, fields = self.config.max_length, self.fields
+            raise InputError(
+                f"a step holds {samples} sample{'s' if samples > 1 else ''} of up to {length:,} "
+                f"tokens, too few for {ranks} ranks: raise {fields.sequences}="
+                f"{self.batch.sequences}, lower {fields.max_length}={length}, or use fewer ranks"
+            )
 
     def _place(self, step: int) -> tuple[int, int]:
         """(epoch, number of the step inside it)."""
@@ -118,8 +160,8 @@ class Batches(Steps[MicroBatch]):
         if self.tokens_per_epoch < batch:
             raise InputError(
                 f"the corpus makes {self.tokens_per_epoch:,} tokens of samples, less than one "
-                f"batch of {batch:,} (batch.sequences x max_length): give more text or lower one "
-                "of the two"
+                f"batch of {batch:,} ({self.fields.sequences} x {self.fields.max_length}): give "
+                "more text or lower one of the two"
             )
         return -(-self.tokens_per_epoch // batch)
 
@@ -153,11 +195,6 @@ class Batches(Steps[MicroBatch]):
     def _micro_batches(self, samples: Ints, epoch: int, parts: int) -> list[Ints]:
         """The step's samples in `parts` of about equal tokens, each of samples alike in length."""
         lengths = self.collate.index(epoch).lengths_of(samples)
-        if len(samples) < parts:
-            raise InputError(
-                f"a step holds {len(samples)} samples, too few for {parts} micro-batches: "
-                "raise batch.micro_sequences, raise batch.sequences, or use fewer ranks"
-            )
         # Attention pads to the longest of its micro-batch where it pads at all; sorted by length,
         # little is padded. The objective is a sum over the step and does not see the order.
         by_length = np.argsort(lengths, kind="stable")

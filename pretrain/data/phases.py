@@ -13,7 +13,7 @@ from dataclasses import replace
 from configs.errors import InputError
 from configs.schema import PhaseConfig, PretrainConfig, ResolvedBatchConfig, ResolvedPretrainConfig
 from pretrain.batch import MicroBatch
-from pretrain.data.batches import Batches, Position, Steps
+from pretrain.data.batches import Batches, Fields, Position, Steps
 from pretrain.data.collate import Collator
 from pretrain.data.formats import require_pairs
 from pretrain.data.masking import Vocabulary
@@ -40,12 +40,21 @@ class PhasedBatches(Steps[MicroBatch]):
             if number:
                 start = self._next_start(number, collate is self.by_phase[-1].collate)
             batch = batch_of(config, phase)
-            self.by_phase.append(Batches(collate, batch, start, self.mask_rate))
+            self.by_phase.append(
+                Batches(collate, batch, start, self.mask_rate, self._fields(number))
+            )
         self.total_steps = count_steps(config.schedule, self.phases)
 
     def step(self, step: int, rank: int = 0, world_size: int = 1) -> list[MicroBatch]:
         """The micro-batches that `rank` computes in `step`, by the phase that it lies in."""
         return self.by_phase[self._number(step)].step(step, rank, world_size)
+
+    def require_samples(self, ranks: int) -> None:
+        """Raise `InputError` where a step, in the first epoch of a phase, has fewer samples than
+        ranks."""
+        ends = [*(own.start.step for own in self.by_phase[1:]), self.total_steps]
+        for own, end in zip(self.by_phase, ends):
+            own.require_samples(ranks, None if end is None else end - own.start.step)
 
     def _number(self, step: int) -> int:
         """Of the phase that a step lies in."""
@@ -72,6 +81,16 @@ class PhasedBatches(Steps[MicroBatch]):
             for own, config in zip(self.by_phase, self.configs)
         ]
 
+    def _name(self, number: int) -> str:
+        """What a phase is called in the configuration, where the first may have no entry."""
+        return f"phases.{number - len(self.configs) + len(self.config.phases)}"
+
+    def _fields(self, number: int) -> Fields:
+        """Where a phase's batch and length are set."""
+        if not number and len(self.configs) > len(self.config.phases):
+            return Fields()
+        return Fields(f"{self._name(number)}.sequences", f"{self._name(number)}.max_length")
+
     def _next_start(self, number: int, same_length: bool) -> Position:
         """Where phase `number` begins, those before it being known."""
         phase, before = self.configs[number], self.by_phase[-1]
@@ -83,9 +102,10 @@ class PhasedBatches(Steps[MicroBatch]):
                 tokens * before.steps_per_epoch / before.tokens_per_epoch
             )
         if step <= before.start.step:
+            earlier = self._name(number - 1) if before.start.step else "the run itself"
             raise InputError(
-                f"phases.{number} begins at step {step}, not after phases.{number - 1}, which "
-                f"begins at step {before.start.step}: put them in order"
+                f"{self._name(number)} begins at step {step}, not after {earlier}, which begins at "
+                f"step {before.start.step}: put them in order"
             )
         place = before.position(step)
         if same_length or not place.sample:

@@ -57,6 +57,7 @@ class Trainer:
         self.config, self.world, self.corpus = config, world, corpus
         self.run_dir = Path(config.run_dir)
         self.batches = PhasedBatches(corpus.train, config, make_vocabulary(corpus.tokenizer))
+        self.batches.require_samples(world.size)
         heldout = Heldout(corpus, config, world)
         schedule = Schedule.make(config.schedule, self.batches.phases)
         state = self._read_state(saved)

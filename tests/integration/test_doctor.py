@@ -36,7 +36,7 @@ def test_doctor_says_what_cannot_work(monkeypatch, console, tiny, tmp_path):
     assert exit_code.value.code == 2
     printed = console.readouterr().out
     assert "verdict: this cannot work: batches" in printed
-    assert "too few for 64 micro-batches" in printed
+    assert "too few for 64 ranks" in printed
 
 
 @pytest.mark.distributed

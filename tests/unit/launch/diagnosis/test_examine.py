@@ -90,8 +90,11 @@ def test_an_automatic_micro_batch_is_estimated():
 
 def test_too_few_sequences_for_the_ranks_are_found_without_a_corpus():
     check_shares(Data.without_corpus(base()), 64)
-    with pytest.raises(InputError, match=r"set batch\.sequences=64"):
+    with pytest.raises(InputError, match=r"batch\.sequences=48 on 64 ranks.*set it to 64"):
         check_shares(Data.without_corpus(base("batch.sequences=48")), 64)
+    longer = "phases=[{from_steps: 99, max_length: 4096, sequences: 32}]"
+    with pytest.raises(InputError, match=r"from step 99 on: phases\.N\.sequences=32 on 64 ranks"):
+        check_shares(Data.without_corpus(base(longer, "model.position=rope")), 64)
     short = base("schedule.max_steps=100")
     with pytest.raises(InputError, match=r"schedule\.warmup_steps=24000"):
         Data.without_corpus(short).total_steps(short)
@@ -109,7 +112,7 @@ def test_a_corpus_is_found_but_never_made(tiny, tmp_path):
     data = deal(config, found, ranks=4)
     (phase,) = data.phases
     assert phase.place.tokens_per_epoch > 1000 and 0 < phase.mean_length <= config.max_length
-    with pytest.raises(InputError, match="too few for 64 micro-batches"):
+    with pytest.raises(InputError, match="too few for 64 ranks"):
         deal(config, found, ranks=64)
 
 

@@ -172,10 +172,36 @@ def test_a_corpus_below_one_batch_is_refused(batches):
         batches(batch=BatchConfig(sequences=10_000))
 
 
-def test_more_micro_batches_than_samples_are_refused(batches):
-    data = batches(batch=BatchConfig(sequences=4, micro_sequences=1))
-    with pytest.raises(InputError, match=r"too few for 64 micro-batches.*fewer ranks"):
-        data.step(0, rank=0, world_size=64)
+LONG = dict(max_length=480, batch=BatchConfig(sequences=8, micro_sequences=1))
+"""samples are nearly full, and their number is no multiple of 8"""
+
+
+def test_a_step_with_fewer_samples_than_micro_batches_has_fewer_of_them(batches):
+    data, counts = batches(**LONG), set()
+    for step in range(data.steps_per_epoch):
+        alone = data.step(step)
+        counts.add(len(alone))
+        assert len(alone) == len(samples_of(alone))
+        shares = [data.step(step, rank, 4) for rank in range(4)]
+        assert [len(share) for share in shares] == [len(alone) // 4] * 4
+        assert content(flatten(shares)) == content(alone)
+    assert counts == {7, 8}
+
+
+def test_a_step_with_fewer_samples_than_ranks_is_refused_before_it_comes(batches):
+    data = batches(**LONG)
+    data.require_samples(7, None)
+    counts = [len(samples_of(data.step(step))) for step in range(data.steps_per_epoch)]
+    first = counts.index(7)
+    data.require_samples(8, first)
+    told = (
+        r"a step holds 7 samples of up to 480 tokens, too few for 8 ranks: raise "
+        r"batch\.sequences=8, lower max_length=480, or use fewer ranks"
+    )
+    with pytest.raises(InputError, match=told):
+        data.require_samples(8, first + 1)
+    with pytest.raises(InputError, match=told):
+        data.step(first, rank=0, world_size=8)
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 50])

@@ -126,6 +126,40 @@ def test_any_number_of_ranks_shares_the_same_samples(phased):
 def test_phases_out_of_order_are_refused(phased):
     with pytest.raises(InputError, match=r"phases\.2 begins at step 4, not after phases\.1"):
         phased(PhaseConfig(), PhaseConfig(from_steps=9), PhaseConfig(from_steps=4))
+    # Without an entry for the first phase they are counted as they stand in the configuration.
+    with pytest.raises(InputError, match=r"phases\.1 begins at step 4, not after phases\.0"):
+        phased(PhaseConfig(from_steps=9), PhaseConfig(from_steps=4))
+
+
+LONGER = dict(sequences=2, max_length=480)
+
+
+def test_a_phase_of_long_sequences_runs_with_few_of_them(phased):
+    """A micro-batch of one sequence, and steps of one or two: as it is when a context grows."""
+    data = phased(PhaseConfig(from_steps=1, **LONGER))
+    data.require_samples(1)
+    long = data.by_phase[1]
+    counts = [len(data.step(1 + step)) for step in range(long.steps_per_epoch)]
+    assert set(counts) == {1, 2}
+    assert sorted(samples(data, range(1, 1 + long.steps_per_epoch))) == list(
+        range(len(long.collate.index(0)))
+    )
+
+
+@pytest.mark.parametrize(
+    ("phases", "place"),
+    [
+        ([PhaseConfig(from_steps=1, **LONGER)], 0),
+        ([PhaseConfig(), PhaseConfig(from_steps=1, **LONGER)], 1),
+    ],
+)
+def test_a_phase_with_too_few_samples_for_the_ranks_is_refused_at_the_start(phased, phases, place):
+    data = phased(*phases)
+    fields = rf"raise phases\.{place}\.sequences=2, lower phases\.{place}\.max_length=480"
+    with pytest.raises(InputError, match=rf"holds 1 sample of up to 480 tokens.*2 ranks: {fields}"):
+        data.require_samples(2)
+    with pytest.raises(InputError, match=r"less than one batch .*\(phases\.0\.sequences x phases"):
+        phased(PhaseConfig(sequences=10_000))
 
 
 def test_a_new_learning_rate_begins_a_new_schedule(phased):
