@@ -21,6 +21,22 @@ from tests.small_disk import SmallDisk, small_disk
 
 let_waiting_threads_sleep()  # before any test imports torch: suites run on busy machines
 
+
+def keep_to_own_cores() -> None:
+    """Workers of pytest-xdist share the cores out, as ranks do; what they start inherits its share.
+
+    A tiny model meets OpenMP's barriers thousands of times. Where the threads of two workers take
+    the same cores, one of a pair often waits until the other has its turn: trainings then take
+    three times as long.
+    """
+    worker, workers = (os.environ.get(f"PYTEST_XDIST_WORKER{end}", "") for end in ("", "_COUNT"))
+    if worker and hasattr(os, "sched_setaffinity"):
+        own = sorted(os.sched_getaffinity(0))[int(worker.removeprefix("gw")) :: int(workers)]
+        os.sched_setaffinity(0, own or os.sched_getaffinity(0))
+
+
+keep_to_own_cores()
+
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
 """real corpora, beside the project where there are any"""

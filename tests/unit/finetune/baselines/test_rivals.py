@@ -1,11 +1,9 @@
-"""The classical methods by their real command, and the table of all methods."""
+"""The classical methods: their seeds, labels, splits and scores."""
 
 from __future__ import annotations
 
-import csv
 import json
 import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -23,86 +21,22 @@ from finetune.data.texts import read_text_splits
 from finetune.report.method_table import comparison, read_scores, split_fingerprint
 from launch.finetune import main
 from pretrain.ranks import world
-from tests.conftest import Command
-from tests.finetuning import TOPICS
-
-EASY = [name for name in RIVALS if name != "majority" and not name.startswith("word2vec")]
-"""methods that 120 short texts are enough for"""
+from tests.finetuning import write_task
 
 
 @pytest.fixture(scope="module")
-def scored(tiny_task, tmp_path_factory) -> tuple[Path, str]:
-    """(folder, console) of all rivals on the topics task."""
-    folder = tmp_path_factory.mktemp("rivals")
-    words = ("finetune.py", "--config", tiny_task, "model=classical", "run_dir=out")
-    done = Command(*words, cwd=folder).finish()
-    assert done.returncode == 0, done.stderr
-    return folder / "out/classical", done.stdout
-
-
-def read_predictions(folder: Path) -> list[dict[str, str]]:
-    with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-@pytest.mark.parametrize("name", RIVALS)
-def test_every_rival_leaves_scores_that_its_predictions_bear_out(scored, name):
-    folder, _ = scored
-    scores, rows = read_scores(folder / name), read_predictions(folder / name)
-    assert (scores.method, scores.task, scores.labels) == (name, "topics", sorted(TOPICS))
-    assert len(rows) == 30
-    right = np.mean([row["label"] == row["prediction"] for row in rows])
-    assert scores.values("accuracy")[-1] == pytest.approx(right)
-    matrix = np.array(scores.trials[-1].confusion)
-    assert matrix.sum() == 30 and matrix.trace() == pytest.approx(30 * right)
-
-
-@pytest.mark.parametrize("name", EASY)
-def test_linear_and_counting_methods_find_the_topics(scored, name):
-    folder, _ = scored
-    assert read_scores(folder / name).values("accuracy")[0] > 0.8
-
-
-def test_the_majority_is_one_label_for_all(scored):
-    folder, _ = scored
-    assert len({row["prediction"] for row in read_predictions(folder / "majority")}) == 1
-
-
-def test_the_command_prints_the_table_that_it_writes(scored):
-    folder, console = scored
-    text = (folder / "table.md").read_text(encoding="utf-8")
-    assert text in console
-    lines = [line for line in text.splitlines() if line.startswith(f"| {'majority'} ")]
-    assert len(lines) == 1 and all(f"| {name} |" in text for name in RIVALS)
-
-
-def test_the_language_models_tell_their_sizes_and_perplexities(scored):
-    text = (scored[0] / "n-gram-lm" / "statistics.md").read_text(encoding="utf-8")
-    table = text.split("Perplexity")[1]
-    rows = [line.split("|")[2:-1] for line in table.splitlines() if line.startswith("| ")][2:]
-    values = np.array(rows, dtype=float)
-    assert values.argmin(1).tolist() == [0, 1, 2]
-
-
-def test_folders_of_encoder_and_rivals_make_one_table(scored, tiny_finetuned, launch, tmp_path):
-    done = launch("table.py", "--runs", scored[0], tiny_finetuned, "--output", "new/all.md")
-    assert done.returncode == 0, done.stderr
-    text = (tmp_path / "new/all.md").read_text(encoding="utf-8")
-    assert text in done.stdout
-    assert text.count("## topics\n") == 1
-    for name in ("majority", "tf-idf", tiny_finetuned.name):
-        assert text.count(f"| {name} |") == 1
-    accuracy = read_scores(tiny_finetuned).values("accuracy")[0]
-    line = next(x for x in text.splitlines() if x.startswith(f"| {tiny_finetuned.name} "))
-    assert f"| {100 * accuracy:.1f} |" in line
+def topics(tmp_path_factory) -> Path:
+    """The path of a configuration of the topics task; classical methods ask for no encoder."""
+    folder = tmp_path_factory.mktemp("topics")
+    return write_task(folder, folder / "none")
 
 
 @pytest.fixture
-def baselines(tiny_task, tmp_path, monkeypatch):
+def baselines(topics, tmp_path, monkeypatch):
     """`baselines("majority", "a.b=c")` runs the command's main on the topics task."""
 
     def run(names: str, *overrides: str) -> Path:
-        words = ("--config", str(tiny_task), f"run_dir={tmp_path}/out", f"model={names}")
+        words = ("--config", str(topics), f"run_dir={tmp_path}/out", f"model={names}")
         monkeypatch.setattr("sys.argv", ["finetune.py", *words, *overrides])
         with mock.patch.dict(os.environ):
             try:
@@ -114,21 +48,13 @@ def baselines(tiny_task, tmp_path, monkeypatch):
     return run
 
 
-def test_methods_scored_on_other_dev_examples_do_not_mix(scored, launch, baselines):
-    other = baselines("majority", "task.dev_fraction=0.3")
-    done = launch("table.py", "--runs", scored[0] / "tf-idf", other)
-    assert done.returncode == 2 and "Traceback" not in done.stderr
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("error: task topics: tf-idf and majority were scored on different dev")
-
-
 def test_a_folder_without_scores_is_bad_input(tmp_path):
     with pytest.raises(InputError, match=r"no scores\.json there"):
         comparison([tmp_path])
 
 
-def test_a_damaged_file_of_scores_is_named(scored, tmp_path):
-    folder = shutil.copytree(scored[0] / "majority", tmp_path / "majority")
+def test_a_damaged_file_of_scores_is_named(baselines):
+    folder = baselines("majority") / "majority"
     (folder / "scores.json").write_text("{}")
     with pytest.raises(InputError, match=r"scores\.json is damaged"):
         comparison([folder])
@@ -161,8 +87,8 @@ def test_rivals_do_not_answer_questions(baselines):
         baselines("majority", "task.kind=span")
 
 
-def test_random_methods_run_with_every_seed_and_others_once(tiny_task, tmp_path, monkeypatch):
-    config = load_config(FinetuneConfig, str(tiny_task), ["seeds=[4,5]"])
+def test_random_methods_run_with_every_seed_and_others_once(topics, tmp_path, monkeypatch):
+    config = load_config(FinetuneConfig, str(topics), ["seeds=[4,5]"])
     splits = read_text_splits(config.task)
     fitted = []
 
@@ -186,8 +112,8 @@ def test_random_methods_run_with_every_seed_and_others_once(tiny_task, tmp_path,
         assert [trial["name"] for trial in written["trials"]] == [f"seed={s}" for s in seeds]
 
 
-def test_a_test_file_is_scored_too(tiny_task, tmp_path):
-    config = load_config(FinetuneConfig, str(tiny_task))
+def test_a_test_file_is_scored_too(topics, tmp_path):
+    config = load_config(FinetuneConfig, str(topics))
     found = read_text_splits(config.task)
     wrong = [replace(e, target=(e.target + 1) % 3) for e in found.train]
     splits = Splits({**found.parts, "test": wrong}, found.labels)

@@ -262,14 +262,14 @@ def test_real_reviews_under_their_published_names(tmp_path):
     source = DATA / "nsmc_raw_split"
     if not (source / "ratings_train.tsv.xz").is_file():
         pytest.skip("needs NSMC's reviews")
-    for part in ("train", "test"):
+    for part, rows_read in (("train", 10_001), ("test", None)):
         lines = lzma.decompress((source / f"ratings_{part}.tsv.xz").read_bytes()).decode()
-        cells = [line.split("\t")[:3] for line in lines.rstrip("\n").split("\n")]
+        cells = [line.split("\t")[:3] for line in lines.rstrip("\n").split("\n")[:rows_read]]
         cells[3][1] = ""
         content = "\n".join("\t".join(row) for row in cells) + "\n"
         (tmp_path / f"ratings_{part}.txt").write_text(content, encoding="utf-8")
     splits = read("nsmc", f"task.folder={tmp_path}")
-    assert (len(splits.train), len(splits.dev)) == (149_999, 50_000)
+    assert (len(splits.train), len(splits.dev)) == (9_999, 50_000)
     assert Counter(splits.labels[e.target] for e in splits.dev) == {"1": 25_079, "0": 24_921}
     assert splits.train[0].raw == "당시 시대를 생각하면 최고 입니다."
 

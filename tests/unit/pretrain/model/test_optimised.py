@@ -90,10 +90,10 @@ def test_several_decoders_share_one_look_up():
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
-def curve(loss_of, steps: int = 200) -> Tensor:
+def curve(loss_of, steps: int = 60) -> Tensor:
     """Losses of `steps` steps of AdamW on four micro-batches in turn, with dropout."""
     model = random_model(tiny(dropout=0.1, attention_dropout=0.1)).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     batches, losses = [random_batch(seed=seed) for seed in range(4)], []
     for step in range(steps):
         batch = batches[step % 4]
@@ -105,7 +105,7 @@ def curve(loss_of, steps: int = 200) -> Tensor:
     return torch.stack(losses)
 
 
-def test_the_curve_of_200_steps_is_the_same():
+def test_the_curve_of_60_steps_is_the_same():
     plain, ours = curve(plain_loss), curve(our_loss)
     assert plain[-1] < 0.7 * plain[0], "it has learnt something"
     torch.testing.assert_close(ours, plain, rtol=1e-3, atol=1e-3)
