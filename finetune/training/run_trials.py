@@ -63,6 +63,7 @@ def finetune(config: FinetuneConfig, world: World) -> Path:
 def finetune_owned(config: FinetuneConfig, agreement: Agreement) -> Path:
     """As `finetune`, in a run folder that this run owns."""
     run_dir, world = Path(config.run_dir), agreement.world
+    notice = PreemptionNotice(config.safety.stop_after_minutes)
     with failing_together(world):
         trials = make_trials(config)
         task, examples, pretrained = prepare(config)
@@ -74,7 +75,6 @@ def finetune_owned(config: FinetuneConfig, agreement: Agreement) -> Path:
     encoder = {"encoder": hashes["encoder"][:16], "tokenizer": tokenizer}
     agreement.require({"examples": {"examples": hashes["examples"][:16]}, "encoder": encoder})
     precision = find_precision(config, world)
-    notice = PreemptionNotice(config.safety.stop_after_minutes)
     with kept_status(run_dir, world):
         if config.adapt.epochs:
             pretrained = adapt(config, examples.train, pretrained, world, precision)

@@ -46,7 +46,8 @@ def pretrain(config: PretrainConfig, world: World) -> Path:
     agreement.require(start_facts(config, PLACES, PRETRAINING))
     notice = PreemptionNotice(config.safety.stop_after_minutes)
     with owned(run_dir, world):
-        corpus, verification, saved = find_ground(config, agreement)
+        with notice.preparing():
+            corpus, verification, saved = find_ground(config, agreement)
         with Watchdog(config.safety.hang_minutes, run_dir, world.rank) as watchdog:
             with memory_explained(run_dir, world), loss_explained(run_dir):
                 resolved = resolve(config, world, corpus.tokenizer, saved)

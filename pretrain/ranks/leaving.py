@@ -102,6 +102,18 @@ class Leaving:
 
     # -- for a run, on its way to the first step ------------------------------------------------
 
+    def ask(self, reason: str) -> None:
+        """Ask this process to leave, as a signal does; from any thread, for `reason`.
+
+        Nothing where no launch script listens, or the first step is near: then the steps ask.
+        """
+        with self._lock:
+            listens = signal.SIGTERM in self._heard and signal.SIGTERM not in self._endings
+            if not (listens and self._is_caught) or self._is_closing:
+                return
+            self.reason = self.reason or reason
+        os.kill(os.getpid(), signal.SIGTERM)
+
     def join(self, store: Store) -> None:
         """The ranks' common store is there: from now on they leave together."""
         if self._size == 1 or not self._is_caught:

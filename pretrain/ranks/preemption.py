@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,10 +57,31 @@ class PreemptionNotice:
     def is_given(self) -> bool:
         """True once a signal has come, the time is over, or the launcher is gone."""
         if self.reason is None and self._deadline and time.monotonic() >= self._deadline:
-            self.reason = f"safety.stop_after_minutes={self._minutes:g} are over"
+            self.reason = self._time_is_over()
         if self.reason is None and is_any_gone(self._launchers):
             self.reason = "the launcher is gone"
         return self.reason is not None
+
+    @contextmanager
+    def preparing(self) -> Iterator[None]:
+        """A block in which nobody asks `is_given`, for hours perhaps: once the time is over, the
+        process leaves as it does after a signal. Only for work whose finished parts stay: else
+        no start would ever come further than the one before.
+        """
+        if self._deadline is None:
+            yield
+            return
+        seconds = max(0.0, self._deadline - time.monotonic())
+        timer = threading.Timer(seconds, LEAVING.ask, [self._time_is_over()])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _time_is_over(self) -> str:
+        return f"safety.stop_after_minutes={self._minutes:g} are over"
 
     def leave(self, world: World, step: int, doing: str = "") -> NoReturn:
         """Raise `Preempted`, on all ranks together, with the first reason that one of them has."""

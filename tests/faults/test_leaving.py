@@ -71,6 +71,18 @@ def test_a_run_that_waits_leaves(busy, tmp_path, number):
     assert (tmp_path / "runs/tiny/REQUEUE").read_text() == f"0 {number.name}\n"
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_the_end_of_its_time_ends_a_preparation(busy, tmp_path, ranks):
+    launcher = deepspeed(2) if ranks == 2 else ()
+    minutes = "safety.stop_after_minutes=0.05"
+    done = Command(*busy, minutes, cwd=tmp_path, launcher=launcher).finish(60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(LEFT.format(f"{minutes} are over")) == 1
+    assert "Traceback" not in done.stderr
+    assert RunFolder(tmp_path / "runs/tiny").read_status() == "preempted"
+    assert (tmp_path / "runs/tiny/REQUEUE").read_text() == f"0 {minutes} are over\n"
+
+
 def test_a_signal_to_one_rank_makes_all_leave(busy, tmp_path):
     command = Command(*busy, cwd=tmp_path, launcher=deepspeed(2))
     start_waiting(command)

@@ -184,10 +184,10 @@ def ranks_of(command: Command) -> list[psutil.Process]:
 
 
 def test_the_end_of_its_time_makes_a_run_leave(tiny, launch, tmp_path):
-    overrides = ("schedule.max_steps=100000", "safety.stop_after_minutes=0.05")
+    overrides = ("schedule.max_steps=100000", "safety.stop_after_minutes=0.1")
     done = launch("pretrain.py", "--config", tiny, *overrides)
     assert done.returncode == 0, done.stderr
-    assert "safety.stop_after_minutes=0.05 are over" in done.stdout
+    assert "safety.stop_after_minutes=0.1 are over" in done.stdout
     assert (tmp_path / "runs/tiny/status").read_text() == "preempted\n"
     assert list((tmp_path / "runs/tiny/checkpoints").iterdir())
 

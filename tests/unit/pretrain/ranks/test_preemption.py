@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import pytest
 
+from pretrain.ranks.leaving import Leaving
 from pretrain.ranks.preemption import SIGNALS, PreemptionNotice
 
 
@@ -43,3 +45,17 @@ def test_without_a_limit_time_is_never_over(monkeypatch):
     notice = PreemptionNotice()
     monkeypatch.setattr("time.monotonic", lambda: 1e12)
     assert not notice.is_given()
+
+
+def test_only_a_preparation_that_outlives_its_time_is_asked_to_leave(monkeypatch):
+    asked = []
+    monkeypatch.setattr("pretrain.ranks.preemption.LEAVING.ask", asked.append)
+    with PreemptionNotice().preparing(), PreemptionNotice(minutes=1).preparing():
+        pass
+    with PreemptionNotice(minutes=0.0005).preparing():
+        time.sleep(0.5)
+    assert asked == ["safety.stop_after_minutes=0.0005 are over"]
+
+
+def test_without_a_launch_script_nothing_is_sent_to_the_process():
+    Leaving().ask("a reason")  # SIGTERM would end the tests
