@@ -17,7 +17,7 @@ def require(condition: bool, message: str) -> None:
 def require_fraction(name: str, value: float, upper_included: bool = True) -> None:
     """Raise `InputError` unless `value` lies in [0, 1] (or [0, 1) where 1 is excluded)."""
     inside = 0.0 <= value <= 1.0 if upper_included else 0.0 <= value < 1.0
-    bounds = "0 to 1" if upper_included else "0 up to, but without, 1"
+    bounds = "0 to 1" if upper_included else "0 to 1, 1 excluded"
     require(inside, f"{name}={value} is no fraction: choose a number from {bounds}")
 
 
@@ -44,7 +44,7 @@ def require_seeds(name: str, seeds: list[int]) -> None:
 def require_visible(name: str, value: str | None) -> None:
     """Raise `InputError` for text with a character that cannot be seen.
 
-    A line break, a control character, half a surrogate pair: see `configs/system/safe_text.py`.
+    A line break, a control character, a lone surrogate: see `configs/system/safe_text.py`.
 
     For what becomes a file's name, a word of a script or an option of Slurm: there it would end a
     line, or mean something else than what is read.

@@ -48,7 +48,7 @@ class SourceConfig:
         )
         require(
             needs_path or not self.path,
-            f"data.sources: path={self.path} says nothing to a source of kind '{self.kind}': "
+            f"data.sources: path={self.path} has no meaning for a source of kind '{self.kind}': "
             "name the kind as well, e.g. data.sources.0.kind=text",
         )
         require_encoding("data.sources.N.encoding", self.encoding)

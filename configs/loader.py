@@ -71,7 +71,7 @@ def _read_layers(path: Path, schema: type) -> DictConfig:
     raw = OmegaConf.create(_plain(_structured(schema)))
     if "run_dir" in raw:
         if "${" in path.stem:
-            raise InputError(f"{path}: its name, that of run_dir, holds ${{: call it otherwise")
+            raise InputError(f"{path}: its name, that of run_dir, holds ${{: choose another name")
         raw.run_dir = str(Path(raw.run_dir).with_name(path.stem))
     for layer in _layers(path):
         check_keys(layer, schema, source=str(path))
@@ -237,7 +237,7 @@ def _layers(path: Path) -> list[DictConfig]:
     current: Path | None = path
     while current is not None:
         if current.resolve() in seen:
-            raise InputError(f"{current}: `base:` runs in a circle")
+            raise InputError(f"{current}: `base:` is circular")
         seen.append(current.resolve())
         layer = _read_yaml(current)
         base = _plain(layer).get("base")
@@ -261,7 +261,7 @@ def _read_yaml(path: Path) -> DictConfig:
     if not isinstance(layer, DictConfig):
         raise InputError(f"{path}: a configuration is a mapping of keys to values")
     if not layer and "{" not in path.read_text(encoding="utf-8"):
-        raise InputError(f"{path} says nothing: write at least `base: roberta_small.yaml`")
+        raise InputError(f"{path} is empty: write at least `base: roberta_small.yaml`")
     return OmegaConf.create(renamed(_plain(layer)))
 
 

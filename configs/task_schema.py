@@ -204,7 +204,7 @@ class TaskConfig:
                 "they are read: write it without",
             )
         twice = [label for place, label in enumerate(labels) if label in labels[:place]]
-        require(not twice, f"task.labels: {twice[:1]} stands twice: remove one")
+        require(not twice, f"task.labels: {twice[:1]} occurs twice: remove one")
         both = [label for label in self.no_label if label in (*labels, *self.merge)]
         require(not both, f"task.no_label: {both[:1]} is a label too: name it in one place")
         require(

@@ -110,7 +110,7 @@ class PhaseConfig:
         require_fraction("phases: warmup_fraction", self.warmup_fraction, upper_included=False)
         require(
             rate is not None or not self.warmup_fraction,
-            "phases: warmup_fraction needs a learning_rate: without one the schedule goes on",
+            "phases: warmup_fraction needs a learning_rate: without one the schedule continues",
         )
 
 
@@ -194,8 +194,8 @@ class ScheduleConfig:
     in place of warmup_steps; rounded up to whole steps"""
     decay: Literal["linear", "cosine", "constant", "wsd"] = "linear"
     """after warm-up: down to 0 in a line or a half cosine, or no decay; wsd (warm-up, stable,
-    decay): at the peak until the last part of the run, so that a checkpoint from before can go on
-    to any other end"""
+    decay): at the peak until the last part of the run, so that a checkpoint before it can be
+    resumed to any other end"""
     decay_fraction: float = 0.1
     """wsd: share of the run that decays, at its end, in whole steps, rounded up; with phases that
     have learning rates of their own, of each of these"""

@@ -16,6 +16,7 @@ if __name__ == "__main__" and not __package__:
 
 from configs.checks import require
 from configs.cluster_schema import ClusterConfig
+from configs.errors import InputError
 from configs.loader import dump_config, load_config
 from configs.schema import PretrainConfig
 from launch.command import fields_help, run
@@ -34,8 +35,9 @@ def main() -> None:
     submit: Callable[..., str]
     configs: list[RunConfig]
     if job == "commands":
-        other = f"'{own and own[0]}': commands have fields of their own: write it in {path}"
-        require(not own, other)
+        if own:
+            cure = f"commands have fields of their own: write it in {path}"
+            raise InputError(f"'{own[0]}': {cure}")
         commands = read_commands(Path(path))
         configs = [command.config for command in commands]
         submit = partial(submit_commands, commands, Path(path).stem, only=arguments.only)
@@ -73,7 +75,7 @@ def parse() -> argparse.Namespace:
     arguments = parser.parse_intermixed_args()
     require(
         not arguments.only or arguments.job == "commands",
-        f"--only {arguments.only} says nothing to a single run: it is for --job commands",
+        f"--only {arguments.only} has no meaning for a single run: it is for --job commands",
     )
     return arguments
 

@@ -63,7 +63,7 @@ def open_store(folder: Path, documents: Documents, shard_tokens: int = 2**28) ->
 def simple_vocabulary(ordinary: int = 100, continues_every: int = 0) -> Vocabulary:
     """Ids 0 to `ordinary` - 1, then [CLS], [SEP], [MASK].
 
-    Every `continues_every`-th id (none for 0) goes on with the word of the token before.
+    Every `continues_every`-th id (none for 0) continues the word of the token before.
     """
     ids = np.arange(ordinary + SPECIAL_TOKENS)
     continues = np.zeros(len(ids), bool)

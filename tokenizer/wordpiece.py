@@ -37,7 +37,7 @@ class WordPiece(BackendTokenizer):
         names: what the special tokens are called, by role; None: as usual.
 
     Raises:
-        InputError: a special token is missing, or a piece stands twice.
+        InputError: a special token is missing, or a piece occurs twice.
     """
 
     kind = "wordpiece"
@@ -169,4 +169,4 @@ def _check(pieces: list[str], names: Mapping[str, str] | None) -> None:
         raise InputError(f"no piece {lacking}: give a vocabulary of BERT's form that has it")
     repeated = [piece for piece, count in Counter(pieces).items() if count > 1]
     if repeated:
-        raise InputError(f"the piece {repeated[0]!r} stands twice: remove one of its lines")
+        raise InputError(f"the piece {repeated[0]!r} occurs twice: remove one of its lines")

@@ -81,7 +81,7 @@ def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
-                raise ValueError(f"the name {shown(name)} stands twice in a table")
+                raise ValueError(f"the name {shown(name)} occurs twice in an object")
             seen.add(name)
     return table
 
@@ -106,4 +106,4 @@ def _check_surrogates(value: object) -> None:
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise ValueError("half a surrogate pair, which is no character") from error
+        raise ValueError("a lone surrogate, which is no character") from error

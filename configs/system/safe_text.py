@@ -2,7 +2,7 @@ r"""Text that others wrote, made safe to show: on a terminal, in Markdown, in a 
 
 What a reader cannot see is written as Python would write it: `\n`, `\x1b`, `\u202e`. That goes for
 control characters (C0, DEL, C1), bidi controls, line and paragraph separators, zero-width and other
-invisible characters, halves of surrogate pairs, private and unassigned characters. Letters of every
+invisible characters, lone surrogates, private and unassigned characters. Letters of every
 script, combining marks, emoji and spaces of any width stay; so do U+200C and U+200D between
 characters that they join (letters of Indic and Arabic scripts, emoji) and the tags of a flag. A
 backslash stays one: what is shown is for eyes, while files hold what was read.

@@ -34,7 +34,7 @@ MARKS = _marks()
 IN_WORDS = rf"\w{MARKS}"
 LETTER = f"[{IN_WORDS}]"
 LATIN = "0-9A-Za-z_\u00c0-\u024f\u0300-\u036f"
-"""what an address of mail goes on with, and a handle does not end before (twitter-text's rule)"""
+"""what follows the name in an e-mail address; before it no handle ends (twitter-text's rule)"""
 HANDLE = rf"[@\uff20][0-9A-Za-z_]{{1,30}}(?![{LATIN}])"
 MENTION = re.compile(rf"(?<![{LATIN}])(?:{HANDLE})+")
 """@names: ASCII letters, digits and _, up to the 30 of Instagram; no part of an e-mail's address"""

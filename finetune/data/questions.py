@@ -46,7 +46,7 @@ def read_squad(path: Path, encoding: Encoding | None = None) -> list[SpanExample
     _check(path, examples, f"no 'answers' where other questions have them: {cure}")
     twice, count = Counter(example.id for example in examples).most_common(1)[0]
     if count > 1:
-        raise InputError(f"{path}: the question id {twice} stands twice: remove one")
+        raise InputError(f"{path}: the question id {twice} occurs twice: remove one")
     decoder.finish()
     return examples
 

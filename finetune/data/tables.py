@@ -166,7 +166,7 @@ def open_file(path: Path) -> Iterator[BinaryIO]:
         with open_unpacked(path) as stream:
             yield stream
     except (OSError, EOFError) as error:
-        raise InputError(f"{path}: damaged or cut off ({error}): fetch it anew") from error
+        raise InputError(f"{path}: damaged or truncated ({error}): fetch it anew") from error
 
 
 def suffix_of(path: Path) -> str:

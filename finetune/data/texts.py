@@ -96,9 +96,12 @@ class TextReader:
         if part not in ("train", "dev") and self.config.label in table.columns:
             table = without_withheld(table, self.config, self.known)
         is_labelled = self.config.label in table.columns or part in ("train", "dev")
-        for field in ("text", "text_pair", *(["label"] if is_labelled else [])):
-            column = getattr(self.config, field)
-            tables.require_columns(table, [column] if column else [], f"task.{field}")
+        fields = ["text", "text_pair"]
+        if is_labelled:
+            fields.append("label")
+        for field in fields:
+            if column := getattr(self.config, field):
+                tables.require_columns(table, [column], f"task.{field}")
         if not is_labelled:
             refuse_many(path, table.left_out, 0, 0.0, "every row is to be answered: repair it")
         empty = self.empty_rows(table)
@@ -177,7 +180,7 @@ def parse_number(value: str, column: str, where: str) -> float:
     """A number as it is written in data: 2, -0.5, 1e-3; none that a float32 cannot hold."""
     number = float(value) if REAL.fullmatch(value.strip()) else math.inf
     if abs(number) > float(np.finfo(np.float32).max):
-        cure = " with a point for the comma" if DECIMAL_COMMA.fullmatch(value.strip()) else ""
+        cure = " with a decimal point" if DECIMAL_COMMA.fullmatch(value.strip()) else ""
         raise InputError(
             f"{where}: '{value}' in column '{column}' is no number: correct the row{cure}"
         )

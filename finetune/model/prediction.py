@@ -24,7 +24,7 @@ BLANK = "."
 SEEN = {
     "blank": "hold no text: their predictions are empty",
     "cleaned away": "hold nothing after the task's cleaning: they were answered as empty texts",
-    "cut": "are longer than the model reads: the rest of them was cut off",
+    "cut": "are longer than the model reads: they were truncated",
 }
 
 
@@ -49,7 +49,7 @@ def choose_device(name: str) -> torch.device:
     """`cpu`, `cuda`, or with `auto` the GPU where there is one, as in training."""
     on_gpu = torch.cuda.is_available()
     if name == "cuda" and not on_gpu:
-        raise InputError("--device cuda: PyTorch sees no GPU: give --device cpu, or leave it away")
+        raise InputError("--device cuda: PyTorch sees no GPU: give --device cpu, or leave it out")
     return torch.device("cuda" if on_gpu and name != "cpu" else "cpu")
 
 

@@ -20,7 +20,7 @@ from pretrain.ranks.agreement import by_all
 from pretrain.ranks.world import World
 
 SLICE_SECONDS = 10.0
-"""after which ranks hear from one another that there is more to verify"""
+"""between two all-reduces by which ranks learn that one has more to verify"""
 
 
 class Certifier:
@@ -46,7 +46,7 @@ class Certifier:
     def leave(self) -> NoReturn:
         """End the run on all ranks, once one of them is damaged."""
         found = [damage for damage in self.world.gather(self.verification.damage) if damage]
-        after = "the same command then goes on from the last checkpoint"
+        after = "the same command then resumes from the last checkpoint"
         raise by_all(RunError(f"{found[0]}; {after}"))
 
     def certify(self, beat: Callable[[], None]) -> None:

@@ -61,7 +61,7 @@ def choose_precision(
     Args:
         asked: `engine.precision`.
         cache: folder that remembers.
-        before: what a run began with that goes on here: another would bend its curve.
+        before: what a resumed run began with: another would bend its curve.
     """
     if before:
         found = Precision(before, "the run began with it", "what it left behind")

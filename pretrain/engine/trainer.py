@@ -115,7 +115,7 @@ class Trainer:
         return checkpoint.read_state(saved, fingerprints, self.config.checkpoint.allow_changes)
 
     def _require_same_rate(self, schedule: Schedule, state: checkpoint.State) -> None:
-        """The check of a schedule that goes on, unless it was said to be another."""
+        """The check of a resumed schedule, unless it was said to be another."""
         moved = {"schedule.decay", "optimizer.learning_rate", "phases"}
         if state.learning_rate is not None and not moved & {*self.config.checkpoint.allow_changes}:
             peak = self.config.optimizer.learning_rate

@@ -88,7 +88,7 @@ class Dropout(nn.Module):
         kept_RD = torch.empty(packing.rows, values.shape[1], dtype=torch.uint8)
         kept_TD = kept_RD[: packing.tokens]
         kept_RD[packing.tokens :] = 0
-        # One sample after the other, each from its own key: its mask is the same in any company.
+        # One sample after the other, each from its own key: its mask is the same in any batch.
         samples = zip(kept_TD.split(packing.lengths), packing.dropout_keys, strict=True)
         for part, key in samples:
             draw_kept(part, dropped, key, self.site)

@@ -162,7 +162,7 @@ class Schedule:
 
     def require_same_rate(self, peak: float, step: int, before: float) -> None:
         """Raise `InputError` where `step` steps of a wsd schedule would have ended at another rate
-        than `before`, that of the last of them: then the run goes on from a decay of another run.
+        than `before`, that of the last of them: then the run resumes from a decay of another run.
 
         Up to its decay such a schedule is the same whatever comes after, so its rate tells.
         """

@@ -153,7 +153,7 @@ EXPLAINED = (InputError, RunError, OSError, Preempted)
 
 @dataclass(frozen=True)
 class _Failure:
-    """An error as other ranks hear of it."""
+    """An error as other ranks get it."""
 
     kind: type
     text: str

@@ -1,4 +1,4 @@
-"""Word from outside that this process must leave: a signal, the end of its time or its launcher.
+"""A request from outside that this process leaves: a signal, the end of its time or its launcher.
 
 The scheduler tells one rank or all of them, early or late; who leaves alone hangs the others. So a
 notice is only a flag here. Ranks add their flags up at each step (`World.sum_on_host`) and leave

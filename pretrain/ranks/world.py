@@ -85,7 +85,7 @@ class World:
 
 def start(algorithm: str = "ring") -> World:
     """Join the process group that the launcher announced, or be a group of one. `algorithm`:
-    `collective.algorithm` of the configuration, which NCCL hears of only now."""
+    `collective.algorithm` of the configuration, which NCCL is told only now."""
     for name, value in SINGLE_PROCESS.items():
         os.environ.setdefault(name, value)
     local_rank = int(os.environ["LOCAL_RANK"])

@@ -126,7 +126,7 @@ class _Unpacked(RawIOBase):
     """The bytes inside a compressed file of one or several streams.
 
     The library's own classes end without an error where a later stream of an .xz or .bz2 file is
-    damaged, or where a .zst file is cut off.
+    damaged, or where a .zst file is truncated.
     """
 
     def __init__(self, path: Path, ending: str) -> None:

@@ -26,7 +26,7 @@ from configs.errors import InputError
 MARKS = "masklab.marks"
 REPLACEMENT = "\ufffd"
 ODD = re.compile("[\udc00-\udcff]+|\0+|[\ud800-\udbff\udd00-\udfff]+")
-"""runs of one kind: marks, NUL characters, halves of surrogate pairs from JSON escapes (\\ud83d)"""
+"""runs of one kind: marks, NUL characters, lone surrogates from JSON escapes (\\ud83d)"""
 BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16's, which begins alike
@@ -265,7 +265,7 @@ NOT_BY_ROWS = ["utf_7", *(f"utf_{width}{end}" for width in (16, 32) for end in (
 WORDS = {
     "bytes": "hold bytes that are not {encoding}, shown as U+FFFD",
     "cut": "end inside a character (an incomplete one of {encoding}), shown as U+FFFD",
-    "halves": "hold half of a surrogate pair (an escape such as \\ud83d alone), shown as U+FFFD",
+    "halves": "hold a lone surrogate (an escape such as \\ud83d alone), shown as U+FFFD",
     "nul": "hold NUL characters, shown as U+FFFD",
     "repaired": "held Windows-1252 characters as control characters (U+0080 to U+009F); they were "
     "repaired",

@@ -75,13 +75,11 @@ class Column:
                 f"{error.start + 1}): {encoding_cure(value[:SAMPLE])}"
             )
         except UnicodeEncodeError:
-            problem = (
-                "half of a surrogate pair (an escape such as \\ud83d alone): repair or remove it"
-            )
+            problem = "a lone surrogate (an escape such as \\ud83d alone): repair or remove it"
         raise Fault(problem, line, row)
 
     def check_names(self, names: list[str]) -> None:
-        """Raise `Fault` where the column is missing or stands twice."""
+        """Raise `Fault` where the column is missing or occurs twice."""
         if self.name not in names:
             raise Fault(self.missing(names))
         if names.count(self.name) > 1:
@@ -209,7 +207,7 @@ def _is_open(problem: Exception | None, buffer: str) -> bool:
 
 def _broken_item(problem: Exception | None, buffer: str, place: int, line: int) -> Fault:
     if place == len(buffer):
-        return Fault("the list has no end, so the file is cut off: fetch it anew", line)
+        return Fault("the list has no end, so the file is truncated: fetch it anew", line)
     at = getattr(problem, "pos", place)
     what = f"broken JSON ({getattr(problem, 'msg', problem)}): repair or remove it"
     return Fault(what, line + buffer.count("\n", place, at))

@@ -100,7 +100,7 @@ def _check_told(path: Path, encoding: str) -> None:
     with open_bytes(path) as stream:
         if not marked_encoding(stream.peek(4)) and is_surely_utf8(stream):
             raise Fault(
-                f"this file is UTF-8, not {encoding}: leave data.sources.N.encoding away, or "
+                f"this file is UTF-8, not {encoding}: leave data.sources.N.encoding out, or "
                 "convert it if the source's others are not"
             )
 
@@ -126,7 +126,7 @@ def _lines_before(path: Path, end: int) -> int:
 def _damage(path: Path, source: SourceConfig, error: Exception) -> str:
     reason = first_line(error)
     if isinstance(error, EOFError):
-        return f"{path}: cut off ({reason}): fetch it anew"
+        return f"{path}: truncated ({reason}): fetch it anew"
     if isinstance(error, UnicodeDecodeError):
         return (
             f"{path}: not {source.encoding.upper()} ({reason}): name the encoding of the file in "
@@ -134,4 +134,4 @@ def _damage(path: Path, source: SourceConfig, error: Exception) -> str:
         )
     if source.kind == "parquet":
         return f"{path}: cannot be read as parquet ({reason}): fetch it anew"
-    return f"{path}: damaged or cut off ({reason}): fetch it anew"
+    return f"{path}: damaged or truncated ({reason}): fetch it anew"

@@ -24,7 +24,7 @@ HALF, END = 5, 10
 
 
 def begin(store: str, folder: str, overrides: list[str], asynchronous: bool = False) -> list[float]:
-    """Train to HALF, save, go on to END: the uninterrupted run."""
+    """Train to HALF, save, continue to END: the uninterrupted run."""
     from pretrain.ranks import world as ranks
     from pretrain.run import checkpoint
 
@@ -41,7 +41,7 @@ def begin(store: str, folder: str, overrides: list[str], asynchronous: bool = Fa
 
 
 def resume(store: str, folder: str, overrides: list[str]) -> tuple[list[float], dict]:
-    """Load the checkpoint at HALF into a fresh engine and go on to END."""
+    """Load the checkpoint at HALF into a fresh engine and continue to END."""
     from pretrain.ranks import world as ranks
     from pretrain.run import checkpoint
 
@@ -77,7 +77,7 @@ MUON = [
 ]
 
 
-def test_muon_and_wsd_go_on_bit_for_bit_and_on_other_ranks_by_the_curve(tmp_path):
+def test_muon_and_wsd_resume_bit_for_bit_and_on_other_ranks_by_the_curve(tmp_path):
     store, folder = str(write_random_store(tmp_path / "store")), tmp_path / "checkpoints"
     losses, _ = on_ranks(begin, 2, store, str(folder), MUON)
     (resumed, weights), _ = on_ranks(resume, 2, store, str(folder), MUON)

@@ -16,7 +16,7 @@ TIMES = (
     *("verified_at_start", "verified_by_earlier_starts", "left_to_the_background"),
     *("at_step", "verified_by_then", "checkpoint", "recipe"),
 )
-"""fields that may differ: of times, places, a way of saving, and where a start went on"""
+"""fields that may differ: of times, places, a way of saving, and where a start resumed"""
 PNG_BEGIN, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 BY_PRESENCE = ("complete", "log.txt", "job.yaml", "config.yaml")
 """files of which it is enough that they are there"""

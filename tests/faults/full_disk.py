@@ -1,7 +1,7 @@
 """Let commands write on a disk that fills up at every moment: `python tests/faults/full_disk.py`.
 
 Each must end in one line, or well; nothing is half-written, no run stays `running`; and with room
-the same command goes on to the bits of an undisturbed one. Needs the rights to mount a disk.
+the same command resumes to the bits of an undisturbed one. Needs the rights to mount a disk.
 """
 
 from __future__ import annotations

@@ -107,13 +107,13 @@ def live(
 
 
 def settle(start: Start, stage: Stage, outcome: Outcome) -> list[Start]:
-    """Wait for what is to end after a kill; returns a start whose children are to go on."""
+    """Wait for what is to end after a kill; returns a start whose children are to continue."""
     if stage.whom == "first" and stage.life == "ablate":
         start.process.wait()
         return [start]
     start.wait()
     if stage.whom == "first" and start.status("run") != "preempted":
-        outcome.faults.append(f"ranks went on without their launcher ({start.output})")
+        outcome.faults.append(f"ranks continued without their launcher ({start.output})")
     return []
 
 

@@ -104,7 +104,7 @@ def ending(start: Start) -> bool:
 
 
 def resuming(start: Start) -> bool:
-    """A start on what a kill left, before it has said where it goes on."""
+    """A start on what a kill left, before it has said where it resumes."""
     return start.has("run/checkpoints/step-*") and not start.said("resumed at step")
 
 
@@ -137,7 +137,7 @@ def reporting(start: Start) -> bool:
 
 
 def repeating(start: Start) -> bool:
-    """A start on what a kill left, before its first trial goes on."""
+    """A start on what a kill left, before its first trial resumes."""
     return start.has("run/config.yaml") and not start.said("encoder  ")
 
 

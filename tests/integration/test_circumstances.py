@@ -17,7 +17,7 @@ from tests.integration.test_bad_input import assert_one_line
 LABELS = {"file": "$", "loop": "$$", "number": "_a^{ %&#~\\"}
 
 
-def test_a_run_of_any_name_goes_on_over_links_and_torn_files(tiny, tiny_run, tmp_path):
+def test_a_run_of_any_name_resumes_over_links_and_torn_files(tiny, tiny_run, tmp_path):
     """Cut after 4 steps and damaged; its end has the bits of the undisturbed run."""
     run = tmp_path / "a_$b_$"
     words = ("pretrain.py", "--config", tiny, f"run_dir={run}", "checkpoint.keep=2")

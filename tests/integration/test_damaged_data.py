@@ -97,7 +97,7 @@ def test_a_store_that_changes_under_a_run_ends_it(tiny, store, tmp_path, change)
     lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1 and "Traceback" not in done.stderr
     assert lines[0].startswith(f"error: {tokens}: ")
-    assert lines[0].endswith("the same command then goes on from the last checkpoint")
+    assert lines[0].endswith("the same command then resumes from the last checkpoint")
     assert (run / "status").read_text() == "failed\n"
     # One may have been on its way, its data verified, when the file changed.
     assert len({path.name for path in checkpoints.glob("step-*")} - at_change) <= 1

@@ -51,7 +51,7 @@ def test_two_ranks_leave_a_whole_report_and_score_like_one(tiny_task, tiny_finet
     assert right == pytest.approx(best["scores"]["dev"]["accuracy"])
 
 
-def test_a_killed_run_goes_on_with_the_trials_that_are_left(tiny_task, tmp_path):
+def test_a_killed_run_resumes_with_the_trials_that_are_left(tiny_task, tmp_path):
     words = ("finetune.py", "--config", tiny_task, "run_dir=run", "seeds=[0, 1]")
     first = Command(*words, cwd=tmp_path)
     finished = tmp_path / "run/trials/seed=0/result.json"
@@ -110,7 +110,7 @@ def test_grid_patience_layer_decay_and_adaptation_together(tiny_task, tmp_path):
     assert len(evaluations) < 6, "patience=1 did not stop a trial that learns nothing"
 
 
-def test_the_encoder_of_a_finetuned_run_goes_on(tiny_task, tiny_finetuned, tmp_path):
+def test_the_encoder_of_a_finetuned_run_is_finetuned_again(tiny_task, tiny_finetuned, tmp_path):
     done = Command(
         *("finetune.py", "--config", tiny_task, f"model={tiny_finetuned}", "run_dir=run"),
         *("schedule.max_epochs=1", "log_every_steps=1"),

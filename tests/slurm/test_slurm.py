@@ -37,7 +37,7 @@ def test_a_run_whose_node_is_lost_is_not_called_failed_while_it_is_queued(
     left = status(run_dir)
     cluster.control("start-node", str(lost))
     wait_for(lambda: "restart 1 of 50 at step" in log(run_dir), 120, "the next start")
-    wait_for(lambda: status(run_dir) == "running", 240, "a run that goes on")
+    wait_for(lambda: status(run_dir) == "running", 240, "a run that continues")
     cluster.run("scancel", job)
     assert left in (("preempted", "pending") if nodes == 2 else ("running", "pending"))
 

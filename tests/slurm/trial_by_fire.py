@@ -112,7 +112,7 @@ def kill_process(pattern: str) -> None:
 
 
 def kill_rank(trial: Trial) -> None:
-    """Not requeued: a fault of the run would come again. Submitted anew, it goes on."""
+    """Not requeued: a fault of the run would come again. Submitted again, it resumes."""
     kill_process(f"pretrain.py .*{re.escape(str(trial.run_dir))}/")
     assert trial.wait_for_end() == "FAILED" and status(trial.run_dir) == "failed"
     trial.submit()

@@ -53,7 +53,7 @@ REFUSED = {
     "merge": (["task.labels=[a, b]", "task.merge={c: d}"], "task.merge: c becomes d"),
     "unmerged": (["task.unmerged=fine"], "task.unmerged needs task.merge"),
     "merge chain": (["task.merge={a: b, b: c}"], "a becomes b, which becomes c: write a: c"),
-    "labels twice": (["task.labels=[a, b, a]"], r"task.labels: \['a'\] stands twice"),
+    "labels twice": (["task.labels=[a, b, a]"], r"task.labels: \['a'\] occurs twice"),
     "label with a space": (["task.labels=[a, 'b ']"], r"task.labels: \['b '\] has spaces around"),
     "merge with a space": (["task.merge={' a': b}"], r"task.merge: \[' a'\] has spaces around"),
     "label and none": (["task.labels=['-', b]", "task.no_label=['-']"], "is a label too"),

@@ -79,7 +79,7 @@ def test_changed_settings_are_found(trained: dict[str, Tokenizer], tmp_path: Pat
     ("name", "content", "message"),
     [
         ("vocab.txt", b"[PAD]\n[UNK]\n[CLS]\n[SEP]\nthe\n", r"no piece \[MASK\]"),
-        ("vocab.txt", b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nthe\nthe\n", "'the' stands twice"),
+        ("vocab.txt", b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nthe\nthe\n", "'the' occurs twice"),
         ("vocab.txt", b"\xff\xfe", "no UTF-8"),
         ("x.model", b"not a model", "no SentencePiece model"),
         ("notes.md", b"", "holds no tokenizer"),

@@ -22,7 +22,7 @@ DAMAGED = {
     "-Infinity": b'{"a": -Infinity}',
     "beyond floats": b'{"a": 1e999}',
     "endless digits": b'{"a": ' + b"9" * 5000 + b"}",
-    "half a surrogate pair": b'{"a": "\\ud83d"}',
+    "a lone surrogate": b'{"a": "\\ud83d"}',
     "half a pair in capitals": b'{"a\\uDE00": 1}',
     "too deep": b'{"a": ' * (DEEPEST + 1) + b"1" + b"}" * (DEEPEST + 1),
     "deep lists": b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",

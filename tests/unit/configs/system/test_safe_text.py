@@ -30,7 +30,7 @@ ORDINARY = (
     "क्\u200dष می\u200cخواهم שלום",
     "a\u00a0b\u3000c\\d",
 )
-ANY = st.text(st.characters(), max_size=40)  # halves of surrogate pairs too
+ANY = st.text(st.characters(), max_size=40)  # lone surrogates too
 MARKUP = st.text(st.sampled_from("a `|\\*_[]()<>!#-=+&;:@/.www1~$\n\"'"), max_size=40)
 
 

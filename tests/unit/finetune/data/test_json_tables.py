@@ -30,7 +30,7 @@ def test_half_a_character_in_a_json_escape_is_counted_as_cut(write):
     path = write("a.jsonl", '{"text": "cut \\ud83d"}\n{"text": "\\ud83d\\ude00"}\n')
     table, (note,) = read(path, most_bad=0.5)
     assert [row["text"] for row in table.rows] == ["cut \ufffd", "😀"]
-    assert note.startswith("a.jsonl: 1 of 2 rows hold half of a surrogate pair")
+    assert note.startswith("a.jsonl: 1 of 2 rows hold a lone surrogate")
 
 
 def test_numbers_keep_their_figures(write):

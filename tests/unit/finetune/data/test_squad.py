@@ -133,7 +133,7 @@ def test_questions_without_answers_are_to_be_predicted(read):
 
 
 def test_an_id_stands_once(read):
-    with pytest.raises(InputError, match="question id q2 stands twice"):
+    with pytest.raises(InputError, match="question id q2 occurs twice"):
         read(question(), question("q2"), question("q2"))
 
 

@@ -128,7 +128,7 @@ def test_what_is_no_number(value):
 def test_numbers_as_data_has_them():
     values = ["2", " 2.50 ", "-.5", "+1e-3", "0.", "1E2"]
     assert [parse_number(v, "", "") for v in values] == [2, 2.5, -0.5, 0.001, 0, 100]
-    with pytest.raises(InputError, match="with a point for the comma"):
+    with pytest.raises(InputError, match="with a decimal point"):
         parse_number("3,8", "score", "here")
 
 

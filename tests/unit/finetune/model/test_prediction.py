@@ -162,7 +162,7 @@ def test_texts_that_are_cut_are_counted(model):
     notes = []
     rows = rows_of(["open the file", "open the file " * 99, "", "read " * 99])
     assert len(list(predict(model, rows, 3, notes))) == 4
-    assert "2 of 4 rows are longer than the model reads: the rest of them was cut off" in notes
+    assert "2 of 4 rows are longer than the model reads: they were truncated" in notes
 
 
 def test_a_text_that_cleaning_takes_away_is_counted(model):

@@ -57,7 +57,7 @@ def test_same_masks_as_the_slow_loop_where_words_are_long(share, probability):
 
 
 def test_masks_of_single_tokens_are_those_of_ever():
-    """They are part of every curve: a run that goes on must not see others."""
+    """They are part of every curve: a resumed run must not see others."""
     other = MaskingConfig(probability=0.4, mask_share=0.5, random_share=0.3)
     assert digest(SINGLE, 3) == "cf7595f98c6ad6250fa1a663f870857ffa8acb2ac265624d90a0986e2895c57f"
     assert digest(other, 0) == "02fbfd676c36a77d33612649b83605f5468b24a734eeca049bb578e08fa9d048"
@@ -193,7 +193,7 @@ def test_epochs_differ_and_one_epoch_is_itself():
 
 @pytest.fixture(scope="module")
 def words():
-    """Half a million tokens under whole-word masking; every third token goes on with a word."""
+    """Half a million tokens under whole-word masking; every third token continues a word."""
     vocabulary = simple_vocabulary(100, continues_every=3)
     batch = random_batch([128] * 4000, vocabulary)
     return vocabulary, batch, batch.mask(WHOLE_WORD, vocabulary)
@@ -218,7 +218,7 @@ def test_whole_words_keep_the_rate(words):
 
 
 def one_word_each(rows: int, length: int) -> tuple[Vocabulary, Batch]:
-    """Sequences whose ordinary tokens all go on with a word, as in text without spaces."""
+    """Sequences whose ordinary tokens all continue a word, as in text without spaces."""
     vocabulary = simple_vocabulary(100)
     vocabulary.continues_word[:100] = True
     tokens = np.full((rows, length), 5)

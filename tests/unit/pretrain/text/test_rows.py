@@ -173,7 +173,7 @@ def test_forms_of_json(tmp_path: Path, content: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('[{"text": "a"},\n{"text": "b"}', "line 2: the list has no end, so the file is cut off"),
+        ('[{"text": "a"},\n{"text": "b"}', "line 2: the list has no end, so the file is truncated"),
         ('[{"text": "a"},\n\n{"text": "b', r"line 3: broken JSON \(Unterminated string"),
         ('[{"text": "a"},\n{"text": oops},\n{"text": "b"}]', "line 2: broken JSON"),
         ('[{"text": "a"}]\n{"text": "b"}', "line 1: something follows the list"),
