@@ -37,9 +37,17 @@ class SourceConfig:
     """a longer document, or row of a file, is refused: memory must hold several times as much"""
     weight: float = 1.0
     """times each document is used per epoch; 0.5 keeps every second one, 2 repeats each"""
+    name: Optional[str] = None
+    """what its held-out figures are called, where there are several sources (mlm_loss/NAME); null:
+    as its file, folder or data set"""
 
     def __post_init__(self) -> None:
         require_visible("data.sources.N.path", self.path)
+        require_visible("data.sources.N.name", self.name)
+        require(
+            self.name is None or (0 < len(self.name) <= 60 and "/" not in self.name),
+            f"data.sources: name={self.name} must have 1 to 60 characters and no slash",
+        )
         needs_path = self.kind != "installed-docs"
         require(
             not needs_path or bool(self.path),
@@ -86,6 +94,12 @@ class DataConfig:
         require_visible("data.cache", self.cache)
         require_visible("data.store", self.store)
         require(len(self.sources) > 0, "data.sources is empty: name at least one source of text")
+        names = [source.name for source in self.sources if source.name]
+        twice = [name for name in names if names.count(name) > 1]
+        require(
+            not twice,
+            f"data.sources: name={', '.join(twice[:1])} stands there twice: give each its own",
+        )
         require_between("data.heldout_fraction", self.heldout_fraction, 0, 0.5)
         require_between("data.piece_megabytes", self.piece_megabytes, 0.001, 10**6, ends=True)
 

@@ -41,6 +41,11 @@ class MicroBatch:
     within their own. None: within their sequence"""
     longest_document: int = 0
     """length of the longest of these"""
+    sources_M: Tensor | None = None
+    """int64: number of the source that each predicted token is of, where figures of each are asked
+    for: of held-out text of several sources"""
+    source_count: int = 0
+    """how many sources there are then"""
 
     def to(self, device: torch.device) -> MicroBatch:
         """The same micro-batch on `device`, copied asynchronously."""

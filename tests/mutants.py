@@ -74,6 +74,7 @@ OF_MODEL = "tests/unit/pretrain/model"
 OF_MODERNBERT = "tests/unit/pretrain/model/test_modernbert.py"
 OF_READING = "tests/unit/pretrain/run/test_pretrained_modernbert.py"
 OF_AXES = "tests/unit/pretrain/model/test_encoder_axes.py"
+OF_SOURCES = "tests/unit/pretrain/data/test_heldout_sources.py"
 OF_PRUNE = "tests/unit/pretrain/run/test_prune.py"
 
 MUTANTS = (
@@ -85,6 +86,9 @@ MUTANTS = (
     Mutant(PHASES, "max(1, self.total_steps - 1)", "max(1, self.total_steps)"),
     Mutant("pretrain/run/plateau.py", "min(off)", "max(off)"),
     Mutant(HELDOUT, "key[first])", "key)"),
+    Mutant(HELDOUT, "sources_D[self.words.passage_W[found]]", "sources_D[found % 2]", OF_SOURCES),
+    Mutant("pretrain/data/store_sources.py", 'places, side="right"', 'places, side="left"'),
+    Mutant(BATCHES, "self._require(int(np.diff(bounds)[:steps].min()), ranks)", "pass"),
     Mutant(HELDOUT, "count == words.tokens_W", "count <= words.tokens_W"),
     Mutant(
         MASKING,
@@ -199,6 +203,18 @@ MUTANTS = (
     Mutant(EVALUATE, "loss / math.log(2) * store.token_count", "loss * store.token_count"),
     Mutant(
         CHECKPOINTS, "for path in past[:-keep] if", "for path in past[: -keep - 1] if", OF_PRUNE
+    ),
+    Mutant(
+        EVALUATE,
+        'scores[f"mlm_loss/{name}"] = loss / predicted',
+        'scores[f"mlm_loss/{name}"] = loss / totals[2]',
+        "tests/unit/pretrain/engine/test_evaluate_sources.py",
+    ),
+    Mutant(
+        PRETRAINING,
+        "batch.labels_M[own_M]",
+        "batch.labels_M[: len(own_M)]",
+        "tests/unit/pretrain/engine/test_evaluate_sources.py",
     ),
     Mutant(CHECKPOINTS, "[path for path in saved if path > newest] + old", "old", OF_PRUNE),
 )

@@ -212,9 +212,8 @@ def heldout_batches(collate: Collator, rank: int = 0, world_size: int = 1) -> li
     lengths = index.lengths[order]
     wanted = config.evaluation.sequences * config.max_length
     chosen = order[np.cumsum(lengths) - lengths < wanted]
-    return [
-        collate(samples, 0, 0) for samples in micro_batches_of(collate, chosen)[rank::world_size]
-    ]
+    parts = micro_batches_of(collate, chosen)[rank::world_size]
+    return [collate.with_sources(collate(samples, 0, 0)) for samples in parts]
 
 
 def micro_batches_of(collate: Collator, chosen: Ints) -> list[Ints]:

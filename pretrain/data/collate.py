@@ -15,6 +15,7 @@ Axes: T tokens, B samples, S spans.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -85,13 +86,28 @@ class Collator:
 
         None where tokens see their whole sequence, or each sequence is of one document anyway.
         """
-        first, last = index.offsets[samples], index.offsets[samples + 1]
-        if not self.config.document_attention or len(samples) == (last - first).sum():
+        if not self.config.document_attention:
             return None
-        spans_S = ranges(first, last)
-        lengths_S = index.ends[spans_S] - index.starts[spans_S] + 1
-        lengths_S[np.concatenate([[0], np.cumsum(last - first)[:-1]])] += 1  # [CLS]
+        spans_S, lengths_S = _framed_spans(index, samples)
+        if len(samples) == len(spans_S):
+            return None
         return np.concatenate([[0], np.cumsum(lengths_S)])
+
+    def with_sources(self, batch: MicroBatch) -> MicroBatch:
+        """A micro-batch of the first epoch with the source of each token that is predicted, where
+        the store tells several apart."""
+        index = self.index(0)
+        spans_S, lengths_S = _framed_spans(index, np.asarray(batch.sample_ids))
+        # A span is of one document, and so of one source.
+        sources_S = self.store.sources_of(index.starts[spans_S])
+        if self.store.sources is None or sources_S is None:
+            return batch
+        sources_T = torch.from_numpy(np.repeat(sources_S, lengths_S))
+        return replace(
+            batch,
+            sources_M=sources_T[batch.predicted_M],
+            source_count=len(self.store.sources.names),
+        )
 
     def _mask(self, sequences: Sequences, epoch: int, probability: float | None) -> Masked:
         """The gathered samples with the masks of an epoch."""
@@ -122,6 +138,16 @@ class Collator:
                 spans_S - first[owner_S], ends_S - starts_S + 1
             )
         return tokens_T, segments_T, framed_T
+
+
+def _framed_spans(index: SampleIndex, samples: Ints) -> tuple[Ints, Ints]:
+    """(numbers of the spans of some samples, tokens of each): a separator is of the span that it
+    ends, and [CLS] of the first in its sample; each (S,)."""
+    first, last = index.offsets[samples], index.offsets[samples + 1]
+    spans_S = ranges(first, last)
+    lengths_S = index.ends[spans_S] - index.starts[spans_S] + 1
+    lengths_S[np.concatenate([[0], np.cumsum(last - first)[:-1]])] += 1  # [CLS]
+    return spans_S, lengths_S
 
 
 def _modulo(epoch: int, period: int | None) -> int:

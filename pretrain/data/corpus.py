@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -25,9 +25,10 @@ from pretrain.data.cache import CachedStore, cache_of, find_store, text_identity
 from pretrain.data.manifest import fingerprint, read_manifest, write_manifest
 from pretrain.data.pieces import ReadUnit, documents, no_text, units_of
 from pretrain.data.store import SPLITS, TokenStore, join_splits
+from pretrain.data.store_sources import describe_sources, sources_note
 from pretrain.data.tokenise import find_missing, is_heldout, piece_name, read_piece, write_pieces
 from pretrain.text.sentences import split_sentences
-from pretrain.text.source import notes
+from pretrain.text.source import notes, source_names
 from tokenizer.base import Tokenizer
 from tokenizer.load import load_tokenizer
 from tokenizer.training import train_tokenizer
@@ -49,6 +50,8 @@ class Corpus:
     heldout: TokenStore
     fingerprint: str
     """sha256 of the store's manifest"""
+    note: str = ""
+    """what a person should know of its sources, if anything"""
 
 
 def prepare(config: PretrainConfig) -> Corpus:
@@ -136,7 +139,12 @@ def open_corpus(folder: Path, config: PretrainConfig, most_tokens: int | None = 
             f"{folder}: the store was made with a vocabulary of another size than that of its "
             "tokenizer: prepare it anew"
         )
-    return Corpus(folder, tokenizer, train, heldout, fingerprint(manifest))
+    if heldout.sources and not config.data.store:
+        # What sources are called is no matter of their text, and may change while the store stays.
+        names = source_names(config.data.sources)
+        heldout = replace(heldout, sources=replace(heldout.sources, names=names))
+    note = sources_note(manifest, folder, heldout.sources)
+    return Corpus(folder, tokenizer, train, heldout, fingerprint(manifest), note)
 
 
 def sentences(config: PretrainConfig, heldout: bool) -> Iterator[str]:
@@ -199,8 +207,12 @@ def _join(store: CachedStore, units: list[ReadUnit]) -> None:
     clear_leftovers(store.folder)
     for lock in store.folder.glob(".*.lock"):
         lock.unlink()
+    sources = store.config.data.sources
+    numbers = [[n for u in units if u.source is source for n in u.numbers] for source in sources]
+    own = [[pieces[piece_name(n)]["splits"] for n in part] for part in numbers]
     # Last: a kill before it leaves pieces that the next start joins, and nothing comes after it.
-    write_manifest(store.folder, splits, store.dtype, store.identity)
+    told = describe_sources(source_names(sources), own)
+    write_manifest(store.folder, splits, store.dtype, store.identity, told)
     _tell_unknown(store)
 
 

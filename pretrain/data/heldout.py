@@ -57,6 +57,15 @@ class Passages(TokenStore):
     """A store in memory, whose documents are passages of another store's."""
 
     ids: TokenIds
+    sources_D: Ints | None = None
+    """(documents): number of the source of each, where `sources` are told apart"""
+
+    def sources_of(self, places: Ints) -> Ints | None:
+        """As of a store on the disk."""
+        if self.sources_D is None:
+            return None
+        ends = self.sentence_ends[self.document_ends - 1]
+        return self.sources_D[np.searchsorted(ends, places, side="right")]
 
     def gather(self, starts: Ints, ends: Ints) -> TokenIds:
         """As of a store on the disk."""
@@ -81,6 +90,8 @@ class PassageWords:
     """False where a word is not told by its tokens"""
     drawn_W: Flags
     """whether it is to be predicted"""
+    passage_W: Ints
+    """number of its passage"""
 
 
 class Place(NamedTuple):
@@ -116,6 +127,7 @@ def choose_passages(
         ids = store.tokens(int(sentence_starts[first]), int(store.sentence_ends[last - 1]))
         cuts = (store.sentence_ends[first : last - 1] - sentence_starts[first]).tolist()
         gathered.add(ids, cuts, document, first - int(document_starts[document]))
+        gathered.places_in_store.append(int(sentence_starts[first]))
     return gathered.passages(store), gathered.words(config)
 
 
@@ -136,6 +148,9 @@ class _Gathered:
         self.ids: list[TokenIds] = []
         self.words_of_tokens: list[Ints] = []
         self.document_ends: list[int] = []
+        self.places_in_store: list[int] = []
+        """of each passage its first token"""
+        self.passages_of_words: list[int] = []
         self.places: list[Place] = []
         self.sizes: list[tuple[int, int, bool]] = []
         """of each word its tokens, its bytes, and whether it is whole"""
@@ -151,6 +166,7 @@ class _Gathered:
             for place, word in enumerate(words):
                 numbers[word.first : word.end] = len(self.sizes)
                 self.places.append(Place(document, number, place))
+                self.passages_of_words.append(len(self.document_ends))
                 self.sizes.append((word.end - word.first, word.size, word.is_whole))
             self.ids.append(ids)
             self.words_of_tokens.append(numbers)
@@ -169,7 +185,9 @@ class _Gathered:
             document_ends=np.asarray(self.document_ends),
             unigram_counts=store.unigram_counts,
             text_bytes=text_bytes,
+            sources=store.sources,
             ids=ids,
+            sources_D=store.sources_of(np.asarray(self.places_in_store)),
         )
 
     def words(self, config: ResolvedPretrainConfig) -> PassageWords:
@@ -184,6 +202,7 @@ class _Gathered:
             bytes_W=sizes[:, 1],
             is_whole_W=sizes[:, 2] > 0,
             drawn_W=to_unit(bits_W) < config.evaluation.mask_probability,
+            passage_W=np.asarray(self.passages_of_words, np.int64),
         )
 
 
@@ -239,7 +258,7 @@ class WordCollator(Collator):
         if not len(chosen):
             return []
         parts = micro_batches_of(self, chosen)[rank::world_size]
-        return [self(samples, 0, 0) for samples in parts]
+        return [self.with_sources(self(samples, 0, 0)) for samples in parts]
 
     def _mask(self, sequences: Sequences, _epoch: int, _probability: float | None) -> Masked:
         begins, ends = self._lengths
@@ -258,9 +277,9 @@ class WordMeasure:
         self, store: TokenStore, config: ResolvedPretrainConfig, tokenizer: Tokenizer
     ) -> None:
         """`config` as `measured` makes it."""
-        passages, self.words = choose_passages(store, config, tokenizer)
+        self.passages, self.words = choose_passages(store, config, tokenizer)
         vocabulary = make_vocabulary(tokenizer)
-        self.collate = WordCollator(passages, self.words, config, vocabulary)
+        self.collate = WordCollator(self.passages, self.words, config, vocabulary)
 
     @property
     def drawn(self) -> int:
@@ -276,3 +295,16 @@ class WordMeasure:
     def predicted_bytes(self) -> int:
         """UTF-8 bytes of those."""
         return int(self.words.bytes_W[self.collate.found].sum())
+
+    @property
+    def by_source(self) -> dict[str, tuple[int, int]]:
+        """`predicted` and `predicted_bytes` by the source's name, where they are told apart."""
+        sources, sources_D = self.passages.sources, self.passages.sources_D
+        if sources is None or sources_D is None:
+            return {}
+        found = self.collate.found
+        owners, sizes = sources_D[self.words.passage_W[found]], self.words.bytes_W[found]
+        return {
+            name: (int((owners == number).sum()), int(sizes[owners == number].sum()))
+            for number, name in enumerate(sources.names)
+        }

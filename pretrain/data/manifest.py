@@ -33,14 +33,24 @@ NAME = re.compile(r"\w[\w-]{0,63}(/\w[\w-]{0,63}){0,3}")
 
 
 def write_manifest(
-    folder: Path, splits: dict[str, Entry], dtype: np.dtype, identity: Entry
+    folder: Path,
+    splits: dict[str, Entry],
+    dtype: np.dtype,
+    identity: Entry,
+    sources: Entry | None = None,
 ) -> None:
-    """Complete the store in `folder`; `identity` is what it was made from."""
+    """Complete the store in `folder`.
+
+    Args:
+        identity: what it was made from.
+        sources: what tells its sources apart (`store_sources.py`), if anything does.
+    """
     manifest = {
         "format_version": FORMAT_VERSION,
         "dtype": dtype.str,
         "identity": identity,
         "splits": splits,
+        **(sources or {}),
     }
     write_text(folder / "manifest.json", json.dumps(sealed(manifest), indent=1))
 
@@ -62,14 +72,15 @@ def digest(value: dict[str, Any]) -> str:
 
 
 def fingerprint(manifest: Entry) -> str:
-    """sha256 of what a store holds: of its manifest without the seal and the hashes of blocks."""
-    # Both say nothing more than the hashes of the files, and stores of earlier versions lack them:
-    # with them an old store and a new one of the same text would count as two.
+    """sha256 of what a store holds: of its manifest without the seal, the hashes of blocks, and
+    where its sources lie."""
+    # They say nothing more than the hashes of the files and the identity, and stores of earlier
+    # versions lack them: with them an old store and a new one of the same text would count as two.
     splits = {
         split: {**content, "shards": [_without(shard, "blocks") for shard in content["shards"]]}
         for split, content in manifest["splits"].items()
     }
-    return digest({**_without(manifest, SEAL), "splits": splits})
+    return digest({**_without(_without(manifest, SEAL), "sources"), "splits": splits})
 
 
 def _without(content: Entry, name: str) -> Entry:

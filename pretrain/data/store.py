@@ -15,7 +15,7 @@ sizes and sha256 of every file. A folder without it is no store. Documents never
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import chain
 from pathlib import Path
@@ -30,6 +30,7 @@ from pretrain.arrays import Ints, TokenIds
 from pretrain.data.blocks import PARTS, BlockHasher, Entry, block_bytes_of
 from pretrain.data.manifest import COUNTS, ENDS, SIZES, read_manifest
 from pretrain.data.store_file import DamagedStore, OpenFiles, StoreFile, TokenFile, cured
+from pretrain.data.store_sources import StoreSources, read_sources
 
 SPLITS = ("train", "heldout")
 CHECKED_TOKENS = 2**18
@@ -181,6 +182,8 @@ class TokenStore:
     """(vocabulary): how often each id occurs"""
     text_bytes: int
     """UTF-8 bytes of the text behind the tokens"""
+    sources: StoreSources | None = field(default=None, kw_only=True)
+    """None: there is one, or it is not known which tokens are of which"""
 
     @classmethod
     def open(cls, folder: Path, split: str, most_tokens: int | None = None) -> TokenStore:
@@ -197,6 +200,10 @@ class TokenStore:
             # Up to the shard in which the last of these tokens lies: no further one is opened.
             reached = np.searchsorted(_starts(shards, "tokens")[1:], most_tokens)
             shards = shards[: reached + 1]
+        try:
+            sources = read_sources(manifest, split, shards)
+        except ValueError as error:
+            raise DamagedStore(cured(folder / "manifest.json", folder, str(error))) from error
         counts = _read_counts(folder / split / COUNTS, folder)
         dtype, open_files = np.dtype(manifest["dtype"]), OpenFiles()
         tokens = [
@@ -212,6 +219,7 @@ class TokenStore:
             document_ends=_read_ends(folder, shards, "document_ends", "sentences"),
             unigram_counts=counts,
             text_bytes=content["text_bytes"],
+            sources=sources,
         )
         return store if most_tokens is None else store._head(most_tokens)
 
@@ -229,6 +237,10 @@ class TokenStore:
     def token_count(self) -> int:
         """Tokens of all shards."""
         return int(self.shard_starts[-1])
+
+    def sources_of(self, places: Ints) -> Ints | None:
+        """Number of the source that each of some tokens is of; None where `sources` is."""
+        return None if self.sources is None else self.sources.of_tokens(places)
 
     @property
     def sentence_starts(self) -> Ints:

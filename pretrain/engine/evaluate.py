@@ -18,6 +18,8 @@ from pretrain.data.store import TokenStore
 from pretrain.engine.engine import Engine
 from pretrain.ranks.world import World
 
+SUMS = 6
+"""that `_sums` counts of a whole micro-batch"""
 LARGEST_EXPONENT = 700.0
 """beyond it there is no float"""
 
@@ -40,7 +42,8 @@ class Heldout:
 
     def rehearse(self, engine: Engine) -> None:
         """Score the first micro-batch, for nothing but that it can be scored."""
-        _totals(engine, self._batches[:1])
+        sources = self.corpus.heldout.sources
+        _totals(engine, self._batches[:1], len(sources.names) if sources else 0)
 
     def unigram_loss(self) -> float:
         """As the function, for all samples."""
@@ -55,12 +58,17 @@ class Heldout:
 def evaluate(engine: Engine, batches: list[MicroBatch], heldout: TokenStore) -> dict[str, float]:
     """MLM loss (nats per predicted token), perplexity, accuracy, bits per byte; NSP accuracy.
 
+    Loss, accuracy and bits per byte of each source as well, as `mlm_loss/NAME` and the like, where
+    the text's sources are told apart.
+
     Args:
         engine: the model; left in training mode.
         batches: this rank's micro-batches; ranks may have different numbers of them.
         heldout: tells how many bytes of text a token stands for, so that tokenizers compare.
     """
-    loss, correct, predicted, _, nsp_correct, pairs = _totals(engine, batches)
+    names = heldout.sources.names if heldout.sources else ()
+    totals, by_source = _totals(engine, batches, len(names))
+    loss, correct, predicted, _, nsp_correct, pairs = totals
     mlm_loss = loss / predicted
     scores = {
         "mlm_loss": mlm_loss,
@@ -68,7 +76,16 @@ def evaluate(engine: Engine, batches: list[MicroBatch], heldout: TokenStore) -> 
         "mlm_accuracy": correct / predicted,
         "bits_per_byte": bits_per_byte(mlm_loss, heldout),
     }
-    return {**scores, "nsp_accuracy": nsp_correct / pairs} if pairs else scores
+    if pairs:
+        scores["nsp_accuracy"] = nsp_correct / pairs
+    if heldout.sources:
+        sizes = heldout.sources.tokens / np.maximum(1, heldout.sources.text_bytes)
+        for name, size, (loss, correct, predicted) in zip(names, sizes.tolist(), by_source):
+            if predicted:
+                scores[f"mlm_loss/{name}"] = loss / predicted
+                scores[f"mlm_accuracy/{name}"] = correct / predicted
+                scores[f"bits_per_byte/{name}"] = loss / predicted / math.log(2) * size
+    return scores
 
 
 def score_words(engine: Engine, measure: WordMeasure, train: TokenStore) -> dict[str, float]:
@@ -80,12 +97,14 @@ def score_words(engine: Engine, measure: WordMeasure, train: TokenStore) -> dict
         train: the text whose unigram distribution it is.
     """
     batches = measure.collate.batches(engine.world.rank, engine.world.size)
-    loss, correct, predicted, *_ = _totals(engine, batches)
+    sources = measure.by_source
+    totals, by_source = _totals(engine, batches, len(sources))
+    loss, correct, predicted, *_ = totals
     labels = [batch.labels_M for batch in measure.collate.batches()]
     if not labels:
         return {}
     bits = 1 / (math.log(2) * measure.predicted_bytes)
-    return {
+    scores = {
         "word_bits_per_byte": loss * bits,
         "word_unigram_bits_per_byte": predicted * bits * _unigram_loss(train, torch.cat(labels)),
         "word_loss": loss / predicted,
@@ -93,19 +112,28 @@ def score_words(engine: Engine, measure: WordMeasure, train: TokenStore) -> dict
         "words": measure.predicted,
         "words_lost": measure.drawn - measure.predicted,
     }
+    for (name, (words, size)), (loss, correct, predicted) in zip(sources.items(), by_source):
+        if words:
+            scores[f"word_bits_per_byte/{name}"] = loss / (math.log(2) * size)
+            scores[f"word_accuracy/{name}"] = correct / predicted
+            scores[f"words/{name}"] = words
+    return scores
 
 
-def _totals(engine: Engine, batches: list[MicroBatch]) -> list[float]:
-    """What `_sums` counts, of all micro-batches and ranks; the engine is left in training mode."""
+def _totals(
+    engine: Engine, batches: list[MicroBatch], sources: int = 0
+) -> tuple[list[float], list[list[float]]]:
+    """What `_sums` counts, of all micro-batches and ranks, and of each of some sources its loss,
+    correct predictions and predicted tokens; the engine is left in training mode."""
     device = engine.world.device
-    totals = torch.zeros(6, dtype=torch.float64, device=device)
+    totals = torch.zeros(SUMS + 3 * sources, dtype=torch.float64, device=device)
     engine.train(False)
     with torch.no_grad():
         for batch in batches:
             totals += _sums(engine, batch.to(device))
     engine.train(True)
-    summed: list[float] = engine.world.sum(totals).tolist()
-    return summed
+    summed = engine.world.sum(totals)
+    return summed[:SUMS].tolist(), summed[SUMS:].view(sources, 3).tolist()
 
 
 def _sums(engine: Engine, batch: MicroBatch) -> torch.Tensor:
@@ -120,7 +148,8 @@ def _sums(engine: Engine, batch: MicroBatch) -> torch.Tensor:
         pairs,
     )
     device = batch.tokens_T.device
-    return torch.stack([torch.as_tensor(v, dtype=torch.float64, device=device) for v in values])
+    own = torch.stack([torch.as_tensor(v, dtype=torch.float64, device=device) for v in values])
+    return torch.cat([own, sums.by_source.flatten()])
 
 
 def bits_per_byte(loss: float, store: TokenStore) -> float:

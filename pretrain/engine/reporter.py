@@ -138,6 +138,8 @@ class PretrainingReporter(Reporter):
             f"perplexity {scores['perplexity']:,.1f}  accuracy {scores['mlm_accuracy']:.1%}  "
             f"bits per byte {scores['bits_per_byte']:.3f}{nsp}"
         )
+        if parts := by_source(scores):
+            self.say(f"step {step:>6}  held-out by source: {parts}")
         self.draw()
 
     def draw(self) -> None:
@@ -156,6 +158,8 @@ class PretrainingReporter(Reporter):
             f"(unigram {scores['word_unigram_bits_per_byte']:.3f}; {scores['words']:,.0f} words"
             f"{lost})"
         )
+        if parts := by_source(scores):
+            self.say(f"step {step:>6}  held-out words by source: {parts}")
 
     def plateau(self, step: int) -> None:
         """When the run left the unigram distribution behind, or that it has not."""
@@ -172,3 +176,23 @@ class PretrainingReporter(Reporter):
             records = RunFolder(self.folder).read_metrics()
             if not any((r["kind"], r["step"]) == (kind, step) for r in records):
                 self.log.record(kind, step, values)
+
+
+SHOWN_BY_SOURCE = {
+    "mlm_loss": ("loss", ".3f"),
+    "mlm_accuracy": ("accuracy", ".1%"),
+    "bits_per_byte": ("bits per byte", ".3f"),
+    "word_bits_per_byte": ("bits per byte", ".3f"),
+}
+"""figures that a line has for each source: what they are called there, and their digits"""
+
+
+def by_source(scores: dict[str, float]) -> str:
+    """Figures called `mlm_loss/NAME` and the like, source by source; empty where there are none."""
+    parts: dict[str, list[str]] = {}
+    for key, value in scores.items():
+        figure, _, name = key.partition("/")
+        if name and figure in SHOWN_BY_SOURCE:
+            label, digits = SHOWN_BY_SOURCE[figure]
+            parts.setdefault(name, []).append(f"{label} {value:{digits}}")
+    return "; ".join(f"{name} {', '.join(figures)}" for name, figures in parts.items())

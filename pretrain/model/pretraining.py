@@ -40,6 +40,9 @@ class Sums(NamedTuple):
     """cross entropy, summed over sequences that have an NSP label; 0 without the head"""
     nsp_correct: Tensor
     """how many of them were judged right"""
+    by_source: Tensor
+    """(S, 3) float64, of each source that the batch tells apart, if any: the loss summed, correct
+    predictions, and predicted tokens"""
 
 
 class MLMHead(nn.Module):
@@ -128,17 +131,38 @@ class PretrainingModel(nn.Module):
             needed_N = torch.cat([needed_N, batch.boundaries[:-1]])
         hidden_ND = self.encoder(batch, needed_N)
         words, head = self.encoder.embeddings, self.mlm_head
+        transformed_MD = head.transform(hidden_ND[:predicted])
         loss_sum, correct = DecodedCrossEntropy.apply(
-            head.transform(hidden_ND[:predicted]),
+            transformed_MD,
             head.decoder_weight(words.word.weight),
             head.bias,
             batch.labels_M,
             words.tied if head.decoder is None else None,
         )
+        parts = self._by_source(transformed_MD, batch)
         if self.nsp_head is None:
-            return Sums(loss_sum, correct, torch.zeros_like(loss_sum), torch.zeros_like(correct))
-        nsp_logits_B2 = self.nsp_head(hidden_ND[predicted:])
-        return Sums(loss_sum, correct, *next_sentence_sums(nsp_logits_B2, batch.next_sentence_B))
+            none = torch.zeros_like(loss_sum), torch.zeros_like(correct)
+            return Sums(loss_sum, correct, *none, parts)
+        nsp = next_sentence_sums(self.nsp_head(hidden_ND[predicted:]), batch.next_sentence_B)
+        return Sums(loss_sum, correct, *nsp, parts)
+
+    @torch.no_grad()
+    def _by_source(self, transformed_MD: Tensor, batch: MicroBatch) -> Tensor:
+        """`Sums.by_source`: the decoder once more, the encoder not."""
+        if batch.sources_M is None:
+            return transformed_MD.new_zeros(0, 3, dtype=torch.float64)
+        head, word_VD = self.mlm_head, self.encoder.embeddings.word.weight
+        rows = []
+        for number in range(batch.source_count):
+            own_M = (batch.sources_M == number).nonzero().squeeze(1)
+            # The number of rows is a round one here as well.
+            hidden_MD = transformed_MD[fill(own_M, rounded(len(own_M)))]
+            loss, correct = DecodedCrossEntropy.apply(
+                hidden_MD, head.decoder_weight(word_VD), head.bias, batch.labels_M[own_M], None
+            )
+            count = correct.new_tensor(len(own_M))
+            rows.append(torch.stack([loss.double(), correct.double(), count.double()]))
+        return torch.stack(rows)
 
 
 def make_model(config: PretrainConfig, tokenizer: Tokenizer) -> PretrainingModel:

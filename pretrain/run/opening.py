@@ -108,11 +108,12 @@ def attention_line(config: PretrainConfig, world: World, precision: str) -> str:
 
 
 def data_line(corpus: Corpus) -> str:
-    """Tokens and documents of both splits."""
+    """Tokens and documents of both splits; a second line on what a person should know of them."""
     train, heldout = corpus.train, corpus.heldout
+    note = f"\nnote      {corpus.note}" if corpus.note else ""
     return (
         f"{train.token_count:,} training and {heldout.token_count:,} held-out tokens in "
-        f"{len(train.document_ends):,} and {len(heldout.document_ends):,} documents"
+        f"{len(train.document_ends):,} and {len(heldout.document_ends):,} documents{note}"
     )
 
 

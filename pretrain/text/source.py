@@ -15,7 +15,7 @@ from typing import Any
 
 from configs.schema import SourceConfig
 from configs.system.file_hashes import hash_files
-from configs.system.secrets import hashed
+from configs.system.secrets import hashed, hide
 from pretrain.text.find_files import find_files, source_files
 from pretrain.text.installed_docs import installation
 
@@ -53,6 +53,31 @@ def copies(text: str, weight: float) -> int:
     whole, rest = divmod(weight, 1)
     digest = hashlib.blake2b(text.encode(), digest_size=8, key=b"weight").digest()
     return int(whole) + (int.from_bytes(digest, "big") < rest * 2**64)
+
+
+def source_names(sources: Sequence[SourceConfig]) -> tuple[str, ...]:
+    """What each source is called in figures, no two alike: its own name, else that of its file,
+    folder or data set, with a number behind one that is taken."""
+    taken = {source.name for source in sources if source.name}
+    names = []
+    for source in sources:
+        plain = name = source.name or _plain_name(source)
+        number = 2
+        while not source.name and name in taken:
+            name, number = f"{plain}-{number}", number + 1
+        taken.add(name)
+        names.append(name)
+    return tuple(names)
+
+
+def _plain_name(source: SourceConfig) -> str:
+    """The last part of its path that is no pattern, without endings."""
+    parts = [part for part in (source.path or "").split("/") if part not in ("", ".", "..")]
+    for part in reversed(parts):
+        if not any(sign in part for sign in "*?["):
+            name = part.split("@")[0] if source.kind == "hub" else part.split(".")[0]
+            return hide(name or part)[:60]
+    return source.kind
 
 
 def source_identity(

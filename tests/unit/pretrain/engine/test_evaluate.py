@@ -28,12 +28,13 @@ class FixedEngine:
         self.modes.append(mode)
 
     def __call__(self, batch) -> Sums:
-        return Sums(*(torch.tensor(value) for value in (3.0 * len(batch.labels_M), 1, 0.5, 1)))
+        values = (torch.tensor(value) for value in (3.0 * len(batch.labels_M), 1, 0.5, 1))
+        return Sums(*values, torch.zeros(0, 3))
 
 
 def split(tokens: int, text_bytes: int, counts: list[int]) -> SimpleNamespace:
     return SimpleNamespace(
-        token_count=tokens, text_bytes=text_bytes, unigram_counts=np.asarray(counts)
+        token_count=tokens, text_bytes=text_bytes, unigram_counts=np.asarray(counts), sources=None
     )
 
 
@@ -47,7 +48,9 @@ def test_scores_are_means_over_all_predicted_tokens():
 
 
 def test_a_loss_that_no_float_exponentiates_has_a_perplexity_all_the_same(monkeypatch):
-    monkeypatch.setattr(FixedEngine, "__call__", lambda self, batch: Sums(*torch.full((4,), 1e6)))
+    monkeypatch.setattr(
+        FixedEngine, "__call__", lambda self, batch: Sums(*torch.full((4,), 1e6), torch.zeros(0, 3))
+    )
     scores = evaluate(FixedEngine(False), [letter_batch("a")], split(1, 1, []))
     assert scores["mlm_loss"] == 1e6 and math.isfinite(scores["perplexity"])
 
@@ -71,7 +74,11 @@ def words_of(*texts: str, size: int = 0, lost: int = 0) -> SimpleNamespace:
     batches = [letter_batch(text) for text in texts]
     collate = SimpleNamespace(batches=lambda *share: batches)
     return SimpleNamespace(
-        collate=collate, predicted=len(texts), drawn=len(texts) + lost, predicted_bytes=size
+        collate=collate,
+        predicted=len(texts),
+        drawn=len(texts) + lost,
+        predicted_bytes=size,
+        by_source={},
     )
 
 

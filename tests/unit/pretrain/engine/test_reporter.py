@@ -37,6 +37,21 @@ def test_a_start_after_a_kill_at_the_very_end_repeats_no_record(tmp_path):
     assert kinds == ["baseline", "heldout", "words", "plateau"]
 
 
+def test_figures_of_each_source_stand_in_a_line_and_in_the_record(tmp_path, console):
+    reporter = start_at(0, tmp_path)
+    scores = {"mlm_loss": 5.0, "perplexity": 148.4, "mlm_accuracy": 0.2, "bits_per_byte": 2.0}
+    parts = {"mlm_loss/wiki": 4.5, "mlm_accuracy/wiki": 0.25, "mlm_loss/my books": 5.5}
+    reporter.heldout(8, scores | parts)
+    reporter.words(8, WORDS | {"word_bits_per_byte/wiki": 1.5, "words/wiki": 7.0})
+    printed = console.readouterr()
+    lines = (printed.out + printed.err).splitlines()
+    assert lines[1] == (
+        "step      8  held-out by source: wiki loss 4.500, accuracy 25.0%; my books loss 5.500"
+    )
+    assert lines[3] == "step      8  held-out words by source: wiki bits per byte 1.500"
+    assert RunFolder(tmp_path).last_record("heldout")["mlm_loss/my books"] == 5.5
+
+
 def test_a_run_that_ends_on_the_plateau_says_so_and_what_shortens_it(tmp_path, console):
     reporter = start_at(0, tmp_path)
     reporter.baseline(6.0)

@@ -14,7 +14,7 @@ from pretrain.data.phases import PhasedBatches
 from pretrain.model.pretraining import make_model
 from pretrain.optim.schedule import Schedule
 from pretrain.ranks.world import World
-from pretrain.run.opening import Opening, attention_line, masked_example
+from pretrain.run.opening import Opening, attention_line, data_line, masked_example
 from tests.unit.pretrain.run.runs import ALONE, TINY, tiny_corpus
 
 STEPS = [
@@ -127,3 +127,9 @@ def test_the_example_names_exactly_what_is_predicted(corpus):
     assert predict.count(" | ") == len(predicted) - 1
     for label in predicted:
         assert corpus.tokenizer.decode([label]).strip() in predict
+
+
+def test_what_must_be_known_of_the_sources_is_said(corpus):
+    assert "note" not in data_line(corpus)
+    said = data_line(replace(corpus, note="nothing is held out of x"))
+    assert said.splitlines()[1] == "note      nothing is held out of x"

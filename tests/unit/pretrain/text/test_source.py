@@ -12,7 +12,7 @@ from configs.errors import InputError
 from configs.schema import DataConfig, SourceConfig
 from pretrain.data import pieces
 from pretrain.data.tokenise import is_heldout
-from pretrain.text.source import Document, copies, source_identity
+from pretrain.text.source import Document, copies, source_identity, source_names
 
 NAMES = [f"document {number}" for number in range(2000)]
 
@@ -107,3 +107,20 @@ def test_identity_of_the_installation_names_its_distributions() -> None:
     identity = source_identity(SourceConfig())
     assert any(name.startswith("datasets==") for name in identity["distributions"])
     assert identity["python"].startswith("3.")
+
+
+def test_sources_are_called_as_they_say_or_as_their_path_ends():
+    paths = ["/data/wiki.jsonl.gz", "books/*.txt", "books/", "*.txt", "a/wiki.txt"]
+    sources = [text_source(Path(path)) for path in paths]
+    hub = SourceConfig(kind="hub", path="wikimedia/wikipedia@1a2b")
+    own = text_source(Path("x.txt"), name="wiki-2")
+    assert source_names([*sources, hub, own, SourceConfig()]) == (
+        *("wiki", "books", "books-2", "text", "wiki-3"),
+        *("wikipedia", "wiki-2", "installed-docs"),
+    )
+
+
+def test_a_name_is_no_part_of_the_text(tmp_path):
+    path = write(tmp_path / "a.txt", "text")
+    named = source_identity(text_source(path, name="mine"))
+    assert named == source_identity(text_source(path))
