@@ -185,6 +185,8 @@ def train_byte_bpe(texts: list[str], vocabulary_size: int) -> ByteBpe:
         vocab_size=vocabulary_size,
         min_frequency=MIN_FREQUENCY,
         special_tokens=SPECIAL_PIECES,
+        # All 256, in an order of their own: a byte that the training text lacks must still be
+        # spelt.
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )

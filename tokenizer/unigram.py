@@ -227,11 +227,13 @@ def train_sentencepiece(texts: list[str], vocabulary_size: int) -> SentencePiece
                 sentence_iterator=(text.replace(RESERVED, " ") for text in texts),
                 model_writer=model,
                 vocab_size=vocabulary_size,
+                # A short text has fewer pieces to give: less is told by the caller, not an error.
                 hard_vocab_limit=False,
                 character_coverage=CHARACTER_COVERAGE,
                 required_chars=LETTERS if any(map(HANGUL.search, texts)) else "",
                 normalization_rule_tsv=str(rules),
                 **KOBERT_SPECIAL,
+                # Neither order nor threads may decide anything: the same text, the same model.
                 shuffle_input_sentence=False,
                 max_sentence_length=LONGEST_TEXT,
                 num_threads=TRAINING_THREADS,
@@ -302,6 +304,8 @@ def _close_special(
     if missing:
         lacking = " or ".join(SPECIAL_NAMES[min(missing)])
         raise InputError(f"no piece {lacking}: give a model that was trained with it")
+    # Of these two types the library makes ids only where it is asked for them by name: text that
+    # spells one is text.
     for role, number in ids.items():
         entry = schema.ModelProto.SentencePiece
         proto.pieces[number].type = entry.UNKNOWN if role == "unk" else entry.CONTROL

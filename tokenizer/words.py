@@ -53,10 +53,13 @@ def words_of(parts: Sequence[bytes]) -> list[Word]:
     byte_at = list(accumulate(sizes, initial=0))
     token_at = np.cumsum([0, *map(len, parts)])
     begins, ends = ([byte_at[span[side]] for span in spans] for side in (0, 1))
+    # The tokens that a word's bytes touch, found by bisection: tokens and words need not begin
+    # together, as tokenizers disagree about which of them a space belongs to.
     firsts = np.searchsorted(token_at[1:], begins, side="right").tolist()
     lasts = np.searchsorted(token_at[:-1], ends, side="left").tolist()
     words = []
     for number, ((a, b), first, end) in enumerate(zip(spans, firsts, lasts)):
+        # A token that reaches into the neighbour cannot be masked for one word alone.
         shared = (number > 0 and lasts[number - 1] > first) or (
             number + 1 < len(spans) and firsts[number + 1] < end
         )

@@ -60,6 +60,8 @@ def take_place(aside: Path, folder: Path) -> None:
         os.rename(aside, folder)
     elif not _exchange(aside, folder):
         old = folder.parent / f"{aside.name}.old"
+        # Between these two renames the place is empty. A kill there leaves `old`, which the next
+        # writer of the place renames back (`_clear`).
         os.rename(folder, old)
         try:
             os.rename(aside, folder)
@@ -67,6 +69,7 @@ def take_place(aside: Path, folder: Path) -> None:
             os.rename(old, folder)
             raise
         remove(old)
+    # A rename is a change of the folder above: without this a power cut may undo it.
     flush(folder.parent)
 
 

@@ -238,6 +238,8 @@ def _is_free_by_its_word(file: Path) -> bool:
 
 def _has_won(lock: Lock) -> bool:
     """Whether, of two that took a lock at once by its word, this one wrote last."""
+    # Both have found the old holder dead and have written their own names: what stands there after
+    # either has had the time to write is the last one's, and both read the same.
     time.sleep(RACE_SECONDS)
     holder = Holder.read(lock.file)
     if holder and holder.token == lock.token:

@@ -63,6 +63,8 @@ class TaskBatches(Steps[TaskBatch]):
         """The micro-batches that `rank` computes in `step` (from 0), alike in length."""
         epoch, within = divmod(step, self.steps_per_epoch)
         order = permutation(self.seed, Purpose.SAMPLE_ORDER, epoch, len(self.features))
+        # Steps of an epoch differ by one example at most: a last step of a few would have a
+        # gradient of its own kind, and as much say as any other.
         chosen = np.array_split(order, self.steps_per_epoch)[within]
         examples = len(chosen)
         if examples < world_size:
@@ -88,6 +90,8 @@ def evaluation_batches(
     features: Sequence[Feature], sequences: int, rank: int = 0, world_size: int = 1
 ) -> Iterator[TaskBatch]:
     """`rank`'s share of all features, `sequences` at a time, alike in length."""
+    # Alike in length, for little padding where a kernel pads; the answers are put back in order by
+    # their numbers.
     lengths = np.array([feature.tokens for feature in features])
     order = np.argsort(lengths, kind="stable")
     for start in range(rank * sequences, len(order), world_size * sequences):
@@ -98,6 +102,8 @@ def collate(features: Sequence[Feature], chosen: np.ndarray, seed: int, step: in
     """The chosen features end to end; `step` keys the dropout of each of their sequences."""
     picked = [features[number] for number in chosen]
     sequences = [ids for feature in picked for ids in feature.ids]
+    # Dropout is keyed by the example, not by its place in the batch: ranks and accumulation then
+    # change nothing. Options of one example are sequences of their own, with keys of their own.
     numbers = [
         MAX_OPTIONS * int(number) + option
         for number, feature in zip(chosen, picked)
@@ -230,7 +236,8 @@ def focal_loss(
 ) -> Tensor:
     """Cross entropy times (1 - p)^gamma, p the right class's probability (Lin et al., 2017)."""
     entropy_B = F.cross_entropy(logits_BC, targets_B, reduction="none")
-    # Where p is 1, a gamma below 1 would have an infinite slope.
+    # 1 - p by expm1, which keeps its digits where p is close to 1: the easy examples that the
+    # factor is there to weigh down. Where p is 1, a gamma below 1 would have an infinite slope.
     wrong_B = (-torch.expm1(-entropy_B)).clamp(min=torch.finfo(entropy_B.dtype).tiny)
     weighted_B = entropy_B * wrong_B**gamma
     return (weighted_B if weights is None else weighted_B * weights[targets_B]).sum()

@@ -30,7 +30,7 @@ from pretrain.engine.precision import Precision
 from pretrain.optim.schedule import Phase, Schedule
 from pretrain.ranks.agreement import Agreement, failing_together
 from pretrain.ranks.preemption import PreemptionNotice
-from pretrain.run import checkpoint
+from pretrain.run import checkpoint, checkpoint_state
 from pretrain.run.checkpoint_folder import list_checkpoints
 from pretrain.run.describe import checkpoint_facts
 from pretrain.run.log import RunLog
@@ -67,7 +67,7 @@ def train_trial(
     config, folder, world = trial.config, RunFolder(trial.folder), common.agreement.world
     saved = find_saved(folder.checkpoints, common.agreement)
     fingerprints = {"trial": trial.fingerprint(common.contents)}
-    state = checkpoint.read_state(saved, fingerprints) if saved else checkpoint.State(0)
+    state = checkpoint_state.read_state(saved, fingerprints) if saved else checkpoint_state.State(0)
     data = TaskBatches(common.framed.features["train"], config.batch, trial.seed)
     phase = Phase(0, data.steps_per_epoch, data.tokens_per_epoch)
     schedule = Schedule.make(config.schedule, [phase])
@@ -117,6 +117,8 @@ def write_trial(trial: Trial, card: ModelCard, result: Result, common: Common) -
 
     The last marks it as done. An example without a label has none in predictions.csv either.
     """
+    # In this order, and the result last: a kill before it leaves a trial that is not done, whose
+    # checkpoint brings the next start here again, and what was written is written once more.
     keep_best(trial, card, result, common)
     rows = [
         {"split": name, **row}
@@ -205,5 +207,7 @@ def _saved_fingerprint(trial: Trial) -> str | None:
     """The same of its last checkpoint; whether that is whole is found out when it is read."""
     saved = list_checkpoints(RunFolder(trial.folder).checkpoints)
     with suppress(InputError):
-        return checkpoint.read_state(saved[-1], {}).fingerprints.get("trial") if saved else None
+        return (
+            checkpoint_state.read_state(saved[-1], {}).fingerprints.get("trial") if saved else None
+        )
     return None

@@ -127,6 +127,8 @@ class Verification:
         """Recall what is known and verify what is small; raises `DamagedStore`."""
         if self.works and self.mode == "once":
             self.remembered_bytes = self._memory.recall(self.files)
+        # Sentence ends, document ends and counts are small and decide every sample: they come
+        # first, and a store of a few hundred megabytes is verified whole.
         unfinished = self._open_files()
         held = accumulate(checked.blocks.size for checked in unfinished)
         small = [checked for checked, size in zip(unfinished, held) if size <= AT_ONCE]
@@ -168,6 +170,8 @@ class Verification:
 
         Damage is not raised, for the ranks to end together, but stands in `damage`.
         """
+        # What was used, not what comes next in the file: a step reads from everywhere, and a
+        # checkpoint must not wait for blocks that nothing has been learnt from.
         todo = [(c, n) for c in self.files for n in places(c.needed & ~c.verified)]
         until, done = time.monotonic() + seconds, 0
         try:
@@ -255,6 +259,8 @@ class VerifiedFiles:
 
     def recall(self, files: Iterable[CheckedFile]) -> int:
         """Note those files as verified that are as they were; how many bytes they have."""
+        # The time of change is of the inode, and no program can set it back: a file with the same
+        # one was not written to, whatever its time of modification says.
         known, remembered = self._read(), 0
         for checked in files:
             if known.get(checked.name) == checked.state:
@@ -265,6 +271,7 @@ class VerifiedFiles:
     def keep(self, files: Iterable[CheckedFile]) -> None:
         """Those that were verified to their end and had settled; a full or closed cache keeps
         none, and the next start verifies again."""
+        # Clocks of file systems are coarse: a write right after the hash could leave the same time.
         settled = (time.time() - SETTLED_SECONDS) * 1e9
         states = {
             checked.name: checked.state

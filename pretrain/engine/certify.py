@@ -60,9 +60,13 @@ class Certifier:
         verification = self.verification
         if verification.mode == "never":
             return
+        # A file that was replaced still reads as it was through its open descriptor or mapping:
+        # what is verified below would be another file than the one that was learnt from.
         verification.check_unchanged()
         if self.world.sum_on_host(not verification.is_done)[0]:
             self._share_used()
+        # In slices, all ranks together: a rank that hashed for an hour by itself would leave the
+        # others in a collective past `safety.hang_minutes`.
         while True:
             own = verification.catch_up(SLICE_SECONDS)
             left, damaged = self.world.sum_on_host(own, self.is_damaged)
@@ -75,6 +79,7 @@ class Certifier:
 
     def _share_used(self) -> None:
         """Tell the rank that verifies for this node what its other ranks have used."""
+        # Bits, for a corpus of terabytes has millions of blocks.
         own = [np.packbits(shard.used) for shard in self.shards]
         for node, used in self.world.gather((self.verification.node, own)):
             if node == self.verification.node and self.verification.works:

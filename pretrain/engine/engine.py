@@ -78,6 +78,7 @@ class Engine:
         self._engine.backward(loss * self.world.size, scale_wrt_gas=False)
         if self.zero_stage == 0 and is_last and self.world.size > 1:
             self._engine.allreduce_gradients(self._bucket_elements)
+        # DeepSpeed counts micro-batches in its `step`, which updates only at a boundary.
         if not is_last:
             self._engine.step()
 

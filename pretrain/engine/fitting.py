@@ -18,7 +18,7 @@ from pretrain.engine.precision import choose_precision
 from pretrain.model.pretraining import PretrainingModel, make_model
 from pretrain.optim.groups import moments_elements
 from pretrain.ranks.world import World
-from pretrain.run.checkpoint import read_state
+from pretrain.run.checkpoint_state import read_state
 from tokenizer.base import Tokenizer
 
 logger = logging.getLogger(__name__)

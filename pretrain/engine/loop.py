@@ -26,7 +26,7 @@ from pretrain.engine.skipped import SkippedSteps
 from pretrain.randomness import Purpose, key_64
 from pretrain.ranks.preemption import PreemptionNotice
 from pretrain.ranks.process import give_memory_back
-from pretrain.run import checkpoint
+from pretrain.run import checkpoint, checkpoint_state
 
 
 class LoopConfig(Protocol):
@@ -60,7 +60,7 @@ class Loop(Generic[Batch]):
         self,
         objective: Objective[Batch],
         config: LoopConfig,
-        state: checkpoint.State,
+        state: checkpoint_state.State,
         writer: checkpoint.Writer,
         notice: PreemptionNotice,
         beat: Callable[[str], None],
@@ -125,6 +125,8 @@ class Loop(Generic[Batch]):
     def agree(self, batches: list[Batch]) -> tuple[tuple[float, ...], float]:
         """(what a step's losses are divided by, how many ranks are to leave), on all ranks alike;
         one word from rank to rank tells both."""
+        # Through the host: a value on the device would be waited for at every step, while what a
+        # batch holds is known here before anything is computed.
         own = self.objective.counts(batches)
         *counts, notices = self.world.sum_on_host(*own, self.notice.is_given())
         return self.objective.divisors(counts), notices
@@ -220,6 +222,8 @@ class Loop(Generic[Batch]):
             evaluated_step=self.evaluated_step,
             extra=extra,
         )
+        # Records first: a resume drops those after its checkpoint, and could not make up for
+        # missing ones before it.
         self.reporter.log.flush()
         self.writer.save(self.engine, state, tensors)
         if window is not None:
@@ -229,6 +233,8 @@ class Loop(Generic[Batch]):
         """Log, evaluate and save what the last step left open."""
         if len(window):
             self._log(step, window)
+        # A run that was cut between its last step and its end has these still to do, and a resume
+        # at the last step comes here at once.
         is_scored = self.evaluated_step == step
         if not is_scored:
             self.evaluate(step)

@@ -16,7 +16,8 @@ from pretrain.engine.reporter import PretrainingReporter
 from pretrain.model.flops import training_flops
 from pretrain.model.pretraining import PretrainingModel
 from pretrain.run import describe
-from pretrain.run.checkpoint import ROPE_THETA, Tensors
+from pretrain.run.checkpoint import Tensors
+from pretrain.run.checkpoint_state import ROPE_THETA
 
 
 class MlmObjective(Objective[MicroBatch]):

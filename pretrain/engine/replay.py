@@ -20,7 +20,7 @@ from pretrain.data.phases import PhasedBatches
 from pretrain.data.verification import verify_used
 from pretrain.engine.skipped import texts
 from pretrain.model.pretraining import PretrainingModel
-from pretrain.run.checkpoint import STATE
+from pretrain.run.checkpoint_state import STATE
 from pretrain.run.saved_run import open_run
 from tokenizer.base import Tokenizer
 

@@ -28,7 +28,7 @@ from pretrain.ranks.checksums import require_same
 from pretrain.ranks.preemption import PreemptionNotice
 from pretrain.ranks.watchdog import Watchdog
 from pretrain.ranks.world import World
-from pretrain.run import checkpoint, describe
+from pretrain.run import checkpoint, checkpoint_state, describe
 from pretrain.run.log import RunLog
 from pretrain.run.opening import Opening
 from pretrain.run.pretrained import load_initial
@@ -108,13 +108,15 @@ class Trainer:
         self.objective.rehearse()
         self.loop.run()
 
-    def _read_state(self, saved: Path | None) -> checkpoint.State:
+    def _read_state(self, saved: Path | None) -> checkpoint_state.State:
         if saved is None:
-            return checkpoint.State(0)
+            return checkpoint_state.State(0)
         fingerprints = describe.fingerprints(self.config, self.corpus)
-        return checkpoint.read_state(saved, fingerprints, self.config.checkpoint.allow_changes)
+        return checkpoint_state.read_state(
+            saved, fingerprints, self.config.checkpoint.allow_changes
+        )
 
-    def _require_same_rate(self, schedule: Schedule, state: checkpoint.State) -> None:
+    def _require_same_rate(self, schedule: Schedule, state: checkpoint_state.State) -> None:
         """The check of a resumed schedule, unless it was said to be another."""
         moved = {"schedule.decay", "optimizer.learning_rate", "phases"}
         if state.learning_rate is not None and not moved & {*self.config.checkpoint.allow_changes}:

@@ -95,18 +95,24 @@ class Muon(Optimizer):
         states = [self._state_of(p) for p in parameters]
         buffers = [state["momentum_buffer"] for state in states]
         torch._foreach_add_([state["step"] for state in states], is_taken)
+        # b += (1 - momentum) (g - b), a mean rather than a sum: what is made orthogonal has
+        # no length, so both give the same update. Where nothing is taken b stays as it is.
         torch._foreach_lerp_(
             buffers, gradients, [(1 - group["momentum"]) * is_taken] * len(buffers)
         )
         # Nesterov: what the buffer would be after one more gradient like this one.
         ahead = torch._foreach_lerp(gradients, buffers, group["momentum"])
         stacked = torch.stack(split(ahead, group["matrices"]))
+        # Its copy is stacked: the update's largest moment would else hold both.
         del ahead
         updates = orthogonal(stacked, self.dtype)
         matrices = split(parameters, group["matrices"])
         rows, columns = matrices[0].shape
+        # A tensor on the device: to ask whether the step is taken would wait for it.
         rate = group["lr"] * is_taken
         torch._foreach_mul_(matrices, 1 - rate * group["weight_decay"])
+        # All singular values are about 1, so the numbers of a taller matrix are smaller: sqrt(rows
+        # / columns) lets outputs change as much per step as those of a square one.
         updates = updates.float() * (-rate * max(1.0, rows / columns) ** 0.5)
         torch._foreach_add_(matrices, list(updates.unbind()))
 
@@ -125,6 +131,8 @@ def split(stacks: list[Tensor] | tuple[Tensor, ...], matrices: int) -> list[Tens
 
 def batches_of_one_shape(parameters: list[Tensor]) -> list[list[Tensor]]:
     """Those that have a gradient, shape by shape, `NUMBERS_AT_ONCE` numbers at a time."""
+    # One batched product for many small matrices: a launch, or a loop in Python, for each would
+    # cost more than the arithmetic.
     shapes: dict[torch.Size, list[Tensor]] = defaultdict(list)
     for parameter in parameters:
         if parameter.grad is not None:
@@ -183,6 +191,7 @@ def orthogonal(matrices: Tensor, dtype: torch.dtype) -> Tensor:
     # No singular value exceeds this norm, so all lie where the iteration works.
     norm_N11 = torch.linalg.matrix_norm(x_NSL, keepdim=True)
     x_NSL = (x_NSL / norm_N11.clamp(min=LEAST_NORM)).to(dtype)
+    # p(X) = a X + (b G + c G G) X with G = X X': three products a round, and sums for nothing.
     for _ in range(ITERATIONS):
         gram_NSS = x_NSL @ x_NSL.mT
         polynomial_NSS = torch.baddbmm(gram_NSS, gram_NSS, gram_NSS, beta=b, alpha=c)

@@ -56,6 +56,8 @@ class Ring:
         """Time to reduce `size` bytes, cut into `messages`, over `ranks`."""
         if ranks == 1:
             return 0.0
+        # Each message goes round by itself and pays the latency again; bytes cost the same however
+        # they are cut. This is what a larger bucket saves.
         rounds = 2 * (ranks - 1) * messages
         return rounds * self.latency + ring_share(ranks) * size / self.bandwidth
 
@@ -104,6 +106,7 @@ class Traffic:
         Args:
             micro_batches: of one rank: stage 2 cannot keep full gradients and reduces after each.
         """
+        # Stages 0 and 1 accumulate in full gradients and reduce once, with the last micro-batch.
         reductions = micro_batches if zero_stage == 2 else 1
         elements = sum(sizes)
         pieces = count_buckets(sizes, bucket_elements(config)) * reductions
@@ -171,9 +174,12 @@ def measure(world: World, size: int, seconds: float = 0.5) -> float:
     rank; the number on all ranks is the same.
     """
     values = torch.zeros(max(1, size // 4), device=world.device)
+    # The first makes connections and buffers; rank 0 decides how many follow, or ranks with other
+    # clocks would wait for each other in collectives of different numbers.
     first = max(_timed(world, values) for _ in range(2))
     repeats = world.from_main(max(5, min(1000, int(seconds / max(first, 1e-6)))))
     times = torch.tensor([_timed(world, values) for _ in range(repeats)], device=world.device)
+    # An all-reduce is over when its last rank has it: the slowest rank's time is the collective's.
     if world.size > 1:
         dist.all_reduce(times, dist.ReduceOp.MAX)
     slowest: list[float] = times.tolist()
@@ -181,6 +187,7 @@ def measure(world: World, size: int, seconds: float = 0.5) -> float:
 
 
 def _timed(world: World, values: torch.Tensor) -> float:
+    # Ranks begin together: else the time would be that of waiting for the last to come.
     world.barrier()
     started = perf_counter()
     world.sum(values)

@@ -162,6 +162,8 @@ class Leaving:
 
     def end(self) -> NoReturn:
         """Leave now, with what has to be said and written."""
+        # Main thread and watching thread may both come here, and the first ends the process.
+        # `close` looks at the flag under the same lock, so that no first step is taken meanwhile.
         with self._lock:
             self._is_ending = True
         self._end.acquire()  # for good: one thread speaks
@@ -176,6 +178,8 @@ class Leaving:
                 else:
                     print(LEFT.format(self.reason), flush=True)
         finally:
+            # At once: an ordinary exit joins threads and destroys process groups, which may wait
+            # for ranks that have left already.
             os._exit(0 if self.interrupted is None else 128 + self._ended_by)
 
     def finish(self) -> None:

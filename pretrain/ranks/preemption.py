@@ -92,6 +92,8 @@ class PreemptionNotice:
     def listening(self, world: World | None = None) -> Iterator[PreemptionNotice]:
         """Note `SIGNALS` instead of dying of them; a launcher may send them again and again; raises
         `Leave`: on all ranks of `world`, where one was asked before it came here."""
+        # First `close`, then our handlers, then the agreement: a signal before `close` raises
+        # `Leave`, one after it is noted by the one or the other, and none falls between.
         LEAVING.close()
         before = {number: signal.signal(number, self._note) for number in SIGNALS}
         try:
@@ -112,6 +114,8 @@ class PreemptionNotice:
 
 def find_launchers() -> list[int]:
     """Ids of the launchers above this process, the nearest first; 0: one that is gone already."""
+    # Remembered by id at the start: once a launcher has died, its child has another parent, and
+    # nothing tells any more who it was.
     launchers: list[int] = []
     words: list[str] = []
     pid = os.getppid()

@@ -16,22 +16,18 @@ function of the step.
 
 from __future__ import annotations
 
-import ast
 import json
 import logging
-from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from configs.errors import InputError, RunError
-from configs.loader import flat
-from configs.renamed import renamed_field
-from configs.schema import CheckpointConfig, PrecisionName, PretrainConfig
+from configs.schema import CheckpointConfig
 from configs.system.files import sha256_file, written_aside
 from configs.system.json_files import read_json
 from configs.system.run_names import WEIGHTS
@@ -39,6 +35,7 @@ from pretrain.ranks.agreement import by_all, failing_together
 from pretrain.ranks.checksums import find_drift, require_same
 from pretrain.ranks.world import World
 from pretrain.run.checkpoint_folder import checkpoint_in, list_checkpoints, prune, step_of
+from pretrain.run.checkpoint_state import STATE, State
 from pretrain.run.tensors import check_tensors, read_tensors, write_tensors
 
 logger = logging.getLogger(__name__)
@@ -46,9 +43,6 @@ logger = logging.getLogger(__name__)
 Tensors = dict[str, Tensor]
 OPTIMIZER = "optimizer.safetensors"
 EXTRA = "extra.safetensors"
-STATE = "state.json"
-ROPE_THETA = "rope_theta"
-"""in `State.extra` of pretraining: the base of rotary angles, where phases have their own"""
 MANIFEST = "manifest.json"
 COMPLETE = "complete"
 FILES = (WEIGHTS, OPTIMIZER, STATE)
@@ -90,62 +84,6 @@ class Saveable(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class State:
-    """Everything a resume needs beside the tensors."""
-
-    step: int
-    """optimizer steps done, skipped ones included"""
-    skipped_steps: int = 0
-    """those whose gradient was not finite: they changed nothing"""
-    elapsed_minutes: float = 0.0
-    """training time so far, all starts together"""
-    tokens: float = 0.0
-    """real ones that were learnt from so far"""
-    fingerprints: dict[str, str] = field(default_factory=dict)
-    """what must not change between save and load: see `describe.fingerprints`"""
-    precision: PrecisionName | None = None
-    """what `engine.precision` was resolved to"""
-    store: str | None = None
-    """folder of the token store"""
-    world_size: int | None = None
-    """ranks that saved it"""
-    micro_sequences: int | None = None
-    """what `batch.micro_sequences` was resolved to"""
-    learning_rate: float | None = None
-    """of the last step; None: not known"""
-    evaluated_step: int | None = None
-    """of the last evaluation; None: not known, of this step then"""
-    extra: dict[str, Any] = field(default_factory=dict)
-    """what its objective keeps (`Objective.extra_state`)"""
-
-    def check(self) -> None:
-        """Raise `ValueError` for a value that no run writes."""
-        steps = (self.step, self.skipped_steps)
-        sound = {
-            "step": type(self.step) is int and self.step >= 0,
-            "skipped_steps": all(type(n) is int for n in steps) and 0 <= steps[1] <= steps[0],
-            "elapsed_minutes": _is_amount(self.elapsed_minutes),
-            "tokens": _is_amount(self.tokens),
-            "fingerprints": isinstance(self.fingerprints, dict),
-            "precision": self.precision in (None, "fp32", "bf16"),
-            "world_size": self.world_size is None or type(self.world_size) is int,
-            "micro_sequences": self.micro_sequences is None or type(self.micro_sequences) is int,
-            "learning_rate": self.learning_rate is None or _is_amount(self.learning_rate),
-            "evaluated_step": self.evaluated_step is None or type(self.evaluated_step) is int,
-            "extra": isinstance(self.extra, dict),
-        }
-        for name, is_sound in sound.items():
-            if not is_sound:
-                raise ValueError(f"{name}={getattr(self, name)!r}")
-
-
-def _is_amount(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return 0 <= value < float("inf")
-
-
 class Writer:
     """Saves a run's checkpoints into `folder`, one at a time."""
 
@@ -165,8 +103,11 @@ class Writer:
             InputError: the disk is full; of this save, or of one before that ran in the thread.
             RunError: ranks no longer hold the same weights; nothing is written.
         """
+        # One write at a time: `_pending` must be whole before the next may prune what came before
+        # it.
         self.wait()
         require_same_weights(engine, state.step, self.folder)
+        # A thread writes while the next steps change the tensors: then they must be copies.
         weights, moments = gather(engine, copy=self._pool is not None)
         tensors = dict(zip(FILES, (weights, moments)))
         if extra:
@@ -188,10 +129,14 @@ class Writer:
             for name, content in tensors.items():
                 write_tensors(aside / name, content)
             (aside / STATE).write_text(json.dumps(asdict(state)), encoding="utf-8")
+            # The files, then their hashes, then the hash of the hashes: each is of what is there
+            # already, so that a torn or mixed folder has none that agrees. The folder gets its name
+            # last, flushed to the disk: a name after a power cut is one of a whole checkpoint.
             hashes = {name: sha256_file(aside / name) for name in (*tensors, STATE)}
             (aside / MANIFEST).write_text(json.dumps(hashes), encoding="utf-8")
             mark = sha256_file(aside / MANIFEST)
             (aside / COMPLETE).write_text(f"{mark}\n", encoding="utf-8")
+        # Only now that the new one is whole: with `keep: 1` nothing else would be left.
         self.prune(state.step)
 
     def prune(self, step: int) -> None:
@@ -240,6 +185,7 @@ def find_last(folder: Path, up_to_step: int | None = None) -> Path | None:
 
 def find_damage(path: Path) -> str | None:
     """What is wrong with a checkpoint, or None."""
+    # Whatever damage leads to, in any file: the answer is the same, another checkpoint is needed.
     try:
         if (path / COMPLETE).read_bytes() != f"{sha256_file(path / MANIFEST)}\n".encode():
             return f"content of {MANIFEST} or {COMPLETE} has changed"
@@ -249,43 +195,6 @@ def find_damage(path: Path) -> str | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{type(error).__name__}: {error}"
     return f"content of {broken[0]} has changed" if broken else None
-
-
-def read_state(path: Path, fingerprints: dict[str, str], allowed: Collection[str] = ()) -> State:
-    """The state of a checkpoint, which must carry the same fingerprints as this run.
-
-    Args:
-        allowed: names of fingerprints that may differ.
-    Raises:
-        InputError: naming the first other fingerprint that differs.
-    """
-    # A score may be NaN; `check` lets none of the other numbers be.
-    content = read_json(path / STATE, "restore it or remove the checkpoint", infinite=True)
-    try:
-        state = State(**content)
-        state.check()
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path / STATE}: written by another version ({error})") from error
-    old_fields = dict(renamed_field(*field) for field in state.fingerprints.items())
-    defaults = flat(asdict(PretrainConfig()))
-    for name, value in fingerprints.items():
-        # A field that is younger than the checkpoint had what is its default now.
-        saved = str(old_fields.get(name, defaults.get(name)))
-        is_same = saved == value or (name == "phases" and set_in(saved) == set_in(value))
-        if not is_same and name not in allowed:
-            other = f" (or resume with data.store={state.store})" if name == "corpus" else ""
-            raise InputError(
-                f"{path} was made with {name}={saved}, the configuration makes {value}: restore "
-                f"that{other}, start anew in another run_dir, or say "
-                f"checkpoint.allow_changes=[{name}]"
-            )
-    return state
-
-
-def set_in(phases: str) -> list[dict[str, Any]]:
-    """What is set in the phases of a fingerprint: a field that is younger than it is not."""
-    fields: list[dict[str, Any]] = ast.literal_eval(phases)
-    return [{name: value for name, value in phase.items() if value} for phase in fields]
 
 
 def restore(path: Path, engine: Saveable, state: State) -> None:
@@ -301,11 +210,14 @@ def restore(path: Path, engine: Saveable, state: State) -> None:
         for name, parameter in parameters.items()
         for moment in engine.moments_of(parameter)
     }
+    # Every rank reads all of both files: partitions are cut from whole tensors, by any number of
+    # ranks. One that cannot read must not leave the others in the next collective.
     with failing_together(engine.world):
         weights, moments = (read_tensors(path / name) for name in FILES[:2])
         check_tensors(path / FILES[0], weights, shapes)
         check_tensors(path / FILES[1], moments, of_moments)
     require_same(engine.world, weights | moments, str(path))
+    # Bias correction counts updates, and a skipped step was none.
     scatter(engine, weights, moments, state.step - state.skipped_steps)
 
 

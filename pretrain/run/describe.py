@@ -32,7 +32,8 @@ from pretrain.data.corpus import Corpus
 from pretrain.data.store import TokenStore
 from pretrain.ranks.agreement import Facts
 from pretrain.ranks.world import World
-from pretrain.run.checkpoint import MANIFEST, STATE
+from pretrain.run.checkpoint import MANIFEST
+from pretrain.run.checkpoint_state import STATE
 
 RunConfig = PretrainConfig | FinetuneConfig
 VARIABLES = (

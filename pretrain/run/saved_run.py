@@ -15,7 +15,8 @@ from configs.schema import PretrainConfig
 from configs.system.run_folder import RunFolder
 from configs.system.run_names import CONFIG, WEIGHTS
 from pretrain.model.pretraining import PretrainingModel, make_model
-from pretrain.run.checkpoint import ROPE_THETA, State, find_last, read_state
+from pretrain.run.checkpoint import find_last
+from pretrain.run.checkpoint_state import ROPE_THETA, State, read_state
 from pretrain.run.tensors import check_tensors, read_tensors, shapes_of
 from tokenizer.base import Tokenizer
 from tokenizer.load import load_tokenizer

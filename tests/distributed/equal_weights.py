@@ -56,14 +56,14 @@ def go_on(
     """Steps [first, last) from the checkpoint `found`, and the next one; called on every rank."""
     from configs.schema import CheckpointConfig
     from pretrain.ranks import world as ranks
-    from pretrain.run import checkpoint
+    from pretrain.run import checkpoint, checkpoint_state
 
     world = ranks.start()
     engine, batches = open_engine(world, store, tiny_config(overrides), weights_seed=first)
     if found:
-        checkpoint.restore(Path(found), engine, checkpoint.State(first))
+        checkpoint.restore(Path(found), engine, checkpoint_state.State(first))
     train_steps(engine, batches, first, last)
-    checkpoint.Writer(Path(folder), CheckpointConfig()).save(engine, checkpoint.State(last))
+    checkpoint.Writer(Path(folder), CheckpointConfig()).save(engine, checkpoint_state.State(last))
     weights = weights_of(engine)
     ranks.stop()
     return weights

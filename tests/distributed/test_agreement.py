@@ -186,7 +186,7 @@ def drift(store: str, folder: str, stages: list[int]) -> list[str]:
     from configs.errors import RunError
     from configs.schema import CheckpointConfig
     from pretrain.ranks import world as ranks
-    from pretrain.run import checkpoint
+    from pretrain.run import checkpoint, checkpoint_state
 
     world, said = ranks.start(), []
     for stage in stages:
@@ -194,11 +194,11 @@ def drift(store: str, folder: str, stages: list[int]) -> list[str]:
         engine, batches = open_engine(world, store, tiny_config(overrides))
         writer = checkpoint.Writer(Path(folder) / str(stage), CheckpointConfig())
         train_steps(engine, batches, 0, 2)
-        writer.save(engine, checkpoint.State(2))
+        writer.save(engine, checkpoint_state.State(2))
         if world.rank == 1:
             list(engine.model.parameters())[-1].data.view(-1).view(torch.int32)[0] ^= 1 << 20
         try:
-            writer.save(engine, checkpoint.State(3))
+            writer.save(engine, checkpoint_state.State(3))
         except RunError as error:
             said.append(str(error))
     ranks.stop()

@@ -26,15 +26,15 @@ HALF, END = 5, 10
 def begin(store: str, folder: str, overrides: list[str], asynchronous: bool = False) -> list[float]:
     """Train to HALF, save, continue to END: the uninterrupted run."""
     from pretrain.ranks import world as ranks
-    from pretrain.run import checkpoint
+    from pretrain.run import checkpoint, checkpoint_state
 
     world = ranks.start()
     engine, batches = open_engine(world, store, tiny_config(overrides))
     writer = checkpoint.Writer(Path(folder), CheckpointConfig(asynchronous=asynchronous))
     losses = train_steps(engine, batches, 0, HALF)
-    writer.save(engine, checkpoint.State(HALF))
+    writer.save(engine, checkpoint_state.State(HALF))
     losses += train_steps(engine, batches, HALF, END)
-    writer.save(engine, checkpoint.State(END))
+    writer.save(engine, checkpoint_state.State(END))
     writer.wait()
     ranks.stop()
     return losses
@@ -43,11 +43,11 @@ def begin(store: str, folder: str, overrides: list[str], asynchronous: bool = Fa
 def resume(store: str, folder: str, overrides: list[str]) -> tuple[list[float], dict]:
     """Load the checkpoint at HALF into a fresh engine and continue to END."""
     from pretrain.ranks import world as ranks
-    from pretrain.run import checkpoint
+    from pretrain.run import checkpoint, checkpoint_state
 
     world = ranks.start()
     engine, batches = open_engine(world, store, tiny_config(overrides), weights_seed=99)
-    checkpoint.restore(Path(folder) / f"step-{HALF:08d}", engine, checkpoint.State(HALF))
+    checkpoint.restore(Path(folder) / f"step-{HALF:08d}", engine, checkpoint_state.State(HALF))
     losses = train_steps(engine, batches, HALF, END)
     weights, _ = checkpoint.gather(engine)
     ranks.stop()
@@ -142,7 +142,7 @@ def test_written_in_a_thread_they_are_the_same(tmp_path):
 
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_a_full_disk_leaves_the_checkpoint_before_whole(tmp_path, monkeypatch, asynchronous):
-    from pretrain.run import checkpoint
+    from pretrain.run import checkpoint, checkpoint_state
 
     engine = SimpleNamespace(
         world=World(0, 1, torch.device("cpu")),
@@ -152,7 +152,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_whole(tmp_path, monkeypatch, a
         full_moment=lambda p, _: torch.zeros_like(p),
     )
     writer = checkpoint.Writer(tmp_path, CheckpointConfig(asynchronous=asynchronous))
-    writer.save(engine, checkpoint.State(1))
+    writer.save(engine, checkpoint_state.State(1))
     writer.wait()
 
     def full(path: Path, tensors: dict) -> None:
@@ -161,7 +161,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_whole(tmp_path, monkeypatch, a
 
     monkeypatch.setattr(checkpoint, "write_tensors", full)
     with pytest.raises(InputError, match="step-00000002: the disk is full"):
-        writer.save(engine, checkpoint.State(2))
+        writer.save(engine, checkpoint_state.State(2))
         writer.wait()
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
     assert checkpoint.find_last(tmp_path) == tmp_path / "step-00000001"
@@ -185,13 +185,13 @@ def test_every_so_many_steps_one_stays_for_ever(tmp_path):
 
 
 def test_another_recipe_is_refused_unless_told(tmp_path):
-    from pretrain.run import checkpoint
+    from pretrain.run import checkpoint_state
 
     state = {"step": 3, "fingerprints": {"seed": "0", "corpus": "old"}}
     (tmp_path / "state.json").write_text(json.dumps(state))
     now = {"seed": "0", "corpus": "new"}
     with pytest.raises(InputError, match=r"corpus=old.*checkpoint\.allow_changes=\[corpus\]"):
-        checkpoint.read_state(tmp_path, now)
-    assert checkpoint.read_state(tmp_path, now, allowed=["corpus"]).step == 3
+        checkpoint_state.read_state(tmp_path, now)
+    assert checkpoint_state.read_state(tmp_path, now, allowed=["corpus"]).step == 3
     with pytest.raises(InputError, match="seed=0"):
-        checkpoint.read_state(tmp_path, {**now, "seed": "1"}, allowed=["corpus"])
+        checkpoint_state.read_state(tmp_path, {**now, "seed": "1"}, allowed=["corpus"])

@@ -12,7 +12,8 @@ from configs.schema import CheckpointConfig, PretrainConfig
 from configs.system.run_folder import RunFolder
 from finetune.model.model_folder import ModelCard, make_task_model, save_finetuned
 from pretrain.model.pretraining import make_model
-from pretrain.run.checkpoint import State, Writer
+from pretrain.run.checkpoint import Writer
+from pretrain.run.checkpoint_state import State
 from pretrain.run.describe import write_environment
 from pretrain.run.export_run import export_run
 from pretrain.run.pretrained import load_pretrained

@@ -21,7 +21,7 @@ from pretrain.optim.schedule import Phase, Schedule
 from pretrain.randomness import Purpose, key_64
 from pretrain.ranks.preemption import Preempted, PreemptionNotice
 from pretrain.ranks.world import World
-from pretrain.run import checkpoint
+from pretrain.run import checkpoint, checkpoint_state
 from pretrain.run.checkpoint_folder import list_checkpoints, step_of
 from pretrain.run.log import RunLog
 from tests.unit.pretrain.engine.batches import LetterTokenizer, letter_batch
@@ -89,7 +89,9 @@ class ToyObjective(Objective):
 
     seed = 7
 
-    def __init__(self, folder: Path, steps: int, state: checkpoint.State, name: str = "") -> None:
+    def __init__(
+        self, folder: Path, steps: int, state: checkpoint_state.State, name: str = ""
+    ) -> None:
         self.engine, self.data, self.name = ToyEngine(), ToyData(), name
         self.schedule = Schedule.make(ScheduleConfig(max_steps=steps), [Phase(0, 4, 12)])
         log = RunLog(folder, True, state.step)
@@ -130,7 +132,7 @@ class ToyObjective(Objective):
 def toy_loop(folder: Path, steps: int = 8, notice=None, resume: bool = False, **changes) -> Loop:
     """Saves every 4 steps and logs every 2; `changes` are of the objective."""
     saved = checkpoint.find_last(folder / "checkpoints") if resume else None
-    state = checkpoint.read_state(saved, {}) if saved else checkpoint.State(0)
+    state = checkpoint_state.read_state(saved, {}) if saved else checkpoint_state.State(0)
     objective = ToyObjective(folder, steps, state)
     for name, value in changes.items():
         setattr(objective, name, value)
@@ -183,7 +185,7 @@ def test_evaluations_and_saves_come_in_this_order(tmp_path):
     assert [(r["kind"], r["step"]) for r in records] == [("train", s) for s in (2, 4, 6, 8)]
     assert loop.engine.boundaries == [False, True] * 8
     assert saved_steps(tmp_path) == [4, 8]
-    state = checkpoint.read_state(tmp_path / "checkpoints/step-00000008", {})
+    state = checkpoint_state.read_state(tmp_path / "checkpoints/step-00000008", {})
     assert (state.step, state.evaluated_step, state.tokens) == (8, 8, 24)
     assert state.extra == {"called": len(loop.objective.called)}
 
@@ -300,7 +302,7 @@ def test_a_skipped_step_is_told_dumped_and_counts_for_nothing(tmp_path, caplog):
     assert "skipped [2]: loss or gradient not finite" in caplog.text
     dump = json.loads((tmp_path / "dumps/step-00000002-rank-0.json").read_text())
     assert [part["texts"] for part in dump["micro_batches"]] == [["c"]]
-    state = checkpoint.read_state(tmp_path / "checkpoints/step-00000008", {})
+    state = checkpoint_state.read_state(tmp_path / "checkpoints/step-00000008", {})
     assert (state.skipped_steps, state.tokens) == (1, 21)
     assert loop.state.step == 0 and all(map(torch.isfinite, map(torch.tensor, weights(loop))))
 
@@ -320,13 +322,13 @@ def test_a_clock_ends_it_and_the_last_step_is_scored_and_saved(tmp_path, monkeyp
     (last,) = saved_steps(tmp_path)[-1:]
     assert loop.objective.called[-1] == f"save {last}"
     assert f"evaluate {last}" in loop.objective.called
-    state = checkpoint.read_state(tmp_path / f"checkpoints/step-{last:08d}", {})
+    state = checkpoint_state.read_state(tmp_path / f"checkpoints/step-{last:08d}", {})
     assert state.evaluated_step == last
 
 
 def test_time_of_earlier_starts_counts(tmp_path):
     loop = toy_loop(tmp_path)
-    state = checkpoint.State(4, elapsed_minutes=3.0)
+    state = checkpoint_state.State(4, elapsed_minutes=3.0)
     beat, notice = lambda doing: None, PreemptionNotice()
     again = Loop(loop.objective, loop.config, state, loop.writer, notice, beat)
     assert 3 <= again.elapsed_minutes < 3.5

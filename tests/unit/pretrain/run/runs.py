@@ -15,7 +15,8 @@ from pretrain.data.corpus import Corpus
 from pretrain.data.store import TokenStore
 from pretrain.model.pretraining import initialise, make_model
 from pretrain.ranks.world import World
-from pretrain.run.checkpoint import MOMENTS, State, Writer
+from pretrain.run.checkpoint import MOMENTS, Writer
+from pretrain.run.checkpoint_state import State
 from pretrain.run.describe import write_environment
 from tests.helpers import write_store
 from tokenizer.base import Tokenizer

@@ -13,9 +13,10 @@ from torch import nn
 
 from configs.errors import InputError
 from configs.schema import CheckpointConfig
-from pretrain.run import checkpoint
-from pretrain.run.checkpoint import MOMENTS, State, Writer
+from pretrain.run import checkpoint, checkpoint_state
+from pretrain.run.checkpoint import MOMENTS, Writer
 from pretrain.run.checkpoint_folder import list_checkpoints, step_of
+from pretrain.run.checkpoint_state import State
 from tests.unit.pretrain.run.runs import FakeEngine
 
 STATE = State(
@@ -93,7 +94,7 @@ def test_the_state_is_plain_json_of_known_fields(saved):
         "evaluated_step": None,
         "extra": {},
     }
-    assert checkpoint.read_state(saved, STATE.fingerprints) == STATE
+    assert checkpoint_state.read_state(saved, STATE.fingerprints) == STATE
 
 
 def test_an_engine_gets_back_what_it_saved_and_how_many_updates_it_has_seen(saved):
@@ -127,7 +128,7 @@ def test_a_state_that_no_run_writes_is_refused(saved, field, value):
     content = json.loads((saved / "state.json").read_text()) | {field: value}
     (saved / "state.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match=f"written by another version \\({field}="):
-        checkpoint.read_state(saved, {})
+        checkpoint_state.read_state(saved, {})
 
 
 def test_an_unknown_or_missing_field_of_the_state_is_refused(saved):
@@ -135,17 +136,17 @@ def test_an_unknown_or_missing_field_of_the_state_is_refused(saved):
     for changed in ({**content, "magic": 1}, {k: v for k, v in content.items() if k != "step"}):
         (saved / "state.json").write_text(json.dumps(changed))
         with pytest.raises(InputError, match="written by another version"):
-            checkpoint.read_state(saved, {})
+            checkpoint_state.read_state(saved, {})
 
 
 def test_another_fingerprint_is_refused_unless_it_is_allowed(saved):
     with pytest.raises(InputError, match=r"made with seed=a, the configuration makes c: .*=.seed"):
-        checkpoint.read_state(saved, {"seed": "c"})
+        checkpoint_state.read_state(saved, {"seed": "c"})
     with pytest.raises(InputError, match=r"resume with data\.store=/data/store"):
-        checkpoint.read_state(saved, {"corpus": "c"})
+        checkpoint_state.read_state(saved, {"corpus": "c"})
     with pytest.raises(InputError, match="made with vocabulary=None"):
-        checkpoint.read_state(saved, {"vocabulary": "9"})
-    assert checkpoint.read_state(saved, {"seed": "c"}, allowed=["seed"]) == STATE
+        checkpoint_state.read_state(saved, {"vocabulary": "9"})
+    assert checkpoint_state.read_state(saved, {"seed": "c"}, allowed=["seed"]) == STATE
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])
@@ -214,11 +215,11 @@ def test_where_all_are_damaged_nothing_begins_anew(tmp_path):
 
 def test_a_field_that_is_younger_than_the_checkpoint_had_its_default(saved):
     young = {"optimizer.momentum": "0.95", "schedule.decay": "linear"}
-    assert checkpoint.read_state(saved, STATE.fingerprints | young) == STATE
+    assert checkpoint_state.read_state(saved, STATE.fingerprints | young) == STATE
     with pytest.raises(
         InputError, match=r"optimizer\.momentum=0\.95, the configuration makes 0\.9"
     ):
-        checkpoint.read_state(saved, {"optimizer.momentum": "0.9"})
+        checkpoint_state.read_state(saved, {"optimizer.momentum": "0.9"})
 
 
 def test_phases_compare_by_what_is_set_in_them(tmp_path):
@@ -227,10 +228,10 @@ def test_phases_compare_by_what_is_set_in_them(tmp_path):
     Writer(tmp_path, CheckpointConfig()).save(tiny_engine(), state)
     path = tmp_path / "step-00000007"
     more = before.replace("}", ", 'younger': None}")
-    assert checkpoint.read_state(path, {"phases": more}) == state
+    assert checkpoint_state.read_state(path, {"phases": more}) == state
     for other in (before.replace("5", "6"), "[]", more.replace("'younger': None", "'younger': 1")):
         with pytest.raises(InputError, match="phases="):
-            checkpoint.read_state(path, {"phases": other})
+            checkpoint_state.read_state(path, {"phases": other})
 
 
 def test_each_parameter_has_the_moments_of_its_own_update_rule(tmp_path):
@@ -254,6 +255,6 @@ def test_masks_of_whole_words_are_a_unit_in_checkpoints_of_before(saved, old, un
     content = json.loads((saved / "state.json").read_text())
     content["fingerprints"]["masking.whole_word"] = old
     (saved / "state.json").write_text(json.dumps(content))
-    assert checkpoint.read_state(saved, {"masking.unit": unit}).step == STATE.step
+    assert checkpoint_state.read_state(saved, {"masking.unit": unit}).step == STATE.step
     with pytest.raises(InputError, match=f"was made with masking.unit={unit}"):
-        checkpoint.read_state(saved, {"masking.unit": "span"})
+        checkpoint_state.read_state(saved, {"masking.unit": "span"})

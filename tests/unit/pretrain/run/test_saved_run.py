@@ -9,7 +9,8 @@ from configs.errors import InputError
 from configs.schema import CheckpointConfig
 from configs.system.run_folder import RunFolder
 from pretrain.model.pretraining import make_model
-from pretrain.run.checkpoint import ROPE_THETA, State, Writer
+from pretrain.run.checkpoint import Writer
+from pretrain.run.checkpoint_state import ROPE_THETA, State
 from pretrain.run.saved_run import open_run
 from tests.unit.pretrain.run.runs import TEXTS, FakeEngine, tiny_config, write_run
 from tokenizer.training import train_tokenizer
