@@ -80,3 +80,36 @@ def test_what_attention_sees_is_shared_out_alike(tmp_path):
     for one, two, without in zip(single, both, plain):
         np.testing.assert_allclose(one, two, rtol=1e-4)
         assert not np.allclose(one, without, rtol=1e-4), "documents and windows did nothing"
+
+
+def source_figures(store: str) -> dict[str, float]:
+    """What a new model scores on each half of a store as held-out text; runs on every rank."""
+    from dataclasses import replace
+    from pathlib import Path
+
+    from pretrain.data.batches import heldout_batches
+    from pretrain.data.collate import Collator
+    from pretrain.data.store import TokenStore
+    from pretrain.data.store_sources import StoreSources
+    from pretrain.engine.evaluate import evaluate
+    from pretrain.ranks import world as ranks
+    from tests.distributed.training import VOCABULARY, open_engine
+    from tests.helpers import simple_vocabulary
+
+    world, config = ranks.start(), tiny_config(["batch.micro_sequences=4"])
+    engine, _ = open_engine(world, store, config)
+    split = TokenStore.open(Path(store), "train")
+    ends = split.sentence_ends[split.document_ends[[99, -1]] - 1]
+    split = replace(split, sources=StoreSources(("a", "b"), ends, np.diff(ends, prepend=0)))
+    collate = Collator(split, config, simple_vocabulary(VOCABULARY))
+    scores = evaluate(engine, heldout_batches(collate, world.rank, world.size), split)
+    ranks.stop()
+    return scores
+
+
+def test_figures_of_each_source_are_shared_out_alike(tmp_path):
+    store = str(write_random_store(tmp_path / "store"))
+    (single,), both = (on_ranks(source_figures, ranks, store) for ranks in (1, 2))
+    assert both[0] == both[1] == pytest.approx(single, rel=1e-6)
+    assert {"mlm_loss/a", "mlm_loss/b"} < set(single)
+    assert single["mlm_loss/a"] != pytest.approx(single["mlm_loss/b"], rel=1e-5)

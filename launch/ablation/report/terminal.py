@@ -52,7 +52,7 @@ def judged(cell: TableCell, metric: Metric) -> list[str]:
     """The difference to the baseline, its p and the verdict."""
     difference = cell.difference
     if difference is None:
-        return ["", "", "not comparable" if cell.refused else ""]
+        return ["", "", "not compared" if cell.refused else ""]
     verdict = SHORTER.get(difference.verdict, difference.verdict)
     return [phrasing.change(difference, metric), phrasing.p_value(difference), verdict]
 

@@ -111,7 +111,7 @@ def test_every_format_says_under_the_table_which_rows_are_on_the_plateau(results
     ]
     assert [text.count(line) for text in texts] == [1] * 4
     texts = [text[: text.index(line)] for text in texts]
-    assert [name in texts[0] for name in ("not comparable", "Tweets, macro F1")] == [True] * 2
+    assert [name in texts[0] for name in ("not compared", "Tweets, macro F1")] == [True] * 2
     record = writer.record(table, table.rows[1], table.metrics[0])
     assert record["verdict"] == "" and record["not_compared"].startswith("on the plateau")
 
