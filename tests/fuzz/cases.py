@@ -246,6 +246,7 @@ def _damage_tokenizer(rng: random.Random, place: Path) -> str:
 def finetuned(rng: random.Random, folder: Path, materials: Materials) -> Case:
     """A fine-tuned model's folder, asked for predictions."""
     place = copied(materials.finetuned / "checkpoints" / "best", folder)
+    (place / "SHA256SUMS").unlink()  # which would refuse all of these at once
     card = place / "finetuned.json"
     changes = [
         (["task"], NO_TABLE),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.finetuning import topic_rows, write_csv
+from tests.helpers import Payload
 from tests.integration.test_bad_input import assert_one_line
 
 HEADER = ("text", "label")
@@ -30,7 +30,10 @@ class Place:
         return write_csv(self.folder / name, rows, header)
 
     def copied_encoder(self) -> Path:
-        return Path(shutil.copytree(self.encoder / "export", self.folder / "encoder"))
+        """Without hashes, as a folder from elsewhere: what it is changed to is read."""
+        folder = Path(shutil.copytree(self.encoder / "export", self.folder / "encoder"))
+        (folder / "SHA256SUMS").unlink()
+        return folder
 
 
 def no_model(place: Place):
@@ -89,16 +92,6 @@ def malicious_weights(place: Place):
     (folder / "model.safetensors").unlink()
     torch.save({**weights, "more": Payload(place.folder / "trace")}, folder / "pytorch_model.bin")
     return [f"model={folder}"], [f"{folder}/pytorch_model.bin: refused"]
-
-
-class Payload:
-    """Unpickled without care, it makes the file `path`."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple:
-        return os.system, (f"touch {self.path}",)
 
 
 def answer_outside_its_context(place: Place):

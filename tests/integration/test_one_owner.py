@@ -15,15 +15,12 @@ import pytest
 from configs.system.run_lock import find_holder, take
 from pretrain.ranks.local import free_port
 from tests.conftest import Command, deepspeed
+from tests.helpers import contents
 from tests.integration.test_bad_input import assert_one_line
 
 ENDLESS = ("schedule.max_steps=100000", "run_dir=run", "evaluation.every_steps=100000")
 SECONDS = 300
 """that a start may take on a busy machine"""
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def stop(run: Command) -> dict[str, bytes]:

@@ -13,14 +13,7 @@ import pytest
 
 from configs.system import aside
 from configs.system.files import write_text, written_aside, written_file
-
-
-def tree(folder: Path) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_text()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+from tests.helpers import tree
 
 
 def killed_at(event: int, work: Callable[[Path], None], path: Path) -> bool:

@@ -22,16 +22,9 @@ from configs.system.files import (
     written_aside,
     written_file,
 )
+from tests.helpers import tree
 
 ROOT = Path(__file__).resolve().parents[4]
-
-
-def tree(folder: Path) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_text()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
 
 
 def test_the_folder_appears_whole(tmp_path):

@@ -23,10 +23,7 @@ from launch.diagnosis.memory_model import MemoryModel
 from launch.diagnosis.projection import Data, project
 from pretrain.data.corpus import prepare, prepare_store
 from tests.distributed.ranks import on_ranks
-
-
-def base(*overrides: str) -> ResolvedPretrainConfig:
-    return load_config(PretrainConfig, "roberta_base", list(overrides)).resolved()
+from tests.unit.launch.diagnosis.examples import base
 
 
 def model_of(config: ResolvedPretrainConfig) -> MemoryModel:

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from configs.errors import InputError
-from configs.loader import load_config
-from configs.schema import PretrainConfig, ResolvedPretrainConfig
+from configs.schema import ResolvedPretrainConfig
 from launch.diagnosis.gpus import GPUS, NETWORK_LATENCY, Hardware, find_gpu
 from launch.diagnosis.memory_model import MemoryModel
 from launch.diagnosis.projection import (
@@ -23,14 +22,11 @@ from launch.diagnosis.projection import (
 )
 from pretrain.model.pretraining import PretrainingModel
 from pretrain.ranks.collectives import Ring
+from tests.unit.launch.diagnosis.examples import base
 
 BASE_PARAMETERS = 124_697_433
 """of transformers' RobertaForMaskedLM with RoBERTa-base's configuration"""
 RING = Ring(latency=1e-5, bandwidth=1e11)
-
-
-def base(*overrides: str) -> ResolvedPretrainConfig:
-    return load_config(PretrainConfig, "roberta_base", list(overrides)).resolved()
 
 
 def projected(config: ResolvedPretrainConfig, ranks: int, mfu: float = 0.5) -> list[Projection]:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from configs.errors import InputError
-from configs.schema import DataConfig
 from pretrain.data.manifest import read_manifest
 from pretrain.data.store import SplitWriter, TokenStore, token_dtype
 from pretrain.data.verification import verify
@@ -29,11 +28,6 @@ def documents_in(store: TokenStore) -> list[list[list[int]]]:
 def folder(tmp_path):
     """A store of two splits and several shards."""
     return write_store(tmp_path / "store", 103, 500, train=DOCUMENTS, heldout=DOCUMENTS[:20])
-
-
-@pytest.fixture
-def data(tmp_path) -> DataConfig:
-    return DataConfig(cache=str(tmp_path / "cache"))
 
 
 @pytest.mark.parametrize("shard_tokens", [1, 500, 2**28])

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs.schema import DataConfig
 from pretrain.data import blocks, store_file, verification
 from pretrain.data.store import TokenStore
 from pretrain.data.store_file import DamagedStore, OpenFiles
@@ -26,11 +25,6 @@ def folder(tmp_path, monkeypatch) -> Path:
     folder = write_store(tmp_path / "store", 103, 2500, train=documents, heldout=documents[:9])
     monkeypatch.setattr(verification, "SETTLED_SECONDS", -60)
     return folder
-
-
-@pytest.fixture
-def data(tmp_path) -> DataConfig:
-    return DataConfig(cache=str(tmp_path / "cache"))
 
 
 @pytest.fixture

@@ -70,3 +70,9 @@ def rows(batch: MicroBatch, chosen: Sequence[int]) -> MicroBatch:
         sample_ids=tuple(batch.sample_ids[row] for row in chosen),
         dropout_keys=tuple(batch.dropout_keys[row] for row in chosen),
     )
+
+
+def loss_of(model: PretrainingModel, batch: MicroBatch) -> torch.Tensor:
+    """Both objectives, summed."""
+    sums = model(batch)
+    return sums.mlm_loss_sum + sums.nsp_loss_sum

@@ -11,11 +11,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from pretrain.model.flops import training_flops
-from pretrain.model.pretraining import PretrainingModel, initialise
+from pretrain.model.pretraining import initialise
 from tests.unit.pretrain.model import slow_encoder
 from tests.unit.pretrain.model.combinations import AXES, ROWS, empty_model, name, random_weights
 from tests.unit.pretrain.model.covering import Row, covering_array, pairs
-from tests.unit.pretrain.model.examples import PAD, VOCABULARY, random_batch
+from tests.unit.pretrain.model.examples import PAD, VOCABULARY, loss_of, random_batch
 
 BACKENDS = ("eager", "sdpa")
 LENGTHS = (7, 14, 1, 9)
@@ -37,11 +37,6 @@ def batch_of(row: Row, seed: int = 0):
 
 def starts_of(row: Row):
     return STARTS if row["documents"] else None
-
-
-def loss_of(model: PretrainingModel, batch) -> torch.Tensor:
-    sums = model(batch)
-    return sums.mlm_loss_sum + sums.nsp_loss_sum
 
 
 def test_every_pair_of_choices_is_in_a_row():

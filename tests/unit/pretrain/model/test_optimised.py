@@ -12,7 +12,7 @@ from pretrain.model.loss import DecodedCrossEntropy
 from pretrain.model.packing import Packing
 from pretrain.model.pretraining import PretrainingModel
 from pretrain.model.tied_embeddings import LookUp, TiedGradient
-from tests.unit.pretrain.model.examples import random_batch, random_model, tiny
+from tests.unit.pretrain.model.examples import loss_of, random_batch, random_model, tiny
 
 
 def plain_loss(model: PretrainingModel, batch: MicroBatch) -> Tensor:
@@ -32,20 +32,15 @@ def plain_loss(model: PretrainingModel, batch: MicroBatch) -> Tensor:
     return loss
 
 
-def our_loss(model: PretrainingModel, batch: MicroBatch) -> Tensor:
-    sums = model(batch)
-    return sums.mlm_loss_sum + sums.nsp_loss_sum
-
-
-def gradients(model: PretrainingModel, loss_of, bf16: bool = False) -> dict[str, Tensor]:
+def gradients(model: PretrainingModel, loss, bf16: bool = False) -> dict[str, Tensor]:
     """The loss and every gradient, over two micro-batches."""
     model.zero_grad()
     total = torch.zeros(())
     for seed in (1, 2):
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            loss = loss_of(model, random_batch(seed=seed))
-        (loss / 7).backward()
-        total += loss.detach()
+            value = loss(model, random_batch(seed=seed))
+        (value / 7).backward()
+        total += value.detach()
     return {"loss": total, **{name: p.grad for name, p in model.named_parameters()}}
 
 
@@ -58,14 +53,14 @@ def model(request):
 
 
 def test_float32_is_equal(model):
-    plain, ours = gradients(model, plain_loss), gradients(model, our_loss)
+    plain, ours = gradients(model, plain_loss), gradients(model, loss_of)
     for name, value in plain.items():
         torch.testing.assert_close(ours[name], value, rtol=1e-5, atol=1e-4, msg=name)
 
 
 def test_bfloat16_errs_no_more_than_plain_bfloat16(model):
     exact = gradients(model, plain_loss)
-    plain, ours = (gradients(model, f, bf16=True) for f in (plain_loss, our_loss))
+    plain, ours = (gradients(model, f, bf16=True) for f in (plain_loss, loss_of))
 
     def error(found: dict[str, Tensor]) -> float:
         return sum((found[name] - exact[name]).square().sum().item() for name in exact) ** 0.5
@@ -90,22 +85,22 @@ def test_several_decoders_share_one_look_up():
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
-def curve(loss_of, steps: int = 60) -> Tensor:
+def curve(loss, steps: int = 60) -> Tensor:
     """Losses of `steps` steps of AdamW on four micro-batches in turn, with dropout."""
     model = random_model(tiny(dropout=0.1, attention_dropout=0.1)).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     batches, losses = [random_batch(seed=seed) for seed in range(4)], []
     for step in range(steps):
         batch = batches[step % 4]
-        loss = loss_of(model, batch) / len(batch.labels_M)
+        value = loss(model, batch) / len(batch.labels_M)
         optimizer.zero_grad()
-        loss.backward()
+        value.backward()
         optimizer.step()
-        losses.append(loss.detach())
+        losses.append(value.detach())
     return torch.stack(losses)
 
 
 def test_the_curve_of_60_steps_is_the_same():
-    plain, ours = curve(plain_loss), curve(our_loss)
+    plain, ours = curve(plain_loss), curve(loss_of)
     assert plain[-1] < 0.7 * plain[0], "it has learnt something"
     torch.testing.assert_close(ours, plain, rtol=1e-3, atol=1e-3)

@@ -11,6 +11,7 @@ from pretrain.model.pretraining import PretrainingModel
 from pretrain.optim import muon
 from pretrain.optim.groups import layer_matrices
 from pretrain.optim.muon import Muon, orthogonal, update_bytes
+from tests.unit.pretrain.optim.examples import normal
 
 MOMENTUM, DECAY, RATE, BETAS = 0.9, 0.1, 0.02, (0.9, 0.98)
 
@@ -38,10 +39,6 @@ class PlainMuon:
 
 def group(parameters: list[nn.Parameter], matrices: int) -> dict:
     return {"params": parameters, "matrices": matrices, "weight_decay": DECAY}
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def test_several_steps_follow_the_formula_matrix_by_matrix():

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pretrain.optim.stable_adamw import StableAdamW, slowing
+from tests.unit.pretrain.optim.examples import normal
 
 BETAS, EPSILON, DECAY, RATE = (0.9, 0.98), 1e-6, 0.1, 0.02
 
@@ -30,10 +31,6 @@ class PlainStableAdamW:
         rate /= max(1.0, rms)
         self.x = self.x - rate * self.decay * self.x - rate * self.v / (self.u.sqrt() + EPSILON)
         return rms
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def test_several_steps_follow_the_formula():

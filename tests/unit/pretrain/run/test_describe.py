@@ -6,13 +6,11 @@ import json
 import sys
 from dataclasses import replace
 
-import pytest
-
 from configs.loader import load_run_config
 from configs.schema import PretrainConfig
 from configs.system.run_folder import RunFolder
 from pretrain.run.describe import fingerprints, note_verified, write_environment
-from tests.unit.pretrain.run.runs import ALONE, tiny_config, tiny_corpus
+from tests.unit.pretrain.run.runs import ALONE, tiny_config
 
 
 def test_the_configuration_can_be_loaded_again(tmp_path):
@@ -57,11 +55,6 @@ def test_what_a_checkpoint_certifies_is_noted_where_data_is_verified(tmp_path):
     note_verified(tmp_path, step=5, verified_bytes=10)
     noted = {"mode": "used", "at_step": 5, "verified_by_then": 10}
     assert folder.read_environment() == {"verified": noted}
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    return tiny_corpus(tmp_path_factory.mktemp("corpus"))
 
 
 def test_fingerprints_are_of_the_recipe_the_tokenizer_and_the_corpus(tmp_path, corpus):

@@ -15,18 +15,13 @@ from pretrain.model.pretraining import make_model
 from pretrain.optim.schedule import Schedule
 from pretrain.ranks.world import World
 from pretrain.run.opening import Opening, attention_line, data_line, masked_example
-from tests.unit.pretrain.run.runs import ALONE, TINY, tiny_corpus
+from tests.unit.pretrain.run.runs import ALONE, TINY
 
 STEPS = [
     "schedule={max_steps: 10, warmup_fraction: 0.1}",
     "batch={sequences: 8, micro_sequences: 2}",
     "run_dir=runs/mine",
 ]
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    return tiny_corpus(tmp_path_factory.mktemp("corpus"))
 
 
 def opening(corpus, *overrides: str) -> Opening:

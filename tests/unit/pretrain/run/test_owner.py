@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -19,12 +18,9 @@ from pretrain.engine.train import pretrain
 from pretrain.ranks.world import World
 from pretrain.run.log import RunLog
 from pretrain.run.status import kept_status, owned
+from tests.helpers import contents
 
 ALONE, SECOND = (World(rank, 1, torch.device("cpu")) for rank in (0, 1))
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 STARTS = {

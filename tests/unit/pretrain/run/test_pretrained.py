@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import shutil
 from importlib.util import find_spec
@@ -17,6 +16,7 @@ from configs.errors import InputError
 from pretrain.model.encoder import Encoder
 from pretrain.model.published_config import model_config
 from pretrain.run.pretrained import Pretrained, load_pretrained
+from tests.helpers import Payload
 from tests.unit.pretrain.engine.padded import flat, halves, padded, random_sequences
 
 transformers = pytest.importorskip("transformers")
@@ -211,16 +211,6 @@ def test_a_published_checkpoint_on_real_text(minilm, prose):
 
 
 # -- what is refused -------------------------------------------------------------------------------
-
-
-class Payload:
-    """Unpickled without care, it makes the file `path`."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple:
-        return os.system, (f"touch {self.path}",)
 
 
 def refusal(folder: Path) -> str:

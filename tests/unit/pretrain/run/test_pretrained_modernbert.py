@@ -9,11 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from configs.errors import InputError
 from pretrain.model.pretraining import PretrainingModel
 from pretrain.run.pretrained import load_pretrained
 from tests.unit.pretrain.engine.padded import flat, padded, random_sequences
-from tests.unit.pretrain.run.test_pretrained import PIECES, SHAPE, our_hidden_states, zeros
+from tests.unit.pretrain.run.test_pretrained import PIECES, SHAPE, our_hidden_states, refusal, zeros
 
 transformers = pytest.importorskip("transformers")
 KINDS = ("", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification")
@@ -39,13 +38,6 @@ def change_weights(folder: Path, change) -> None:
     weights = load_file(path)
     change(weights)
     save_file(weights, path, metadata={"format": "pt"})
-
-
-def refusal(folder: Path) -> str:
-    with pytest.raises(InputError) as error:
-        load_pretrained(str(folder))
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 @pytest.mark.parametrize("kind", KINDS)

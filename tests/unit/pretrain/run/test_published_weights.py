@@ -11,7 +11,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from configs.errors import InputError
 from pretrain.model.pretraining import PretrainingModel
 from pretrain.run.pretrained import Pretrained, load_pretrained
 from tests.unit.pretrain.engine.padded import flat, halves, padded, random_sequences
@@ -19,6 +18,7 @@ from tests.unit.pretrain.run.test_pretrained import (
     PIECES,
     add_tokenizer,
     random_huggingface,
+    refusal,
     size_of,
     zeros,
 )
@@ -86,13 +86,6 @@ def change_weights(folder: Path, change) -> None:
     path = folder / "model.safetensors"
     weights = load_file(path)
     save_file(change(weights) or weights, path, metadata={"format": "pt"})
-
-
-def refusal(folder: Path) -> str:
-    with pytest.raises(InputError) as error:
-        load_pretrained(str(folder))
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 # -- the right values ------------------------------------------------------------------------------
