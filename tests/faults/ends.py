@@ -9,6 +9,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from configs.system.folder_hashes import check_hashes
+from configs.system.run_names import HASHES
+
 TIMES = (
     *("time", "seconds", "minutes", "hours", "elapsed_minutes", "tokens_per_second", "mfu"),
     *("starts", "command", "peaks", "measured", "state.json", "threads_per_rank", "world_size"),
@@ -62,6 +65,9 @@ def content_of(path: Path, work: Path) -> str:
     """sha256 of a file's content without times and places; words for a file that is not whole."""
     if path.name in BY_PRESENCE:
         return "there"
+    if path.name == HASHES:  # of files that may say where they lie
+        check_hashes(path.parent)
+        return "hashes of these files"
     content = path.read_bytes()
     if not content:
         return f"empty {path}"

@@ -13,7 +13,7 @@ from tests.conftest import Command
 from tests.faults.ends import difference, end_of
 
 pytestmark = pytest.mark.distributed
-FIELDS = ("run_dir=run", "schedule.max_epochs=25", "checkpoint.every_steps=10", "patience=20")
+FIELDS = ("run_dir=run", "schedule.max_epochs=12", "checkpoint.every_steps=10", "patience=20")
 
 
 def wait_for(command: Command, pattern: str, folder: Path) -> None:
@@ -27,7 +27,7 @@ def wait_for(command: Command, pattern: str, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def calm(tiny_task, tmp_path_factory) -> Path:
-    """The folder in which a run of 200 steps was left in peace."""
+    """The folder in which a run of 96 steps was left in peace."""
     folder = tmp_path_factory.mktemp("calm")
     done = Command("finetune.py", "--config", tiny_task, *FIELDS, cwd=folder).finish()
     assert done.returncode == 0, done.stderr
