@@ -76,6 +76,7 @@ def markdown(text: object, in_table: bool = False) -> str:
         return line
     if in_table:
         line = line.replace("\\|", "\\x5c|").replace("|", "\\|")
+    # Code ends at the first run of as many backticks as began it: one more than the text has.
     longest = max(map(len, re.findall("`+", line)), default=0)
     fence = "`" * (longest + 1)
     pad = " " if line[0] in "` " or line[-1] in "` " else ""

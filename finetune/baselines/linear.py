@@ -104,6 +104,7 @@ class MulticlassHingeSVC(BaseEstimator, ClassifierMixin):  # type: ignore[misc]
 
         def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
             """The minimised sum / (C x texts), and its gradient; the last row is the bias."""
+            # The bias is not shrunk: how common a class is has nothing to do with the words.
             weights, bias = np.split(flat.reshape(features + 1, classes), [features])
             scores = torch.from_numpy(X @ weights + bias).requires_grad_()
             loss = multiclass_hinge(scores, targets)

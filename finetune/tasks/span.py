@@ -86,6 +86,7 @@ class SpanTask(Task[SpanExample, SpanFeature, SpanAnswer]):
 
     @override
     def features(self, examples: Sequence[SpanExample], tokenizer: Tokenizer) -> list[SpanFeature]:
+        # A passage has five questions and more in SQuAD: it is tokenised once.
         contexts = list(dict.fromkeys(example.context for example in examples))
         located = dict(zip(contexts, locate(tokenizer, contexts)))
         questions = tokenizer.encode_batch([example.question for example in examples])
@@ -114,6 +115,8 @@ class SpanTask(Task[SpanExample, SpanFeature, SpanAnswer]):
             part = slice(start, start + room)
             ids = np.concatenate([head, tokens.ids[part], [sep]])
             segments = pair_segments(tokenizer, len(head), len(ids) - len(head))
+            # CLS, at place 0, is the answer where this window does not hold the whole of it: half
+            # an answer would teach that answers end where windows do.
             wanted = np.zeros(2, np.int64)
             if answer and start <= answer[0] and answer[1] < min(start + room, len(tokens)):
                 wanted = np.array(answer) - start + len(head)

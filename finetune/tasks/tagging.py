@@ -98,11 +98,13 @@ class TaggingTask(Task[TagExample, TagFeature, list[int]]):
         # The last word that starts at or before a token's first character is the one it begins in.
         first = np.searchsorted(word_starts, located.starts, side="right") - 1
         last = np.searchsorted(word_starts, located.ends - 1, side="right") - 1
-        # Only the first token of a word learns its label.
+        # Only the first token of a word learns its label (BERT, section 5.3): words would else
+        # count by the number of their pieces, which differs from tokenizer to tokenizer.
         begins = np.diff(first, prepend=-1) > 0
         wanted = np.where(begins, np.array(example.targets)[first], IGNORED)
         starts = list(window_starts(len(located), room, self.config.stride))
-        # Two windows overlap from the second's start to the first's end; each owns half of that.
+        # Two windows overlap from the second's start to the first's end; each owns half of that, so
+        # that a token is labelled, and learnt from, where it sees most on both of its sides.
         middles = [(start + before + room) // 2 for before, start in zip(starts, starts[1:])]
         bounds = [0, *middles, len(located)]
         for start, lower, upper in zip(starts, bounds, bounds[1:]):

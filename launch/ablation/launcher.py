@@ -114,6 +114,7 @@ class Launcher:
             require_same_recipe(Outcome(run))
         done = sum(run.is_completed for run in runs)
         logger.info(f"{visible(self.grid.folder)}: {len(runs)} runs, {done} completed")
+        # As Ctrl-C, which Python raises as KeyboardInterrupt: children are told, and waited for.
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             while self._turn():
@@ -150,6 +151,8 @@ class Launcher:
 
     def _start(self, run: GridRun, slot: int) -> None:
         """Start a run unless another process has it, or has just finished it."""
+        # The lock before the status: between a look and a start another launcher could begin, or
+        # finish, the same run.
         try:
             lock = take(run.run_dir)
         except Taken:
@@ -212,6 +215,8 @@ def launch_command(run: GridRun) -> list[str]:
 
 def spawn(words: list[str], log: Path, lock: Lock, cores: list[int]) -> subprocess.Popen[bytes]:
     """A child on `cores`, out of the terminal's reach, that holds `lock` as long as it lives."""
+    # A session of its own: Ctrl-C reaches this process alone, which tells the children in its way,
+    # once, and waits for their checkpoints.
     own = {INHERITED: str(lock.descriptor)}
     if cores:
         own["OMP_NUM_THREADS"] = str(len(cores))

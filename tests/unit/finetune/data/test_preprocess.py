@@ -180,7 +180,7 @@ def test_words_of_every_language_stay_whole(language):
 @given(st.sampled_from(sorted(PAGES)), st.text("abc_123", min_size=1, max_size=15))
 def test_a_handle_or_link_glued_to_a_word_leaves_the_word(language, name):
     word = PAGES[language].split()[0]
-    if language not in ("Vietnamese",):  # Latin letters would go on with the handle
+    if language not in ("Vietnamese",):  # Latin letters would continue the handle
         assert FUNCTIONS["mentions"](f"@{name}{word}") == f" {word}"
         assert FUNCTIONS["links"](f"https://t.co/{name}{word}") == f" {word}"
 

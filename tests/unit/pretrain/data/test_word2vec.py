@@ -1,4 +1,4 @@
-"""word2vec: equal seeds give equal vectors, and company decides who is near."""
+"""word2vec: equal seeds give equal vectors, and words of like contexts are near."""
 
 from __future__ import annotations
 

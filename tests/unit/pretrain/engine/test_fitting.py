@@ -33,7 +33,7 @@ class Memory:
 @pytest.mark.parametrize(
     ("budget", "found"), [(99, 8), (160, 16), (159, 8), (20, 2), (5, 1), (10**9, 48)]
 )
-def test_growth_is_foretold(budget, found):
+def test_growth_is_predicted(budget, found):
     memory = Memory(each=10)
     assert memory.find(enough=48, budget=budget) == found
     assert max(memory.tried) == found, "nothing was tried that would not fit"
