@@ -15,8 +15,10 @@ check: $(VENV)/.dev
 	ruff format --check
 	mypy
 
+# In the order of the folders: trainings come first, and the many small unit tests fill both workers
+# to the end.
 test: $(VENV)/.dev
-	python -m pytest -m "not slow" -n 2 --dist loadfile $(PYTEST_ARGS)
+	python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 # What is long by nature: a real SLURM, kills of whole grids, races, 500 malformed inputs, and the
 # unit tests on faulty sources.

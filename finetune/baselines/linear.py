@@ -28,6 +28,8 @@ from configs.errors import InputError
 FOLDS = 3
 STRENGTHS = (0.1, 0.3, 1.0, 3.0)
 """inverse regularisation (C) to choose from, by cross-validation inside the training split"""
+ITERATIONS = 300
+"""of L-BFGS, at most"""
 
 
 # scikit-learn ships no types, so its classes are of type Any.
@@ -93,8 +95,8 @@ class MulticlassHingeSVC(BaseEstimator, ClassifierMixin):  # type: ignore[misc]
     Minimises C x the summed loss + half the squared norm of the weights, as scikit-learn's SVMs do.
     """
 
-    def __init__(self, C: float = 1.0, iterations: int = 300) -> None:
-        self.C, self.iterations = C, iterations
+    def __init__(self, C: float = 1.0) -> None:
+        self.C = C
 
     def fit(self, X: sparse.csr_matrix, y: Sequence[int]) -> MulticlassHingeSVC:
         """Learn from (texts, features) and class numbers."""
@@ -115,7 +117,7 @@ class MulticlassHingeSVC(BaseEstimator, ClassifierMixin):  # type: ignore[misc]
 
         start = np.zeros((features + 1) * classes)
         # At the loss's kinks progress is small long before the end; a long memory gets past them.
-        options = {"maxiter": self.iterations, "maxcor": 50, "ftol": 0, "gtol": 0}
+        options = {"maxiter": ITERATIONS, "maxcor": 50, "ftol": 0, "gtol": 0}
         minimum = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
         solution = minimum.x.reshape(features + 1, classes)
         self.coef_, self.intercept_ = solution[:-1], solution[-1]

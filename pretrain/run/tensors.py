@@ -91,7 +91,7 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
             raise InputError(f"{index.parent / shard}: missing, though {index.name} names it")
         own = _read_published(path)
         for name in own.keys() & tensors.keys():
-            raise InputError(f"{path}: {name} stands in another shard too: {AGAIN}")
+            raise InputError(f"{path}: {name} is in another shard too: {AGAIN}")
         lacking = sorted(name for name, s in places.items() if s == shard and name not in own)
         if lacking:
             raise InputError(f"{path} lacks {lacking[0]}, which {index.name} has there: {AGAIN}")

@@ -260,7 +260,7 @@ def test_a_tensor_stands_in_the_shard_that_the_index_says(bert):
     name = next(name for name, shard in places.items() if shard == first)
     moved = load_file(bert / first)[name]
     save_file({**load_file(bert / second), name: moved}, bert / second)
-    assert f"{name} stands in another shard too" in refusal(bert)
+    assert f"{name} is in another shard too" in refusal(bert)
     save_file({n: t for n, t in load_file(bert / first).items() if n != name}, bert / first)
     assert f"{first} lacks {name}" in refusal(bert)
 
