@@ -186,7 +186,7 @@ def test_a_signal_lets_children_save_and_leave(grid, tmp_path):
 
 def test_a_killed_child_is_a_failure_and_is_taken_up_by_the_next_launcher(grid, tmp_path):
     first = find(grid, "static").run_dir
-    launcher = spawn(tmp_path, tenths=10)
+    launcher = spawn(tmp_path, tenths=5)
     wait_for(lambda: (first / "starts").is_file())
     os.kill(int((first / "starts").read_text().split()[1]), signal.SIGKILL)
     said, _ = launcher.communicate(timeout=60)
