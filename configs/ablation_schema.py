@@ -62,7 +62,7 @@ class AblationConfig:
     """what the table answers, in one sentence"""
     source: str = ""
     """where the reference figures stand, e.g. RoBERTa, table 1"""
-    recipe: str = "roberta_small.yaml"
+    recipe: str = "small.yaml"
     """name or path of the pretraining configuration that all runs start from"""
     fields: dict[str, Any] = field(default_factory=dict)
     """its fields that are changed in all runs, nested or with dots"""

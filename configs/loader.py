@@ -100,8 +100,9 @@ def find_config(name: str, option: str = "--config", folder: str = "") -> Path:
             check_stored(candidate)
             return candidate
     shipped = shipped_configs(folder)
-    close = difflib.get_close_matches(f"{Path(name).stem}.yaml", shipped, n=1, cutoff=0.5)
-    hint = f"; did you mean {close[0]}?" if close else f"; shipped: {', '.join(shipped)}"
+    stems = {Path(path).stem: path for path in shipped}
+    close = difflib.get_close_matches(Path(name).stem, stems, n=1, cutoff=0.5)
+    hint = f"; did you mean {stems[close[0]]}?" if close else f"; shipped: {', '.join(shipped)}"
     raise InputError(f"{option} {name}: no such file{hint}")
 
 
@@ -261,7 +262,7 @@ def _read_yaml(path: Path) -> DictConfig:
     if not isinstance(layer, DictConfig):
         raise InputError(f"{path}: a configuration is a mapping of keys to values")
     if not layer and "{" not in path.read_text(encoding="utf-8"):
-        raise InputError(f"{path} is empty: write at least `base: roberta_small.yaml`")
+        raise InputError(f"{path} is empty: write at least `base: small.yaml`")
     return OmegaConf.create(renamed(_plain(layer)))
 
 

@@ -45,7 +45,7 @@ OF_A_RANK = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """variables that a test which joined a process group may have left"""
 
 TINY_YAML = """
-base: roberta_small.yaml
+base: small.yaml
 data: {{sources: [{{kind: text, path: {text}}}], heldout_fraction: 0.1, cache: {cache}}}
 tokenizer: {{vocabulary_size: 512}}
 max_length: 32

@@ -79,7 +79,7 @@ class Setting:
                 "model={architecture: bert, segment_types: 2}",
             ]
         overrides = [*choices, *self.overrides]
-        return load_config(PretrainConfig, "roberta_small.yaml", overrides).resolved()
+        return load_config(PretrainConfig, "small.yaml", overrides).resolved()
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def tokenising_rates(
             f"data.cache={folder / str(turn)}",
             f"tokenizer.path={folder / TOKENIZER}",
         ]
-        own = load_config(PretrainConfig, "roberta_small.yaml", choices)
+        own = load_config(PretrainConfig, "small.yaml", choices)
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # its progress
             ours.append(size / seconds_of(partial(prepare_store, own)))
         bare.append(size / seconds_of(partial(backend.encode_batch, sentences)))

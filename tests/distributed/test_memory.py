@@ -40,7 +40,7 @@ def peak(world, overrides: list[str]) -> tuple[int, float]:
     from tests.unit.pretrain.model.examples import random_batch
 
     common = ["engine.precision=fp32", "batch={sequences: 32, micro_sequences: 8}"]
-    config = load_config(PretrainConfig, "roberta_small", [*common, *overrides]).resolved()
+    config = load_config(PretrainConfig, "small", [*common, *overrides]).resolved()
     batch = random_batch([config.max_length] * 8, share=0.15)
 
     def train() -> None:

@@ -32,8 +32,8 @@ TINY = [
 
 
 def tiny_config(overrides: list[str]) -> ResolvedPretrainConfig:
-    """roberta_small at a size that trains in milliseconds."""
-    return load_config(PretrainConfig, "roberta_small", [*TINY, *overrides]).resolved()
+    """The small recipe at a size that trains in milliseconds."""
+    return load_config(PretrainConfig, "small", [*TINY, *overrides]).resolved()
 
 
 def write_random_store(folder: Path) -> Path:

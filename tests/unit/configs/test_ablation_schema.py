@@ -24,7 +24,7 @@ def test_a_scale_sets_what_it_names_and_inherits_the_rest():
     ablation = load_config(AblationConfig, "ablations/masking")
     paper = ablation.at("paper")
     assert (paper.recipe, paper.seeds, paper.scale) == ("bert_base.yaml", [0, 1, 2], "paper")
-    assert ablation.at().recipe == "roberta_small.yaml"
+    assert ablation.at().recipe == "small.yaml"
     assert ablation.at(seeds=2).seeds == [0, 1]
 
 

@@ -245,7 +245,7 @@ def test_a_misspelt_name_gets_a_suggestion():
 
 def test_values_beat_the_file_and_are_beaten_by_overrides():
     values = {"seed": 1, "model": {"layers": 2}, "model.heads": 2, "data.sources.0.weight": 0.5}
-    config = load_config(PretrainConfig, "roberta_small", ["seed=2"], values=values)
+    config = load_config(PretrainConfig, "small", ["seed=2"], values=values)
     assert (config.seed, config.model.layers, config.model.heads) == (2, 2, 2)
     assert (config.model.hidden_size, config.data.sources[0].weight) == (256, 0.5)
 
@@ -260,7 +260,7 @@ def test_values_beat_the_file_and_are_beaten_by_overrides():
 )
 def test_bad_values_end_in_one_line(values, message):
     with pytest.raises(InputError, match=message) as error:
-        load_config(PretrainConfig, "roberta_small", values=values)
+        load_config(PretrainConfig, "small", values=values)
     assert "\n" not in str(error.value)
 
 

@@ -17,10 +17,10 @@ def test_whole_word_is_a_unit_in_files_and_overrides(tmp_path, old, unit):
     path.write_text(f"masking: {{whole_word: {old}, probability: 0.2}}")
     assert load_config(PretrainConfig, str(path)).masking.unit == unit
     assert load_config(PretrainConfig, str(path)).masking.probability == 0.2
-    config = load_config(PretrainConfig, "roberta_small", [f"masking.whole_word={old}"])
+    config = load_config(PretrainConfig, "small", [f"masking.whole_word={old}"])
     assert config.masking.unit == unit
     values = {"masking": {"whole_word": old == "true"}}
-    assert load_config(PretrainConfig, "roberta_small", values=values).masking.unit == unit
+    assert load_config(PretrainConfig, "small", values=values).masking.unit == unit
 
 
 def test_ablations_may_name_it_with_dots_or_nested(tmp_path):

@@ -83,14 +83,14 @@ def test_a_short_word_is_no_secret_whatever_its_name(monkeypatch):
     """Else the paths of a run would hold variables, and it would open nowhere but here."""
     monkeypatch.setenv("DB_PASSWORD", "root")
     monkeypatch.setenv("AUTH", "text")
-    stored = dump_config(load_config(PretrainConfig, "roberta_small", ["data.cache=/root/cache"]))
+    stored = dump_config(load_config(PretrainConfig, "small", ["data.cache=/root/cache"]))
     assert "cache: /root/cache\n" in stored and "column: text\n" in stored
     assert secrets.hide("no such file: /root/text") == "no such file: /root/text"
 
 
 def test_the_name_of_a_run_is_shown(monkeypatch):
     monkeypatch.setenv("MY_RUN", "experiment-7")
-    config = load_config(PretrainConfig, "roberta_small", ["run_dir=runs/${oc.env:MY_RUN}"])
+    config = load_config(PretrainConfig, "small", ["run_dir=runs/${oc.env:MY_RUN}"])
     assert config.run_dir == "runs/experiment-7"
     assert secrets.hide("curves runs/experiment-7/plots") == "curves runs/experiment-7/plots"
 
@@ -114,18 +114,18 @@ def test_credentials_are_masked(text, shown):
 @pytest.mark.parametrize("address", ["https://me:tiger@host/x", "https://host/x?token=tiger"])
 def test_a_credential_in_an_address_is_refused(address):
     with pytest.raises(InputError, match=r"data.cache=.*\*\*\*.*oc\.env:NAME") as error:
-        load_config(PretrainConfig, "roberta_small", [f"data.cache='{address}'"])
+        load_config(PretrainConfig, "small", [f"data.cache='{address}'"])
     assert "tiger" not in str(error.value)
 
 
 def test_an_error_about_a_secret_does_not_tell_it(monkeypatch):
     with pytest.raises(InputError) as error:
-        load_config(PretrainConfig, "roberta_small", ["seed=${oc.env:SESAME}"])
+        load_config(PretrainConfig, "small", ["seed=${oc.env:SESAME}"])
     assert SECRET not in secrets.hide(str(error.value))
 
 
 def test_hidden_characters_load_back(path):
-    config = load_config(PretrainConfig, "roberta_small", ["run_dir=a"])
+    config = load_config(PretrainConfig, "small", ["run_dir=a"])
     (source,) = config.data.sources
     odd = replace(source, column="a\x1b\u202e\u2028b 한😀 1e-5")
     config = replace(config, data=replace(config.data, sources=[odd]))

@@ -20,14 +20,14 @@ def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A device whose peak need not be measured."""
 
     def hardware(precision: str, cache: str):
-        config = load_config(PretrainConfig, "roberta_small", [f"engine.precision={precision}"])
+        config = load_config(PretrainConfig, "small", [f"engine.precision={precision}"])
         return hardware_with_gpus(config, "h100", 1, 8, None, None)
 
     monkeypatch.setattr(estimate, "_hardware", hardware)
 
 
 def hours(*overrides: str) -> float | None:
-    return estimate.projected_hours(load_config(PretrainConfig, "roberta_small", list(overrides)))
+    return estimate.projected_hours(load_config(PretrainConfig, "small", list(overrides)))
 
 
 @pytest.mark.parametrize(

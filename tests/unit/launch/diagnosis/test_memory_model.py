@@ -22,7 +22,7 @@ SHAPE = [
 
 
 def configuration(*overrides: str) -> ResolvedPretrainConfig:
-    return load_config(PretrainConfig, "roberta_small", [*SHAPE, *overrides]).resolved()
+    return load_config(PretrainConfig, "small", [*SHAPE, *overrides]).resolved()
 
 
 def built(config: ResolvedPretrainConfig) -> PretrainingModel:

@@ -31,7 +31,7 @@ def peaks(overrides: list[str]) -> tuple[int, float]:
     from tests.unit.pretrain.model.examples import random_batch
 
     world = ranks.start()
-    config = load_config(PretrainConfig, "roberta_small", [*SHAPE, *overrides]).resolved()
+    config = load_config(PretrainConfig, "small", [*SHAPE, *overrides]).resolved()
     checkpointing = config.engine.activation_checkpointing
     model = PretrainingModel(config.model, 30000, 1, False, checkpointing)
     initialise(model, config.model, 0)

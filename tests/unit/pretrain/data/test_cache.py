@@ -39,7 +39,7 @@ def config_of(folder: Path, *overrides: str) -> PretrainConfig:
     small = ["tokenizer.vocabulary_size=280", "data.heldout_fraction=0.2"]
     cache = f"data.cache={folder}/cache"
     overrides = [override.format(folder=folder) for override in overrides]
-    return load_config(PretrainConfig, "roberta_small", [sources, cache, *small, *overrides])
+    return load_config(PretrainConfig, "small", [sources, cache, *small, *overrides])
 
 
 def files_of(folder: Path) -> dict[Path, int]:

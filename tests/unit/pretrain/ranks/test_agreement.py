@@ -134,19 +134,19 @@ def test_a_notice_to_one_rank_makes_all_leave():
 
 
 def test_every_field_is_compared_and_places_only_by_being_there():
-    config = load_config(PretrainConfig, "roberta_small", ["data.store=/a/b", "seed=7"])
+    config = load_config(PretrainConfig, "small", ["data.store=/a/b", "seed=7"])
     facts = recipe(config, PLACES)
     assert facts["seed"] == "7"
     assert facts["data.store"] == "some place"
     assert facts["tokenizer.path"] == "None"
     assert facts["data.sources.0.kind"] == "installed-docs"
-    other = load_config(PretrainConfig, "roberta_small", ["data.store=/c", "seed=7"])
+    other = load_config(PretrainConfig, "small", ["data.store=/c", "seed=7"])
     assert recipe(other, PLACES) == facts
 
 
 @pytest.mark.parametrize("stage", [0, 1])
 def test_threads_count_where_each_rank_updates_all_weights(stage):
-    config = load_config(PretrainConfig, "roberta_small", [f"engine.zero_stage={stage}"])
+    config = load_config(PretrainConfig, "small", [f"engine.zero_stage={stage}"])
     facts = start_facts(config, PLACES, ("configs",))
     assert ("processor" in facts) == (stage == 0)
     assert set(facts["environment"]) == set(VARIABLES)

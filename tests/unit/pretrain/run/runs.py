@@ -71,7 +71,7 @@ class FakeEngine:
 
 
 def tiny_config(run_dir: Path) -> PretrainConfig:
-    return load_config(PretrainConfig, "roberta_small", [*TINY, f"run_dir={run_dir}"])
+    return load_config(PretrainConfig, "small", [*TINY, f"run_dir={run_dir}"])
 
 
 def tiny_tokenizer(run_dir: Path) -> Tokenizer:

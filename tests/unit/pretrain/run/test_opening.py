@@ -25,7 +25,7 @@ STEPS = [
 
 
 def opening(corpus, *overrides: str) -> Opening:
-    config = load_config(PretrainConfig, "roberta_small", [*TINY, *STEPS, *overrides]).resolved()
+    config = load_config(PretrainConfig, "small", [*TINY, *STEPS, *overrides]).resolved()
     batches = PhasedBatches(corpus.train, config, make_vocabulary(corpus.tokenizer))
     return Opening(
         config=config,
@@ -54,13 +54,13 @@ def opening(corpus, *overrides: str) -> Opening:
     ],
 )
 def test_the_start_tells_what_attention_is_of(overrides, words):
-    config = load_config(PretrainConfig, "roberta_small", [*TINY, *overrides])
+    config = load_config(PretrainConfig, "small", [*TINY, *overrides])
     assert attention_line(config, ALONE, "fp32") == words
 
 
 def test_the_start_tells_why_it_is_not_flash():
     cuda = World(0, 1, torch.device("cuda"))
-    config = load_config(PretrainConfig, "roberta_small", ["model.position=alibi"])
+    config = load_config(PretrainConfig, "small", ["model.position=alibi"])
     assert "sdpa attention (flash: its kernels take no model.position=alibi)" in attention_line(
         config, cuda, "bf16"
     )
