@@ -95,10 +95,9 @@ def find_config(name: str, option: str = "--config", folder: str = "") -> Path:
     """The file behind `option name`: as given, else among the shipped ones in `folder`."""
     names = (name, f"{name}.yaml")
     candidates = [Path(n) for n in names] + [FOLDER / folder / n for n in names]
-    for candidate in candidates:
-        if candidate.is_file():
-            check_stored(candidate)
-            return candidate
+    for candidate in filter(Path.is_file, candidates):
+        check_stored(candidate)
+        return candidate
     shipped = shipped_configs(folder)
     stems = {Path(path).stem: path for path in shipped}
     close = difflib.get_close_matches(Path(name).stem, stems, n=1, cutoff=0.5)

@@ -209,7 +209,13 @@ class PretrainConfig:
             name = f"phases.{number}"
             require(
                 number == 0 or not phase.begins_at_once,
-                f"{name} has no beginning: set from_steps or from_tokens",
+                f"{name} has no beginning: set from_steps, from_tokens or from_fraction",
+            )
+            require(
+                phase.from_fraction is None
+                or bool(self.schedule.max_steps or self.schedule.max_tokens),
+                f"{name}.from_fraction={phase.from_fraction} is a share of schedule.max_steps or "
+                "schedule.max_tokens: limit the run by one of them, or set phases=[]",
             )
             self._check_table(f"{name}.max_length", phase.max_length or 0)
             require(
@@ -218,7 +224,7 @@ class PretrainConfig:
                 f"{self.model.position}: set model.position=rope, or leave it out",
             )
             require(
-                not (phase.from_steps or phase.from_tokens)
+                phase.begins_at_once
                 or phase.learning_rate is None
                 or self.schedule.max_minutes is None,
                 f"{name}.learning_rate: a new schedule needs an end in steps, not in "

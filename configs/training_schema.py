@@ -65,6 +65,9 @@ class PhaseConfig:
     """the phase begins after this many steps"""
     from_tokens: Optional[int] = None
     """it begins after this many tokens, in place of from_steps; the first phase needs neither"""
+    from_fraction: Optional[float] = None
+    """it begins after this share of schedule.max_steps or schedule.max_tokens, in place of both: a
+    run that is made shorter keeps its shape"""
     sequences: Optional[int] = None
     """global batch size; null: batch.sequences"""
     max_length: Optional[int] = None
@@ -84,11 +87,15 @@ class PhaseConfig:
     @property
     def begins_at_once(self) -> bool:
         """Whether it begins with the run."""
-        return not (self.from_steps or self.from_tokens)
+        return not (self.from_steps or self.from_tokens or self.from_fraction)
 
     def __post_init__(self) -> None:
-        starts = [self.from_steps, self.from_tokens]
-        require(None in starts, "phases: set from_steps or from_tokens, not both")
+        starts = [self.from_steps, self.from_tokens, self.from_fraction]
+        require(
+            starts.count(None) >= 2, "phases: set one of from_steps, from_tokens and from_fraction"
+        )
+        if self.from_fraction is not None:
+            require_fraction("phases: from_fraction", self.from_fraction, upper_included=False)
         for name in ("from_steps", "from_tokens"):
             value = getattr(self, name)
             require(value is None or value >= 0, f"phases: {name}={value} must not be negative")

@@ -11,7 +11,13 @@ from bisect import bisect_right
 from dataclasses import replace
 
 from configs.errors import InputError
-from configs.schema import PhaseConfig, PretrainConfig, ResolvedBatchConfig, ResolvedPretrainConfig
+from configs.schema import (
+    PhaseConfig,
+    PretrainConfig,
+    ResolvedBatchConfig,
+    ResolvedPretrainConfig,
+    ScheduleConfig,
+)
 from pretrain.batch import MicroBatch
 from pretrain.data.batches import Batches, Fields, Position, Steps
 from pretrain.data.collate import Collator
@@ -122,14 +128,28 @@ class PhasedBatches(Steps[MicroBatch]):
 
 
 def phases_of(config: PretrainConfig) -> list[PhaseConfig]:
-    """The phases, the first of which begins with the run; a mask rate that stays is written out."""
-    phases = list(config.phases)
+    """The phases, the first of which begins with the run; a mask rate that stays is written out,
+    and so is the step or token of a share."""
+    phases = [_placed(phase, config.schedule) for phase in config.phases]
     if not phases or not phases[0].begins_at_once:
         phases.insert(0, PhaseConfig())
     for number, phase in enumerate(phases[1:], 1):
         rate = phase.mask_probability or phases[number - 1].mask_probability
         phases[number] = replace(phase, mask_probability=rate)
-    return phases
+    # Of a run of one step most phases are no step: what counts is the last that begins with it.
+    empty = [n for n, phase in enumerate(phases) if n and phase.begins_at_once]
+    return phases[max(empty, default=0) :]
+
+
+def _placed(phase: PhaseConfig, schedule: ScheduleConfig) -> PhaseConfig:
+    """The phase with a beginning in steps or tokens, as the run's limit is."""
+    share = phase.from_fraction
+    if share is None:
+        return phase
+    if schedule.max_steps:
+        return replace(phase, from_steps=int(share * schedule.max_steps), from_fraction=None)
+    assert schedule.max_tokens, "the configuration is refused else"
+    return replace(phase, from_tokens=int(share * schedule.max_tokens), from_fraction=None)
 
 
 def batch_of(config: ResolvedPretrainConfig, phase: PhaseConfig) -> ResolvedBatchConfig:

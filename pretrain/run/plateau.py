@@ -16,8 +16,8 @@ import numpy as np
 MARGIN = 0.5
 """nats per predicted token"""
 SHORTER = (
-    "model.norm=pre, model.position=rope, optimizer.name=muon, a smaller batch.sequences, a longer "
-    "schedule.warmup_fraction, and short sequences first (phases) shorten it"
+    "short sequences first (phases, as in roberta_small.yaml), masking.probability=0.3, "
+    "model.position=rope, optimizer.name=muon and a longer schedule.warmup_fraction shorten it"
 )
 
 

@@ -58,6 +58,31 @@ def test_without_phases_all_is_as_before(phased, store):
         assert samples(data, [step]) == samples(plain, [step])
 
 
+@pytest.mark.parametrize("steps, starts", [(10, [0, 6]), (3, [0, 1]), (1, [0])])
+def test_a_share_of_the_run_is_one_of_its_steps(phased, steps, starts):
+    """However short the run is made; of one step it is the last phase that counts."""
+    schedule = ScheduleConfig(max_steps=steps, warmup_steps=0)
+    short, long = PhaseConfig(max_length=16), PhaseConfig(from_fraction=0.6)
+    data = phased(short, long, schedule=schedule)
+    assert [own.start.step for own in data.by_phase] == starts
+    assert data.configs[-1].max_length is None and data.total_steps == steps
+
+
+def test_a_share_of_a_run_in_tokens(phased):
+    schedule = ScheduleConfig(max_steps=None, max_tokens=10_000, warmup_steps=0)
+    by_share = phased(PhaseConfig(), PhaseConfig(from_fraction=0.6), schedule=schedule)
+    by_tokens = phased(PhaseConfig(), PhaseConfig(from_tokens=6_000), schedule=schedule)
+    assert by_share.by_phase[1].start == by_tokens.by_phase[1].start
+
+
+def test_a_share_of_minutes_or_epochs_is_refused():
+    schedule = ScheduleConfig(max_steps=None, max_minutes=1.0, warmup_steps=0)
+    with pytest.raises(InputError, match=r"phases.1.from_fraction=0.6 is a share of .*max_steps"):
+        replace(BASE, phases=[PhaseConfig(), PhaseConfig(from_fraction=0.6)], schedule=schedule)
+    with pytest.raises(InputError, match="set one of from_steps, from_tokens and from_fraction"):
+        PhaseConfig(from_steps=3, from_fraction=0.5)
+
+
 def test_a_batch_that_grows_sees_every_sample_once_an_epoch(phased):
     data = phased(
         PhaseConfig(sequences=4),

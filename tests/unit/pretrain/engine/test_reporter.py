@@ -62,4 +62,4 @@ def test_a_run_that_ends_on_the_plateau_says_so_and_what_shortens_it(tmp_path, c
     printed = console.readouterr()
     last = (printed.out + printed.err).splitlines()[-1]
     assert "step      8  ends on the plateau, 0.25 nats under the unigram" in last
-    assert "model.norm=pre" in last and "schedule.warmup_fraction" in last
+    assert "model.position=rope" in last and "schedule.warmup_fraction" in last
