@@ -16,7 +16,7 @@ import numpy as np
 MARGIN = 0.5
 """nats per predicted token"""
 SHORTER = (
-    "short sequences first (phases, as in roberta_small.yaml), masking.probability=0.3, "
+    "phases of short sequences first (as in roberta_small.yaml), masking.probability=0.3, "
     "model.position=rope, optimizer.name=muon and a longer schedule.warmup_fraction shorten it"
 )
 
