@@ -32,7 +32,7 @@ def test_a_run_on_the_plateau_says_so_and_what_helps():
     assert plateau.left_at_tokens is None and plateau.ends_on_it
     line = str(plateau)
     assert "ends on the plateau" in line and "\n" not in line
-    for field in ("masking.probability=0.3", "model.position=rope", "optimizer.name=muon", "phases"):
+    for field in ("masking.probability=0.3", "model.position=rope", "muon", "phases"):
         assert field in line
 
 
