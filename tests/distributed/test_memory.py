@@ -30,6 +30,8 @@ def peaks(variants: list[list[str]]) -> list[tuple[int, float]]:
 
 
 def peak(world, overrides: list[str]) -> tuple[int, float]:
+    import gc
+
     import torch
 
     from configs.loader import load_config
@@ -53,6 +55,7 @@ def peak(world, overrides: list[str]) -> tuple[int, float]:
             engine.backward(engine(batch).mlm_loss_sum / 1e4, is_last=number == 1)
         engine.step(1e-4)
 
+    gc.collect()  # else what the last variant left is freed, and subtracted, in this profile
     with torch.profiler.profile(profile_memory=True) as profile:
         train()
     held = most = 0
