@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from launch.command import CONSOLE, show_logs
 from pretrain.ranks.local import free_port
 from pretrain.ranks.process import let_waiting_threads_sleep
 from tests.finetuning import write_task
+from tests.forked import end_group, run_script
 from tests.small_disk import SmallDisk, small_disk
 
 let_waiting_threads_sleep()  # before any test imports torch: suites run on busy machines
@@ -134,17 +134,14 @@ class Command:
 
     def kill(self) -> None:
         """SIGKILL the whole group."""
-        try:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+        end_group(self.process.pid)
 
 
 @pytest.fixture(scope="session")
 def tiny_run(tiny, tmp_path_factory) -> Path:
     """The folder of a finished pretraining run: byte-level BPE, two layers of width 64."""
     folder = tmp_path_factory.mktemp("pretrained")
-    done = Command("pretrain.py", "--config", tiny, cwd=folder).finish()
+    done = run_script("pretrain.py", "--config", tiny, cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder / "runs" / "tiny"
 
@@ -159,7 +156,7 @@ def tiny_task(tiny_run, tmp_path_factory) -> Path:
 def tiny_finetuned(tiny_task, tmp_path_factory) -> Path:
     """The folder of a finished fine-tuning run of `tiny_task`."""
     folder = tmp_path_factory.mktemp("finetuned")
-    done = Command("finetune.py", "--config", tiny_task, "run_dir=run", cwd=folder).finish()
+    done = run_script("finetune.py", "--config", tiny_task, "run_dir=run", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder / "run"
 
@@ -175,8 +172,10 @@ def disk(tmp_path) -> Iterator[SmallDisk]:
 def launch(tmp_path):
     """`launch("pretrain.py", "--config", ...)` runs a command to its end in `tmp_path`."""
 
-    def run(*arguments: object, **options) -> subprocess.CompletedProcess:
-        return Command(*arguments, cwd=options.pop("cwd", tmp_path), **options).finish()
+    def run(*arguments: object, cwd: Path = tmp_path, **options) -> subprocess.CompletedProcess:
+        if options:  # a launcher, or an environment: from nothing
+            return Command(*arguments, cwd=cwd, **options).finish()
+        return run_script(*arguments, cwd=cwd)
 
     return run
 

@@ -25,7 +25,7 @@ from pretrain.engine.reporter import Summary
 from pretrain.engine.skipped import SkippedSteps
 from pretrain.randomness import Purpose, key_64
 from pretrain.ranks.preemption import PreemptionNotice
-from pretrain.ranks.process import give_memory_back
+from pretrain.ranks.process import give_memory_back, only_new_objects_collected
 from pretrain.run import checkpoint, checkpoint_state
 
 
@@ -88,6 +88,7 @@ class Loop(Generic[Batch]):
         """Training time so far, that of earlier starts included."""
         return (time.monotonic() - self.started) / 60
 
+    @only_new_objects_collected()
     def run(self) -> None:
         """All steps that are left.
 

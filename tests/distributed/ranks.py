@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch.multiprocessing as multiprocessing
+from tests.forked import run_ranks
 
 
 def on_ranks(function: Callable[..., Any], world_size: int, *arguments: Any) -> list[Any]:
@@ -23,8 +23,7 @@ def on_ranks(function: Callable[..., Any], world_size: int, *arguments: Any) -> 
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
-        task = (world_size, port, folder, function, arguments)
-        multiprocessing.spawn(_rank, task, nprocs=world_size)
+        run_ranks(_rank, world_size, world_size, port, folder, function, arguments)
         return [pickle.loads(_result(folder, rank).read_bytes()) for rank in range(world_size)]
 
 

@@ -17,6 +17,7 @@ from filelock import FileLock
 
 from configs.system.run_folder import RunFolder
 from tests.conftest import ROOT, Command, deepspeed
+from tests.forked import run_script
 
 pytestmark = pytest.mark.distributed
 LEFT = "leaving before the first step ({}): the same command resumes"
@@ -28,7 +29,7 @@ def busy(tiny, tmp_path_factory):
     """The words of a run that waits for its text, as another process has the lock."""
     folder = tmp_path_factory.mktemp("busy")
     words = ("--config", tiny, f"data.cache={folder / 'cache'}")
-    done = Command("prepare.py", *words, cwd=folder).finish()
+    done = run_script("prepare.py", *words, cwd=folder)
     assert done.returncode == 0, done.stderr
     (store,) = (path for path in (folder / "cache/stores").iterdir() if path.is_dir())
     shutil.rmtree(store)
@@ -154,7 +155,7 @@ def test_at_ten_moments_of_a_start(tiny, request, tmp_path, script, number):
         done = command.finish(60)
         assert done.returncode in (0, 130 if number == signal.SIGINT else 0), done.stderr
         assert "Traceback" not in done.stderr
-    done = Command(*words, cwd=tmp_path).finish(120)
+    done = run_script(*words, cwd=tmp_path, timeout=120)
     assert done.returncode == 0, done.stderr
 
 

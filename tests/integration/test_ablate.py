@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Command
+from tests.forked import run_script
 
 pytestmark = pytest.mark.distributed
 
@@ -72,7 +73,7 @@ def test_a_grid_survives_a_kill_and_is_shared_by_two_launchers(ablation, tmp_pat
     assert len(starts(static)) == 2 and starts(static)[1] >= 5
     assert starts(dynamic) == [0]
     before = {path: path.read_bytes() for path in tmp_path.rglob("metrics.jsonl")}
-    again = Command(*words, cwd=tmp_path).finish()
+    again = run_script(*words, cwd=tmp_path)
     assert again.returncode == 0 and " min " not in again.stdout
     assert {path: path.read_bytes() for path in tmp_path.rglob("metrics.jsonl")} == before
 

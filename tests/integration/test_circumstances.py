@@ -12,6 +12,7 @@ import pytest
 
 from configs.system.run_folder import RunFolder
 from tests.conftest import ROOT, Command
+from tests.forked import run_script
 from tests.integration.test_bad_input import assert_one_line
 
 LABELS = {"file": "$", "loop": "$$", "number": "_a^{ %&#~\\"}
@@ -39,7 +40,7 @@ def test_a_run_of_any_name_resumes_over_links_and_torn_files(tiny, tiny_run, tmp
     )
     (run / "status").write_bytes(b"\0" * 8)
     (run / "environment.json").write_text("")
-    done = Command(*words, "checkpoint.keep=1", cwd=tmp_path).finish()
+    done = run_script(*words, "checkpoint.keep=1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "resumed at step 6" in done.stdout
     assert "torn lines, or none of a run's: 2 left out" in done.stderr
@@ -63,7 +64,7 @@ def test_labels_that_mean_something_elsewhere_and_a_torn_result(tiny_task, tmp_p
     with (folder / "train.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(rows)
     words = ("finetune.py", "--config", tiny_task, "run_dir=r_$_$", f"task.folder={folder}")
-    done = Command(*words, "schedule.max_epochs=1", cwd=tmp_path).finish()
+    done = run_script(*words, "schedule.max_epochs=1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "note:" not in done.stderr
     run = tmp_path / "r_$_$"
@@ -74,7 +75,7 @@ def test_labels_that_mean_something_elsewhere_and_a_torn_result(tiny_task, tmp_p
     (run / "trials/seed=0/result.json").write_bytes(b"\0\0")
     (run / "plots/trials.png").unlink()
     (run / "plots/trials.png").mkdir()
-    again = Command(*words, "schedule.max_epochs=1", cwd=tmp_path).finish()
+    again = run_script(*words, "schedule.max_epochs=1", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert "result.json: damaged" in again.stderr and "its trial is run anew" in again.stderr
     assert "note: r_$_$/plots/trials.png could not be made" in again.stderr

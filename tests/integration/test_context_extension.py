@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from configs.system.run_folder import RunFolder
 from pretrain.run.saved_run import open_run
-from tests.conftest import Command
+from tests.forked import run_script
 
 pytestmark = pytest.mark.distributed
 BORDER, END, THETA = 4, 8, 500.0
@@ -29,7 +29,7 @@ EXTENDED = (
 
 
 def run(config: Path, folder: Path) -> Path:
-    done = Command("pretrain.py", "--config", config, *EXTENDED, cwd=folder).finish()
+    done = run_script("pretrain.py", "--config", config, *EXTENDED, cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder / "runs" / "tiny"
 

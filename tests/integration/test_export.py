@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from pretrain.batch import MicroBatch
 from pretrain.run.saved_run import open_run
-from tests.conftest import Command
+from tests.forked import run_script
 from tokenizer.load import load_tokenizer
 
 transformers = pytest.importorskip("transformers")
@@ -46,7 +46,7 @@ CLASSES = {
 def run(request, tiny, tmp_path_factory) -> tuple[str, Path]:
     """(name, run folder) of a short run."""
     folder = tmp_path_factory.mktemp(request.param)
-    done = Command("pretrain.py", "--config", tiny, *RUNS[request.param], cwd=folder).finish()
+    done = run_script("pretrain.py", "--config", tiny, *RUNS[request.param], cwd=folder)
     assert done.returncode == 0, done.stderr
     return request.param, folder / "runs" / "tiny"
 

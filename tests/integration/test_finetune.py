@@ -11,6 +11,7 @@ import pytest
 
 from configs.system.run_folder import RunFolder
 from tests.conftest import Command, deepspeed
+from tests.forked import run_script
 
 pytestmark = pytest.mark.distributed
 
@@ -60,7 +61,7 @@ def test_a_killed_run_resumes_with_the_trials_that_are_left(tiny_task, tmp_path)
         time.sleep(0.05)
     first.kill()
     before = finished.read_bytes()
-    done = Command(*words, cwd=tmp_path).finish()
+    done = run_script(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "seed=0  step" not in done.stdout and "seed=1  step" in done.stdout
     assert finished.read_bytes() == before
@@ -69,19 +70,19 @@ def test_a_killed_run_resumes_with_the_trials_that_are_left(tiny_task, tmp_path)
 
 def test_a_run_whose_time_is_over_asks_for_another_start(tiny_task, tmp_path):
     words = ("finetune.py", "--config", tiny_task, "run_dir=run")
-    done = Command(*words, "safety.stop_after_minutes=0.0001", cwd=tmp_path).finish()
+    done = run_script(*words, "safety.stop_after_minutes=0.0001", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "leaving at step 1 (seed=0, safety.stop_after_minutes=0.0001 are over)" in done.stdout
     assert (tmp_path / "run/status").read_text() == "preempted\n"
     assert (tmp_path / "run/REQUEUE").read_text().startswith("1 seed=0")
-    again = Command(*words, cwd=tmp_path).finish()
+    again = run_script(*words, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "run/status").read_text() == "completed\n"
     assert not (tmp_path / "run/REQUEUE").exists()
 
 
 def test_grid_patience_layer_decay_and_adaptation_together(tiny_task, tmp_path):
-    done = Command(
+    done = run_script(
         *("finetune.py", "--config", tiny_task, "run_dir=run"),
         *(
             "grid={optimizer.learning_rate: [0.000001, 0.005]}",
@@ -91,7 +92,7 @@ def test_grid_patience_layer_decay_and_adaptation_together(tiny_task, tmp_path):
         ),
         *("layer_decay=0.8", "patience=1", "schedule.max_epochs=6", "head.loss=focal"),
         cwd=tmp_path,
-    ).finish()
+    )
     assert done.returncode == 0, done.stderr
     run = tmp_path / "run"
     assert (run / "adapt/export/model.safetensors").is_file()
@@ -111,26 +112,26 @@ def test_grid_patience_layer_decay_and_adaptation_together(tiny_task, tmp_path):
 
 
 def test_the_encoder_of_a_finetuned_run_is_finetuned_again(tiny_task, tiny_finetuned, tmp_path):
-    done = Command(
+    done = run_script(
         *("finetune.py", "--config", tiny_task, f"model={tiny_finetuned}", "run_dir=run"),
         *("schedule.max_epochs=1", "log_every_steps=1"),
         cwd=tmp_path,
-    ).finish()
+    )
     assert done.returncode == 0, done.stderr
     assert result(tmp_path / "run", "seed=0")["dev"]["accuracy"] > 0.8
-    refused = Command(
+    refused = run_script(
         *("finetune.py", "--config", tiny_task, f"model={tiny_finetuned}", "adapt.epochs=1"),
         cwd=tmp_path,
-    ).finish()
+    )
     assert refused.returncode == 2 and "adapt.epochs=0" in refused.stderr
 
 
 def test_labels_that_are_merged_for_scores_only(tiny_task, tmp_path):
-    done = Command(
+    done = run_script(
         *("finetune.py", "--config", tiny_task, "run_dir=run", "task.merge={loop: file}"),
         *("task.labels=[file, number]", "task.unmerged=topics3"),
         cwd=tmp_path,
-    ).finish()
+    )
     assert done.returncode == 0, done.stderr
     scores = json.loads((tmp_path / "run/scores.json").read_text(encoding="utf-8"))
     fine = json.loads((tmp_path / "run/unmerged/scores.json").read_text(encoding="utf-8"))

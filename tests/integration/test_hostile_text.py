@@ -13,8 +13,9 @@ import pytest
 from markdown_it import MarkdownIt
 
 from configs.system.safe_text import first_hidden
-from tests.conftest import ROOT, Command, write_topics
+from tests.conftest import ROOT, write_topics
 from tests.finetuning import TASK_YAML, TOPICS, topic_rows
+from tests.forked import run_script
 
 HIDDEN = "\x1b]0;x\x07\x1b[2J\x9b31m\u202e\u2066\u200f\u2028\x85\x7f"
 HOSTILE = f"{HIDDEN}=1|<img src=x onerror=y>![a](http://b.c)[d](http://e.f)``<b>"
@@ -129,7 +130,7 @@ def test_a_run_from_hostile_text_to_its_table(task, tmp_path):
     )
 
     def run(*words: object) -> subprocess.CompletedProcess:
-        done = Command(*words, cwd=tmp_path).finish()
+        done = run_script(*words, cwd=tmp_path)
         assert_harmless(done)
         return done
 
@@ -158,7 +159,7 @@ def quoted(value: object) -> str:
 def check_answers(model: Path, table: Path, folder: Path) -> None:
     """A file has what was read, a terminal sees it, and --csv-safe changes what it tells."""
     words = ["--model", model, "--input", table, "--output", folder / "safe.csv", "--csv-safe"]
-    done = Command("predict.py", *words, cwd=folder).finish()
+    done = run_script("predict.py", *words, cwd=folder)
     assert_harmless(done)
     with (folder / "safe.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Command
 from tests.finetuning import write_task
+from tests.forked import run_script
 
 MODEL = (
     "model={norm: pre, norm_kind: rmsnorm, qk_norm: true, position: alibi, feed_forward: relu2, "
@@ -22,7 +22,7 @@ def run(tiny, tmp_path_factory) -> tuple[Path, str]:
     """(run folder, what was said on standard error) of a short run."""
     folder = tmp_path_factory.mktemp("modern")
     words = ("--config", tiny, MODEL, "document_attention=true", "schedule.max_steps=2")
-    done = Command("pretrain.py", *words, cwd=folder).finish()
+    done = run_script("pretrain.py", *words, cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder / "runs" / "tiny", done.stderr
 

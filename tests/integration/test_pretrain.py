@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 from configs.system.run_folder import RunFolder
 from configs.system.version import source_fingerprint
 from tests.conftest import Command, deepspeed
+from tests.forked import run_script
 
 pytestmark = pytest.mark.distributed
 CONTENTS = (
@@ -127,7 +128,7 @@ def test_killed_and_resumed_ends_with_the_same_bits(single, tiny, tmp_path):
     interrupted.finish()
     reached = len(losses(tmp_path / "runs/tiny"))
     assert 2 <= reached < 8, f"killed at step {reached}: too early or too late to tell anything"
-    done = Command(*arguments, cwd=tmp_path).finish()
+    done = run_script(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "resumed at step" in done.stdout
     assert losses(tmp_path / "runs/tiny") == losses(run_dir)
@@ -239,7 +240,7 @@ def test_a_second_run_reuses_the_store_and_a_changed_source_rebuilds_it(prose, t
     )
 
     def store() -> tuple[str, bool]:
-        done = Command(*arguments, cwd=tmp_path).finish()
+        done = run_script(*arguments, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         return done.stdout.split()[1], "tokenised" in done.stderr
 

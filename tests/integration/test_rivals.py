@@ -10,8 +10,8 @@ import pytest
 
 from finetune.baselines.rivals import RIVALS
 from finetune.report.method_table import read_scores
-from tests.conftest import Command
 from tests.finetuning import TOPICS
+from tests.forked import run_script
 
 EASY = [name for name in RIVALS if name != "majority" and not name.startswith("word2vec")]
 """methods that 120 short texts are enough for"""
@@ -22,7 +22,7 @@ def scored(tiny_task, tmp_path_factory) -> tuple[Path, str]:
     """(folder, console) of all rivals on the topics task."""
     folder = tmp_path_factory.mktemp("rivals")
     words = ("finetune.py", "--config", tiny_task, "model=classical", "run_dir=out")
-    done = Command(*words, cwd=folder).finish()
+    done = run_script(*words, cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder / "out/classical", done.stdout
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from configs.system.run_folder import RunFolder
-from tests.conftest import Command
+from tests.forked import run_script
 from tests.integration.test_bad_input import assert_one_line
 
 pytestmark = pytest.mark.distributed
@@ -25,9 +25,7 @@ def test_a_decay_of_its_own_has_the_bits_of_a_run_that_planned_it(tiny, tmp_path
     """Steps 1 to 4 by a run of 8 and the decay of steps 4 to 6 from there, or all 6 at once."""
 
     def run(name: str, *more: str):
-        return Command(
-            "pretrain.py", "--config", tiny, f"run_dir={name}", *more, cwd=tmp_path
-        ).finish()
+        return run_script("pretrain.py", "--config", tiny, f"run_dir={name}", *more, cwd=tmp_path)
 
     stable = (*WSD, "schedule.decay_fraction=0.3", "checkpoint.keep_every_steps=2")
     assert run("stable", *stable).returncode == 0

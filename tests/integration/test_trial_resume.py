@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import Command
 from tests.faults.ends import difference, end_of
+from tests.forked import run_script
 
 pytestmark = pytest.mark.distributed
 FIELDS = ("run_dir=run", "schedule.max_epochs=12", "checkpoint.every_steps=10", "patience=20")
@@ -29,7 +30,7 @@ def wait_for(command: Command, pattern: str, folder: Path) -> None:
 def calm(tiny_task, tmp_path_factory) -> Path:
     """The folder in which a run of 96 steps was left in peace."""
     folder = tmp_path_factory.mktemp("calm")
-    done = Command("finetune.py", "--config", tiny_task, *FIELDS, cwd=folder).finish()
+    done = run_script("finetune.py", "--config", tiny_task, *FIELDS, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert not (folder / "run/trials/seed=0/checkpoints").exists()
     return folder
@@ -42,7 +43,7 @@ def test_a_killed_trial_is_resumed_and_every_file_is_the_same(tiny_task, calm, t
     first.kill()
     first.finish()
     assert not (tmp_path / "run/trials/seed=0/result.json").exists(), "killed too late"
-    again = Command(*words, cwd=tmp_path).finish()
+    again = run_script(*words, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert "seed=0  resumed at step " in again.stdout
     assert not difference(end_of(calm), end_of(tmp_path))
@@ -60,9 +61,9 @@ def test_a_trial_that_is_asked_to_leave_saves_and_is_resumed(tiny_task, calm, tm
     step = int((run / "REQUEUE").read_text().split()[0])
     saved = [path.name for path in (run / "trials/seed=0/checkpoints").iterdir()]
     assert step > 0 and saved == [f"step-{step:08d}"]
-    other = Command(*words, "optimizer.learning_rate=0.001", cwd=tmp_path).finish()
+    other = run_script(*words, "optimizer.learning_rate=0.001", cwd=tmp_path)
     assert other.returncode == 2 and "from another configuration" in other.stderr
-    again = Command(*words, cwd=tmp_path).finish()
+    again = run_script(*words, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert f"seed=0  resumed at step {step}" in again.stdout
     assert not (run / "trials/seed=0/checkpoints").exists()
@@ -72,7 +73,7 @@ def test_a_trial_that_is_asked_to_leave_saves_and_is_resumed(tiny_task, calm, tm
 
 def test_a_step_that_is_not_finite_is_dumped(tiny_task, tmp_path):
     overrides = ("optimizer.learning_rate=1e30", "safety.max_skipped_steps=3", "run_dir=run")
-    done = Command("finetune.py", "--config", tiny_task, *overrides, cwd=tmp_path).finish()
+    done = run_script("finetune.py", "--config", tiny_task, *overrides, cwd=tmp_path)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "error: loss or gradient is not finite at step" in done.stderr
     folder = Path("run/trials/seed=0/dumps")
