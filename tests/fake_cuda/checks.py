@@ -1,0 +1,167 @@
+"""What is checked on a device that computes nothing, by `python -m tests.fake_cuda.checks NAME`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from configs.loader import load_config
+from configs.schema import PretrainConfig
+from pretrain.batch import MicroBatch
+from pretrain.engine.fitting import full_batch
+from pretrain.model.pretraining import PretrainingModel
+from tests.fake_cuda.device import WAITS, fake_tensors, pretend
+
+VOCABULARY, DEVICE = 50265, "cuda"
+NO_RATE = "model.attention_dropout=0.0"
+RECOMPUTED = "engine.activation_checkpointing=true"
+BERT = ["model.architecture=bert", "model.segment_types=2", "input_format=segment-pair"]
+MODERN = ["model.layers=4", "model.max_positions=512"]
+CASES = {
+    "flash without dropout": ("roberta_base.yaml", [NO_RATE], "flash"),
+    "flash with dropout": ("roberta_base.yaml", [], "flash"),
+    "eager": ("roberta_base.yaml", ["model.attention=eager"], "eager"),
+    "sdpa": ("roberta_base.yaml", ["model.attention=sdpa"], "sdpa"),
+    "fp32": ("roberta_base.yaml", ["engine.precision=fp32"], "sdpa"),
+    "recomputed": ("roberta_base.yaml", [RECOMPUTED, NO_RATE], "flash"),
+    "BERT": ("roberta_base.yaml", [*BERT, "next_sentence_prediction=true"], "flash"),
+    "ModernBERT": ("modern_base.yaml", MODERN, "flash"),
+    "ModernBERT, eager": ("modern_base.yaml", [*MODERN, "model.attention=eager"], "eager"),
+    "ModernBERT, sdpa": ("modern_base.yaml", [*MODERN, "model.attention=sdpa"], "sdpa"),
+    "ALiBi": ("roberta_base.yaml", ["model.position=alibi"], "sdpa"),
+}
+"""configuration, what is changed of it, and the backend that it comes to"""
+WAITING = ("aten::_local_scalar_dense", "aten::is_nonzero", "aten::nonzero")
+SIZED_BY_VALUES = ("aten::masked_select", "aten::_unique2", "aten::unique_dim", "aten::bincount")
+ON_HOST = (
+    *("aten::empty", "aten::new_empty", "aten::detach", "aten::lift", "aten::alias"),
+    *("aten::sym_", "aten::_nested_get_"),
+)
+"""operators that launch no kernel, beside views"""
+
+
+def configured(name: str, *overrides: str) -> PretrainConfig:
+    """A shipped configuration; two layers unless `overrides` say more."""
+    return load_config(PretrainConfig, name, ["model.layers=2", *overrides])
+
+
+def built(config: PretrainConfig) -> PretrainingModel:
+    recomputes, pairs = config.engine.activation_checkpointing, config.next_sentence_prediction
+    with torch.device(DEVICE):
+        return PretrainingModel(config.model, VOCABULARY, 1, pairs, recomputes)
+
+
+def batch_of(config: PretrainConfig, sequences: int, is_ragged: bool = False) -> MicroBatch:
+    batch = full_batch(sequences, config, VOCABULARY)
+    if is_ragged:  # the last sequence is shorter: boundaries are never read on the host
+        names = ("tokens_T", "positions_T", "segments_T")
+        batch = replace(batch, **{name: getattr(batch, name)[:-13] for name in names})
+    return batch.to(torch.device(DEVICE))
+
+
+def is_sized_by_values(name: str, args: tuple, kwargs: dict) -> bool:
+    """Whether an operator has to ask the device how large its result is."""
+    if name == "aten::repeat_interleave":
+        return kwargs.get("output_size") is None
+    if name == "aten::index":
+        return any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1])
+    return name in SIZED_BY_VALUES
+
+
+class Watch(TorchDispatchMode):
+    """Counts operators that work, by name, and those that wait for the device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.launched: dict[str, int] = {}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func._schema.name
+        if name in WAITING:
+            WAITS.append(name)
+            return 1.0 if args[0].is_floating_point() else 0
+        if is_sized_by_values(name, args, kwargs or {}):
+            WAITS.append(name)
+        if not func.is_view and not name.startswith(ON_HOST) and name.startswith("aten::"):
+            self.launched[name] = self.launched.get(name, 0) + 1
+        return func(*args, **kwargs or {})
+
+
+def trained(config: PretrainConfig, batch: MicroBatch, model: PretrainingModel) -> None:
+    with torch.autocast(DEVICE, torch.bfloat16, enabled=config.engine.precision != "fp32"):
+        sums = model(batch)
+    (sums.mlm_loss_sum + sums.nsp_loss_sum).backward()
+
+
+def gradients(*cases: str) -> None:
+    """Of each case, uniform and ragged: its backend, no wait, and a gradient of each parameter."""
+    for case in cases or CASES:
+        name, overrides, backend = CASES[case]
+        config = configured(name, *overrides)
+        for is_ragged in (False, True):
+            with fake_tensors():
+                model, batch = built(config), batch_of(config, 4, is_ragged)
+                WAITS.clear()
+                with Watch():
+                    trained(config, batch, model)
+                with torch.autocast(DEVICE, enabled=config.engine.precision != "fp32"):
+                    chosen = model.train().encoder._backend(batch.longest)
+            assert not WAITS, (case, is_ragged, WAITS)
+            for key, parameter in model.named_parameters():
+                found = parameter.grad
+                assert found is not None and found.device.type == DEVICE, (case, key)
+                assert found.dtype == torch.float32, (case, key, found.dtype)
+            assert chosen == backend, (case, chosen)
+        print(case, "ok", flush=True)
+
+
+def waits(stage: str) -> None:
+    """Says how often a step under DeepSpeed waits for the device."""
+    import torch.distributed as dist
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    from pretrain.engine.engine import Engine
+    from pretrain.engine.log_window import Window
+    from pretrain.ranks.world import World
+
+    dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
+    batches = ("batch.sequences=16", "batch.micro_sequences=4")
+    config = configured("roberta_base.yaml", NO_RATE, f"engine.zero_stage={stage}", *batches)
+    config = config.resolved()
+    with fake_tensors():
+        model, world = built(config), World(0, 2, torch.device(DEVICE, 0))
+        model.to = lambda *_, **__: model
+        engine, window = Engine(model, config, world, "bf16"), Window(world.device)
+        WAITS.clear()
+        with Watch():
+            for number in range(2):
+                loss = engine(batch_of(config, 4)).mlm_loss_sum / 100.0
+                engine.backward(loss, is_last=number == 1)
+                window.add(0, loss, {"loss": loss})
+            window.close_step(0, engine.step(1e-4), 1e-4)
+    print("waits", len(WAITS), WAITS)
+
+
+def launches() -> None:
+    """Says how many operators with work on the device a micro-batch of roberta_base takes."""
+    config = configured("roberta_base.yaml", "model.layers=12")
+    with fake_tensors():
+        model, batch = built(config), batch_of(config, 128)
+        with Watch() as watch:
+            trained(config, batch, model)
+    print("launches", sum(watch.launched.values()))
+    for name, count in sorted(watch.launched.items(), key=lambda item: -item[1])[:30]:
+        print("   ", count, name)
+
+
+CHECKS = {"gradients": gradients, "waits": waits, "launches": launches}
+
+if __name__ == "__main__":
+    pretend()
+    CHECKS[sys.argv[1]](*sys.argv[2:])
+    sys.stdout.flush()
+    os._exit(0)  # threads of a device that is none cannot be ended: some exits abort over them

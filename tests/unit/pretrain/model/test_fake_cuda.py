@@ -1,0 +1,42 @@
+"""What a GPU would run is run without one: devices, types, waits, gradients and counts."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.fake_cuda.device import build, run_check
+
+MOST_LAUNCHES = 1233
+"""of a micro-batch of roberta_base: lower it with every change that saves some"""
+
+
+@pytest.fixture(scope="module")
+def libraries(tmp_path_factory) -> Path:
+    return build(tmp_path_factory.mktemp("fake_cuda"))
+
+
+@pytest.mark.parametrize("case", ["flash with dropout", "BERT", "ModernBERT"])
+def test_a_micro_batch_trains_every_parameter_and_waits_for_nothing(libraries, case):
+    run_check(libraries, "gradients", case)
+
+
+@pytest.mark.slow
+def test_micro_batches_of_all_backends_and_layers_train(libraries):
+    run_check(libraries, "gradients")
+
+
+def test_a_step_never_waits_for_the_device(libraries):
+    assert "waits 0 " in run_check(libraries, "waits", "0")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["1", "2"])
+def test_a_step_under_zero_waits_once(libraries, stage):
+    """DeepSpeed reads the gradient's norm there."""
+    assert "waits 1 " in run_check(libraries, "waits", stage)
+
+
+@pytest.mark.slow
+def test_a_micro_batch_takes_no_more_launches_than_known(libraries):
+    said = run_check(libraries, "launches")
+    assert int(said.split()[1]) <= MOST_LAUNCHES, said
