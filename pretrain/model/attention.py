@@ -17,9 +17,7 @@ query, key, value.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache, partial
-from importlib.util import find_spec
-from inspect import signature
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -64,7 +62,7 @@ def choose_backend(
     on_cuda, is_16_bit = device.type == "cuda", dtype in (torch.bfloat16, torch.float16)
     if requested == "auto":
         if on_cuda:
-            can_flash = is_16_bit and not any(flash_lacks(scope, rate) for scope in scopes)
+            can_flash = is_16_bit and not any(map(flash_lacks, scopes))
             return "flash" if can_flash else "sdpa"
         # Only eager attention can apply the masks of law 1.
         return "eager" if longest <= LONGEST_EAGER or rate else "sdpa"
@@ -73,7 +71,7 @@ def choose_backend(
             f"model.attention=flash runs in 16 bits on CUDA, not in {dtype} on {device.type}: "
             "choose auto, or engine.precision=bf16 on a GPU"
         )
-    lacking = [what for scope in scopes if (what := flash_lacks(scope, rate))]
+    lacking = [what for scope in scopes if (what := flash_lacks(scope))]
     if requested == "flash" and lacking:
         raise InputError(f"model.attention=flash: {lacking[0]}: choose auto or sdpa")
     if requested == "sdpa" and rate and not on_cuda:
@@ -84,13 +82,12 @@ def choose_backend(
     return requested
 
 
-def flash_lacks(scope: Scope, rate: float) -> str | None:
-    """Why no flash kernel that is installed computes this; None: one does."""
+def flash_lacks(scope: Scope) -> str | None:
+    """Why torch's flash kernel does not compute this; None: it does."""
     if scope.alibi:
         return "its kernels take no model.position=alibi"
-    takes_windows = _is_installed("flash_attn") or (not rate and _varlen_takes_windows())
-    if scope.reach is not None and not takes_windows:
-        return "of its kernels those of flash-attn alone take model.attention_window here"
+    if scope.reach is not None and not _takes_windows():
+        return "this torch's kernel takes no model.attention_window"
     return None
 
 
@@ -184,63 +181,30 @@ def _biased(
 
 
 def _flash(qkv_T3HK: Tensor, packing: Packing, rate: float, scope: Scope) -> Tensor:
-    reach = -1 if scope.reach is None else scope.reach
-    has_varlen = _is_installed("torch.nn.attention.varlen")
-    if not rate and has_varlen and (reach < 0 or _varlen_takes_windows()):
-        return _varlen(qkv_T3HK, packing, reach)
-    if _is_installed("flash_attn"):
-        return _flash_attn(qkv_T3HK, packing, rate, reach)
-    assert reach < 0, "choose_backend has refused this"
-    return _jagged(qkv_T3HK, packing, rate)
+    """FlashAttention-2 over sequences of any lengths (Dao 2023), as torch itself holds it.
 
-
-@cache
-def _is_installed(module: str) -> bool:
-    return find_spec(module) is not None
-
-
-@cache
-def _varlen_takes_windows() -> bool:
-    """Not in every torch that has the kernel."""
-    if not _is_installed("torch.nn.attention.varlen"):
-        return False
-    from torch.nn.attention.varlen import varlen_attn
-
-    return "window_size" in signature(varlen_attn).parameters
-
-
-def _varlen(qkv_T3HK: Tensor, packing: Packing, reach: int = -1) -> Tensor:
-    from torch.nn.attention.varlen import varlen_attn
-
+    Torch's public doors to this kernel have no dropout (`torch.nn.attention.varlen`) or cost the
+    host milliseconds a layer (nested tensors).
+    """
+    size = qkv_T3HK.shape[-1]
+    if size % 8:  # the kernel reads 16 bytes at once; zeros change no score, and are cut off again
+        qkv_T3HK = F.pad(qkv_T3HK, (0, -size % 8))
     query, key, value = qkv_T3HK.unbind(1)
     bounds, longest = packing.attended
-    # Not every torch that has the kernel knows the argument.
-    kernel = varlen_attn if reach < 0 else partial(varlen_attn, window_size=(reach, reach))
-    context = kernel(query, key, value, bounds, bounds, longest, longest)
-    assert isinstance(context, Tensor), "no more than that was asked for"
-    return context
-
-
-def _flash_attn(qkv_T3HK: Tensor, packing: Packing, rate: float, reach: int = -1) -> Tensor:
-    from flash_attn import flash_attn_varlen_qkvpacked_func
-
-    bounds, longest = packing.attended
-    context: Tensor = flash_attn_varlen_qkvpacked_func(
-        qkv_T3HK, bounds, longest, dropout_p=rate, window_size=(reach, reach)
+    windows = {}
+    if scope.reach is not None:
+        windows = {"window_size_left": scope.reach, "window_size_right": scope.reach}
+    context, *_ = torch.ops.aten._flash_attention_forward(
+        *(query, key, value, bounds, bounds, longest, longest, rate, False, False),
+        scale=size**-0.5,
+        **windows,
     )
-    return context
+    own: Tensor = context[..., :size]
+    return own
 
 
-def _jagged(qkv_T3HK: Tensor, packing: Packing, rate: float) -> Tensor:
-    """SDPA on nested tensors: on CUDA it drops probabilities and trains."""
-    bounds, longest = packing.attended
-    bounds = bounds.long()
-    query, key, value = (
-        # With both limits given torch need not wait for the device to find them.
-        torch.nested.nested_tensor_from_jagged(
-            flat.contiguous(), bounds, min_seqlen=1, max_seqlen=longest
-        ).transpose(1, 2)
-        for flat in qkv_T3HK.unbind(1)
-    )
-    context = F.scaled_dot_product_attention(query, key, value, dropout_p=rate)
-    return context.transpose(1, 2).values()
+@cache
+def _takes_windows() -> bool:
+    """Not in every torch."""
+    schema = torch.ops.aten._flash_attention_forward.default._schema
+    return "window_size_left" in {argument.name for argument in schema.arguments}

@@ -96,7 +96,7 @@ def attention_line(config: PretrainConfig, world: World, precision: str) -> str:
         scopes,
     )
     parts = [f"{backend} attention"]
-    lacks = [what for scope in scopes if (what := flash_lacks(scope, shape.attention_dropout))]
+    lacks = [what for scope in scopes if (what := flash_lacks(scope))]
     if backend == "sdpa" and shape.attention == "auto" and precision == "bf16" and lacks:
         parts[0] += f" (flash: {lacks[0]})" if world.device.type == "cuda" else ""
     windows = sum(scope.reach is not None for scope in scopes)

@@ -27,11 +27,13 @@ CASES = {
     "eager": ("roberta_base.yaml", ["model.attention=eager"], "eager"),
     "sdpa": ("roberta_base.yaml", ["model.attention=sdpa"], "sdpa"),
     "fp32": ("roberta_base.yaml", ["engine.precision=fp32"], "sdpa"),
-    "recomputed": ("roberta_base.yaml", [RECOMPUTED, NO_RATE], "flash"),
+    "recomputed": ("roberta_base.yaml", [RECOMPUTED], "flash"),
     "BERT": ("roberta_base.yaml", [*BERT, "next_sentence_prediction=true"], "flash"),
     "ModernBERT": ("modern_base.yaml", MODERN, "flash"),
     "ModernBERT, eager": ("modern_base.yaml", [*MODERN, "model.attention=eager"], "eager"),
     "ModernBERT, sdpa": ("modern_base.yaml", [*MODERN, "model.attention=sdpa"], "sdpa"),
+    "ModernBERT, dropout": ("modern_base.yaml", [*MODERN, "model.attention_dropout=0.1"], "flash"),
+    "normalised heads": ("roberta_base.yaml", ["model.qk_norm=true"], "flash"),
     "ALiBi": ("roberta_base.yaml", ["model.position=alibi"], "sdpa"),
 }
 """configuration, what is changed of it, and the backend that it comes to"""
@@ -84,6 +86,8 @@ class Watch(TorchDispatchMode):
         if name in WAITING:
             WAITS.append(name)
             return 1.0 if args[0].is_floating_point() else 0
+        if name == "aten::_flash_attention_forward":  # fake tensors would take any type
+            assert all(tensor.dtype == torch.bfloat16 for tensor in args[:3]), args[0].dtype
         if is_sized_by_values(name, args, kwargs or {}):
             WAITS.append(name)
         if not func.is_view and not name.startswith(ON_HOST) and name.startswith("aten::"):

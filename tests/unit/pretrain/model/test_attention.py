@@ -11,6 +11,7 @@ from pretrain.model.attention import attend, choose_backend
 from pretrain.model.dropout import AttentionDropout
 from pretrain.model.packing import Packing
 from pretrain.model.scope import WHOLE, Scope
+from tests.fake_cuda.stand_in import flash_on_cpu
 from tests.unit.pretrain.model.examples import RAGGED, random_batch, random_model, tiny
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -49,23 +50,33 @@ def test_gradients_of_eager_and_sdpa_agree():
         torch.testing.assert_close(eager, sdpa, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
-@torch.no_grad()
-def test_jagged_forward_computes_the_definition():
-    qkv = torch.randn(sum(RAGGED), 3, 4, 8)
-    out = attention._jagged(qkv, Packing.of(random_batch()), rate=0.0)
-    torch.testing.assert_close(out, by_hand(qkv, RAGGED), rtol=1e-5, atol=1e-6)
+@pytest.mark.parametrize("rate", [0.0, 0.1])  # the stand-in drops nothing
+@pytest.mark.parametrize("scope", [WHOLE, Scope(reach=2)], ids=["whole", "window"])
+@pytest.mark.parametrize("documents", [None, (3, 4, 12, 1, 2, 7)], ids=["sequences", "documents"])
+@pytest.mark.parametrize(("lengths", "head"), [(RAGGED, 64), (RAGGED, 20), ((7, 12, 10), 8)])
+def test_flash_attention_is_called_for_what_eager_computes(lengths, head, documents, scope, rate):
+    batch = random_batch(lengths)
+    if documents:
+        bounds = torch.tensor([0, *documents]).cumsum(0).int()
+        batch = replace(batch, documents=bounds, longest_document=12)
+    packing, found = Packing.of(batch), []
+    torch.manual_seed(0)
+    values = torch.randn(packing.rows, 3, 4, head).bfloat16()
+    with flash_on_cpu():
+        for backend, dtype, own in (("flash", BF16, rate), ("eager", FP32, 0.0)):
+            qkv = values.detach().clone().to(dtype).requires_grad_()
+            out = attend(qkv, packing, backend, AttentionDropout(own, site=1), scope)
+            out[: packing.tokens].float().square().sum().backward()
+            found.append([out.float(), qkv.grad.float()])
+    for flash, eager in zip(*found):
+        torch.testing.assert_close(flash, eager, rtol=5e-2, atol=5e-2)
 
 
 @needs_cuda
-@pytest.mark.parametrize("kernel", ["_varlen", "_jagged"])
-def test_cuda_kernels_compute_the_definition_and_its_gradient(kernel):
-    if kernel == "_varlen" and not attention._is_installed("torch.nn.attention.varlen"):
-        pytest.skip("this torch has no torch.nn.attention.varlen")
-    arguments = (0.0,) if kernel == "_jagged" else ()
+def test_cuda_kernels_compute_the_definition_and_its_gradient():
     qkv = torch.randn(sum(RAGGED), 3, 4, 64, device=CUDA, dtype=BF16, requires_grad=True)
     exact = qkv.detach().float().requires_grad_()
-    out = getattr(attention, kernel)(qkv, Packing.of(random_batch().to(CUDA)), *arguments)
+    out = attention._flash(qkv, Packing.of(random_batch().to(CUDA)), 0.0, WHOLE)
     expected = by_hand(exact, RAGGED)
     torch.testing.assert_close(out.float(), expected, rtol=2e-2, atol=2e-2)
     direction = torch.randn_like(expected)
@@ -77,7 +88,7 @@ def test_cuda_kernels_compute_the_definition_and_its_gradient(kernel):
 @needs_cuda
 @pytest.mark.parametrize("documents", [None, (3, 4, 12, 1, 2, 7)])
 def test_flash_kernels_see_windows_and_documents(documents):
-    if attention.flash_lacks(Scope(reach=2), 0.0):
+    if attention.flash_lacks(Scope(reach=2)):
         pytest.skip("no kernel of this torch takes windows")
     batch = random_batch()
     if documents:
@@ -146,21 +157,17 @@ def test_impossible_requests_name_the_cure(requested, device, dtype, rate, cure)
 @pytest.mark.parametrize(("scope", "field"), [(ALIBI, "alibi"), (WINDOW, "attention_window")])
 def test_flash_is_not_taken_for_what_its_kernels_lack(scope, field, monkeypatch):
     """ALiBi never; windows where no kernel that is installed takes them."""
-    monkeypatch.setattr(attention, "_varlen_takes_windows", lambda: False)
-    monkeypatch.setattr(attention, "_is_installed", lambda _: False)
+    monkeypatch.setattr(attention, "_takes_windows", lambda: False)
     assert choose_backend("auto", CUDA, BF16, 512, 0.1, [WHOLE, scope]) == "sdpa"
     with pytest.raises(InputError, match=f"model.attention=flash: .*{field}.*choose auto"):
         choose_backend("flash", CUDA, BF16, 512, 0.1, [WHOLE, scope])
 
 
-def test_windows_are_flashed_where_a_kernel_takes_them(monkeypatch):
-    monkeypatch.setattr(attention, "_is_installed", lambda _: False)
-    monkeypatch.setattr(attention, "_varlen_takes_windows", lambda: True)
-    assert choose_backend("auto", CUDA, BF16, 512, 0.0, [WINDOW]) == "flash"
-    assert choose_backend("auto", CUDA, BF16, 512, 0.1, [WINDOW]) == "sdpa"  # it drops nothing
-    assert choose_backend("auto", CUDA, BF16, 512, 0.0, [ALIBI]) == "sdpa"
-    monkeypatch.setattr(attention, "_is_installed", lambda _: True)
-    assert choose_backend("auto", CUDA, BF16, 512, 0.1, [WINDOW]) == "flash"
+@pytest.mark.parametrize("rate", [0.0, 0.1])
+def test_windows_are_flashed_where_the_kernel_takes_them(rate, monkeypatch):
+    monkeypatch.setattr(attention, "_takes_windows", lambda: True)
+    assert choose_backend("auto", CUDA, BF16, 512, rate, [WINDOW]) == "flash"
+    assert choose_backend("auto", CUDA, BF16, 512, rate, [ALIBI]) == "sdpa"
 
 
 def test_model_tells_its_backend():
