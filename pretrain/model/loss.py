@@ -16,11 +16,17 @@ from pretrain.model.tied_embeddings import TiedGradient, add_rows
 IGNORED = -100
 WORDS_CPU, ELEMENTS_CUDA = 1024, 2**26
 """a part of the vocabulary: what the cache holds, or few kernel launches"""
+ALIGNED_CUDA = 128
+"""words that all parts but the last are a multiple of"""
 
 
 def words_at_a_time(device: str, predicted: int) -> int:
     """C, for so many predicted tokens."""
-    return WORDS_CPU if device == "cpu" else max(WORDS_CPU, ELEMENTS_CUDA // max(1, predicted))
+    if device == "cpu":
+        return WORDS_CPU
+    # Rows of logits that do not start at multiples of 16 bytes keep cuBLAS from its fast kernels.
+    most = ELEMENTS_CUDA // max(1, predicted)
+    return max(WORDS_CPU, most - most % ALIGNED_CUDA)
 
 
 class DecoderContext(Context):

@@ -5,7 +5,13 @@ import torch
 from torch.nn import functional as F
 
 from pretrain.model import loss
-from pretrain.model.loss import DecodedCrossEntropy, next_sentence_sums
+from pretrain.model.loss import (
+    ELEMENTS_CUDA,
+    WORDS_CPU,
+    DecodedCrossEntropy,
+    next_sentence_sums,
+    words_at_a_time,
+)
 from pretrain.model.tied_embeddings import TiedGradient
 
 
@@ -111,3 +117,13 @@ def test_unlabelled_pairs_do_not_count():
     sums, correct = next_sentence_sums(logits, torch.tensor([0, 0, -100]))
     assert correct == 1
     assert sums.item() == pytest.approx(4 + 2 * 0.01815, abs=1e-4)
+
+
+@pytest.mark.parametrize("predicted", [1, 2457, 4915, 9830, 19660, 70000])
+def test_parts_of_the_vocabulary_are_aligned_on_cuda(predicted):
+    words = words_at_a_time("cuda", predicted)
+    assert words % 128 == 0 and (words == WORDS_CPU or words * predicted <= ELEMENTS_CUDA)
+
+
+def test_parts_on_a_cpu_do_not_depend_on_the_predictions():
+    assert {words_at_a_time("cpu", predicted) for predicted in (1, 2457, 70000)} == {WORDS_CPU}
