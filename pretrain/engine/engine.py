@@ -21,6 +21,7 @@ from pretrain.optim.lamb import Lamb
 from pretrain.optim.muon import MOMENTUM, Muon
 from pretrain.optim.stable_adamw import StableAdamW
 from pretrain.ranks.collectives import bucket_elements
+from pretrain.ranks.devices import local_rank_is
 from pretrain.ranks.world import World
 from pretrain.run.checkpoint import MOMENTS
 
@@ -48,12 +49,13 @@ class Engine:
         self.zero_stage = config.engine.zero_stage
         self._bucket_elements = bucket_elements(config.collective)
         check_compression(config, self.precision)
-        self._engine, *_ = _deepspeed().initialize(
-            model=model,
-            optimizer=make_optimizer(model, config.optimizer, precision, layer_decay),
-            config=deepspeed_config(config, self.precision, world.size),
-            dist_init_required=False,
-        )
+        with local_rank_is(world.device.index):
+            self._engine, *_ = _deepspeed().initialize(
+                model=model,
+                optimizer=make_optimizer(model, config.optimizer, precision, layer_decay),
+                config=deepspeed_config(config, self.precision, world.size),
+                dist_init_required=False,
+            )
         # At stage 0 DeepSpeed would reduce by itself, with a bucket size that no setting reaches.
         self._engine.enable_backward_allreduce = self.zero_stage > 0
         self._open_moments()

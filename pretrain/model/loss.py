@@ -17,21 +17,39 @@ IGNORED = -100
 WORDS_CPU, ELEMENTS_CUDA = 1024, 2**26
 """a part of the vocabulary: what the cache holds, or few kernel launches"""
 ALIGNED_CUDA = 128
-"""words that all parts but the last are a multiple of"""
+"""words that all parts are a multiple of: rows of logits that do not start at multiples of 16 bytes
+keep cuBLAS from its fast kernels"""
 
 
 def words_at_a_time(device: str, predicted: int) -> int:
     """C, for so many predicted tokens."""
     if device == "cpu":
         return WORDS_CPU
-    # Rows of logits that do not start at multiples of 16 bytes keep cuBLAS from its fast kernels.
     most = ELEMENTS_CUDA // max(1, predicted)
     return max(WORDS_CPU, most - most % ALIGNED_CUDA)
+
+
+def rows_for(device: str, words: int) -> int:
+    """V, rounded up to where every part is aligned."""
+    return words if device == "cpu" else words + -words % ALIGNED_CUDA
+
+
+def extended(weights: Tensor, rows: int, beyond: float, dtype: torch.dtype) -> Tensor:
+    """The weights of all words in a type, with rows of `beyond` behind them."""
+    words = len(weights)
+    if words == rows:
+        return weights.to(dtype)
+    all_rows = weights.new_empty(rows, *weights.shape[1:], dtype=dtype)
+    all_rows[:words] = weights
+    all_rows[words:] = beyond
+    return all_rows
 
 
 class DecoderContext(Context):
     """What `DecodedCrossEntropy` keeps, beside tensors."""
 
+    words: int
+    """V, without the rows that align it"""
     tied: TiedGradient | None
     weight_dtype: torch.dtype
 
@@ -65,7 +83,11 @@ class DecodedCrossEntropy(Function):
             dtype = torch.get_autocast_dtype(kind)
         if bias_V is None:
             bias_V = word_VD.new_zeros(len(word_VD))
-        cast_MD, cast_VD, cast_V = (x.to(dtype) for x in (hidden_MD, word_VD, bias_V))
+        # A logit of -inf is no word: its probability is 0, and so is its row's gradient.
+        rows = rows_for(kind, len(word_VD))
+        cast_VD = extended(word_VD, rows, 0.0, dtype)
+        cast_V = extended(bias_V, rows, -torch.inf, dtype)
+        cast_MD = hidden_MD.to(dtype)
         predicted, labels_M = len(labels_M), fill(labels_M, len(hidden_MD))
         size, keeps = words_at_a_time(kind, len(labels_M)), any(ctx.needs_input_grad)
         softmax = _Softmax(labels_M)
@@ -81,7 +103,7 @@ class DecodedCrossEntropy(Function):
         for factor in factors:
             factor[predicted:] = 0  # no label, no gradient
         ctx.save_for_backward(hidden_MD, cast_VD, labels_M, *factors, *exponentials)
-        ctx.tied, ctx.weight_dtype = tied, word_VD.dtype
+        ctx.tied, ctx.weight_dtype, ctx.words = tied, word_VD.dtype, len(word_VD)
         sums = losses_M1[:predicted].sum(), softmax.correct_M1[:predicted].sum()
         ctx.mark_non_differentiable(sums[1])
         return sums
@@ -110,6 +132,7 @@ class DecodedCrossEntropy(Function):
             _product_into(word_CD, part_MC.t(), (hidden_MD * scale_M1).to(part_MC))
             if has_bias:
                 bias_C.copy_(part_MC.t() @ scale_M1.squeeze(1).to(part_MC))
+        word_VD, bias_V = word_VD[: ctx.words], bias_V[: ctx.words]
         add_rows(word_VD, labels_M, (error_M1 * hidden_MD).to(word_VD))
         if has_bias:
             add_rows(bias_V, labels_M, error_M1.squeeze(1).to(bias_V))

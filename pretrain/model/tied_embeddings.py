@@ -68,10 +68,22 @@ class LookUp(Function):
 def add_rows(target: Tensor, rows_N: Tensor, values: Tensor) -> None:
     """Add each of the N values to a row of the target, in the same order every time.
 
-    Both operations of torch can do it, and each on one kind of device only: on several CPU threads
-    `index_put_` adds in the order of their arrival, as `index_add_` does on CUDA.
+    torch can do it in several ways, of which each kind of device has one that keeps an order: on
+    several CPU threads `index_put_` adds as they arrive, and so does `index_add_` on CUDA.
     """
     if target.device.type == "cpu":
         target.index_add_(0, rows_N, values)
     else:
-        target.index_put_((rows_N,), values, accumulate=True)
+        target.add_(summed_by_row(rows_N, values, len(target)))
+
+
+def summed_by_row(rows_N: Tensor, values: Tensor, size: int) -> Tensor:
+    """(size, ...): the sum of the values of each row.
+
+    CUDA's `index_put_` also sorts the rows and keeps their order, but adds the values of one row
+    one after the other, and a masked batch has thousands of one token. This kernel, that of an
+    embedding's gradient, adds pieces of them side by side, for one more pass over the result.
+    """
+    flat_NK = values if values.dim() > 1 else values[:, None]
+    sums: Tensor = torch.ops.aten.embedding_dense_backward(flat_NK, rows_N, size, -1, False)
+    return sums.view(size, *values.shape[1:])

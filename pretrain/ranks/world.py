@@ -19,6 +19,7 @@ from torch.distributed import (  # type: ignore[attr-defined]  # public, but not
 from configs.errors import InputError
 from configs.system.open_files import require_open_files
 from configs.system.waiting import announced
+from pretrain.ranks.devices import device_index, follow_nccl, own_device, require_own_devices
 from pretrain.ranks.leaving import LEAVING
 from pretrain.ranks.local import free_port
 from pretrain.ranks.process import ask_for_equal_bits, use_memory_well
@@ -84,17 +85,24 @@ class World:
 
 
 def start(algorithm: str = "ring") -> World:
-    """Join the process group that the launcher announced, or be a group of one. `algorithm`:
-    `collective.algorithm` of the configuration, which NCCL is told only now."""
+    """Join the process group that the launcher announced, or be a group of one.
+
+    Args:
+        algorithm: `collective.algorithm` of the configuration, which NCCL is told only now.
+    Raises:
+        InputError: a port is in use, or two ranks would have one GPU.
+    """
     for name, value in SINGLE_PROCESS.items():
         os.environ.setdefault(name, value)
     local_rank = int(os.environ["LOCAL_RANK"])
     size = int(os.environ["WORLD_SIZE"])
     require_open_files(size)
     on_gpu = torch.cuda.is_available()
-    device = torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
+    device = torch.device("cpu")
     if on_gpu:
+        device = torch.device("cuda", device_index(local_rank, torch.cuda.device_count()))
         torch.cuda.set_device(device)
+        follow_nccl()
         ask_for_algorithm(algorithm, torch.cuda.nccl.version())
     else:
         # Ranks that each take all cores are 2 to 6 times slower than ranks that share them.
@@ -105,10 +113,11 @@ def start(algorithm: str = "ring") -> World:
         os.environ["MASTER_PORT"] = str(free_port())
     rank = int(os.environ["RANK"])
     _meet(rank, size, "nccl" if on_gpu else "gloo")
-    host_group = None
-    if on_gpu and size > 1:
-        host_group = dist.new_group(backend="gloo", timeout=PATIENCE)
-    return World(rank, size, device, host_group)
+    if not on_gpu or size == 1:
+        return World(rank, size, device)
+    world = World(rank, size, device, dist.new_group(backend="gloo", timeout=PATIENCE))
+    require_own_devices(world.gather(own_device(device)))
+    return world
 
 
 def _meet(rank: int, size: int, backend: str) -> None:

@@ -10,14 +10,21 @@ from pretrain.model.loss import (
     WORDS_CPU,
     DecodedCrossEntropy,
     next_sentence_sums,
+    rows_for,
     words_at_a_time,
 )
 from pretrain.model.tied_embeddings import TiedGradient
 
 
-@pytest.fixture(params=[1024, 4], ids=["one part", "many parts"])
+@pytest.fixture(
+    params=[(1024, 0), (4, 0), (4, 3), (1024, 97)],
+    ids=["one part", "many parts", "many, aligned", "one, aligned"],
+)
 def parts(request, monkeypatch):
-    monkeypatch.setattr(loss, "WORDS_CPU", request.param)
+    """Words of a part, and rows that are no words, as a GPU has for alignment."""
+    size, more = request.param
+    monkeypatch.setattr(loss, "WORDS_CPU", size)
+    monkeypatch.setattr(loss, "rows_for", lambda _, words: words + more)
 
 
 def decoder(rows: int, words: int, width: int = 6) -> tuple[torch.Tensor, ...]:
@@ -123,6 +130,12 @@ def test_unlabelled_pairs_do_not_count():
 def test_parts_of_the_vocabulary_are_aligned_on_cuda(predicted):
     words = words_at_a_time("cuda", predicted)
     assert words % 128 == 0 and (words == WORDS_CPU or words * predicted <= ELEMENTS_CUDA)
+
+
+@pytest.mark.parametrize("words", [8, 1000, 8192, 30522, 50265])
+def test_no_part_is_cut_off_on_cuda_and_none_is_without_a_word(words):
+    rows = rows_for("cuda", words)
+    assert rows % 128 == 0 and 0 <= rows - words < 128 and rows_for("cpu", words) == words
 
 
 def test_parts_on_a_cpu_do_not_depend_on_the_predictions():
