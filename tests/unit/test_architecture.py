@@ -17,7 +17,7 @@ FOLDERS = {
     "pretrain": ("", "optim", "text", "ranks", "model", "data", "run", "engine"),
     "finetune": ("scoring", "data", "tasks", "model", "report", "baselines", "explore", "training"),
     "launch": (
-        *("slurm", "benchmarks", "diagnosis"),
+        *("slurm", "benchmarks", "diagnosis", "selfchecks"),
         *("ablation", "ablation/report", ""),
     ),
 }

@@ -1,0 +1,46 @@
+"""One part of the self-check, in the process of its own that `frame.py` starts for it.
+
+    part.py MODULE:FUNCTION FOLDER SECONDS
+
+Findings go to FOLDER/findings.jsonl, a line each as soon as it is there: standard output belongs to
+libraries.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from importlib import import_module
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:  # its own folder would hide packages of these names
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from launch.selfchecks.bench import Bench, Check
+from launch.selfchecks.finding import FAILED, Finding, die_after
+
+FINDINGS, KNOWN = "findings.jsonl", "known.json"
+
+
+def main() -> None:
+    """Run the check that the command line names."""
+    target, folder, seconds = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
+    die_after(seconds + 5)
+    known = json.loads((folder / KNOWN).read_text(encoding="utf-8"))
+    module, _, function = target.partition(":")
+    with (folder / FINDINGS).open("a", encoding="utf-8") as file:
+        try:
+            check: Check = getattr(import_module(module), function)
+            for finding in check(Bench(folder, seconds, known)):
+                file.write(finding.as_line() + "\n")
+                file.flush()
+        except Exception as error:
+            traceback.print_exc()
+            lines = str(error).strip().splitlines() or [""]
+            text = f"{type(error).__name__}: {lines[0][:200]}"
+            file.write(Finding("the part itself", FAILED, text).as_line() + "\n")
+
+
+if __name__ == "__main__":
+    main()

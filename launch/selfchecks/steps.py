@@ -1,0 +1,259 @@
+"""Whole training steps by backend and micro-batch: tokens, share of the peak, memory, waits."""
+
+from __future__ import annotations
+
+import gc
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from configs.loader import load_config
+from configs.schema import PrecisionName, PretrainConfig, ResolvedPretrainConfig
+from launch.diagnosis.gpus import GPUS
+from launch.diagnosis.memory_model import MemoryModel
+from launch.selfchecks.attention import BACKENDS, why_not
+from launch.selfchecks.bench import Bench
+from launch.selfchecks.finding import Finding, judged, skipped, told
+from launch.selfchecks.profile import Profile, allocated
+from pretrain.engine.engine import Engine
+from pretrain.engine.fitting import full_batch
+from pretrain.engine.memory import forget_peak, peak_bytes
+from pretrain.engine.precision import choose_precision
+from pretrain.model.attention import choose_backend
+from pretrain.model.flops import DTYPES, matmul_peak, training_flops
+from pretrain.model.pretraining import PretrainingModel, initialise
+from pretrain.model.scope import WHOLE
+
+RECIPES = {"cuda": "roberta_base.yaml", "cpu": "small.yaml"}
+VOCABULARIES = {"cuda": 50_265, "cpu": 8192}
+SIZES = {"cuda": ((32, 512), (64, 512), (128, 512), (512, 128)), "cpu": ((4, 128), (16, 128))}
+"""sequences of so many tokens"""
+SECONDS = {"cuda": 3.0, "cpu": 1.5}
+"""of a measurement, three steps at least"""
+WORTH_TRYING = 25.0
+"""seconds that are left, below which no further setting is begun"""
+MEMORY_ERROR, FIRST_LOSS_ERROR = 0.1, 0.05
+"""of doctor's prediction; of log V, which is the loss of a model that knows nothing"""
+PAD = 1
+
+
+@dataclass
+class Setting:
+    """One backend and one micro-batch."""
+
+    bench: Bench
+    backend: str
+    sequences: int
+    length: int
+
+    @property
+    def name(self) -> str:
+        """In the table."""
+        return f"{self.backend} {self.sequences} x {self.length}"
+
+    @cached_property
+    def vocabulary(self) -> int:
+        """V."""
+        return VOCABULARIES[self.bench.device.type]
+
+    @cached_property
+    def config(self) -> ResolvedPretrainConfig:
+        """A recipe whose step is one micro-batch."""
+        overrides = [
+            f"model.attention={self.backend}",
+            f"max_length={self.length}",
+            f"batch.sequences={self.sequences}",
+            f"batch.micro_sequences={self.sequences}",
+            f"engine.precision={self.precision}",
+        ]
+        recipe = RECIPES[self.bench.device.type]
+        return load_config(PretrainConfig, recipe, overrides).resolved()
+
+    @cached_property
+    def precision(self) -> PrecisionName:
+        """What `auto` chose on this machine."""
+        known: PrecisionName | None = self.bench.known.get("machine/precision", {}).get("precision")
+        world = self.bench.world
+        return known or choose_precision("auto", world, self.bench.folder / "cache").name
+
+    @cached_property
+    def auto(self) -> str:
+        """The backend that `model.attention=auto` takes here."""
+        rate, dtype = self.config.model.attention_dropout, DTYPES[self.precision]
+        return choose_backend("auto", self.bench.device, dtype, self.length, rate)
+
+    @property
+    def lacking(self) -> str | None:
+        """Why this backend does not train here; None: it does."""
+        dtype, recipe = DTYPES[self.precision], RECIPES[self.bench.device.type]
+        rate = load_config(PretrainConfig, recipe).model.attention_dropout
+        return why_not(self.backend, self.bench.device, dtype, rate, WHOLE)
+
+    @property
+    def predicted_bytes(self) -> float:
+        """Doctor's, of what torch allocates."""
+        device = self.bench.device.type
+        memory = MemoryModel(self.config, self.vocabulary, device, self.precision)
+        return memory.peak(1, self.config.engine.zero_stage).total
+
+
+class Steps:
+    """A new model under the engine, and a micro-batch of random tokens."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting, self.device, config = setting, setting.bench.device, setting.config
+        torch.manual_seed(0)
+        batch = full_batch(setting.sequences, config, setting.vocabulary)
+        checkpointing = config.engine.activation_checkpointing
+        model = PretrainingModel(config.model, setting.vocabulary, PAD, False, checkpointing)
+        initialise(model, config.model, seed=0)
+        self.flops, self.tokens = training_flops(model, batch), len(batch.tokens_T)
+        self.batch = batch.to(self.device)
+        model.to(self.device)
+        self.engine = Engine(model, config, setting.bench.world, setting.precision)
+        self.engine.train()
+
+    def take(self) -> Tensor:
+        """One optimizer step; returns the mean loss, on the device."""
+        loss: Tensor = self.engine(self.batch).mlm_loss_sum / len(self.batch.labels_M)
+        self.engine.backward(loss, is_last=True)
+        self.engine.step(1e-4)
+        return loss.detach()
+
+    def wait(self) -> None:
+        """For the device."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def seconds(self, limit: float) -> float:
+        """Of a step, the mean over about `limit` seconds after one that does not count."""
+        self.take()
+        self.wait()
+        started, number = perf_counter(), 0
+        while number < 3 or perf_counter() - started < limit:
+            self.take()
+            number += 1
+            if number % 3 == 0:
+                self.wait()  # the host must not run ahead of the clock
+        self.wait()
+        return (perf_counter() - started) / number
+
+
+def check(bench: Bench) -> Iterator[Finding]:
+    """Every backend with every micro-batch, as far as time and memory allow."""
+    for backend in BACKENDS[::-1]:
+        lacking = Setting(bench, backend, 1, 128).lacking
+        if lacking:
+            yield skipped(backend, lacking)
+            continue
+        for sequences, length in SIZES[bench.device.type]:
+            setting = Setting(bench, backend, sequences, length)
+            if bench.left < WORTH_TRYING:
+                yield skipped(setting.name, "no time is left: give more --minutes")
+                continue
+            try:
+                yield from examine(setting)
+            except torch.OutOfMemoryError:
+                gigabytes = setting.predicted_bytes / 1e9
+                yield skipped(setting.name, f"out of memory; doctor says {gigabytes:.1f} GB")
+            gc.collect()
+            if bench.on_cuda:
+                torch.cuda.empty_cache()
+
+
+def examine(setting: Setting) -> Iterator[Finding]:
+    """Speed, the first loss, memory, and on one setting of each backend what the device does."""
+    bench = setting.bench
+    gc.collect()
+    forget_peak(bench.device)
+    before = torch.cuda.memory_allocated() if bench.on_cuda else 0
+    steps = Steps(setting)
+    first = float(steps.take())
+    yield speed(setting, steps)
+    expected = math.log(setting.vocabulary)
+    good = abs(first / expected - 1) < FIRST_LOSS_ERROR
+    text = f"{first:.3f}, log V is {expected:.3f}"
+    yield judged(f"{setting.name}, first loss", good, text, loss=first)
+    is_largest = (setting.sequences, setting.length) == SIZES[bench.device.type][1]
+    if bench.on_cuda:
+        yield memory(setting, peak_bytes(bench.device) - before)
+    elif is_largest:
+        yield memory(setting, allocated(lambda: Steps(setting).take()))
+    if is_largest:
+        yield from work(setting, steps)
+
+
+def speed(setting: Setting, steps: Steps) -> Finding:
+    """Tokens a second, and their share of the peak that was measured for the machine."""
+    bench, kind = setting.bench, setting.bench.device.type
+    seconds = steps.seconds(min(SECONDS[kind], bench.left / 4))
+    peak = bench.number(f"machine/peak {setting.precision}", "flops")
+    peak = peak or matmul_peak(bench.device, setting.precision, 0.5)
+    rate, mfu = steps.tokens / seconds, steps.flops / seconds / peak
+    text = f"{rate:,.0f} tokens/s, MFU {mfu:.1%}, {1e3 * seconds:.1f} ms a step, "
+    return judged(
+        setting.name,
+        seconds > 0,
+        text + setting.precision,
+        tokens_per_second=rate,
+        mfu=mfu,
+        data_sheet=of_data_sheet(steps.flops / seconds) if bench.on_cuda else None,
+        seconds=seconds,
+        backend=setting.backend,
+        auto=setting.auto,
+        micro_sequences=setting.sequences,
+        length=setting.length,
+    )
+
+
+def of_data_sheet(flops: float) -> tuple[str, float] | None:
+    """The entry of doctor's table that this GPU is, and FLOP/s as a share of its peak."""
+    name = torch.cuda.get_device_name(0).lower()
+    known = [gpu for gpu in GPUS.values() if gpu.name.split("-")[0] in re.split(r"\W+", name)]
+    return (known[0].name, flops / known[0].peak) if known else None
+
+
+def memory(setting: Setting, measured: float) -> Finding:
+    """The most that was allocated beside what doctor says."""
+    predicted = setting.predicted_bytes
+    text = f"{measured / 1e9:.3f} GB at the most, doctor says {predicted / 1e9:.3f} GB "
+    text += f"({predicted / measured - 1:+.1%})"
+    good = abs(predicted / measured - 1) < MEMORY_ERROR
+    values = {"measured": measured, "predicted": predicted}
+    return judged(f"{setting.name}, memory", good, text, **values)
+
+
+def work(setting: Setting, steps: Steps) -> Iterator[Finding]:
+    """What a profile tells of two steps, and whether a step waits for the device."""
+    seconds = steps.seconds(0.0)
+    profile = Profile.of(steps.take, steps.wait, setting.bench.on_cuda)
+    if setting.bench.on_cuda:
+        busy = profile.busy_seconds / seconds
+        text = f"{busy:.1%} of a step, {profile.count:.0f} kernels and copies a step"
+        yield told(f"{setting.name}, GPU busy", text, busy=busy, launches=profile.count)
+        yield waits(setting, steps)
+    else:
+        yield skipped(f"{setting.name}, GPU busy, waits", "the device is a CPU")
+    text = ", ".join(f"{name} {share:.0%}" for name, share in profile.top[:4])
+    yield told(f"{setting.name}, most time", text, top=profile.top)
+
+
+def waits(setting: Setting, steps: Steps) -> Finding:
+    """Whether the host waits for the GPU within a step."""
+    name = f"{setting.name}, waits"
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        steps.take()
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        return judged(name, False, f"the host waits for the device: {str(error)[:160]}")
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    return judged(name, True, "none")

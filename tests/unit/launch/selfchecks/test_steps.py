@@ -1,0 +1,91 @@
+"""What is made of profiles and measurements of whole steps."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from launch.selfchecks import steps
+from launch.selfchecks.bench import Bench
+from launch.selfchecks.profile import Profile, allocated, covered, highest
+from launch.selfchecks.steps import Setting, memory, of_data_sheet
+
+
+def test_time_that_spans_share_counts_once():
+    assert covered([(0, 2), (1, 3), (5, 6), (5.5, 5.8)]) == 4
+    assert covered([]) == 0
+
+
+def test_the_longest_come_first_with_their_shares():
+    assert highest({"a": 1.0, "b": 3.0}) == [("b", 0.75), ("a", 0.25)]
+
+
+def test_a_profile_names_the_work():
+    a = torch.randn(300, 300)
+    found = Profile.of(lambda: a @ a, lambda: None, on_cuda=False)
+    assert any(name == "aten::mm" for name, _ in found.top) and found.count >= 1
+
+
+def test_what_is_held_at_once_is_measured():
+    assert allocated(lambda: (torch.empty(10**6), torch.empty(10**6))) == 8 * 10**6
+    assert allocated(lambda: [torch.empty(10**6) is None for _ in range(3)]) == 4 * 10**6
+
+
+@pytest.mark.parametrize(("factor", "state"), [(1.05, "ok"), (1.15, "FAILED"), (0.85, "FAILED")])
+def test_memory_far_from_doctors_word_fails(factor, state):
+    setting = SimpleNamespace(name="", predicted_bytes=1e9)
+    assert memory(setting, factor * 1e9).state == state
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch) -> Setting:
+    """A model of nothing much, in a group of one that the test leaves again."""
+    from pretrain.ranks.world import World
+
+    monkeypatch.setattr(steps, "VOCABULARIES", {"cpu": 1000})
+    monkeypatch.setattr(steps, "SIZES", {"cpu": ((1, 16), (2, 16))})
+    monkeypatch.setattr(steps, "WORTH_TRYING", 0.0)
+    setting = Setting(Bench(tmp_path, 1.0), "eager", 2, 16)
+    setting.bench.world = World(0, 1, torch.device("cpu"))
+    monkeypatch.setattr(Setting, "precision", "fp32")
+    return setting
+
+
+def test_a_model_that_knows_too_much_fails(tiny, monkeypatch):
+    monkeypatch.setattr(steps, "Steps", Guesser)
+    states = {f.check: f.state for f in steps.examine(tiny)}
+    assert states["eager 2 x 16, first loss"] == "FAILED"
+
+
+class Guesser:
+    """Takes steps of no work whose loss is 1."""
+
+    def __init__(self, setting):
+        self.tokens, self.flops = 32, 1e6
+
+    def take(self):
+        return torch.ones(())
+
+    def wait(self):
+        return None
+
+    def seconds(self, limit):
+        return 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "entry"),
+    [
+        ("NVIDIA H100 80GB HBM3", "h100"),
+        ("NVIDIA L40S", "l40s"),
+        ("NVIDIA L4", "l4"),
+        ("NVIDIA A100-SXM4-80GB", "a100"),
+        ("Radeon", None),
+    ],
+)
+def test_a_gpu_is_found_in_doctors_table(name, entry, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: name)
+    found = of_data_sheet(1e12)
+    assert (found and found[0]) == entry
