@@ -252,6 +252,8 @@ class EngineConfig:
     """0: every rank keeps everything; 1: optimizer state is split; 2: gradients too"""
     activation_checkpointing: bool = False
     """recompute each layer in the backward pass to save memory"""
+    compile: bool = False
+    """compile each layer (torch.compile): fewer, longer kernels; for attention=flash on a GPU"""
 
     def __post_init__(self) -> None:
         require(

@@ -8,6 +8,7 @@ the global count of predicted tokens (law 2), so the loss is scaled for that her
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from configs.errors import InputError
 from configs.schema import OptimizerConfig, PrecisionName, StepConfig
+from pretrain.model.encoder import Encoder
 from pretrain.optim.groups import parameter_groups
 from pretrain.optim.lamb import Lamb
 from pretrain.optim.muon import MOMENTUM, Muon
@@ -59,6 +61,22 @@ class Engine:
         # At stage 0 DeepSpeed would reduce by itself, with a bucket size that no setting reaches.
         self._engine.enable_backward_allreduce = self.zero_stage > 0
         self._open_moments()
+        if config.engine.compile:
+            self._compile()
+
+    def _compile(self) -> None:
+        """Once the model is on its device, as the device decides about attention.
+
+        Raises:
+            InputError: nothing compiles for this device, or this kind of attention.
+        """
+        device = self.world.device
+        if device.type == "cuda" and find_spec("triton") is None:
+            raise InputError("engine.compile needs Triton (pip install triton), or set it to false")
+        for part in self.model.modules():
+            if isinstance(part, Encoder):
+                with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+                    part.compile_layers()
 
     @property
     def optimizer(self) -> Any:

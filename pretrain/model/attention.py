@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from configs.errors import InputError
 from pretrain.model.dropout import AttentionDropout
-from pretrain.model.packing import Packing
+from pretrain.model.packing import Packing, fill
 from pretrain.model.scope import (
     WHOLE,
     Blocks,
@@ -110,7 +110,8 @@ def attend(
         (R, H, K), the dtype of the input; zero in rows of no token.
     """
     if backend == "flash":
-        return packing.fill(_flash(qkv_R3HK[: packing.tokens], packing, dropout.rate, scope))
+        context_THK = _flash(qkv_R3HK[: packing.tokens], packing, dropout.rate, scope)
+        return fill(context_THK, len(qkv_R3HK))
     qkv_3BHLK = packing.split_heads(qkv_R3HK)
     if scope.is_whole and packing.documents is None:
         compute = _eager if backend == "eager" else _sdpa

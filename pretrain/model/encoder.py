@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from configs.errors import InputError
 from configs.schema import ModelConfig
 from pretrain.batch import MicroBatch
 from pretrain.model.attention import attend, choose_backend
@@ -27,6 +28,8 @@ from pretrain.model.scope import Scope, scope_of, scopes_of
 from pretrain.model.tied_embeddings import LookUp, TiedGradient
 
 SITES_PER_LAYER = 3
+MOST_GRAPHS = 64
+"""that a compiled layer may have, before torch gives up: more than there are kinds of layers"""
 
 
 class Embeddings(nn.Module):
@@ -91,10 +94,20 @@ class Layer(nn.Module):
         self.feed_forward_norm = make_norm(config, width)
 
     def forward(
-        self, hidden_RD: Tensor, packing: Packing, backend: str, needed_N: Tensor | None = None
+        self,
+        hidden_RD: Tensor,
+        packing: Packing,
+        backend: str,
+        needed_N: Tensor | None = None,
+        rotation: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """(R, D) to (R, D), or to (N, D) where only the given tokens are needed afterwards."""
-        context_RD = self.attend(hidden_RD, packing, backend)
+        """(R, D) to (R, D), or to (N, D) where only the given tokens are needed afterwards.
+
+        Args:
+            rotation: what `rotation` gives; None: it is asked for here.
+        """
+        rotation = rotation or self.rotation(packing)
+        context_RD = self.attend(hidden_RD, packing, backend, rotation)
         if needed_N is not None:
             # From here on tokens do not meet: what no head reads need not be computed. In the last
             # layer that is 85 % of the tokens, and the larger part of the layer.
@@ -109,14 +122,25 @@ class Layer(nn.Module):
         )
         return self._added(hidden, update, factor, self.feed_forward_norm)
 
-    def attend(self, hidden_RD: Tensor, packing: Packing, backend: str) -> Tensor:
+    def rotation(self, packing: Packing) -> tuple[Tensor, Tensor] | None:
+        """Cosine and sine of the rotary angles, the same for all layers alike; None: no angles."""
+        if self.theta is None:
+            return None
+        return packing.rotation(self.theta, self.head_size, self.qkv.weight.dtype)
+
+    def attend(
+        self,
+        hidden_RD: Tensor,
+        packing: Packing,
+        backend: str,
+        rotation: tuple[Tensor, Tensor] | None,
+    ) -> Tensor:
         """What each token's heads gather from its sequence, (R, D)."""
         if self.is_pre_norm:
             hidden_RD = self.attention_norm(hidden_RD)
         qkv_R3HK = self.head_norm(self.qkv(hidden_RD).unflatten(-1, (3, self.heads, -1)))
-        if self.theta is not None:
-            tables = packing.rotation(self.theta, self.head_size, qkv_R3HK.dtype)
-            qkv_R3HK = Rotate.apply(qkv_R3HK, *tables)
+        if rotation is not None:
+            qkv_R3HK = Rotate.apply(qkv_R3HK, *rotation)
         return attend(qkv_R3HK, packing, backend, self.attention_dropout, self.scope).flatten(1)
 
     def _inner(self, hidden: Tensor) -> Tensor:
@@ -167,13 +191,14 @@ class Encoder(nn.Module):
         backend = self._backend(packing.longest)
         hidden_RD: Tensor = self.embeddings(batch, packing)
         for number, layer in enumerate(self.layers, start=1):
+            assert isinstance(layer, Layer)
             rows = needed_N if number == len(self.layers) else None
+            # Looked up here: the compiler takes no part in what layers share.
+            inputs = packing, backend, rows, layer.rotation(packing)
             if self.activation_checkpointing and self.training:
-                hidden_RD = checkpoint(
-                    layer, hidden_RD, packing, backend, rows, use_reentrant=False
-                )
+                hidden_RD = checkpoint(layer, hidden_RD, *inputs, use_reentrant=False)
             else:
-                hidden_RD = layer(hidden_RD, packing, backend, rows)
+                hidden_RD = layer(hidden_RD, *inputs)
         hidden_RD = self.final_norm(hidden_RD)
         return hidden_RD if needed_N is not None else hidden_RD[: packing.tokens]
 
@@ -181,6 +206,25 @@ class Encoder(nn.Module):
     def attention_backend(self) -> str:
         """What computes attention on the present device, in the present mode and autocast."""
         return self._backend(self.config.max_positions)
+
+    def compile_layers(self, backend: str = "inductor") -> None:
+        """Have torch compile each layer as one graph for micro-batches of all sizes.
+
+        Layers of one kind (window, norms, whether all tokens go through) share their kernels.
+
+        Raises:
+            InputError: attention takes another way than flash in the present mode and autocast;
+                the other ways ask Python at every step.
+        """
+        if self.attention_backend != "flash":
+            raise InputError(
+                f"engine.compile: attention={self.attention_backend} cannot be compiled, only "
+                "flash (a GPU, engine.precision=bf16, no ALiBi): set engine.compile=false"
+            )
+        # Its default of 8 is for one module; here all layers, in both modes, have one forward.
+        torch._dynamo.config.recompile_limit = MOST_GRAPHS
+        for layer in self.layers:
+            layer.compile(backend=backend, fullgraph=True, dynamic=True)
 
     def set_rope_theta(self, theta: float) -> None:
         """Another base of the rotary angles, for all layers but local ones with their own."""

@@ -25,7 +25,8 @@ def activated(kind: str, inner: Tensor) -> Tensor:
         kind: `model.feed_forward`.
         inner: (..., F), or (..., 2 F) for a gated kind, the half that is activated first.
     """
-    if kind in GATES:
+    # Torch's compiler decides itself what is kept and what is computed again.
+    if kind in GATES and not torch.compiler.is_compiling():
         gated: Tensor = Gate.apply(inner, kind)
         return gated
     return plainly_activated(kind, inner)

@@ -57,10 +57,16 @@ class Rotate(Function):
 
 
 def _rotate(qkv_R3HK: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    if qkv_R3HK.device.type == "cpu" and not torch.compiler.is_compiling():
+        return _rotated_in_cache(qkv_R3HK, cosine, sine)
+    turned_R2HK = torch.cat(turned(qkv_R3HK[:, :2].to(cosine.dtype), cosine, sine), -1)
+    return torch.cat((turned_R2HK.to(qkv_R3HK.dtype), qkv_R3HK[:, 2:]), 1)
+
+
+def _rotated_in_cache(qkv_R3HK: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     rotated = torch.empty_like(qkv_R3HK, memory_format=torch.contiguous_format)
     rotated[:, 2] = qkv_R3HK[:, 2]
-    size = ROWS_CPU if qkv_R3HK.device.type == "cpu" else len(qkv_R3HK)
-    parts = (x.split(size) for x in (rotated, qkv_R3HK, cosine, sine))
+    parts = (x.split(ROWS_CPU) for x in (rotated, qkv_R3HK, cosine, sine))
     for target_R3HK, part_R3HK, cosine_R, sine_R in zip(*parts):
         wide_R2HK = part_R3HK[:, :2].to(cosine.dtype)
         first, second = wide_R2HK.chunk(2, -1)

@@ -51,7 +51,7 @@ def forward(
     for own in sequences(bounds):
         seen = probabilities(query[own], key[own], scale, *limits)
         out[own] = torch.einsum("hqs,shk->qhk", seen, value[own].float()).to(query.dtype)
-    state, none = torch.zeros(2, dtype=torch.uint64), torch.empty(0, dtype=torch.uint64)
+    state, none = torch.zeros(2, dtype=torch.uint64), torch.empty((), dtype=torch.uint64)
     return out, torch.empty(query.shape[1], len(query)), state, none, query.new_empty(0)
 
 
