@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from configs.errors import InputError
 from pretrain.model.dropout import AttentionDropout
-from pretrain.model.packing import Packing, fill
+from pretrain.model.packing import Packing
 from pretrain.model.scope import (
     WHOLE,
     Blocks,
@@ -107,11 +107,10 @@ def attend(
         scope: what tokens see of their sequence; of it they see their own document alone where the
             packing has documents.
     Returns:
-        (R, H, K), the dtype of the input; zero in rows of no token.
+        (R, H, K), the dtype of the input; anything finite in rows of no token.
     """
     if backend == "flash":
-        context_THK = _flash(qkv_R3HK[: packing.tokens], packing, dropout.rate, scope)
-        return fill(context_THK, len(qkv_R3HK))
+        return _flash(qkv_R3HK, packing, dropout.rate, scope)
     qkv_3BHLK = packing.split_heads(qkv_R3HK)
     if scope.is_whole and packing.documents is None:
         compute = _eager if backend == "eager" else _sdpa
@@ -181,17 +180,17 @@ def _biased(
     return out_of_blocks(context, sequences, longest) if blocks.is_banded else context
 
 
-def _flash(qkv_T3HK: Tensor, packing: Packing, rate: float, scope: Scope) -> Tensor:
+def _flash(qkv_R3HK: Tensor, packing: Packing, rate: float, scope: Scope) -> Tensor:
     """FlashAttention-2 over sequences of any lengths (Dao 2023), as torch itself holds it.
 
     Torch's public doors to this kernel have no dropout (`torch.nn.attention.varlen`) or cost the
     host milliseconds a layer (nested tensors).
     """
-    size = qkv_T3HK.shape[-1]
+    size = qkv_R3HK.shape[-1]
     if size % 8:  # the kernel reads 16 bytes at once; zeros change no score, and are cut off again
-        qkv_T3HK = F.pad(qkv_T3HK, (0, -size % 8))
-    query, key, value = qkv_T3HK.unbind(1)
-    bounds, longest = packing.attended
+        qkv_R3HK = F.pad(qkv_R3HK, (0, -size % 8))
+    query, key, value = qkv_R3HK.unbind(1)
+    bounds, longest = packing.attended, packing.longest_attended
     windows = {}
     if scope.reach is not None:
         windows = {"window_size_left": scope.reach, "window_size_right": scope.reach}

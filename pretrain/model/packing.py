@@ -7,7 +7,7 @@ Axes: T tokens, R rows (T rounded up), B sequences, L padded length, K head size
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 
@@ -50,11 +50,14 @@ class Packing:
     """int32 (A + 1): where each document starts, and the end; None: attention goes across them"""
     longest_document: int = 0
     """length of the longest document"""
+    attended: Tensor | None = None
+    """int32: boundaries that attention does not cross, of all R rows; those of no token are
+    sequences of their own, so that a kernel for flat rows need not be kept from them"""
 
     @classmethod
     def of(cls, batch: MicroBatch) -> Packing:
         """The packing of `batch`; reads nothing from the device."""
-        return cls(
+        packing = cls(
             batch.boundaries,
             batch.positions_T,
             batch.longest,
@@ -62,13 +65,22 @@ class Packing:
             batch.documents,
             batch.longest_document,
         )
+        return replace(packing, attended=packing.boundaries_of_rows())
+
+    def boundaries_of_rows(self) -> Tensor:
+        """`attended`: none of its sequences is longer than `longest_attended`."""
+        bounds = self.boundaries if self.documents is None else self.documents
+        spare, longest = self.rows - self.tokens, self.longest_attended
+        if not spare:
+            return bounds
+        pieces = torch.arange(1, 1 - (-spare // longest), device=bounds.device)
+        ends = (pieces * longest).clamp(max=spare) + self.tokens
+        return torch.cat([bounds, ends.to(bounds.dtype)])
 
     @property
-    def attended(self) -> tuple[Tensor, int]:
-        """Boundaries that attention does not cross, and the most tokens between two of them."""
-        if self.documents is None:
-            return self.boundaries, self.longest
-        return self.documents, self.longest_document
+    def longest_attended(self) -> int:
+        """The most tokens between two boundaries that attention does not cross."""
+        return self.longest if self.documents is None else self.longest_document
 
     @property
     def sequences(self) -> int:

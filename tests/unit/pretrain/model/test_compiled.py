@@ -50,7 +50,7 @@ def computed(layer: Layer, lengths: list[int], backend: str = "flash") -> list[T
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_two_graphs_do_for_all_sizes(kind):
+def test_one_graph_does_for_all_sizes(kind):
     graphs = []
 
     def counted(graph, _):
@@ -64,8 +64,7 @@ def test_two_graphs_do_for_all_sizes(kind):
         for lengths in LENGTHS:
             for one, other in zip(computed(plain, lengths), computed(compiled, lengths)):
                 torch.testing.assert_close(one, other, rtol=1e-2, atol=2e-3)
-    # One where rows are tokens, one where there are more of them.
-    assert len(graphs) == 2
+    assert len(graphs) == 1
 
 
 @pytest.mark.slow

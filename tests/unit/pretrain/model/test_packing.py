@@ -83,3 +83,14 @@ def test_rows_beyond_the_tokens_are_zero_and_get_no_gradient():
     joined.sum().backward()
     assert torch.equal(filled.grad[:69, 1], torch.ones(69, 4, 2).double())
     assert not filled.grad[69:].any()
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=40))
+def test_rows_of_no_token_are_sequences_of_their_own_no_longer_than_others(lengths):
+    packing = Packing.of(random_batch(lengths))
+    bounds = packing.attended
+    assert bounds.dtype == torch.int32 and torch.equal(
+        bounds[: len(lengths) + 1], packing.boundaries
+    )
+    assert bounds[-1] == packing.rows
+    assert 0 < bounds.diff().min() and bounds.diff().max() == packing.longest
