@@ -93,4 +93,4 @@ def test_rows_of_no_token_are_sequences_of_their_own_no_longer_than_others(lengt
         bounds[: len(lengths) + 1], packing.boundaries
     )
     assert bounds[-1] == packing.rows
-    assert 0 < bounds.diff().min() and bounds.diff().max() == packing.longest
+    assert bounds.diff().min() > 0 and bounds.diff().max() == packing.longest
