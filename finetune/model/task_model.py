@@ -196,6 +196,8 @@ class TaskLoss(nn.Module):
         super().__init__()
         self.kind, self.config = kind, config
         self.register_buffer("class_weights", class_weights, persistent=False)
+        # Targets are counted on the host, which need not fetch the buffer for each micro-batch.
+        self._host_weights = class_weights
 
     def forward(self, logits: Tensor, targets: Tensor, packing: Packing) -> Tensor:
         """A float32 scalar."""
@@ -226,9 +228,9 @@ class TaskLoss(nn.Module):
         if self.kind == "regression":
             return float(len(targets))
         counted = targets[targets != IGNORED]
-        if self.class_weights is None:
+        if self._host_weights is None:
             return float(len(counted))
-        return float(self.class_weights.cpu()[counted].sum())
+        return float(self._host_weights[counted].sum())
 
 
 def focal_loss(

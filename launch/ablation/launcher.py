@@ -20,6 +20,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
+from typing import TypeVar
+
+import torch
 
 from configs.checks import require
 from configs.system.run_lock import INHERITED, Lock, Taken, is_taken, take
@@ -35,6 +38,8 @@ from launch.slurm.jobs import read_cluster, submit_commands
 from pretrain.run.log import duration
 
 logger = logging.getLogger(__name__)
+
+Thing = TypeVar("Thing")
 
 LOG = "log.txt"
 POLL_SECONDS = 0.5
@@ -163,7 +168,8 @@ class Launcher:
                 self.failed[run.run_dir] = f"{run.name}: {run.status}, under another ablate.py"
             elif not run.is_completed:
                 write_config(run.run_dir, run.config)
-                process = spawn(self.command(run), run.run_dir / LOG, lock, self._cores(slot))
+                cores, gpus = self._share(own_cores(), slot), self._share(visible_gpus(), slot)
+                process = spawn(self.command(run), run.run_dir / LOG, lock, cores, gpus)
                 self.slots[slot] = Child(run, process, time.monotonic())
         finally:
             if self.slots[slot]:
@@ -171,12 +177,11 @@ class Launcher:
             else:
                 lock.release()
 
-    def _cores(self, slot: int) -> list[int]:
-        """This slot's equal share of the cores; some share one where there are too few."""
-        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        if len(cores) >= self.jobs or not cores:
-            return cores[slot :: self.jobs]
-        return [cores[slot % len(cores)]]
+    def _share(self, things: list[Thing], slot: int) -> list[Thing]:
+        """This slot's equal share of cores or GPUs; some share one where there are too few."""
+        if len(things) >= self.jobs or not things:
+            return things[slot :: self.jobs]
+        return [things[slot % len(things)]]
 
     def _close(self, child: Child) -> None:
         """Say what became of a run."""
@@ -213,13 +218,29 @@ def launch_command(run: GridRun) -> list[str]:
     return [sys.executable, str(ROOT / script), "--config", str(config)]
 
 
-def spawn(words: list[str], log: Path, lock: Lock, cores: list[int]) -> subprocess.Popen[bytes]:
-    """A child on `cores`, out of the terminal's reach, that holds `lock` as long as it lives."""
+def own_cores() -> list[int]:
+    """The processors that this process may run on; none where the system does not tell."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process sees, as CUDA_VISIBLE_DEVICES names them."""
+    count, named = torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",")[:count] if named else [str(number) for number in range(count)]
+
+
+def spawn(
+    words: list[str], log: Path, lock: Lock, cores: list[int], gpus: list[str]
+) -> subprocess.Popen[bytes]:
+    """A child on `cores` and `gpus`, out of the terminal's reach, that holds `lock` as long as it
+    lives."""
     # A session of its own: Ctrl-C reaches this process alone, which tells the children in its way,
     # once, and waits for their checkpoints.
     own = {INHERITED: str(lock.descriptor)}
     if cores:
         own["OMP_NUM_THREADS"] = str(len(cores))
+    if gpus:
+        own["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
     with log.open("ab") as output, running_on(cores):
         return subprocess.Popen(
             words,

@@ -10,16 +10,19 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from configs.errors import InputError
 from configs.system.run_lock import Taken, is_taken, take
-from launch.ablation.launcher import Launcher, train_here
+from launch.ablation import launcher as launcher_module
+from launch.ablation.launcher import Launcher, train_here, visible_gpus
 from tests.conftest import ROOT
 from tests.unit.launch.ablation.example_runs import find, finish, make_grid
 
 WORK = """
 trap 'echo preempted >$0/status; exit 0' TERM
-echo running >$0/status; nproc >$0/cores; echo "start $$" >>$0/starts
+echo running >$0/status; nproc >$0/cores; echo $CUDA_VISIBLE_DEVICES >$0/gpus
+echo "start $$" >>$0/starts
 for i in $(seq $1); do sleep 0.1; done
 echo "$2"; {}; echo completed >$0/status
 """
@@ -76,17 +79,36 @@ def test_every_run_is_trained_once_and_a_second_launcher_finds_nothing_to_do(gri
 
 
 @pytest.mark.parametrize(
-    ("cores", "jobs", "shares"),
+    ("things", "jobs", "shares"),
     [
-        ({0, 1, 2, 3, 4}, 2, [[0, 2, 4], [1, 3]]),
-        ({0, 1}, 3, [[0], [1], [0]]),
-        ({5}, 1, [[5]]),
+        ([0, 1, 2, 3, 4], 2, [[0, 2, 4], [1, 3]]),
+        ([0, 1], 3, [[0], [1], [0]]),
+        ([5], 1, [[5]]),
+        ([], 2, [[], []]),
     ],
 )
-def test_jobs_share_the_cores(grid, monkeypatch, cores, jobs, shares):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: cores)
+def test_jobs_share_cores_and_gpus(grid, things, jobs, shares):
     launcher = Launcher(grid, jobs)
-    assert [launcher._cores(slot) for slot in range(jobs)] == shares
+    assert [launcher._share(things, slot) for slot in range(jobs)] == shares
+
+
+@pytest.mark.parametrize(
+    ("named", "count", "expected"),
+    [(None, 2, ["0", "1"]), ("3,GPU-7a", 2, ["3", "GPU-7a"]), ("", 0, []), ("0,1", 0, [])],
+)
+def test_gpus_have_the_names_by_which_they_are_made_visible(monkeypatch, named, count, expected):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if named is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert visible_gpus() == expected
+
+
+def test_each_child_sees_gpus_of_its_own(grid, monkeypatch):
+    monkeypatch.setattr(launcher_module, "visible_gpus", lambda: ["4", "6"])
+    drive(grid, jobs=2)
+    gpus = [(run.run_dir / "gpus").read_text().strip() for run in grid.distinct_runs()]
+    assert set(gpus) == {"4", "6"}
 
 
 def test_a_child_sees_its_share_alone(grid):
