@@ -32,6 +32,30 @@ PARTS = (
         "launch.selfchecks.steps:check",
         2.0,
     ),
+    Part(
+        "learning",
+        "losses of training, by device, precision, ZeRO stage and update rule",
+        "launch.selfchecks.learning:check",
+        1.5,
+    ),
+    Part(
+        "runs",
+        "whole runs: leaving, resuming, fitting micro-batches",
+        "launch.selfchecks.runs:check",
+        1.5,
+    ),
+    Part(
+        "finetuning",
+        "the exported encoder beside transformers, a task learnt and answered",
+        "launch.selfchecks.finetuning:check",
+        1.0,
+    ),
+    Part(
+        "ranks",
+        "several ranks against one, and how fast gradients travel",
+        "launch.selfchecks.ranks:check",
+        1.0,
+    ),
 )
 
 

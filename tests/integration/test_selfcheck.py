@@ -60,3 +60,14 @@ def test_the_parts_are_listed(tmp_path):
     done = run_script("selfcheck.py", "--list", cwd=tmp_path)
     assert done.returncode == 0
     assert [line.split()[0] for line in done.stdout.splitlines()][:2] == ["machine", "attention"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "parts", [["machine", "steps", "learning"], ["runs", "finetuning", "ranks"]]
+)
+def test_the_other_parts_pass_here(parts, tmp_path):
+    done = Command("selfcheck.py", "--only", *parts, cwd=tmp_path).finish(timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    passed = {p["name"] for p in read(tmp_path)["parts"] if p["findings"][-1]["state"] == "ok"}
+    assert passed == set(parts)

@@ -47,7 +47,10 @@ DOORS = {
     "zstandard": {"pretrain/text/compression.py"},
     "matplotlib": {"pretrain/run/figures.py"},
     "omegaconf": {"configs/loader.py", "configs/known_keys.py"},
-    "transformers": {"launch/benchmarks/huggingface_contenders.py"},
+    "transformers": {
+        "launch/benchmarks/huggingface_contenders.py",
+        "launch/selfchecks/finetuning.py",
+    },
 }
 
 

@@ -110,6 +110,16 @@ def test_a_merge_has_no_shard(job):
     assert job.calls.read_text().strip().endswith("--config tiny.yaml --num-shards 4")
 
 
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_self_check_has_a_folder_for_each_node(job, code):
+    done = job.run("selfcheck", code=code)
+    command = f"-u {ROOT}/launch/selfcheck.py --output {job.folder}/runs/selfcheck/n1 tiny.yaml"
+    assert job.calls.read_text().strip() == command
+    assert done.returncode == code and not job.asked()
+    said = "passed on 1 node(s)" if code == 0 else "with exit code 1: see runs/selfcheck/NODE"
+    assert said in last_words(done)
+
+
 def test_an_exit_code_that_is_no_number_is_not_evaluated(job):
     canary = job.folder / "canary"
     write = f"echo 'a[$(touch {canary})]' >$MASKLAB_EXIT_CODE"
