@@ -38,7 +38,7 @@ def main() -> None:
     print(head(), flush=True)
     for outcome in check.run():
         print(table(outcome), flush=True)
-    findings = sum(len(outcome.findings) for outcome in check.outcomes)
+    findings = [finding for outcome in check.outcomes for finding in outcome.findings]
     print(f"\n{summary(check.known, check.failed, findings)}\neverything: {folder / RESULTS}")
     sys.stdout.flush()
     sys.exit(1 if check.failed else 0)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from launch.selfchecks.advice import advice
+from launch.selfchecks.finding import SKIPPED, Finding
 from launch.selfchecks.frame import Outcome
 
 WIDTHS = (10, 36, 8)
@@ -28,8 +29,10 @@ def row(part: str, check: str, state: str, text: str) -> str:
     return f"{padded}  {text}".rstrip()
 
 
-def summary(known: Mapping[str, Any], failed: list[str], checks: int) -> str:
+def summary(known: Mapping[str, Any], failed: list[str], findings: Sequence[Finding]) -> str:
     """The last lines."""
+    left_out = sum(finding.state == SKIPPED for finding in findings)
+    rest = f"{len(findings) - len(failed) - left_out} passed, {left_out} skipped"
     found = advice(known)
     lines = []
     if "model.attention" in found:
@@ -45,7 +48,7 @@ def summary(known: Mapping[str, Any], failed: list[str], checks: int) -> str:
         of = "the data sheet's" if "--gpu" in name else "the measured"
         lines.append(f"for doctor.py: {name.removeprefix('doctor ')} {found[name]:g}, of {of} peak")
     if failed:
-        lines.append(f"FAILED, {len(failed)} of {checks}: {'; '.join(failed)}")
+        lines.append(f"{len(failed)} FAILED, {rest}: {'; '.join(failed)}")
     else:
-        lines.append(f"nothing failed, of {checks} checks")
+        lines.append(f"nothing failed: {rest}")
     return "\n".join(lines)

@@ -131,7 +131,7 @@ def test_the_exit_code_tells_whether_something_failed(name, code, tmp_path, monk
         selfcheck.main()
     assert end.value.code == code
     out = capsys.readouterr().out
-    assert ("FAILED, 1 of 2: fails: second" in out) == bool(code)
+    assert ("1 FAILED, 1 passed, 0 skipped: fails: second" in out) == bool(code)
 
 
 def test_parts_are_chosen_by_name_in_their_own_order():
