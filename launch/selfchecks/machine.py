@@ -121,7 +121,8 @@ def speeds(bench: Bench, precision: PrecisionName) -> Iterator[Finding]:
     square.append(matmul_peak(bench.device, precision, seconds))
     # Other work on the machine makes a measurement too low, never too high.
     peak = max(*square, *rates.values())
-    text = f"{peak / 1e12:.3f} TFLOP/s; at {8192 if bench.on_cuda else 1024}^3 {max(square) / 1e12:.3f}"
+    size = 8192 if bench.on_cuda else 1024
+    text = f"{peak / 1e12:.3f} TFLOP/s; at {size}^3 {max(square) / 1e12:.3f}"
     yield judged(f"peak {precision}", 0 < peak < float("inf"), text, flops=peak)
     for name, (m, k, n) in shapes.items():
         flops = rates[name]
