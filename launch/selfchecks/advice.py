@@ -13,6 +13,7 @@ def advice(known: Mapping[str, Any]) -> dict[str, Any]:
     if steps:
         best = max(steps, key=lambda values: values["mfu"])
         found["model.attention"] = best["backend"]
+        found["engine.compile"] = best.get("compiled", False)
         found["batch.micro_sequences"] = best["micro_sequences"]
         found["model.attention=auto chooses"] = best["auto"]
         found["length"] = best["length"]

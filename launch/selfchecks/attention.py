@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from configs.errors import InputError
+from configs.schema import PrecisionName
 from launch.selfchecks.batches import packing_of
 from launch.selfchecks.bench import Bench
 from launch.selfchecks.errors import Errors, relative_error, within
-from launch.selfchecks.finding import FAILED, OK, Finding, judged, skipped
+from launch.selfchecks.finding import FAILED, OK, Finding, guarded, judged, skipped
 from pretrain.model.attention import attend, choose_backend
 from pretrain.model.dropout import AttentionDropout
 from pretrain.model.flops import DTYPES
@@ -58,20 +59,26 @@ def check(bench: Bench) -> Iterator[Finding]:
     """Each backend in each type: values, bits, and dropout."""
     for backend in BACKENDS:
         for precision in bench.precisions:
-            dtype, name = DTYPES[precision], f"{backend} {precision}"
-            if lacking := why_not(backend, bench.device, dtype, 0.0, WHOLE):
-                yield skipped(name, lacking)
-                continue
-            for group, cases in GROUPS.items():
-                if lacking := why_not(backend, bench.device, dtype, 0.0, cases[0].scope):
-                    yield skipped(f"{name}, {group}", lacking)
-                else:
-                    yield compare(f"{name}, {group}", backend, cases, bench.device, dtype)
-            yield equal_bits(name, backend, bench.device, dtype)
-            if lacking := why_not(backend, bench.device, dtype, RATE, WHOLE):
-                yield skipped(f"{name}, dropout", lacking)
-            else:
-                yield from dropout(name, backend, bench.device, dtype)
+            findings = of_backend(backend, precision, bench.device)
+            yield from guarded(f"{backend} {precision}", findings)
+
+
+def of_backend(backend: str, precision: PrecisionName, device: torch.device) -> Iterator[Finding]:
+    """As far as it runs here."""
+    dtype, name = DTYPES[precision], f"{backend} {precision}"
+    if lacking := why_not(backend, device, dtype, 0.0, WHOLE):
+        yield skipped(name, lacking)
+        return
+    for group, cases in GROUPS.items():
+        if lacking := why_not(backend, device, dtype, 0.0, cases[-1].scope):
+            yield skipped(f"{name}, {group}", lacking)
+        else:
+            yield compare(f"{name}, {group}", backend, cases, device, dtype)
+    yield equal_bits(name, backend, device, dtype)
+    if lacking := why_not(backend, device, dtype, RATE, WHOLE):
+        yield skipped(f"{name}, dropout", lacking)
+    else:
+        yield from dropout(name, backend, device, dtype)
 
 
 def why_not(

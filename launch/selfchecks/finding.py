@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import signal
+import traceback
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from configs.errors import first_line
 
 OK, FAILED, SKIPPED = "ok", "FAILED", "skipped"
 STATES = (OK, FAILED, SKIPPED)
@@ -58,10 +62,17 @@ def skipped(check: str, why: object) -> Finding:
     return Finding(check, SKIPPED, " ".join(str(why).split()))
 
 
+def guarded(name: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+    """The findings; whatever ends them by an exception is one that has failed."""
+    try:
+        yield from findings
+    except Exception as error:
+        traceback.print_exc()
+        yield Finding(name, FAILED, f"{type(error).__name__}: {first_line(error)[:200]}")
+
+
 def die_after(seconds: float) -> None:
     """End this process by a signal after so long, also where nobody is left to kill it."""
-    import signal
-
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     os.environ["HF_HUB_OFFLINE"] = "1"

@@ -12,7 +12,7 @@ import torch
 from configs.loader import load_config
 from configs.schema import PrecisionName, PretrainConfig, ResolvedPretrainConfig
 from launch.selfchecks.bench import Bench
-from launch.selfchecks.finding import Finding, judged, skipped
+from launch.selfchecks.finding import Finding, guarded, judged, skipped
 from launch.selfchecks.material import VOCABULARY, vocabulary, write_store
 from pretrain.data.batches import Batches
 from pretrain.data.collate import Collator
@@ -38,24 +38,37 @@ NEAR = {"bf16": 0.01, "fp32": 1e-3}
 def check(bench: Bench) -> Iterator[Finding]:
     """Long in this device's best type against plain fp32 on the CPU; short in all other ways."""
     store = write_store(bench.folder / "store")
-    steps, precision = STEPS[bench.device.type], bench.precisions[-1]
+    steps = STEPS[bench.device.type]
     plain = trained_plainly(store, configuration(), steps)
     text = f"{plain[0]:.3f} to {np.mean(plain[-LAST:]):.3f} in {steps} steps of fp32 on the CPU"
     good = bool(np.mean(plain[-LAST:]) < LEARNT * plain[0])
     yield judged("the plain loop learns", good, text, losses=plain)
-    train = partial(trained, bench.world, store)
-    if precision == "bf16":
-        found = train(configuration("engine.precision=bf16"), steps)
-        yield compare(f"bf16 on {bench.device.type}, {steps} steps", found, plain, NEAR["bf16"])
-    else:
-        yield skipped("bf16", "this processor has no instructions for bf16")
-    for stage in (0, 1, 2):
-        found = train(configuration(f"engine.zero_stage={stage}"), FEW)
-        yield compare(f"fp32, ZeRO {stage}", found, plain[:FEW], NEAR["fp32"])
-    for rule in ("lamb", "stable-adamw", "muon"):
+    for name, findings in ways(bench, store, plain):
+        yield from guarded(name, findings)
+
+
+def ways(bench: Bench, store: Path, plain: list[float]) -> Iterator[tuple[str, Iterator[Finding]]]:
+    """Each way to train, by its name."""
+    device, train = bench.device.type, partial(trained, bench.world, store)
+
+    def against(name: str, bound: float, steps: int, *overrides: str) -> Iterator[Finding]:
+        yield compare(name, train(configuration(*overrides), steps), plain[:steps], bound)
+
+    def by_rule(name: str, rule: str) -> Iterator[Finding]:
         config = configuration(f"optimizer.name={rule}")
-        found, expected = train(config, FEW), trained_plainly(store, config, FEW)
-        yield compare(f"fp32, {rule}", found, expected, NEAR["fp32"])
+        expected = trained_plainly(store, config, FEW)
+        yield compare(name, train(config, FEW), expected, NEAR["fp32"])
+
+    if "bf16" in bench.precisions:
+        name = f"bf16 on {device}, {len(plain)} steps"
+        yield name, against(name, NEAR["bf16"], len(plain), "engine.precision=bf16")
+    else:
+        yield "bf16", iter([skipped("bf16", "this processor has no instructions for bf16")])
+    for stage in (0, 1, 2):
+        name = f"fp32, ZeRO {stage}"
+        yield name, against(name, NEAR["fp32"], FEW, f"engine.zero_stage={stage}")
+    for rule in ("lamb", "stable-adamw", "muon"):
+        yield f"fp32, {rule}", by_rule(f"fp32, {rule}", rule)
 
 
 def compare(name: str, found: list[float], expected: list[float], bound: float) -> Finding:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
-import traceback
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -18,7 +18,7 @@ if __name__ == "__main__" and not __package__:  # its own folder would hide pack
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from launch.selfchecks.bench import Bench, Check
-from launch.selfchecks.finding import FAILED, Finding, die_after
+from launch.selfchecks.finding import Finding, die_after, guarded
 
 FINDINGS, KNOWN = "findings.jsonl", "known.json"
 
@@ -29,17 +29,17 @@ def main() -> None:
     die_after(seconds + 5)
     known = json.loads((folder / KNOWN).read_text(encoding="utf-8"))
     module, _, function = target.partition(":")
+    bench = Bench(folder, seconds, known)
     with (folder / FINDINGS).open("a", encoding="utf-8") as file:
-        try:
-            check: Check = getattr(import_module(module), function)
-            for finding in check(Bench(folder, seconds, known)):
-                file.write(finding.as_line() + "\n")
-                file.flush()
-        except Exception as error:
-            traceback.print_exc()
-            lines = str(error).strip().splitlines() or [""]
-            text = f"{type(error).__name__}: {lines[0][:200]}"
-            file.write(Finding("the part itself", FAILED, text).as_line() + "\n")
+        for finding in guarded("the part itself", found(module, function, bench)):
+            file.write(finding.as_line() + "\n")
+            file.flush()
+
+
+def found(module: str, function: str, bench: Bench) -> Iterator[Finding]:
+    """What a check yields; importing it may fail as well."""
+    check: Check = getattr(import_module(module), function)
+    yield from check(bench)
 
 
 if __name__ == "__main__":

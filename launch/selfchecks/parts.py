@@ -30,7 +30,7 @@ PARTS = (
         "steps",
         "whole training steps: speed, memory, what the device does",
         "launch.selfchecks.steps:check",
-        2.0,
+        3.0,
     ),
     Part(
         "learning",

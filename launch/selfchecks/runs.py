@@ -15,7 +15,7 @@ from configs.schema import PretrainConfig
 from configs.system.run_folder import RunFolder
 from configs.system.version import ROOT
 from launch.selfchecks.bench import Bench
-from launch.selfchecks.finding import Finding, judged
+from launch.selfchecks.finding import Finding, guarded, judged
 from launch.selfchecks.material import write_prose
 
 YAML = """
@@ -39,8 +39,9 @@ def check(bench: Bench) -> Iterator[Finding]:
     """SIGTERM and resume; `batch.micro_sequences=auto`."""
     config = write_config(bench.folder)
     words = [f"run_dir={bench.folder / RUN}", f"schedule.max_steps={STEPS}"]
-    yield leaves(bench, config, words)
-    yield resumes(bench, config, words)
+    ways = {"SIGTERM": leaves, "resumes": resumes}
+    for name, way in ways.items():
+        yield from guarded(name, (way(bench, config, words) for _ in range(1)))
     yield fits(bench, config)
 
 

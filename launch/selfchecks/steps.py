@@ -6,20 +6,21 @@ import gc
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from time import perf_counter
 
 import torch
 from torch import Tensor
 
+from configs.errors import InputError
 from configs.loader import load_config
 from configs.schema import PrecisionName, PretrainConfig, ResolvedPretrainConfig
 from launch.diagnosis.gpus import GPUS
 from launch.diagnosis.memory_model import MemoryModel
 from launch.selfchecks.attention import BACKENDS, why_not
 from launch.selfchecks.bench import Bench
-from launch.selfchecks.finding import Finding, judged, skipped, told
+from launch.selfchecks.finding import Finding, guarded, judged, skipped, told
 from launch.selfchecks.profile import Profile, allocated
 from pretrain.engine.engine import Engine
 from pretrain.engine.fitting import full_batch
@@ -40,6 +41,9 @@ WORTH_TRYING = 25.0
 """seconds that are left, below which no further setting is begun"""
 MEMORY_ERROR, FIRST_LOSS_ERROR = 0.1, 0.05
 """of doctor's prediction; of log V, which is the loss of a model that knows nothing"""
+COMPILED = 0.01
+"""relative difference of bf16 losses and norms, where compiled layers round in other places"""
+NO_DROPOUT = ("model.dropout=0", "model.attention_dropout=0")
 PAD = 1
 
 
@@ -51,11 +55,14 @@ class Setting:
     backend: str
     sequences: int
     length: int
+    compiled: bool = False
+    overrides: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """In the table."""
-        return f"{self.backend} {self.sequences} x {self.length}"
+        more = ", compiled" if self.compiled else ""
+        return f"{self.backend} {self.sequences} x {self.length}{more}"
 
     @cached_property
     def vocabulary(self) -> int:
@@ -71,6 +78,8 @@ class Setting:
             f"batch.sequences={self.sequences}",
             f"batch.micro_sequences={self.sequences}",
             f"engine.precision={self.precision}",
+            f"engine.compile={str(self.compiled).lower()}",
+            *self.overrides,
         ]
         recipe = RECIPES[self.bench.device.type]
         return load_config(PretrainConfig, recipe, overrides).resolved()
@@ -123,7 +132,7 @@ class Steps:
         """One optimizer step; returns the mean loss, on the device."""
         loss: Tensor = self.engine(self.batch).mlm_loss_sum / len(self.batch.labels_M)
         self.engine.backward(loss, is_last=True)
-        self.engine.step(1e-4)
+        self.norm = self.engine.step(1e-4)
         return loss.detach()
 
     def wait(self) -> None:
@@ -152,19 +161,52 @@ def check(bench: Bench) -> Iterator[Finding]:
         if lacking:
             yield skipped(backend, lacking)
             continue
-        for sequences, length in SIZES[bench.device.type]:
-            setting = Setting(bench, backend, sequences, length)
-            if bench.left < WORTH_TRYING:
-                yield skipped(setting.name, "no time is left: give more --minutes")
-                continue
-            try:
-                yield from examine(setting)
-            except torch.OutOfMemoryError:
-                gigabytes = setting.predicted_bytes / 1e9
-                yield skipped(setting.name, f"out of memory; doctor says {gigabytes:.1f} GB")
-            gc.collect()
-            if bench.on_cuda:
-                torch.cuda.empty_cache()
+        sizes = SIZES[bench.device.type]
+        settings = [Setting(bench, backend, *size) for size in sizes]
+        if backend == "flash":  # the others cannot be compiled
+            settings += [Setting(bench, backend, *size, compiled=True) for size in sizes[1:]]
+        for setting in settings:
+            yield from tried(setting, examine(setting))
+        if backend == "flash":
+            yield from tried(settings[-1], same_when_compiled(settings[-1]))
+
+
+def tried(setting: Setting, findings: Iterator[Finding]) -> Iterator[Finding]:
+    """The findings, as far as time and memory are there; the device is left empty."""
+    bench = setting.bench
+    if bench.left < WORTH_TRYING:
+        yield skipped(setting.name, "no time is left: give more --minutes")
+        return
+    try:
+        yield from guarded(setting.name, fitting(setting, findings))
+    finally:
+        gc.collect()
+        if bench.on_cuda:
+            torch.cuda.empty_cache()
+
+
+def fitting(setting: Setting, findings: Iterator[Finding]) -> Iterator[Finding]:
+    """The findings; memory that is not there is no failure."""
+    try:
+        yield from findings
+    except torch.OutOfMemoryError:
+        gigabytes = setting.predicted_bytes / 1e9
+        yield skipped(setting.name, f"out of memory; doctor says {gigabytes:.1f} GB")
+    except InputError as error:
+        yield skipped(setting.name, error)
+
+
+def same_when_compiled(setting: Setting) -> Iterator[Finding]:
+    """Losses and norms of gradients of compiled layers beside those of the same, not compiled."""
+    found = []
+    for compiled in (False, True):
+        steps = Steps(replace(setting, compiled=compiled, overrides=NO_DROPOUT))
+        found.append([float(x) for _ in range(3) for x in (steps.take(), steps.norm)])
+        del steps
+    eager, compiled_ = found
+    apart = max(abs(a / b - 1) for a, b in zip(compiled_, eager))
+    text = f"losses and gradients' norms of three steps {apart:.1e} apart (at most {COMPILED:g})"
+    yield judged(f"{setting.name}, the same", apart <= COMPILED, text, apart=apart)
 
 
 def examine(setting: Setting) -> Iterator[Finding]:
@@ -181,7 +223,10 @@ def examine(setting: Setting) -> Iterator[Finding]:
     text = f"{first:.3f}, log V is {expected:.3f}"
     yield judged(f"{setting.name}, first loss", good, text, loss=first)
     is_largest = (setting.sequences, setting.length) == SIZES[bench.device.type][1]
-    if bench.on_cuda:
+    if setting.compiled:
+        # Doctor knows nothing of what a compiler keeps.
+        yield told(f"{setting.name}, memory", f"{(peak_bytes(bench.device) - before) / 1e9:.3f} GB")
+    elif bench.on_cuda:
         yield memory(setting, peak_bytes(bench.device) - before)
     elif is_largest:
         yield memory(setting, allocated(lambda: Steps(setting).take()))
@@ -207,6 +252,7 @@ def speed(setting: Setting, steps: Steps) -> Finding:
         seconds=seconds,
         backend=setting.backend,
         auto=setting.auto,
+        compiled=setting.compiled,
         micro_sequences=setting.sequences,
         length=setting.length,
     )

@@ -40,6 +40,7 @@ def summary(known: Mapping[str, Any], failed: list[str], findings: Sequence[Find
         agrees = "as" if chosen == found["model.attention"] else f"not {chosen}, as"
         lines.append(
             f"fastest here: model.attention={found['model.attention']} ({agrees} auto chooses), "
+            f"engine.compile={str(found['engine.compile']).lower()}, "
             f"batch.micro_sequences={found['batch.micro_sequences']} of {found['length']} tokens"
         )
     if "engine.precision" in found:

@@ -7,8 +7,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from configs.errors import InputError
 from launch.selfchecks import steps
 from launch.selfchecks.bench import Bench
+from launch.selfchecks.finding import told
 from launch.selfchecks.profile import Profile, allocated, covered, highest
 from launch.selfchecks.steps import Setting, memory, of_data_sheet
 
@@ -47,7 +49,7 @@ def tiny(tmp_path, monkeypatch) -> Setting:
     monkeypatch.setattr(steps, "VOCABULARIES", {"cpu": 1000})
     monkeypatch.setattr(steps, "SIZES", {"cpu": ((1, 16), (2, 16))})
     monkeypatch.setattr(steps, "WORTH_TRYING", 0.0)
-    setting = Setting(Bench(tmp_path, 1.0), "eager", 2, 16)
+    setting = Setting(Bench(tmp_path, 600.0), "eager", 2, 16)
     setting.bench.world = World(0, 1, torch.device("cpu"))
     monkeypatch.setattr(Setting, "precision", "fp32")
     return setting
@@ -57,6 +59,37 @@ def test_a_model_that_knows_too_much_fails(tiny, monkeypatch):
     monkeypatch.setattr(steps, "Steps", Guesser)
     states = {f.check: f.state for f in steps.examine(tiny)}
     assert states["eager 2 x 16, first loss"] == "FAILED"
+
+
+@pytest.mark.parametrize(
+    ("trouble", "state"),
+    [
+        (torch.OutOfMemoryError("full"), "skipped"),
+        (InputError("cannot be compiled"), "skipped"),
+        (RuntimeError("an illegal memory access"), "FAILED"),
+    ],
+)
+def test_a_setting_that_fails_stops_no_other(tiny, trouble, state, monkeypatch):
+    def examine(setting):
+        if setting.sequences == 1:
+            raise trouble
+        yield told(setting.name, "")
+
+    monkeypatch.setattr(steps, "examine", examine)
+    found = {finding.check: finding.state for finding in steps.check(tiny.bench)}
+    assert found["eager 1 x 16"] == state and found["eager 2 x 16"] == "ok"
+
+
+@pytest.mark.parametrize(("factor", "state"), [(1.001, "ok"), (1.05, "FAILED")])
+def test_compiled_layers_that_compute_something_else_fail(tiny, factor, state, monkeypatch):
+    class Compiled(Guesser):
+        def __init__(self, setting):
+            super().__init__(setting)
+            self.norm = factor if setting.compiled else 1.0
+
+    monkeypatch.setattr(steps, "Steps", Compiled)
+    (found,) = steps.same_when_compiled(tiny)
+    assert found.state == state
 
 
 class Guesser:

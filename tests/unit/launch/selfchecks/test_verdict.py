@@ -22,8 +22,8 @@ KNOWN = {
 def test_the_fastest_is_advised():
     lines = summary(KNOWN, [], [told("", ""), skipped("", "")]).splitlines()
     assert lines == [
-        "fastest here: model.attention=flash (as auto chooses), batch.micro_sequences=32 of "
-        "512 tokens",
+        "fastest here: model.attention=flash (as auto chooses), engine.compile=false, "
+        "batch.micro_sequences=32 of 512 tokens",
         "engine.precision=auto is bf16 here",
         "for doctor.py: --mfu 0.41, of the measured peak",
         "for doctor.py: --gpu h100 --mfu 0.3, of the data sheet's peak",
