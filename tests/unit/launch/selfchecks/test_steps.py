@@ -11,34 +11,26 @@ from configs.errors import InputError
 from launch.selfchecks import steps
 from launch.selfchecks.bench import Bench
 from launch.selfchecks.finding import told
-from launch.selfchecks.profile import Profile, allocated, covered, highest
 from launch.selfchecks.steps import Setting, memory, of_data_sheet
-
-
-def test_time_that_spans_share_counts_once():
-    assert covered([(0, 2), (1, 3), (5, 6), (5.5, 5.8)]) == 4
-    assert covered([]) == 0
-
-
-def test_the_longest_come_first_with_their_shares():
-    assert highest({"a": 1.0, "b": 3.0}) == [("b", 0.75), ("a", 0.25)]
-
-
-def test_a_profile_names_the_work():
-    a = torch.randn(300, 300)
-    found = Profile.of(lambda: a @ a, lambda: None, on_cuda=False)
-    assert any(name == "aten::mm" for name, _ in found.top) and found.count >= 1
-
-
-def test_what_is_held_at_once_is_measured():
-    assert allocated(lambda: (torch.empty(10**6), torch.empty(10**6))) == 8 * 10**6
-    assert allocated(lambda: [torch.empty(10**6) is None for _ in range(3)]) == 4 * 10**6
 
 
 @pytest.mark.parametrize(("factor", "state"), [(1.05, "ok"), (1.15, "FAILED"), (0.85, "FAILED")])
 def test_memory_far_from_doctors_word_fails(factor, state):
     setting = SimpleNamespace(name="", predicted_bytes=1e9)
     assert memory(setting, factor * 1e9).state == state
+
+
+@pytest.mark.parametrize(("waits", "state"), [(False, "ok"), (True, "FAILED")])
+def test_a_step_that_waits_for_the_device_fails(waits, state, monkeypatch):
+    modes = []
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+
+    def take():
+        if waits:
+            raise RuntimeError("called a synchronizing CUDA operation")
+
+    found = steps.waits(SimpleNamespace(name="x"), SimpleNamespace(take=take))
+    assert found.state == state and modes == ["error", "default"]
 
 
 @pytest.fixture
