@@ -27,6 +27,8 @@ FREE_IN_TASKS = ("model", "seeds", "task.folder", "adapt.cache")
 """the same of fine-tuning, whose encoders and examples have fingerprints"""
 FACTS = ("source", "torch", "precision", "tokenizer", "corpus", "examples")
 """what a run found out for itself, by its environment.json"""
+FACTS_OF_MINUTES = ("machine", "device", "processor")
+"""the same, where a run ends by the clock: minutes of another machine are another budget"""
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,18 @@ class Outcome:
     def facts(self) -> dict[str, Any]:
         """Those of `FACTS`, by name; None for what it did not say."""
         environment = self.run.status_folder.read_environment()
-        known = {**environment, "torch": environment.get("packages", {}).get("torch")}
-        return {name: known.get(name) for name in FACTS}
+        known = {
+            **environment,
+            "torch": environment.get("packages", {}).get("torch"),
+            "processor": environment.get("agreed", {}).get("processor"),
+        }
+        timed = FACTS_OF_MINUTES if self.is_timed else ()
+        return {name: known.get(name) for name in (*FACTS, *timed)}
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether a pretraining run ends by the clock: its budget is minutes, not tokens."""
+        return not self.run.task and self.config.schedule.max_minutes is not None
 
     @cached_property
     def tokens(self) -> float | None:
@@ -140,8 +152,8 @@ def _compare(ours: Outcome, theirs: Outcome) -> None:
     for name, values in differences(ours.config, theirs.config).items():
         if name not in studied:
             _refuse(name, values, ours, theirs)
-    for name in FACTS:
-        facts = ours.facts[name], theirs.facts[name]
+    for name in ours.facts:
+        facts = ours.facts[name], theirs.facts.get(name)
         if facts[0] != facts[1] and not _follows(name, studied):
             _refuse(name, facts, ours, theirs)
     if _has_other_budget(ours, theirs, studied):
@@ -158,10 +170,15 @@ def _follows(fact: str, studied: tuple[str, ...]) -> bool:
 
 
 def _has_other_budget(ours: Outcome, theirs: Outcome, studied: tuple[str, ...]) -> bool:
-    """Undertrained runs are marked, not refused; passes over the data have no fixed tokens."""
+    """Undertrained runs are marked, not refused; passes over the data and minutes have no fixed
+    tokens."""
     if ours.tokens is None or theirs.tokens is None or ours.shortage or theirs.shortage:
         return False
-    if ours.config.schedule.max_epochs or any(name.startswith("schedule.") for name in studied):
+    if (
+        ours.config.schedule.max_epochs
+        or ours.is_timed
+        or any(name.startswith("schedule.") for name in studied)
+    ):
         return False
     step = max(o.config.batch.sequences * o.config.max_length for o in (ours, theirs))
     allowed: float = max(SAME_BUDGET * theirs.tokens, step)

@@ -95,6 +95,33 @@ def test_another_token_budget_is_refused(tmp_path):
     assert_refused(grid, "tokens is 43,009", "40,960", "dynamic/seed0", "static/seed0")
 
 
+MINUTES = {"schedule.max_steps": None, "schedule.max_minutes": 1.0}
+
+
+def test_equal_minutes_need_no_equal_tokens(tmp_path):
+    grid = make_grid(tmp_path, fields=MINUTES, seeds=[0])
+    finish(find(grid, "static"), tokens=4096.0)
+    finish(find(grid, "dynamic"), tokens=8192.0)
+    assert len(collect(grid).rows) == 2
+
+
+@pytest.mark.parametrize(
+    "fact, value",
+    [("machine", "x86_64, 64 cores"), ("device", "CPU, 8"), ("agreed", {"processor": "other"})],
+)
+def test_minutes_of_another_machine_are_another_budget(tmp_path, fact, value):
+    grid = make_grid(tmp_path, fields=MINUTES, seeds=[0])
+    finish(find(grid, "static"))
+    finish(find(grid, "dynamic"), **{fact: value})
+    name = "processor" if fact == "agreed" else fact
+    assert_refused(grid, f"{name} is ", "dynamic/seed0", "static/seed0")
+    (tmp_path / "tokens").mkdir()
+    by_tokens = make_grid(tmp_path / "tokens", seeds=[0])
+    finish_all(by_tokens)
+    finish(find(by_tokens, "dynamic"), **{fact: value})
+    assert len(collect(by_tokens).rows) == 2
+
+
 def test_a_studied_budget_is_no_stranger(tmp_path):
     lengths = {"length": {"short": {}, "long": {"schedule.max_steps": 16}}}
     grid = make_grid(tmp_path, axes=lengths, seeds=[0])
