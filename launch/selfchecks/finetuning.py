@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from configs.system.run_folder import RunFolder
 from configs.system.version import package_version
 from launch.selfchecks.batches import bounds
 from launch.selfchecks.bench import Bench
@@ -63,7 +64,7 @@ def beside_transformers(bench: Bench, run: Path) -> Iterator[Finding]:
 
     device = bench.device
     ours = open_run(run).model().eval().to(device)
-    theirs = AutoModelForMaskedLM.from_pretrained(run / "export").eval().to(device)
+    theirs = AutoModelForMaskedLM.from_pretrained(RunFolder(run).export).eval().to(device)
     generator = torch.Generator().manual_seed(0)
     sequences = [torch.randint(5, 500, (n,), generator=generator) for n in LENGTHS]
     for precision in bench.precisions:

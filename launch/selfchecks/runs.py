@@ -13,6 +13,7 @@ from time import monotonic, sleep
 from configs.loader import load_run_config
 from configs.schema import PretrainConfig
 from configs.system.run_folder import RunFolder
+from configs.system.run_names import WEIGHTS
 from configs.system.version import ROOT
 from launch.selfchecks.bench import Bench
 from launch.selfchecks.finding import Finding, guarded, judged
@@ -82,7 +83,7 @@ def resumes(bench: Bench, config: Path, words: list[str]) -> Finding:
     done = started(bench, "pretrain.py", "--config", config, *words)
     steps, status = steps_of(run), run.read_status()
     each_once = sorted(steps) == list(range(1, STEPS + 1))
-    is_exported = (run.export / "model.safetensors").is_file()
+    is_exported = (run.export / WEIGHTS).is_file()
     good = done.returncode == 0 and status == "completed" and each_once and is_exported
     text = f"from step {before} to {max(steps, default=0)}, status {status}"
     text += "" if each_once else ", but not every step is logged once"
