@@ -152,8 +152,8 @@ def _compare(ours: Outcome, theirs: Outcome) -> None:
     for name, values in differences(ours.config, theirs.config).items():
         if name not in studied:
             _refuse(name, values, ours, theirs)
-    for name in ours.facts:
-        facts = ours.facts[name], theirs.facts.get(name)
+    for name in [name for name in ours.facts if name in theirs.facts]:
+        facts = ours.facts[name], theirs.facts[name]
         if facts[0] != facts[1] and not _follows(name, studied):
             _refuse(name, facts, ours, theirs)
     if _has_other_budget(ours, theirs, studied):

@@ -53,7 +53,11 @@ def local_rank_is(index: int | None) -> Iterator[None]:
 
 
 def follow_nccl() -> None:
-    """Let gloo, by which hosts talk, take the interface of NCCL_SOCKET_IFNAME as well."""
+    """Let gloo, by which hosts talk, take the interface of NCCL_SOCKET_IFNAME as well.
+
+    Only one that is named: of what remains after `^` gloo chooses better itself, by the host's
+    name, than by an order in which the loopback comes first.
+    """
     chosen = os.environ.get("NCCL_SOCKET_IFNAME")
     if chosen and "GLOO_SOCKET_IFNAME" not in os.environ:
         existing = [name for _, name in socket.if_nameindex()]
@@ -64,13 +68,13 @@ def follow_nccl() -> None:
 def interfaces(chosen: str, existing: Iterable[str]) -> list[str]:
     """Those of the existing network interfaces that a value of NCCL_SOCKET_IFNAME stands for.
 
-    Beginnings of names, with commas between: `eth,ib0`; whole names after `=`, all others after
-    `^`; both may be there (NCCL's documentation of environment variables).
+    Beginnings of names, with commas between: `eth,ib0`; whole names after `=`; after `^` those
+    that are not to be used, which stands for none here (NCCL's documentation of environment
+    variables).
     """
-    excludes, exact = chosen.startswith("^"), chosen.lstrip("^").startswith("=")
-    named = [word for word in chosen.lstrip("^=").split(",") if word]
-
-    def matches(name: str) -> bool:
-        return name in named if exact else name.startswith(tuple(named))
-
-    return [name for name in existing if matches(name) != excludes]
+    if chosen.startswith("^"):
+        return []
+    named = [word for word in chosen.removeprefix("=").split(",") if word]
+    if chosen.startswith("="):
+        return [name for name in existing if name in named]
+    return [name for name in existing if name.startswith(tuple(named))]

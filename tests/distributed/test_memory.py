@@ -30,13 +30,10 @@ def peaks(variants: list[list[str]]) -> list[tuple[int, float]]:
 
 
 def peak(world, overrides: list[str]) -> tuple[int, float]:
-    import gc
-
-    import torch
-
     from configs.loader import load_config
     from configs.schema import PretrainConfig
     from launch.diagnosis.memory_model import MemoryModel
+    from launch.selfchecks.profile import allocated
     from pretrain.engine.engine import Engine
     from pretrain.model.pretraining import PretrainingModel, initialise
     from tests.unit.pretrain.model.examples import random_batch
@@ -55,16 +52,8 @@ def peak(world, overrides: list[str]) -> tuple[int, float]:
             engine.backward(engine(batch).mlm_loss_sum / 1e4, is_last=number == 1)
         engine.step(1e-4)
 
-    gc.collect()  # else what the last variant left is freed, and subtracted, in this profile
-    with torch.profiler.profile(profile_memory=True) as profile:
-        train()
-    held = most = 0
-    for event in profile.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            held += event.nbytes()
-            most = max(most, held)
     memory = MemoryModel(config, VOCABULARY, "cpu", config.engine.precision)
-    return most, memory.peak(world.size, config.engine.zero_stage).total
+    return allocated(train), memory.peak(world.size, config.engine.zero_stage).total
 
 
 def test_memory_is_predicted_within_a_tenth():

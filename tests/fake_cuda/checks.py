@@ -53,12 +53,14 @@ def configured(name: str, *overrides: str) -> PretrainConfig:
 
 
 def built(config: PretrainConfig) -> PretrainingModel:
+    """A model on the device."""
     recomputes, pairs = config.engine.activation_checkpointing, config.next_sentence_prediction
     with torch.device(DEVICE):
         return PretrainingModel(config.model, VOCABULARY, 1, pairs, recomputes)
 
 
 def batch_of(config: PretrainConfig, sequences: int, is_ragged: bool = False) -> MicroBatch:
+    """Full sequences on the device; the last one shorter, where they are to be ragged."""
     batch = full_batch(sequences, config, VOCABULARY)
     if is_ragged:  # the last sequence is shorter: boundaries are never read on the host
         names = ("tokens_T", "positions_T", "segments_T")
@@ -108,6 +110,7 @@ class Watch(TorchDispatchMode):
 
 
 def trained(config: PretrainConfig, batch: MicroBatch, model: PretrainingModel) -> None:
+    """One pass forward and backward, in the configuration's precision."""
     with torch.autocast(DEVICE, torch.bfloat16, enabled=config.engine.precision != "fp32"):
         sums = model(batch)
     (sums.mlm_loss_sum + sums.nsp_loss_sum).backward()

@@ -13,11 +13,13 @@ from torch import Tensor
 
 
 def sequences(bounds: Tensor) -> list[slice]:
+    """The rows of each."""
     ends = bounds.tolist()
     return [slice(start, end) for start, end in zip(ends, ends[1:])]
 
 
 def check(tensors: tuple[Tensor, ...], bounds: Tensor, longest: int) -> None:
+    """What the real kernel would refuse, or read beyond."""
     for tensor in tensors:
         assert tensor.dtype == torch.bfloat16 and tensor.dim() == 3 and tensor.stride(-1) == 1
         assert tensor.shape[-1] % 8 == 0 and tensor.shape[-1] <= 256
@@ -45,6 +47,7 @@ def forward(
     query, key, value, bounds, _, longest, *rest, scale=None, window_size_left=None,
     window_size_right=None, **others,
 ):  # fmt: skip
+    """`aten._flash_attention_forward`: its output, and nothing of dropout."""
     check((query, key, value), bounds, longest)
     out = torch.empty_like(query, memory_format=torch.contiguous_format)
     limits, scale = window(window_size_left, window_size_right), scale or query.shape[-1] ** -0.5
@@ -59,6 +62,7 @@ def backward(
     gradient, query, key, value, out, normaliser, bounds, _, longest, *rest, scale=None,
     window_size_left=None, window_size_right=None, **others,
 ):  # fmt: skip
+    """`aten._flash_attention_backward`: softmax is computed again, as the kernel does."""
     check((gradient, query, key, value), bounds, longest)
     found = [
         torch.empty_like(x, memory_format=torch.contiguous_format) for x in (query, key, value)

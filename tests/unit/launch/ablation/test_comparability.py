@@ -122,6 +122,14 @@ def test_minutes_of_another_machine_are_another_budget(tmp_path, fact, value):
     assert len(collect(by_tokens).rows) == 2
 
 
+def test_minutes_may_be_studied_beside_steps(tmp_path):
+    budgets = {"budget": {"steps": {}, "minutes": MINUTES}}
+    grid = make_grid(tmp_path, axes=budgets, seeds=[0])
+    finish(find(grid, "steps"), machine="x86_64, 2 cores")
+    finish(find(grid, "minutes"), machine="x86_64, 2 cores")
+    assert len(collect(grid).rows) == 2
+
+
 def test_a_studied_budget_is_no_stranger(tmp_path):
     lengths = {"length": {"short": {}, "long": {"schedule.max_steps": 16}}}
     grid = make_grid(tmp_path, axes=lengths, seeds=[0])

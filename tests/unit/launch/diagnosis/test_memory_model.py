@@ -10,6 +10,7 @@ import torch
 from configs.loader import load_config
 from configs.schema import PretrainConfig, ResolvedPretrainConfig
 from launch.diagnosis.memory_model import MemoryModel, MicroBatchSize
+from launch.selfchecks.profile import allocated
 from pretrain.model.pretraining import PretrainingModel, initialise
 from tests.unit.pretrain.model.examples import VOCABULARY, random_batch
 
@@ -126,18 +127,6 @@ def test_saved_tensors_of_what_attention_sees_are_predicted(choices):
     assert predicted == pytest.approx(saved_bytes(built(config), batch, bf16=False), rel=0.03)
 
 
-def peak_bytes(function) -> int:
-    """The most that torch's CPU allocator held at a time during `function`, above the start."""
-    with torch.profiler.profile(profile_memory=True) as profile:
-        function()
-    held = peak = 0
-    for event in profile.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            held += event.nbytes()
-            peak = max(peak, held)
-    return peak
-
-
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("axes_of_model", [(), *AXES[:3]], ids=",".join)
@@ -157,7 +146,7 @@ def test_the_allocators_peak_is_predicted(precision, checkpointing, axes_of_mode
         sums.mlm_loss_sum.backward()
 
     step()
-    measured = peak_bytes(step)
+    measured = allocated(step)
     model_of = memory.with_micro_sequences(4)
     model_of.config = replace(config, batch=replace(config.batch, sequences=16, micro_sequences=16))
     moments = model_of.moments(ranks=1, zero_stage=0)[:2]

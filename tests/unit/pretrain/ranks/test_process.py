@@ -1,12 +1,14 @@
 """What a process asks of the libraries below."""
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 
 import pytest
 
-from pretrain.ranks.process import SPINS
+from pretrain.ranks.process import SPINS, only_new_objects_collected
 from tests.conftest import ROOT
 
 
@@ -78,3 +80,27 @@ def test_memory_stays_where_it_is_over_steps_of_all_shapes():
     early, late = pages(gives=True, steps=200)
     assert late <= 1.05 * early
     assert late < 0.85 * pages(gives=False, steps=100)[1]
+
+
+class Circle:
+    """Refers to itself, as DeepSpeed's engines do: only a collection finds it."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_what_was_left_before_a_run_is_not_kept_as_long_as_it_lasts():
+    gc.disable()
+    try:
+        left, kept = weakref.ref(Circle()), Circle()
+        with only_new_objects_collected():
+            assert left() is None and gc.get_freeze_count() > 0
+            new = weakref.ref(Circle())
+            gc.collect()
+            assert new() is None
+        old = weakref.ref(kept)
+        del kept
+        gc.collect()
+        assert old() is None and gc.get_freeze_count() == 0
+    finally:
+        gc.enable()
