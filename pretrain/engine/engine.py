@@ -91,6 +91,15 @@ class Engine:
         """Switch dropout on, or off for evaluation."""
         self._engine.train(mode)
 
+    def casts_kept(self) -> torch.autocast:
+        """A context of all micro-batches between two updates: a weight is cast in the first alone.
+
+        No update, and no forward pass without gradients, may lie within.
+        """
+        # Autocast forgets its casts as the outermost context ends, also one that casts nothing.
+        # With recomputation on CUDA that is sooner: backward passes have threads of their own.
+        return torch.autocast(self.world.device.type, enabled=False)
+
     def backward(self, loss: Tensor, is_last: bool) -> None:
         """Accumulate the gradient of this rank's part of a global sum; reduce it with the last."""
         self._engine.set_gradient_accumulation_boundary(is_last)

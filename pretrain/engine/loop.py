@@ -138,15 +138,16 @@ class Loop(Generic[Batch]):
         """One optimizer step on this rank's micro-batches."""
         self.objective.begin(step)
         device = self.world.device
-        for number, batch in enumerate(batches):
-            # Native dropout (CUDA) draws from the generator seeded here; on a CPU the batch's keys
-            # decide.
-            place = self.world.rank + number * self.world.size
-            torch.manual_seed(key_64(self.objective.seed, Purpose.DROPOUT, step, place))
-            share = self.objective.share(batch, divisors)
-            self.engine.backward(share.loss, is_last=number == len(batches) - 1)
-            tokens = torch.full((), len(self.objective.inputs(batch).tokens_T), device=device)
-            window.add(step, share.loss, {**share.figures, "tokens": tokens}, share.flops)
+        with self.engine.casts_kept():
+            for number, batch in enumerate(batches):
+                # Native dropout (CUDA) draws from the generator seeded here; on a CPU the batch's
+                # keys decide.
+                place = self.world.rank + number * self.world.size
+                torch.manual_seed(key_64(self.objective.seed, Purpose.DROPOUT, step, place))
+                share = self.objective.share(batch, divisors)
+                self.engine.backward(share.loss, is_last=number == len(batches) - 1)
+                tokens = torch.full((), len(self.objective.inputs(batch).tokens_T), device=device)
+                window.add(step, share.loss, {**share.figures, "tokens": tokens}, share.flops)
         peak = self.config.optimizer.learning_rate
         self.learning_rate = self.schedule.learning_rate(peak, step, window.progress)
         window.close_step(step, self.engine.step(self.learning_rate), self.learning_rate)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import weakref
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -37,16 +38,23 @@ class ToyEngine:
         self.world, self.model = World(0, 1, CPU), torch.nn.Linear(1, 1)
         torch.nn.init.constant_(self.model.weight, 1.0)
         torch.nn.init.constant_(self.model.bias, 0.0)
-        self.boundaries: list[bool] = []
+        self.calls: list[str] = []
+
+    @contextmanager
+    def casts_kept(self):
+        self.calls.append("keep")
+        yield
+        self.calls.append("drop")
 
     def train(self, mode: bool = True) -> None:
         self.model.train(mode)
 
     def backward(self, loss: torch.Tensor, is_last: bool) -> None:
-        self.boundaries.append(is_last)
+        self.calls.append("last" if is_last else "backward")
         loss.backward()
 
     def step(self, rate: float) -> torch.Tensor:
+        self.calls.append("update")
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters()])
         for parameter in self.model.parameters():
             if torch.isfinite(norm):
@@ -183,7 +191,7 @@ def test_evaluations_and_saves_come_in_this_order(tmp_path):
     assert done == ["evaluate 3", "save 4", "evaluate 6", "evaluate 8", "save 8"]
     records = without_times(tmp_path)
     assert [(r["kind"], r["step"]) for r in records] == [("train", s) for s in (2, 4, 6, 8)]
-    assert loop.engine.boundaries == [False, True] * 8
+    assert loop.engine.calls == ["keep", "backward", "last", "drop", "update"] * 8
     assert saved_steps(tmp_path) == [4, 8]
     state = checkpoint_state.read_state(tmp_path / "checkpoints/step-00000008", {})
     assert (state.step, state.evaluated_step, state.tokens) == (8, 8, 24)
@@ -205,8 +213,7 @@ def test_what_comes_next_is_told_with_the_name_of_what_is_trained(tmp_path):
 
 def test_a_line_of_the_log_has_means_over_steps(tmp_path):
     loop = toy_loop(tmp_path, steps=2)
-    losses = []
-    backward = loop.engine.backward
+    losses, backward = [], loop.engine.backward
     loop.engine.backward = lambda loss, is_last: (
         losses.append(loss.item()),
         backward(loss, is_last),
