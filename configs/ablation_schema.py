@@ -9,12 +9,16 @@ from typing import Any, Optional
 
 from configs.ablation_metrics import METRICS
 from configs.checks import require, require_choice, require_seeds, require_visible
+from configs.finetune_schema import FinetuneConfig
 from configs.loader import flat
+from configs.schema import PretrainConfig
 
 
 @dataclass(frozen=True)
 class DownstreamConfig:
     """A task that the encoder of every run is fine-tuned on."""
+
+    OPEN = {"fields": FinetuneConfig}  # noqa: RUF012  (no field: for hints of `check_keys`)
 
     config: str = ""
     """name or path of a fine-tuning configuration, e.g. finetune/sst2.yaml"""
@@ -33,6 +37,8 @@ class DownstreamConfig:
 @dataclass(frozen=True)
 class ScaleConfig:
     """A size at which the whole ablation runs; null: as in the ablation itself."""
+
+    OPEN = {"fields": PretrainConfig}  # noqa: RUF012
 
     recipe: Optional[str] = None
     """in place of the ablation's `recipe`"""
@@ -53,6 +59,8 @@ class ScaleConfig:
 @dataclass(frozen=True)
 class AblationConfig:
     """One ablation: rows, seeds, what is measured, and what a paper reports."""
+
+    OPEN = {"fields": PretrainConfig}  # noqa: RUF012
 
     run_dir: str = "runs/ablations/unnamed"
     """folder of all its runs; default: runs/ablations/<name of the config>"""

@@ -36,7 +36,8 @@ def check_keys(node: Any, schema: object, source: str, prefix: str = "") -> None
         types = type_hints(schema)
         for key in map(str, node):
             if key not in types:
-                raise InputError(_unknown_key(prefix + key, key, list(types), source))
+                hint = _beneath(node, key, schema) or _known(key, list(types))
+                raise InputError(f"{source}: unknown key '{prefix}{key}'; {hint}")
             check_keys(node._get_node(key), types[key], source, f"{prefix}{key}.")
     else:
         kind = "list" if is_list else "mapping of keys to values"
@@ -64,7 +65,21 @@ def _refuse_booleans(node: Any, schema: object, source: str, name: str) -> None:
         )
 
 
-def _unknown_key(full_key: str, key: str, known: list[str], source: str) -> str:
+def _known(key: str, known: list[str]) -> str:
     close = difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(known)}"
-    return f"{source}: unknown key '{full_key}'; {hint}"
+    return f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(known)}"
+
+
+def _beneath(node: DictConfig, key: str, schema: object) -> str:
+    """The hint for a key that belongs into one of the schema's open mappings, whose contents it may
+    name in `OPEN`; empty: it does not, or is all but a key of the schema's own."""
+    if difflib.get_close_matches(key, type_hints(schema), cutoff=0.85):
+        return ""
+    for section, inner in getattr(schema, "OPEN", {}).items():
+        if key in type_hints(inner):
+            name, value = f"{section}.{key}", node._get_node(key)
+            while isinstance(value, DictConfig) and len(value) == 1:
+                (own,) = value
+                name, value = f"{name}.{own!s}", value._get_node(own)
+            return f"did you mean '{name}'?"
+    return ""

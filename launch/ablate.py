@@ -33,15 +33,16 @@ def main() -> None:
     require_effect(arguments.overrides, config, grid)
     is_trained_here = not (arguments.table or arguments.submit)
     grid = with_shared_precision(grid, arguments.jobs, measures=is_trained_here)
+    if arguments.submit:
+        from launch.ablation.launcher import train_on_cluster
+
+        only_failed, is_dry = bool(arguments.only), arguments.dry_run
+        print(train_on_cluster(grid, arguments.cluster, only_failed, is_dry), end="")
+        return
     if arguments.dry_run:
         from launch.ablation.estimate import dry_run
 
         print(dry_run(grid.distinct_runs()))
-        return
-    if arguments.submit:
-        from launch.ablation.launcher import train_on_cluster
-
-        print(train_on_cluster(grid, arguments.cluster, only_failed=bool(arguments.only)), end="")
         return
 
     from launch.ablation.launcher import train_here
@@ -62,7 +63,8 @@ def parse() -> argparse.Namespace:
     add("--seeds", type=int, metavar="N", help="pretrain with seeds 0 to N-1; default: its `seeds`")
     add("--jobs", type=int, default=1, metavar="N", help="runs at a time, which share the cores")
     add("--only", choices=["failed"], help="runs that were started and are not completed")
-    add("--dry-run", action="store_true", help="list the runs with state and hours, and stop")
+    text = "list the runs with state and hours, or print --submit's script, and stop"
+    add("--dry-run", action="store_true", help=text)
     add("--table", action="store_true", help="run nothing, make the table of what is there")
     add("--csv-safe", action="store_true", help="put ' before formulas in table.csv")
     add("--submit", choices=["slurm"], help="queue what can be started now as an array, and stop")

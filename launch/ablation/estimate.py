@@ -1,8 +1,9 @@
-"""How long the runs of a grid take: measured where some are done, else projected."""
+"""How long the runs of a grid take: measured where some are done, else projected, by their pace."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from functools import cache
 from statistics import median
 from typing import TYPE_CHECKING, Literal
@@ -21,8 +22,13 @@ def dry_run(runs: list[GridRun]) -> str:
     """A line for each run with its state and hours, and where the hours are from."""
     measured = measured_hours(runs)
     recipes = {kind_of(r): r.config for r in runs if isinstance(r.config, PretrainConfig)}
-    projected = {k: projected_hours(recipe) for k, recipe in recipes.items() if k not in measured}
-    hours = {kind: value for kind, value in {**projected, **measured}.items() if value is not None}
+    pace = pace_of(recipes, measured)
+    projected = {
+        kind: (pace or 1.0) * alone
+        for kind, recipe in recipes.items()
+        if kind not in measured and (alone := projected_hours(recipe, is_tried=pace is None))
+    }
+    hours = {**projected, **measured}
     left = [kind_of(run) for run in runs if not run.is_completed]
     lines = [f"{'run':<48}{'state':<14}{'hours':>8}  run folder"]
     for run in runs:
@@ -33,8 +39,13 @@ def dry_run(runs: list[GridRun]) -> str:
     lines += ["", f"{sum(known):.2f} hours of training are left, one run after the other"]
     if measured:
         lines.append("hours: the median of this ablation's completed runs of the same kind")
-    if projected:
-        lines.append("hours: as launch/doctor.py projects them for this machine, start-up left out")
+    if projected and pace:
+        lines.append(f"hours of other rows: projected, times {pace:.2f} as of those that are done")
+    elif projected:
+        lines.append(
+            "hours: projected by a short trial of each recipe on this machine; start-up and "
+            "evaluations are left out"
+        )
     if len(known) < len(left):
         lines.append(f"{len(left) - len(known)} runs are not counted: none like them is done yet")
     return "\n".join(lines)
@@ -85,13 +96,30 @@ def minutes_of(run: GridRun) -> float:
     return seconds / 60
 
 
-def projected_hours(config: PretrainConfig) -> float | None:
-    """By the model's arithmetic and this machine's measured peak; None where length is unknown."""
+def pace_of(recipes: dict[str, PretrainConfig], measured: dict[str, float]) -> float | None:
+    """Measured by projected hours of what is done, the median; None where nothing is."""
+    done = {
+        kind: projected_hours(recipes[kind], is_tried=False) for kind in measured if kind in recipes
+    }
+    paces = [measured[kind] / hours for kind, hours in done.items() if hours]
+    return median(paces) if paces else None
+
+
+def projected_hours(config: PretrainConfig, is_tried: bool) -> float | None:
+    """By the model's arithmetic and this machine's measured peak; None where length is unknown.
+
+    Args:
+        is_tried: ask a short trial which share of the peak is reached, where doctor would assume
+            one.
+    """
     from launch.diagnosis.examine import plan_memory
     from launch.diagnosis.projection import Data, duration_of, project
+    from launch.diagnosis.trial import measured_mfu
 
     hardware = _hardware(config.engine.precision, config.data.cache)
     memory, _ = plan_memory(config, hardware)
+    if is_tried and (mfu := measured_mfu(memory, hardware)):
+        hardware = replace(hardware, mfu=mfu)
     data = Data.without_corpus(memory.config)
     projections = [project(phase, memory, hardware) for phase in data.phases]
     steps = data.total_steps(config)

@@ -33,7 +33,7 @@ from launch.ablation.comparability import Outcome, require_same_recipe
 from launch.ablation.grid import Grid, GridRun
 from launch.ablation.measure import headline
 from launch.ablation.preconditions import require_examples
-from launch.slurm.folders import queued_job, require_slurm, write_config
+from launch.slurm.folders import is_waiting, require_slurm, write_config
 from launch.slurm.jobs import read_cluster, submit_commands
 from pretrain.run.log import duration
 
@@ -71,22 +71,25 @@ def train_here(grid: Grid, jobs: int, only_failed: bool) -> dict[Path, str]:
     return Launcher(grid, jobs, only).train()
 
 
-def train_on_cluster(grid: Grid, cluster: str, only_failed: bool) -> str:
+def train_on_cluster(grid: Grid, cluster: str, only_failed: bool, is_dry: bool = False) -> str:
     """Queue all runs that can be started now and are not in the queue; returns what is told of it.
 
     The tasks of an encoder, and what waits for a tuned value, can be queued by the same command
     once the array is done.
 
+    Args:
+        is_dry: return the script of the array instead, and leave no trace.
     Raises:
-        InputError: there is nothing to queue, or no SLURM.
+        InputError: there is nothing to queue, or no SLURM to queue it.
     """
     profile = read_cluster(cluster)
-    require_slurm()
+    if not is_dry:
+        require_slurm()
     runs = [run for run in grid.ready_runs() if run.status or not only_failed]
-    runs = [r for r in runs if queued_job(r.run_dir) is None and not is_taken(r.run_dir)]
+    runs = [r for r in runs if not is_waiting(r.run_dir) and not is_taken(r.run_dir)]
     require(bool(runs), f"{grid.folder}: no run can be queued now: see --dry-run, or wait")
     name = f"{grid.folder.parent.name}-{grid.config.scale}"
-    return submit_commands([run.command for run in runs], name, profile)
+    return submit_commands([run.command for run in runs], name, profile, dry_run=is_dry)
 
 
 class Launcher:

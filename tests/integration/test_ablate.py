@@ -103,6 +103,7 @@ def test_bad_input_and_a_dry_run_write_nothing(ablation, tmp_path, launch):
         (["ablations/masking.yaml", "fields.modle.layers=2"], "unknown key 'modle'"),
         (["ablations/masking.yaml", "--only", "failed"], "--only failed: every run"),
         (["ablations/maskin.yaml"], "no such file; did you mean"),
+        (["ablations/masking.yaml", "schedule.max_steps=20"], "mean 'fields.schedule.max_steps'?"),
     ],
 )
 def test_what_cannot_run_is_refused_before_anything_starts(words, said, launch, tmp_path):

@@ -80,15 +80,20 @@ def read_curve(run_dir: Path, metric: str) -> Curve | None:
 
 
 def band(curves: Sequence[Curve], axis: str) -> Band:
-    """Median and range over curves, where all of them are; `axis` is tokens or minutes."""
+    """Median and range over curves, where all of them are; `axis` is tokens or minutes.
+
+    Where one begins, in minutes perhaps, only after another has ended: where any of them is.
+    """
     xs = [getattr(curve, axis) for curve in curves]
     start, end = max(x[0] for x in xs), min(x[-1] for x in xs)
+    if start > end:
+        start, end = min(x[0] for x in xs), max(x[-1] for x in xs)
     shared = np.unique(np.concatenate(xs))
     shared = shared[(shared >= start) & (shared <= end)]
     if len(shared) > POINTS:
-        shared = np.linspace(start, end, POINTS)
-    values = np.array([np.interp(shared, x, curve.values) for x, curve in zip(xs, curves)])
-    return Band(shared, np.median(values, axis=0), values.min(axis=0), values.max(axis=0))
+        shared = shared[np.linspace(0, len(shared) - 1, POINTS).round().astype(int)]
+    values = np.array([np.interp(shared, x, c.values, np.nan, np.nan) for x, c in zip(xs, curves)])
+    return Band(shared, np.nanmedian(values, 0), np.nanmin(values, 0), np.nanmax(values, 0))
 
 
 def write(results: Results, table: Table, folder: Path) -> dict[str, str]:

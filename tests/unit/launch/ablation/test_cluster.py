@@ -52,6 +52,14 @@ def test_only_failed_queues_what_was_started(grid, tmp_path):
     assert len(commands(tmp_path)) == 1 and "dynamic/seed0" in commands(tmp_path)[0]
 
 
+def test_a_dry_run_prints_the_script_and_leaves_no_trace(grid, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    before = sorted(tmp_path.rglob("*"))
+    text = train_on_cluster(grid, "default", only_failed=False, is_dry=True)
+    assert text.startswith("#!") and "#SBATCH --array=1-4" in text
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_without_slurm(grid, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(InputError, match="no sbatch"):

@@ -12,7 +12,12 @@ from configs.loader import load_config
 from configs.schema import PretrainConfig
 from launch.ablation import estimate
 from launch.ablation.grid import Grid
-from launch.diagnosis.examine import hardware_with_gpus
+from launch.diagnosis import trial
+from launch.diagnosis.examine import hardware_with_gpus, plan_memory
+from launch.diagnosis.gpus import Device, Hardware
+from launch.diagnosis.projection import step_flops
+from pretrain.ranks.collectives import Ring
+from tests.unit.launch.ablation.example_runs import find, finish, make_grid
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +32,8 @@ def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def hours(*overrides: str) -> float | None:
-    return estimate.projected_hours(load_config(PretrainConfig, "small", list(overrides)))
+    config = load_config(PretrainConfig, "small", list(overrides))
+    return estimate.projected_hours(config, is_tried=False)
 
 
 @pytest.mark.parametrize(
@@ -65,3 +71,35 @@ def test_a_grid_of_automatic_runs_is_listed(tmp_path) -> None:
     lines = estimate.dry_run(grid.distinct_runs()).splitlines()
     assert [line for line in lines if "auto" in line and " ? " not in line]
     assert not any(tmp_path.iterdir())
+
+
+def test_what_is_done_sets_the_pace_of_the_others(tmp_path, monkeypatch) -> None:
+    long = {"long": {"schedule.max_steps": 24}}
+    grid = make_grid(tmp_path, axes={"length": {"short": {}, **long}}, seeds=[0])
+    finish(find(grid, "short"))
+    monkeypatch.setattr(estimate, "minutes_of", lambda run: 6.0)
+    lines = estimate.dry_run(grid.distinct_runs()).splitlines()
+    hours = {line.split(",")[0]: line.split()[-2] for line in lines if "seed0" in line}
+    assert hours == {"short": "0.10", "long": "0.30"}
+    assert any("as of those that are done" in line for line in lines)
+
+
+def test_a_trial_replaces_the_share_of_the_peak_that_is_assumed(monkeypatch) -> None:
+    config = load_config(PretrainConfig, "small", ["model.layers=1", "engine.precision=fp32"])
+    fast = Hardware(Device("CPU", 1e9, 1e6, 1, 1, "cpu"), 1, 1, "fp32", Ring(0, 1), False, 0.6)
+    memory, _ = plan_memory(config, fast)
+    assert trial.trial_sequences(memory, fast) == 0 and trial.measured_mfu(memory, fast) is None
+    fast = replace(fast, device=replace(fast.device, peak=1e12))
+    monkeypatch.setattr(trial, "LONGEST", 0.002)
+    assert 1 <= trial.trial_sequences(memory, fast) < config.batch.micro_sequences
+    clock = iter(range(100))
+    monkeypatch.setattr(trial, "perf_counter", lambda: 2.0 * next(clock))
+    share = trial.measured_mfu(memory, fast)
+    number = trial.trial_sequences(memory, fast)
+    model = memory.config
+    flops = step_flops(replace(model, batch=replace(model.batch, sequences=number)), 8192, None)
+    assert share == pytest.approx(flops / 2.0 / 1e12, rel=0.01)
+    monkeypatch.setattr(estimate, "_hardware", lambda *_: fast)
+    assert estimate.projected_hours(config, is_tried=True) == pytest.approx(
+        estimate.projected_hours(config, is_tried=False) * 0.6 / share
+    )

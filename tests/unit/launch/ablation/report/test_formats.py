@@ -177,9 +177,11 @@ def test_latex_rows_have_all_columns(table):
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex on this machine")
 @pytest.mark.parametrize("name", ["table", "nasty"])
-def test_latex_compiles(name, request, tmp_path):
+@pytest.mark.parametrize("font", ["T1", "OT1"])
+def test_latex_compiles(name, font, request, tmp_path):
     (tmp_path / "table.tex").write_text(templates.to_latex(request.getfixturevalue(name)))
-    (tmp_path / "table_page.tex").write_text(templates.LATEX_PAGE)
+    page = templates.LATEX_PAGE.replace("T1", font)
+    (tmp_path / "table_page.tex").write_text(page)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table_page.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
     assert done.returncode == 0, done.stdout[-2000:]

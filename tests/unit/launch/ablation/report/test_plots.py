@@ -47,6 +47,14 @@ def test_band_holds_all_seeds_where_all_are():
     assert band(curves, "tokens").x[-1] == 2
 
 
+def test_seeds_that_are_never_in_the_same_minute_are_drawn_one_after_the_other():
+    slow = Curve(np.array([1.0, 2.0]), np.array([3.0, 4.0]), np.array([2.0, 1.0]))
+    fast = Curve(np.array([1.0, 2.0]), np.array([0.5, 2.0]), np.array([3.0, 2.0]))
+    found = band([slow, fast], "minutes")
+    assert found.x.tolist() == [0.5, 2, 3, 4]
+    assert found.low.tolist() == found.high.tolist() == [3, 2, 2, 1]
+
+
 def test_bits_per_byte_where_tokenizers_differ(results):
     rows = [replace(row, settings={"tokenizer.kind": row.name}) for row in results.rows]
     assert plots.curve_metric(results) == "mlm_loss"
