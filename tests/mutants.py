@@ -59,7 +59,8 @@ RANDOM, SCHEDULE = "pretrain/randomness.py", "pretrain/optim/schedule.py"
 ADAM, LAMB = "pretrain/optim/adam.py", "pretrain/optim/lamb.py"
 MUON, GROUPS = "pretrain/optim/muon.py", "pretrain/optim/groups.py"
 STABLE_ADAMW = "pretrain/optim/stable_adamw.py"
-LOSS, DROPOUT = "pretrain/model/loss.py", "pretrain/model/dropout.py"
+LOSS, SOFTMAX = "pretrain/model/loss.py", "pretrain/model/softmax.py"
+DROPOUT = "pretrain/model/dropout.py"
 PACKING, ATTENTION = "pretrain/model/packing.py", "pretrain/model/attention.py"
 SCOPE = "pretrain/model/scope.py"
 ENCODER, TIED = "pretrain/model/encoder.py", "pretrain/model/tied_embeddings.py"
@@ -71,6 +72,7 @@ LOOP = "pretrain/engine/loop.py"
 WINDOW, EVALUATE = "pretrain/engine/log_window.py", "pretrain/engine/evaluate.py"
 LAYOUTS, MODERNBERT = "pretrain/model/layouts.py", "pretrain/model/modernbert_config.py"
 OF_MODEL = "tests/unit/pretrain/model"
+OF_LOSS = f"{OF_MODEL}/test_loss.py"
 OF_MODERNBERT = "tests/unit/pretrain/model/test_modernbert.py"
 OF_READING = "tests/unit/pretrain/run/test_pretrained_modernbert.py"
 OF_AXES = "tests/unit/pretrain/model/test_encoder_axes.py"
@@ -153,8 +155,11 @@ MUTANTS = (
     ),
     # the model
     Mutant(LOSS, "factor[predicted:] = 0", "factor[predicted:] = 1", OF_MODEL),
-    Mutant(LOSS, "self.total_M1 * (self.highest_M1 - highest_M1).exp()", "self.total_M1"),
-    Mutant(LOSS, "self.correct_M1 & (self.labelled_M1 >= top_M1)", "self.correct_M1"),
+    Mutant(LOSS, ".scatter_(1, labels_M1, 0.0)", ""),
+    Mutant(
+        SOFTMAX, "self.total_M1 * (self.highest_M1 - highest_M1).exp()", "self.total_M1", OF_LOSS
+    ),
+    Mutant(SOFTMAX, "self.correct_M1 & (self.labelled_M1 >= top_M1)", "self.correct_M1", OF_LOSS),
     Mutant(DROPOUT, "return min(round(256 * rate), 255)", "return min(round(255 * rate), 254)"),
     Mutant(DROPOUT, "counter=[0, 0, 0, site]", "counter=[0, 0, 0, 0]"),
     Mutant(

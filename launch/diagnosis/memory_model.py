@@ -17,9 +17,9 @@ import torch
 
 from configs.schema import PrecisionName, ResolvedPretrainConfig
 from pretrain.model.attention import choose_backend
-from pretrain.model.loss import words_at_a_time
 from pretrain.model.pretraining import PretrainingModel
 from pretrain.model.scope import WHOLE, Blocks, Scope, scopes_of
+from pretrain.model.softmax import bytes_at_a_time
 from pretrain.optim.groups import moments_elements
 from pretrain.optim.muon import update_bytes
 from pretrain.ranks.collectives import COMPRESSED_BYTES, bucket_elements
@@ -258,7 +258,9 @@ class MemoryModel:
             "activations": inputs if checkpointing else self.encoder(size),
             "bf16 copies of weights": self.weight_copies(),
             "logits and heads": self.heads(size) + stream * self.needed(size) / size.tokens,
-            "loss in fp32": self.loss_chunk(size),
+            "loss in fp32": bytes_at_a_time(
+                self.device, size.predicted, self.vocabulary_size, self.number
+            ),
         }
         moments = [Memory("the forward pass ends", {**held, **kept, **forward})]
         if checkpointing:
@@ -274,8 +276,8 @@ class MemoryModel:
         update = {
             "gradients": self.gradients(ranks, zero_stage),
             "reduce buckets": self.buckets(zero_stage) if ranks > 1 or zero_stage else 0.0,
+            **self.directions(),
         }
-        update |= self.directions()
         return [*moments, Memory("weights are updated", {**held, **update})]
 
     def activation_gradients(self, size: MicroBatchSize) -> float:
@@ -295,11 +297,6 @@ class MemoryModel:
         if rule == "muon":
             return {"Muon's directions": update_bytes(self.model, self.number)}
         return {}
-
-    def loss_chunk(self, size: MicroBatchSize) -> float:
-        """Logits and their exponentials in fp32, of as many words as the loss takes at a time."""
-        words = min(words_at_a_time(self.device, size.predicted), self.vocabulary_size)
-        return (self.number + 4.0) * size.predicted * words
 
     def peak(self, ranks: int, zero_stage: int) -> Memory:
         """The moment that needs most."""

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from configs.errors import InputError
 from configs.schema import OptimizerConfig, PrecisionName, StepConfig
 from pretrain.model.encoder import Encoder
+from pretrain.model.pretraining import MLMHead
 from pretrain.optim.groups import parameter_groups
 from pretrain.optim.lamb import Lamb
 from pretrain.optim.muon import MOMENTUM, Muon
@@ -77,6 +78,8 @@ class Engine:
             if isinstance(part, Encoder):
                 with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
                     part.compile_layers()
+            elif isinstance(part, MLMHead):
+                part.compile_softmax()
 
     @property
     def optimizer(self) -> Any:

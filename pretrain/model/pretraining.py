@@ -19,6 +19,7 @@ from pretrain.model.encoder import Encoder
 from pretrain.model.loss import DecodedCrossEntropy, next_sentence_sums
 from pretrain.model.norms import make_norm
 from pretrain.model.packing import fill, rounded
+from pretrain.model.softmax import Softmax, compiled_softmax, softmax_in_pieces
 from pretrain.randomness import Purpose, key_64
 from tokenizer.base import Tokenizer
 
@@ -57,10 +58,15 @@ class MLMHead(nn.Module):
         self.bias: nn.Parameter | None = None
         if config.bias != "none":
             self.bias = nn.Parameter(torch.zeros(vocabulary_size))
+        self.softmax: Softmax = softmax_in_pieces
 
     def forward(self, hidden_MD: Tensor, word_VD: Tensor) -> Tensor:
         """Logits (M, V)."""
         return F.linear(self.transform(hidden_MD), self.decoder_weight(word_VD), self.bias)
+
+    def compile_softmax(self) -> None:
+        """Have torch compile what becomes of the logits on a GPU."""
+        self.softmax = compiled_softmax()
 
     def decoder_weight(self, word_VD: Tensor) -> Tensor:
         """The decoder's matrix (V, D), by default that of the word embeddings."""
@@ -138,6 +144,7 @@ class PretrainingModel(nn.Module):
             head.bias,
             batch.labels_M,
             words.tied if head.decoder is None else None,
+            head.softmax,
         )
         parts = self._by_source(transformed_MD, batch)
         if self.nsp_head is None:
@@ -157,9 +164,8 @@ class PretrainingModel(nn.Module):
             own_M = (batch.sources_M == number).nonzero().squeeze(1)
             # The number of rows is a round one here as well.
             hidden_MD = transformed_MD[fill(own_M, rounded(len(own_M)))]
-            loss, correct = DecodedCrossEntropy.apply(
-                hidden_MD, head.decoder_weight(word_VD), head.bias, batch.labels_M[own_M], None
-            )
+            decoder = head.decoder_weight(word_VD), head.bias, batch.labels_M[own_M]
+            loss, correct = DecodedCrossEntropy.apply(hidden_MD, *decoder, None, head.softmax)
             count = correct.new_tensor(len(own_M))
             rows.append(torch.stack([loss.double(), correct.double(), count.double()]))
         return torch.stack(rows)

@@ -5,24 +5,19 @@ import torch
 from torch.nn import functional as F
 
 from pretrain.model import loss
-from pretrain.model.loss import (
-    ELEMENTS_CUDA,
-    WORDS_CPU,
-    DecodedCrossEntropy,
-    next_sentence_sums,
-    rows_for,
-    words_at_a_time,
-)
+from pretrain.model.loss import DecodedCrossEntropy, next_sentence_sums, rows_for
 from pretrain.model.tied_embeddings import TiedGradient
 
 
 @pytest.fixture(
-    params=[(1024, 0), (4, 0), (4, 3), (1024, 97)],
-    ids=["one part", "many parts", "many, aligned", "one, aligned"],
+    params=[(1024, 0), (4, 0), (4, 3), (1024, 97), (None, 0), (None, 97)],
+    ids=["one part", "parts", "parts, aligned", "one, aligned", "rows", "rows, aligned"],
 )
 def parts(request, monkeypatch):
-    """Words of a part, and rows that are no words, as a GPU has for alignment."""
+    """Words of a part, or whole rows, as a GPU takes them; and rows of the decoder that are no
+    words, as it has for alignment."""
     size, more = request.param
+    monkeypatch.setattr(loss, "takes_parts", lambda _: size is not None)
     monkeypatch.setattr(loss, "WORDS_CPU", size)
     monkeypatch.setattr(loss, "rows_for", lambda _, words: words + more)
 
@@ -59,9 +54,7 @@ def test_values_and_gradients_are_those_of_torch(parts, bf16):
     assert bf16 or correct == (logits.argmax(-1) == labels).sum()
 
 
-def test_parts_are_those_of_the_forward_pass_where_rows_only_round_the_count_up(monkeypatch):
-    """On CUDA the size of a part follows from the number of rows."""
-    monkeypatch.setattr(loss, "words_at_a_time", lambda device, rows: 240 // rows)
+def test_rows_beyond_the_labels_do_not_count(parts):
     hidden, word, bias, labels = decoder(25, 31)
     tied = TiedGradient()
     sums, correct = DecodedCrossEntropy.apply(hidden, word, bias, labels[:24], tied)
@@ -103,14 +96,14 @@ def test_large_logits_neither_overflow_nor_vanish(parts, ascending):
         torch.testing.assert_close(mine, theirs)
 
 
-def test_nothing_to_predict_gives_zeros_and_no_nan():
+def test_nothing_to_predict_gives_zeros_and_no_nan(parts):
     hidden, word, bias, labels = decoder(0, 9)
     sums, correct = loss_of(hidden, word, bias, labels)
     sums.backward()
     assert sums == 0 and correct == 0 and hidden.grad.shape == (0, 6) and not bias.grad.any()
 
 
-def test_second_backward_gives_the_same():
+def test_second_backward_gives_the_same(parts):
     hidden, *rest = decoder(4, 9)
     sums, _ = loss_of(hidden, *rest)
     (sums / 2).backward(retain_graph=True)
@@ -126,17 +119,7 @@ def test_unlabelled_pairs_do_not_count():
     assert sums.item() == pytest.approx(4 + 2 * 0.01815, abs=1e-4)
 
 
-@pytest.mark.parametrize("predicted", [1, 2457, 4915, 9830, 19660, 70000])
-def test_parts_of_the_vocabulary_are_aligned_on_cuda(predicted):
-    words = words_at_a_time("cuda", predicted)
-    assert words % 128 == 0 and (words == WORDS_CPU or words * predicted <= ELEMENTS_CUDA)
-
-
 @pytest.mark.parametrize("words", [8, 1000, 8192, 30522, 50265])
-def test_no_part_is_cut_off_on_cuda_and_none_is_without_a_word(words):
+def test_rows_of_logits_are_aligned_on_cuda(words):
     rows = rows_for("cuda", words)
     assert rows % 128 == 0 and 0 <= rows - words < 128 and rows_for("cpu", words) == words
-
-
-def test_parts_on_a_cpu_do_not_depend_on_the_predictions():
-    assert {words_at_a_time("cpu", predicted) for predicted in (1, 2457, 70000)} == {WORDS_CPU}
