@@ -12,6 +12,8 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Words = NDArray[np.uint32]
 """random bits, 32 of them each"""
+Longs = NDArray[np.uint64]
+"""random bits, 64 of them each"""
 Floats = NDArray[np.float64]
 TokenIds = Union[NDArray[np.uint16], NDArray[np.uint32]]
 """as the store holds them; the narrower where the vocabulary allows it"""

@@ -13,13 +13,14 @@ its blocks 0, 1, 2 and so on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from enum import IntEnum
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pretrain.arrays import Floats, Ints, Words
+from pretrain.arrays import Floats, Ints, Longs, Words
 
 # The constants of the paper: the multipliers mix the counter, and the golden ratio and the root of
 # 3, as fractions of 2**32, change the key from round to round ("Weyl sequence").
@@ -27,6 +28,13 @@ MULTIPLIER_0, MULTIPLIER_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 WEYL_0, WEYL_1 = 0x9E3779B9, 0xBB67AE85
 LOW, SHIFT = np.uint64(0xFFFFFFFF), np.uint64(32)
 ROUNDS = 10
+MIX = (
+    (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
+    (np.uint64(27), np.uint64(0x94D049BB133111EB)),
+)
+MIX_END = np.uint64(31)
+SORTED, SHUFFLE_ROUNDS = 1 << 22, 8
+"""how many numbers a `Shuffle` sorts at most; part of every published curve, as the rounds are"""
 
 
 class Purpose(IntEnum):
@@ -103,10 +111,72 @@ def below(words: Words, bound: ArrayLike) -> Ints:
     return (products >> SHIFT).astype(np.int64)
 
 
-def permutation(seed: int, purpose: Purpose, epoch: int, length: int) -> Ints:
-    """A random order of `range(length)`: the argsort of 64 random bits each."""
-    words = draw(seed, purpose, epoch, np.arange(length)).astype(np.uint64)
+def permutation(seed: int, purpose: Purpose, epoch: int, length: int, first: int = 0) -> Ints:
+    """A random order of `range(length)`: the argsort of 64 random bits each.
+
+    `first` is the number that 0 has among all that are drawn for.
+    """
+    words = draw(seed, purpose, epoch, first + np.arange(length)).astype(np.uint64)
     return np.argsort((words[0] << SHIFT) | words[1], kind="stable")
+
+
+class Shuffle:
+    """A random order of `range(length)`, any part of which is had without the rest.
+
+    Up to `SORTED` numbers it is their `permutation`, kept whole. More are put into a table of a x b
+    cells, the sides about equal, and moved along its rows and columns in turn: a row by an amount
+    that only its number decides, then a column. That is a Feistel network on a x b numbers (Black
+    and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002, section 5), and no two of
+    them ever meet in one cell. What leaves the range is moved on until it is back in it.
+    """
+
+    def __init__(self, seed: int, purpose: Purpose, epoch: int, length: int) -> None:
+        self.length, self._sorted = length, None
+        if length <= SORTED:
+            self._sorted = permutation(seed, purpose, epoch, length)
+            return
+        self._columns = math.isqrt(length - 1) + 1
+        self._rows = -(-length // self._columns)
+        self._keys = keys_64(seed, purpose, epoch, np.arange(SHUFFLE_ROUNDS)).astype(np.uint64)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def at(self, places: Ints) -> Ints:
+        """The numbers that come at some places of the order."""
+        if self._sorted is not None:
+            return self._sorted[places]
+        found = self._move(places)
+        # The table has fewer than `_columns` cells too many: nearly all are done.
+        while len(outside := np.flatnonzero(found >= self.length)):
+            found[outside] = self._move(found[outside])
+        return found
+
+    def _move(self, numbers: Ints) -> Ints:
+        """The cells of a x b that some cells go to, one each."""
+        row, column = (part.astype(np.uint64) for part in divmod(numbers, self._columns))
+        for number, key in enumerate(self._keys):
+            if number % 2:
+                column = _turn(column, row, key, self._columns)
+            else:
+                row = _turn(row, column, key, self._rows)
+        return (row * np.uint64(self._columns) + column).astype(np.int64)
+
+
+def _turn(moved: Longs, by: Longs, key: np.uint64, size: int) -> Longs:
+    """Numbers below `size`, each moved on, and round, by what its counterpart and a key decide."""
+    # The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): all bits depend on all.
+    bits = by + key
+    for shift, factor in MIX:
+        bits ^= bits >> shift
+        bits *= factor
+    bits ^= bits >> MIX_END
+    bits >>= SHIFT
+    bits *= np.uint64(size)
+    bits >>= SHIFT
+    bits += moved
+    bits[bits >= np.uint64(size)] -= np.uint64(size)
+    return bits
 
 
 def keys_64(seed: int, purpose: Purpose, epoch: int, sample: ArrayLike) -> Ints:

@@ -68,8 +68,8 @@ def deal(config: ResolvedPretrainConfig, corpus: Corpus, ranks: int) -> Data:
         for step in {phase.first_step, phase.first_step + phase.steps_per_epoch - 1}:
             for rank in range(ranks):
                 own.step(step, rank, ranks)
-        lengths = own.collate.index(0).lengths
-        phases.append(RunPhase(phase_config(config, phase.config), phase, float(lengths.mean())))
+        mean_length = own.collate.index(0).mean_length
+        phases.append(RunPhase(phase_config(config, phase.config), phase, mean_length))
     size = sum(file.stat().st_size for file in corpus.folder.rglob("*") if file.is_file())
     return Data(phases, size)
 

@@ -11,7 +11,7 @@ dropout is keyed by the sample.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,7 +25,11 @@ from configs.schema import ResolvedBatchConfig
 from pretrain.arrays import Ints
 from pretrain.batch import MicroBatch
 from pretrain.data.collate import Collator
-from pretrain.randomness import Purpose, permutation
+from pretrain.data.sample_index import SampleIndex
+from pretrain.randomness import Purpose, Shuffle, permutation
+
+READ_SAMPLES = 1 << 20
+"""whose lengths are looked at together"""
 
 Batch = TypeVar("Batch")
 """one micro-batch"""
@@ -95,7 +99,7 @@ class Batches(Steps[MicroBatch]):
         self.collate, self.config = collate, collate.config
         self.batch = batch or self.config.batch
         self._steps_of = lru_cache(maxsize=2)(self._cut_epoch)
-        self.tokens_per_epoch = int(collate.index(0).lengths.sum())
+        self.tokens_per_epoch = collate.index(0).tokens
         self.steps_per_epoch = self._count_steps()
         self.start, self._steps_left = self._settle(start)
 
@@ -107,7 +111,7 @@ class Batches(Steps[MicroBatch]):
         """
         epoch, within = self._place(step)
         order, bounds = self._steps_of(epoch)
-        samples = order[bounds[within] : bounds[within + 1]]
+        samples = order.at(np.arange(bounds[within], bounds[within + 1]))
         self._require(len(samples), world_size)
         # Equal steps are of a little less than `sequences`: where a micro-batch is of one or two,
         # a step of long samples may hold fewer of them than it has micro-batches. Then there are
@@ -173,24 +177,30 @@ class Batches(Steps[MicroBatch]):
         """
         if not start.sample:
             return start, self.steps_per_epoch
-        order, lengths = self._order(start.epoch)
-        rest = lengths[order[start.sample :]].sum() / lengths.sum() * self.steps_per_epoch
+        index, order = self._order(start.epoch)
+        left = sum(int(part.sum()) for part in _lengths(index, order, start.sample))
+        rest = left / index.tokens * self.steps_per_epoch
         if rest < 0.5:
             return Position(start.step, start.epoch + 1), self.steps_per_epoch
         return start, round(rest)
 
-    def _order(self, epoch: int) -> tuple[Ints, Ints]:
-        """(order, lengths): the epoch's samples as they come, and the tokens of each by number."""
-        lengths = self.collate.index(epoch).lengths
-        return permutation(self.config.seed, Purpose.SAMPLE_ORDER, epoch, len(lengths)), lengths
+    def _order(self, epoch: int) -> tuple[SampleIndex, Shuffle]:
+        """The samples of an epoch, and the order in which they come."""
+        index = self.collate.index(epoch)
+        return index, Shuffle(self.config.seed, Purpose.SAMPLE_ORDER, epoch, len(index))
 
-    def _cut_epoch(self, epoch: int) -> tuple[Ints, Ints]:
-        """(order, bounds): step k of the epoch sees the samples order[bounds[k]:bounds[k + 1]]."""
-        order, lengths = self._order(epoch)
+    def _cut_epoch(self, epoch: int) -> tuple[Shuffle, Ints]:
+        """(order, bounds): step k of the epoch sees the samples that come from place bounds[k] of
+        the order on, up to bounds[k + 1]."""
+        index, order = self._order(epoch)
         seen, steps = 0, self.steps_per_epoch
         if epoch == self.start.epoch:
             seen, steps = self.start.sample, self._steps_left
-        return order, seen + equal_parts(lengths[order[seen:]], steps)
+        tokens = index.tokens
+        if seen:
+            tokens = sum(int(part.sum()) for part in _lengths(index, order, seen))
+        lengths = _lengths(index, order, seen)
+        return order, seen + bounds_of_parts(lengths, tokens, len(order) - seen, steps)
 
     def _micro_batches(self, samples: Ints, epoch: int, parts: int) -> list[Ints]:
         """The step's samples in `parts` of about equal tokens, each of samples alike in length."""
@@ -209,7 +219,7 @@ def heldout_batches(collate: Collator, rank: int = 0, world_size: int = 1) -> li
     """
     config, index = collate.config, collate.index(0)
     order = permutation(config.seed, Purpose.SAMPLE_ORDER, 0, len(index))
-    lengths = index.lengths[order]
+    lengths = index.lengths_of(order)
     wanted = config.evaluation.sequences * config.max_length
     chosen = order[np.cumsum(lengths) - lengths < wanted]
     parts = micro_batches_of(collate, chosen)[rank::world_size]
@@ -220,10 +230,17 @@ def micro_batches_of(collate: Collator, chosen: Ints) -> list[Ints]:
     """Samples of a first epoch in micro-batches of the run's size, alike in length in each."""
     config, index = collate.config, collate.index(0)
     by_length = chosen[np.argsort(index.lengths_of(chosen), kind="stable")]
-    tokens = int(index.lengths_of(chosen).sum())
-    parts = -(-tokens // (config.batch.micro_sequences * config.max_length))
-    bounds = equal_parts(index.lengths_of(by_length), min(parts, len(by_length)))
+    lengths = index.lengths_of(by_length)
+    parts = -(-int(lengths.sum()) // (config.batch.micro_sequences * config.max_length))
+    bounds = equal_parts(lengths, min(parts, len(chosen)))
     return [by_length[a:b] for a, b in zip(bounds, bounds[1:])]
+
+
+def _lengths(index: SampleIndex, order: Shuffle, first: int) -> Iterator[Ints]:
+    """Tokens of an epoch's samples in their order, from place `first` on, a million at a time."""
+    for start in range(first, len(order), READ_SAMPLES):
+        places = np.arange(start, min(start + READ_SAMPLES, len(order)))
+        yield index.lengths_of(order.at(places))
 
 
 def equal_parts(lengths: Ints, parts: int) -> Ints:
@@ -231,12 +248,22 @@ def equal_parts(lengths: Ints, parts: int) -> Ints:
 
     No part is empty as long as there are enough samples.
     """
-    starts = np.cumsum(lengths) - lengths
+    return bounds_of_parts([lengths], int(lengths.sum()), len(lengths), parts)
+
+
+def bounds_of_parts(lengths: Iterable[Ints], tokens: int, samples: int, parts: int) -> Ints:
+    """The same for samples whose lengths are given some at a time; `tokens` is the sum of all, and
+    `samples` their number."""
     number = np.arange(parts + 1)
-    # A sample is of the part in which its first token lies, all tokens being cut into equal parts.
-    bounds = np.searchsorted(starts * parts // lengths.sum(), number)
+    bounds, before = np.zeros(parts + 1, np.int64), 0
+    for own in lengths:
+        starts = before + np.cumsum(own) - own
+        before += int(own.sum())
+        # A sample is of the part in which its first token lies, all tokens being cut into equal
+        # parts; a part's bound is the number of samples that are of earlier ones.
+        bounds += np.searchsorted(starts * parts // tokens, number)
     # One sample may cover several parts, and those after its first would be empty. Less its number
     # no bound may fall below the one before, so that each part has one sample at least; and from
     # the other end, no bound may leave fewer samples than parts.
     bounds = np.maximum.accumulate(bounds - number) + number
-    return np.minimum(bounds, len(lengths) - parts + number)
+    return np.minimum(bounds, samples - parts + number)

@@ -22,11 +22,11 @@ import numpy as np
 import torch
 
 from configs.schema import ResolvedPretrainConfig
-from pretrain.arrays import Flags, Ints, ranges
+from pretrain.arrays import Flags, Ints
 from pretrain.batch import MicroBatch
 from pretrain.data.formats import build_index
 from pretrain.data.masking import Masked, Masker, Sequences, Vocabulary
-from pretrain.data.sample_index import SampleIndex
+from pretrain.data.sample_index import SampleIndex, Samples
 from pretrain.data.store import TokenStore
 from pretrain.randomness import Purpose, keys_64
 
@@ -55,9 +55,9 @@ class Collator:
             step: keys their dropout.
             probability: share of tokens to predict; None: the configuration's.
         """
-        index = self.index(epoch)
-        lengths_B = index.lengths_of(samples)
-        tokens_T, segments_T, framed_T = self._gather(index, samples)
+        taken = self.index(epoch).take(samples)
+        lengths_B = taken.lengths
+        tokens_T, segments_T, framed_T = self._gather(taken)
         # Static masking is nothing else: the same draws come again every `mask_epochs` epochs.
         mask_epoch = _modulo(epoch, self.config.mask_epochs)
         sequences = Sequences(tokens_T, lengths_B, ~framed_T, samples)
@@ -65,7 +65,7 @@ class Collator:
         boundaries = np.concatenate([[0], np.cumsum(lengths_B)])
         positions_T = np.arange(len(tokens_T)) - np.repeat(boundaries[:-1], lengths_B)
         dropout_keys = keys_64(self.config.seed, Purpose.DROPOUT, step, samples)
-        documents = self._documents(index, samples)
+        documents = self._documents(taken)
         return MicroBatch(
             tokens_T=torch.from_numpy(masked.tokens_T),
             positions_T=torch.from_numpy(positions_T),
@@ -74,35 +74,33 @@ class Collator:
             longest=int(lengths_B.max()),
             predicted_M=torch.from_numpy(masked.predicted_M),
             labels_M=torch.from_numpy(masked.labels_M),
-            next_sentence_B=torch.from_numpy(index.next_sentence[samples].astype(np.int64)),
+            next_sentence_B=torch.from_numpy(taken.next_sentence.astype(np.int64)),
             sample_ids=tuple(samples.tolist()),
             dropout_keys=tuple(dropout_keys.tolist()),
             documents=None if documents is None else torch.from_numpy(documents.astype(np.int32)),
             longest_document=0 if documents is None else int(np.diff(documents).max()),
         )
 
-    def _documents(self, index: SampleIndex, samples: Ints) -> Ints | None:
+    def _documents(self, taken: Samples) -> Ints | None:
         """Where the documents of some samples start, and the end: (A + 1,).
 
         None where tokens see their whole sequence, or each sequence is of one document anyway.
         """
         if not self.config.document_attention:
             return None
-        spans_S, lengths_S = _framed_spans(index, samples)
-        if len(samples) == len(spans_S):
+        if len(taken) == len(taken.starts):
             return None
-        return np.concatenate([[0], np.cumsum(lengths_S)])
+        return np.concatenate([[0], np.cumsum(_framed_lengths(taken))])
 
     def with_sources(self, batch: MicroBatch) -> MicroBatch:
         """A micro-batch of the first epoch with the source of each token that is predicted, where
         the store tells several apart."""
-        index = self.index(0)
-        spans_S, lengths_S = _framed_spans(index, np.asarray(batch.sample_ids))
+        taken = self.index(0).take(np.asarray(batch.sample_ids))
         # A span is of one document, and so of one source.
-        sources_S = self.store.sources_of(index.starts[spans_S])
+        sources_S = self.store.sources_of(taken.starts)
         if self.store.sources is None or sources_S is None:
             return batch
-        sources_T = torch.from_numpy(np.repeat(sources_S, lengths_S))
+        sources_T = torch.from_numpy(np.repeat(sources_S, _framed_lengths(taken)))
         return replace(
             batch,
             sources_M=sources_T[batch.predicted_M],
@@ -113,15 +111,14 @@ class Collator:
         """The gathered samples with the masks of an epoch."""
         return self.masker.mask(sequences, epoch, probability)
 
-    def _gather(self, index: SampleIndex, samples: Ints) -> tuple[Ints, Ints, Flags]:
+    def _gather(self, taken: Samples) -> tuple[Ints, Ints, Flags]:
         """Flat ids, segments (0 or 1), and where [CLS] and [SEP] stand; each (T,)."""
-        first, last = index.offsets[samples], index.offsets[samples + 1]
-        spans_S, owner_S = ranges(first, last), np.repeat(np.arange(len(samples)), last - first)
-        starts_S, ends_S = index.starts[spans_S], index.ends[spans_S]
+        starts_S, ends_S = taken.starts, taken.ends
+        owner_S = np.repeat(np.arange(len(taken)), np.diff(taken.offsets))
         # A separator follows each span, so that it stands where the spans up to its own end, plus
         # the separators before it, plus one [CLS] for every sample up to its own.
         framed_ends_S = np.cumsum(ends_S - starts_S + 1)
-        total = int(framed_ends_S[-1]) + len(samples)
+        total = int(framed_ends_S[-1]) + len(taken)
         sep_at_S = framed_ends_S + owner_S
         # [CLS] stands at the beginning, and behind the last separator of every sample but the last.
         cls_at_B = np.concatenate([[0], sep_at_S[np.flatnonzero(np.diff(owner_S))] + 1])
@@ -131,23 +128,22 @@ class Collator:
         tokens_T[cls_at_B], tokens_T[sep_at_S] = self.vocabulary.cls_id, self.vocabulary.sep_id
         tokens_T[~framed_T] = self.store.gather(starts_S, ends_S)
         segments_T = np.zeros(total, np.int64)
-        if index.is_pair:
+        if taken.is_pair:
             # A span with its separator is of the segment that it is in its pair; [CLS] is of the
             # first, as in BERT.
+            numbers_S = np.arange(len(starts_S)) - taken.offsets[owner_S]
             segments_T[np.delete(np.arange(total), cls_at_B)] = np.repeat(
-                spans_S - first[owner_S], ends_S - starts_S + 1
+                numbers_S, ends_S - starts_S + 1
             )
         return tokens_T, segments_T, framed_T
 
 
-def _framed_spans(index: SampleIndex, samples: Ints) -> tuple[Ints, Ints]:
-    """(numbers of the spans of some samples, tokens of each): a separator is of the span that it
-    ends, and [CLS] of the first in its sample; each (S,)."""
-    first, last = index.offsets[samples], index.offsets[samples + 1]
-    spans_S = ranges(first, last)
-    lengths_S = index.ends[spans_S] - index.starts[spans_S] + 1
-    lengths_S[np.concatenate([[0], np.cumsum(last - first)[:-1]])] += 1  # [CLS]
-    return spans_S, lengths_S
+def _framed_lengths(taken: Samples) -> Ints:
+    """Tokens of each span: a separator is of the span that it ends, and [CLS] of the first in its
+    sample; (S,)."""
+    lengths_S = taken.ends - taken.starts + 1
+    lengths_S[taken.offsets[:-1]] += 1  # [CLS]
+    return lengths_S
 
 
 def _modulo(epoch: int, period: int | None) -> int:

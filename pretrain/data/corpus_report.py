@@ -35,7 +35,7 @@ def corpus_report(folder: Path, config: PretrainConfig) -> str:
     if content["train"]["tokens"] > REPORT_TOKENS:
         parts.append(f"formats, of the first {int(corpus.train.sentence_ends[-1]):,} tokens:")
     parts.append(_format_table(corpus.train, config))
-    if config.input_format in PAIR_FORMATS and len(corpus.train.document_ends) > 1:
+    if config.input_format in PAIR_FORMATS and corpus.train.document_count > 1:
         warning = few_pairs(build_index(corpus.train, config), corpus.train, config)
         if warning:
             parts.append(f"note       {warning}")
@@ -56,7 +56,7 @@ def _format_table(store: TokenStore, config: PretrainConfig) -> str:
     head = ("format", "sequences", "mean length", "short", "crossed", "next", "random", "truncated")
     lines = ["{:<16}{:>12}{:>13}{:>8}{:>10}{:>8}{:>8}{:>12}".format(*head)]
     for name in BUILDERS:
-        if name in PAIR_FORMATS and len(store.document_ends) < 2:
+        if name in PAIR_FORMATS and store.document_count < 2:
             lines.append(f"{name:<16}needs a second document")
         else:
             changed = replace(config, input_format=name, next_sentence_prediction=False)
@@ -66,17 +66,18 @@ def _format_table(store: TokenStore, config: PretrainConfig) -> str:
 
 def _format_row(store: TokenStore, config: PretrainConfig) -> str:
     """What `config.input_format` makes of a pass over `store`, in the table's columns."""
-    index = build_index(store, config)
+    samples = build_index(store, config).all
     # `short`: below half of `max_length`; `crossed`: document boundaries inside sequences.
-    short = (index.lengths < config.max_length / 2).mean()
-    crossed = 0 if index.is_pair else len(index.starts) - len(index)
+    short = (samples.lengths < config.max_length / 2).mean()
+    crossed = 0 if samples.is_pair else len(samples.starts) - len(samples)
     # `truncated`: tokens of the corpus that no sequence holds; a random segment is another's.
-    from_corpus = np.ones(len(index.starts), bool)
-    if index.is_pair:
-        from_corpus[1::2] = index.next_sentence == IS_NEXT
-    truncated = int(store.sentence_ends[-1] - (index.ends - index.starts)[from_corpus].sum())
-    random = (index.next_sentence == IS_RANDOM).mean()
+    from_corpus = np.ones(len(samples.starts), bool)
+    is_next, is_random = (samples.next_sentence == kind for kind in (IS_NEXT, IS_RANDOM))
+    if samples.is_pair:
+        from_corpus[1::2] = is_next
+    held = int((samples.ends - samples.starts)[from_corpus].sum())
     return (
-        f"{len(index):>12,}{index.lengths.mean():>13.1f}{short:>8.1%}"
-        f"{crossed:>10,}{index.next_share:>8.1%}{random:>8.1%}{truncated:>12,}"
+        f"{len(samples):>12,}{samples.lengths.mean():>13.1f}{short:>8.1%}"
+        f"{crossed:>10,}{is_next.mean():>8.1%}{is_random.mean():>8.1%}"
+        f"{int(store.sentence_ends[-1]) - held:>12,}"
     )

@@ -17,7 +17,10 @@ All four work alike: for *every* sentence it is computed, vectorised, where a sa
 there would end; following these pointers from the first sentence on gives the samples. No text and
 no token is copied. Random decisions are keyed by the sentence at which the sample starts (law 1).
 
-A format of one's own is a function (store, config, cut) -> SampleIndex: name it in BUILDERS and in
+A corpus of more than a million sentences is cut portion by portion (`layout.py`): documents are
+shuffled, packed and paired with others of their portion only, and its last sample may be short.
+
+A format of one's own is a function (layout, config, cut) -> Samples: name it in BUILDERS and in
 `InputFormat` of the schema.
 """
 
@@ -32,8 +35,9 @@ import numpy as np
 from configs.errors import InputError
 from configs.schema import InputFormat, PretrainConfig
 from pretrain.arrays import Flags, Ints, ranges
-from pretrain.data.pair_formats import segment_pairs, sentence_pairs
-from pretrain.data.sample_index import NO_PAIR, SampleIndex, follow
+from pretrain.data.layout import Layout
+from pretrain.data.pair_formats import require_pairable, segment_pairs, sentence_pairs
+from pretrain.data.sample_index import NO_PAIR, SampleIndex, Samples, follow
 from pretrain.data.store import TokenStore
 from pretrain.randomness import Purpose, permutation
 
@@ -52,9 +56,12 @@ def build_index(store: TokenStore, config: PretrainConfig, cut: int = 0) -> Samp
     Raises:
         InputError: empty corpus, or a pair format over fewer than two documents.
     """
-    if not len(store.document_ends):
+    if not store.document_count:
         raise InputError("the corpus holds no document: give more text in data.sources")
-    return BUILDERS[config.input_format](store, config, cut)
+    require_pairable(store, config)
+    layouts = (store.layouts.part(part.start, part.stop) for part in store.layouts.portions)
+    build = BUILDERS[config.input_format]
+    return SampleIndex((layout.first_token, build(layout, config, cut)) for layout in layouts)
 
 
 def few_pairs(index: SampleIndex, store: TokenStore, config: PretrainConfig) -> str | None:
@@ -65,7 +72,7 @@ def few_pairs(index: SampleIndex, store: TokenStore, config: PretrainConfig) -> 
     share = index.next_share
     if not index.is_pair or share >= FEW_NEXT:
         return None
-    sentences = len(store.sentence_ends) / len(store.document_ends)
+    sentences = len(store.layouts.sentences) / store.document_count
     return (
         f"input_format={config.input_format}: only {share:.1%} of the pairs follow one another, as "
         f"a document holds {sentences:.1f} sentences on average: join what belongs together into "
@@ -101,16 +108,17 @@ Fill = Callable[[Units, int], Ints]
 """(units, max_length) -> of each unit, where a sample that starts there ends"""
 
 
-def _packed(store: TokenStore, config: PretrainConfig, cut: int, fill: Fill) -> SampleIndex:
+def _packed(layout: Layout, config: PretrainConfig, cut: int, fill: Fill) -> Samples:
     """Greedy packing of sentences in a random order of the documents."""
-    order = permutation(config.seed, Purpose.DOCUMENT_ORDER, cut, len(store.document_ends))
-    units = _units(store, order, config.max_length - 2)  # beside [CLS] and [SEP]
+    documents = len(layout.document_ends)
+    order = permutation(config.seed, Purpose.DOCUMENT_ORDER, cut, documents, layout.first_document)
+    units = _units(layout, order, config.max_length - 2)  # beside [CLS] and [SEP]
     sample_starts = follow(fill(units, config.max_length))
     # A span begins with each sample, and wherever another document begins inside one.
     document_starts = np.flatnonzero(np.concatenate([[True], units.closes[:-1]]))
     spans = np.union1d(sample_starts, document_starts)
     last_units = np.append(spans[1:], len(units.starts)) - 1
-    return SampleIndex(
+    return Samples(
         offsets=np.append(np.searchsorted(spans, sample_starts), len(spans)),
         starts=units.starts[spans],
         ends=units.ends[last_units],
@@ -118,13 +126,13 @@ def _packed(store: TokenStore, config: PretrainConfig, cut: int, fill: Fill) -> 
     )
 
 
-def _units(store: TokenStore, order: Ints, limit: int) -> Units:
+def _units(layout: Layout, order: Ints, limit: int) -> Units:
     """Sentences in the given order of documents, those beyond `limit` tokens cut into parts."""
-    first = np.concatenate([[0], store.document_ends[:-1]])
-    sentences = ranges(first[order], store.document_ends[order])
+    first, last = layout.document_starts[order], layout.document_ends[order]
+    sentences = ranges(first, last)
     closes = np.zeros(len(sentences), bool)
-    closes[np.cumsum((store.document_ends - first)[order]) - 1] = True
-    starts, ends = store.sentence_starts[sentences], store.sentence_ends[sentences]
+    closes[np.cumsum(last - first) - 1] = True
+    starts, ends = layout.sentence_starts[sentences], layout.sentence_ends[sentences]
     parts = -(-(ends - starts) // limit)
     # One row for each part: its sentence, and which of the sentence's parts it is.
     owner = np.repeat(np.arange(len(sentences)), parts)
@@ -161,7 +169,7 @@ def _fill_within(units: Units, max_length: int) -> Ints:
     return np.minimum(following, own_end)
 
 
-BUILDERS: dict[InputFormat, Callable[[TokenStore, PretrainConfig, int], SampleIndex]] = {
+BUILDERS: dict[InputFormat, Callable[[Layout, PretrainConfig, int], Samples]] = {
     "segment-pair": segment_pairs,
     "sentence-pair": sentence_pairs,
     "full-sentences": partial(_packed, fill=_fill_across),

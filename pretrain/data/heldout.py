@@ -23,6 +23,7 @@ from pretrain.arrays import Flags, Ints, TokenIds, ranges
 from pretrain.batch import MicroBatch
 from pretrain.data.batches import micro_batches_of
 from pretrain.data.collate import Collator
+from pretrain.data.layout import Layouts
 from pretrain.data.masking import Masked, Sequences, Vocabulary, make_vocabulary
 from pretrain.data.store import TokenStore
 from pretrain.randomness import Purpose, draw, permutation, to_unit
@@ -115,17 +116,17 @@ def choose_passages(
     """
     size = max(1, config.max_length // TOKENS_PER_SENTENCE)
     wanted = config.evaluation.sequences * config.max_length // TOKENS_PER_WORD
-    documents, firsts, lasts = _passages(store.document_ends, size)
-    document_starts = np.concatenate([[0], store.document_ends[:-1]])
-    sentence_starts = store.sentence_starts
+    layout = store.layouts.whole
+    documents, firsts, lasts = _passages(layout.document_ends, size)
+    document_starts, sentence_starts = layout.document_starts, layout.sentence_starts
     gathered = _Gathered(tokenizer.token_bytes)
     for number in permutation(config.seed, Purpose.HELDOUT_PASSAGES, 0, len(firsts)):
         # A pair format takes its second segments from another document.
         if len(gathered.sizes) >= wanted and len(gathered.document_ends) > 1:
             break
         document, first, last = (int(row[number]) for row in (documents, firsts, lasts))
-        ids = store.tokens(int(sentence_starts[first]), int(store.sentence_ends[last - 1]))
-        cuts = (store.sentence_ends[first : last - 1] - sentence_starts[first]).tolist()
+        ids = store.tokens(int(sentence_starts[first]), int(layout.sentence_ends[last - 1]))
+        cuts = (layout.sentence_ends[first : last - 1] - sentence_starts[first]).tolist()
         gathered.add(ids, cuts, document, first - int(document_starts[document]))
         gathered.places_in_store.append(int(sentence_starts[first]))
     return gathered.passages(store), gathered.words(config)
@@ -181,8 +182,7 @@ class _Gathered:
         return Passages(
             shards=(),
             shard_starts=np.asarray([0, len(ids)]),
-            sentence_ends=ends,
-            document_ends=np.asarray(self.document_ends),
+            layouts=Layouts.in_memory(ends, np.asarray(self.document_ends)),
             unigram_counts=store.unigram_counts,
             text_bytes=text_bytes,
             sources=store.sources,
@@ -222,26 +222,26 @@ class WordCollator(Collator):
     @cached_property
     def _lengths(self) -> tuple[Ints, Ints]:
         """Of all samples, where their tokens (without special ones) begin and end; in N."""
-        index = self.index(0)
-        ends = np.concatenate([[0], np.cumsum(index.ends - index.starts)])
-        return ends[index.offsets[:-1]], ends[index.offsets[1:]]
+        samples = self.index(0).all
+        ends = np.concatenate([[0], np.cumsum(samples.ends - samples.starts)])
+        return ends[samples.offsets[:-1]], ends[samples.offsets[1:]]
 
     @cached_property
     def _predicted(self) -> tuple[Flags, Ints]:
         """(which tokens of all samples are predicted; (N,), which words)."""
-        index, words = self.index(0), self.words
+        samples, words = self.index(0).all, self.words
         begins, ends = self._lengths
-        sample_N = np.repeat(np.arange(len(index)), ends - begins)
-        word_N = words.word_T[ranges(index.starts, index.ends)]
+        sample_N = np.repeat(np.arange(len(samples)), ends - begins)
+        word_N = words.word_T[ranges(samples.starts, samples.ends)]
         wanted = np.flatnonzero(word_N >= 0)
         wanted = wanted[(words.drawn_W & words.is_whole_W)[word_N[wanted]]]
         # One number for word and sample: a sample has a word whole if it has all of its tokens.
-        key, count = np.unique(word_N[wanted] * len(index) + sample_N[wanted], return_counts=True)
-        key = key[count == words.tokens_W[key // len(index)]]
+        key, count = np.unique(word_N[wanted] * len(samples) + sample_N[wanted], return_counts=True)
+        key = key[count == words.tokens_W[key // len(samples)]]
         # They are sorted by word, then by sample: the first of each word is where it is predicted.
-        found, first = np.unique(key // len(index), return_index=True)
+        found, first = np.unique(key // len(samples), return_index=True)
         predicted_N = np.zeros(len(word_N), bool)
-        chosen = np.isin(word_N[wanted] * len(index) + sample_N[wanted], key[first])
+        chosen = np.isin(word_N[wanted] * len(samples) + sample_N[wanted], key[first])
         predicted_N[wanted[chosen]] = True
         return predicted_N, found
 

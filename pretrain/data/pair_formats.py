@@ -8,45 +8,43 @@ from __future__ import annotations
 import numpy as np
 
 from configs.errors import InputError
-from configs.schema import PretrainConfig
+from configs.schema import PAIR_FORMATS, PretrainConfig
 from pretrain.arrays import Ints, Words
-from pretrain.data.sample_index import IS_NEXT, IS_RANDOM, SampleIndex, follow
+from pretrain.data.layout import Layout
+from pretrain.data.sample_index import IS_NEXT, IS_RANDOM, Samples, follow
 from pretrain.data.store import TokenStore
 from pretrain.randomness import Purpose, below, draw, to_unit
 
 
-def segment_pairs(store: TokenStore, config: PretrainConfig, cut: int) -> SampleIndex:
+def segment_pairs(layout: Layout, config: PretrainConfig, cut: int) -> Samples:
     """A chunk is as many sentences as reach the length that its document's samples aim at."""
-    _require_pairable(store, config)
-    aims = _target_lengths(config, cut, len(store.document_ends))
-    target = _for_each_sentence(store, aims)
-    return _pairs(store, config, cut, target, _reach(store, np.arange(len(target)), target))
+    target = _for_each_sentence(layout, _target_lengths(layout, config, cut))
+    return _pairs(layout, config, cut, target, _reach(layout, np.arange(len(target)), target))
 
 
-def sentence_pairs(store: TokenStore, config: PretrainConfig, cut: int) -> SampleIndex:
+def sentence_pairs(layout: Layout, config: PretrainConfig, cut: int) -> Samples:
     """A chunk is two sentences; a random one is a sentence too, as no length is aimed at."""
-    _require_pairable(store, config)
-    sentences = np.arange(len(store.sentence_ends))
-    return _pairs(store, config, cut, np.zeros_like(sentences), sentences + 2)
+    sentences = np.arange(len(layout.sentence_ends))
+    return _pairs(layout, config, cut, np.zeros_like(sentences), sentences + 2)
 
 
-def _require_pairable(store: TokenStore, config: PretrainConfig) -> None:
-    """Raise `InputError` where there is no other document."""
-    if len(store.document_ends) < 2:
+def require_pairable(store: TokenStore, config: PretrainConfig) -> None:
+    """Raise `InputError` where a pair format has no other document to draw from."""
+    if config.input_format in PAIR_FORMATS and store.document_count < 2:
         raise InputError(
             f"input_format={config.input_format} draws random segments from other documents, but "
             "the corpus holds one: give more documents in data.sources"
         )
 
 
-def _for_each_sentence(store: TokenStore, values: Ints) -> Ints:
+def _for_each_sentence(layout: Layout, values: Ints) -> Ints:
     """A value of each document, for each of its sentences."""
-    return np.repeat(values, np.diff(store.document_ends, prepend=0))
+    return np.repeat(values, np.diff(layout.document_ends, prepend=0))
 
 
 def _pairs(
-    store: TokenStore, config: PretrainConfig, cut: int, target: Ints, chunk_end: Ints
-) -> SampleIndex:
+    layout: Layout, config: PretrainConfig, cut: int, target: Ints, chunk_end: Ints
+) -> Samples:
     """Pairs as BERT's create_pretraining_data.py makes them (BERT, appendix A.2).
 
     A chunk of sentences is cut in two at a random place; with probability 1/2 (always, where it is
@@ -59,11 +57,11 @@ def _pairs(
         chunk_end: of each sentence, the end of a chunk that starts there, in sentences; it is the
             end of the document at the latest.
     """
-    sentences = np.arange(len(store.sentence_ends))
-    chunk_end = np.minimum(chunk_end, _for_each_sentence(store, store.document_ends))
+    sentences = np.arange(len(layout.sentence_ends))
+    chunk_end = np.minimum(chunk_end, _for_each_sentence(layout, layout.document_ends))
     # For every sentence as if a sample began there. Words 0 and 1 of its draw are for where to cut
     # and for random or not; words 2 and 3 are for the random segment, below.
-    words = draw(config.seed, Purpose.PAIRS, cut, sentences)
+    words = draw(config.seed, Purpose.PAIRS, cut, layout.first_sentence + sentences)
     size = chunk_end - sentences
     a_end = sentences + 1 + below(words[0], np.maximum(size - 1, 1))
     is_random = (size == 1) | (words[1] < 2**31)
@@ -72,15 +70,15 @@ def _pairs(
 
     # From here on for the sentences only at which samples do begin.
     a_end, chunk_end, is_random = a_end[at], chunk_end[at], is_random[at]
-    starts = store.sentence_starts
-    a = np.stack([starts[at], store.sentence_ends[a_end - 1]])
+    starts = layout.sentence_starts
+    a = np.stack([starts[at], layout.sentence_ends[a_end - 1]])
     # As in BERT's script a random segment is as long as what segment A leaves of the target.
-    b_first, b_end = _random_segments(store, at, target[at] - (a[1] - a[0]), words[2:, at])
+    b_first, b_end = _random_segments(layout, at, target[at] - (a[1] - a[0]), words[2:, at])
     b_first = np.where(is_random, b_first, a_end)
     b_end = np.where(is_random, b_end, chunk_end)
-    b = np.stack([starts[b_first], store.sentence_ends[b_end - 1]])
-    _truncate(a, b, config, cut, at)
-    return SampleIndex(
+    b = np.stack([starts[b_first], layout.sentence_ends[b_end - 1]])
+    _truncate(a, b, config, cut, layout.first_sentence + at)
+    return Samples(
         offsets=np.arange(0, 2 * len(at) + 1, 2),
         starts=np.stack([a[0], b[0]], axis=1).ravel(),
         ends=np.stack([a[1], b[1]], axis=1).ravel(),
@@ -93,37 +91,37 @@ def _room(config: PretrainConfig) -> int:
     return config.max_length - 3
 
 
-def _target_lengths(config: PretrainConfig, cut: int, documents: int) -> Ints:
+def _target_lengths(layout: Layout, config: PretrainConfig, cut: int) -> Ints:
     """Tokens a chunk aims at, for each document: `_room`, or for a share of them 2 to `_room`."""
     room = _room(config)
-    words = draw(config.seed, Purpose.PAIRS, cut, np.arange(documents), block=1)
+    documents = layout.first_document + np.arange(len(layout.document_ends))
+    words = draw(config.seed, Purpose.PAIRS, cut, documents, block=1)
     is_short = to_unit(words[0]) < config.short_sequence_probability
     return np.where(is_short, 2 + below(words[1], room - 1), room)
 
 
-def _reach(store: TokenStore, sentences: Ints, target: Ints) -> Ints:
+def _reach(layout: Layout, sentences: Ints, target: Ints) -> Ints:
     """The sentence before which `target` tokens, counted from each given one, are complete."""
-    wanted = store.sentence_starts[sentences] + np.maximum(target, 1)
-    reached = np.searchsorted(store.sentence_ends, wanted, side="left") + 1
-    return np.minimum(reached, len(store.sentence_ends))
+    wanted = layout.sentence_starts[sentences] + np.maximum(target, 1)
+    reached = np.searchsorted(layout.sentence_ends, wanted, side="left") + 1
+    return np.minimum(reached, len(layout.sentence_ends))
 
 
 def _random_segments(
-    store: TokenStore, sentences: Ints, target: Ints, words: Words
+    layout: Layout, sentences: Ints, target: Ints, words: Words
 ) -> tuple[Ints, Ints]:
     """For the sample at each sentence, sentences of another document: (first, end).
 
     They begin with a random one and are `target` tokens long, or up to the document's end. BERT's
     script draws again up to ten times until the document is another; here it always is.
     """
-    own = np.searchsorted(store.document_ends, sentences, side="right")
+    own = np.searchsorted(layout.document_ends, sentences, side="right")
     # One of the others: a number among one fewer, moved on by one from the own document on.
-    other = below(words[0], len(store.document_ends) - 1)
+    other = below(words[0], len(layout.document_ends) - 1)
     other += other >= own
-    first = np.concatenate([[0], store.document_ends[:-1]])[other]
-    end = store.document_ends[other]
+    first, end = layout.document_starts[other], layout.document_ends[other]
     b_first = first + below(words[1], end - first)
-    return b_first, np.minimum(_reach(store, b_first, target), end)
+    return b_first, np.minimum(_reach(layout, b_first, target), end)
 
 
 def _truncate(a: Ints, b: Ints, config: PretrainConfig, cut: int, at: Ints) -> None:

@@ -28,6 +28,7 @@ from configs.errors import InputError
 from configs.system.files import sha256_file
 from pretrain.arrays import Ints, TokenIds
 from pretrain.data.blocks import PARTS, BlockHasher, Entry, block_bytes_of
+from pretrain.data.layout import Layouts
 from pretrain.data.manifest import COUNTS, ENDS, SIZES, read_manifest
 from pretrain.data.store_file import DamagedStore, OpenFiles, StoreFile, TokenFile, cured
 from pretrain.data.store_sources import StoreSources, read_sources
@@ -35,8 +36,6 @@ from pretrain.data.store_sources import StoreSources, read_sources
 SPLITS = ("train", "heldout")
 CHECKED_TOKENS = 2**18
 """of each shard, whose ids are checked when it is opened"""
-ENDS_READ = np.dtype("<i8")
-"""what ends are read as, since numpy makes floats of uint64 and int64 together"""
 
 
 def token_dtype(vocabulary_size: int) -> np.dtype:
@@ -174,10 +173,8 @@ class TokenStore:
     """the tokens, left on the disk"""
     shard_starts: Ints
     """(shards + 1): first token of each shard, and the end"""
-    sentence_ends: Ints
-    """(sentences): end of each sentence, in tokens"""
-    document_ends: Ints
-    """(documents): end of each document, in sentences"""
+    layouts: Layouts
+    """where sentences and documents end, left on the disk, too"""
     unigram_counts: Ints
     """(vocabulary): how often each id occurs"""
     text_bytes: int
@@ -215,8 +212,7 @@ class TokenStore:
         store = cls(
             shards=tuple(tokens),
             shard_starts=_starts(shards, "tokens"),
-            sentence_ends=_read_ends(folder, shards, "sentence_ends", "tokens"),
-            document_ends=_read_ends(folder, shards, "document_ends", "sentences"),
+            layouts=Layouts.on_disk(folder, shards),
             unigram_counts=counts,
             text_bytes=content["text_bytes"],
             sources=sources,
@@ -227,11 +223,23 @@ class TokenStore:
         """The first documents, up to the one that reaches so many tokens."""
         sentences = np.searchsorted(self.sentence_ends, tokens) + 1
         documents = np.searchsorted(self.document_ends, sentences) + 1
-        document_ends = self.document_ends[:documents]
-        sentence_ends = (
-            self.sentence_ends[: document_ends[-1]] if len(document_ends) else document_ends
-        )
-        return replace(self, document_ends=document_ends, sentence_ends=sentence_ends)
+        head = self.layouts.part(0, int(documents))
+        return replace(self, layouts=Layouts.in_memory(head.sentence_ends, head.document_ends))
+
+    @property
+    def sentence_ends(self) -> Ints:
+        """(sentences): end of each sentence, in tokens; a large corpus has no room for all."""
+        return self.layouts.whole.sentence_ends
+
+    @property
+    def document_ends(self) -> Ints:
+        """(documents): end of each document, in sentences; the same holds."""
+        return self.layouts.whole.document_ends
+
+    @property
+    def document_count(self) -> int:
+        """Documents of all shards."""
+        return len(self.layouts.documents)
 
     @property
     def token_count(self) -> int:
@@ -241,11 +249,6 @@ class TokenStore:
     def sources_of(self, places: Ints) -> Ints | None:
         """Number of the source that each of some tokens is of; None where `sources` is."""
         return None if self.sources is None else self.sources.of_tokens(places)
-
-    @property
-    def sentence_starts(self) -> Ints:
-        """(sentences): first token of each sentence."""
-        return np.concatenate([[0], self.sentence_ends[:-1]])
 
     def gather(self, starts: Ints, ends: Ints) -> TokenIds:
         """The ids of many [start, end), none of which crosses documents, end to end; a copy."""
@@ -291,29 +294,6 @@ def _check_ids(tokens: TokenFile, vocabulary_size: int) -> None:
         raise tokens.file.damaged(
             f"id {highest} is beyond the vocabulary of {vocabulary_size:,} entries"
         )
-
-
-def _read_ends(folder: Path, shards: list[Entry], part: str, counted: str) -> Ints:
-    """Ends of all shards, counted over all of them; never twice in memory.
-
-    Args:
-        counted: what they are counted in, `tokens` or `sentences`.
-    Raises:
-        DamagedStore: they do not rise from above 0 to the shard's number of those.
-    """
-    files = [_find(folder, shard, part) for shard in shards]
-    # One array for all, each file read into its own part: joining them afterwards would hold the
-    # ends of a large corpus (8 bytes a sentence) twice.
-    joined: Ints = np.empty(sum(f.bytes for f in files) // ENDS.itemsize, ENDS_READ)
-    filled = 0
-    for file, shard, start in zip(files, shards, _starts(shards, counted)):
-        ends = joined[filled : filled + file.bytes // ENDS.itemsize]
-        file.read_into(file.open(), memoryview(ends.data).cast("B"), 0)
-        if ends[0] <= 0 or ends[-1] != shard[counted] or np.any(ends[1:] <= ends[:-1]):
-            raise file.damaged("these are no ends")
-        ends += start  # in place: a part of `joined`
-        filled += len(ends)
-    return joined
 
 
 def _starts(shards: list[Entry], key: str) -> Ints:

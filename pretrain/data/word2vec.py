@@ -73,12 +73,14 @@ class Sentences:
         self.names = [str(token) for token in range(len(store.unigram_counts))]
 
     def __iter__(self) -> Iterator[list[str]]:
-        start = 0
-        for end in self.store.sentence_ends[self.store.document_ends - 1].tolist():
-            for first in range(start, end, LONGEST):
-                tokens = self.store.tokens(first, min(first + LONGEST, end))
-                yield [self.names[token] for token in tokens]
-            start = end
+        for part in self.store.layouts.portions:
+            layout = self.store.layouts.part(part.start, part.stop)
+            start = layout.first_token
+            for end in (start + layout.sentence_ends[layout.document_ends - 1]).tolist():
+                for first in range(start, end, LONGEST):
+                    tokens = self.store.tokens(first, min(first + LONGEST, end))
+                    yield [self.names[token] for token in tokens]
+                start = end
 
 
 def train_word2vec(

@@ -184,9 +184,9 @@ def sampled_digest(store: TokenStore) -> str:
         shard = np.searchsorted(store.shard_starts, start, side="right") - 1
         first = start - store.shard_starts[shard]
         digest.update(store.shards[shard].peek(int(first), BLOCK_TOKENS).tobytes())
-    for ends in (store.sentence_ends, store.document_ends):
+    for ends in (store.layouts.sentences, store.layouts.documents):
         places = np.linspace(0, len(ends) - 1, BLOCKS * BLOCK_TOKENS).astype(np.int64)
-        digest.update(ends[np.unique(places)].tobytes())
+        digest.update(ends.at(np.unique(places)).tobytes())
     digest.update(store.unigram_counts.tobytes())
     return digest.hexdigest()[:16]
 

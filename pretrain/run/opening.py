@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -113,7 +112,7 @@ def data_line(corpus: Corpus) -> str:
     note = f"\nnote      {corpus.note}" if corpus.note else ""
     return (
         f"{train.token_count:,} training and {heldout.token_count:,} held-out tokens in "
-        f"{len(train.document_ends):,} and {len(heldout.document_ends):,} documents{note}"
+        f"{train.document_count:,} and {heldout.document_count:,} documents{note}"
     )
 
 
@@ -131,10 +130,10 @@ def samples_line(config: PretrainConfig, corpus: Corpus, batches: PhasedBatches)
     masking = "dynamic" if config.mask_epochs is None else f"static ({config.mask_epochs} masks)"
     text = (
         f"{config.input_format}: {len(index):,} per epoch, mean length "
-        f"{index.lengths.mean():.1f}, {masking} masking"
+        f"{index.mean_length:.1f}, {masking} masking"
     )
     if index.is_pair:
-        text += f", {np.mean(index.next_sentence == 1):.1%} random next"
+        text += f", {1 - index.next_share:.1%} random next"
     oddity = few_pairs(index, corpus.train, config)
     return f"{text}\nnote      {oddity}" if oddity else text
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pretrain.randomness import Purpose, draw, key_64, keys_64, permutation, philox, to_unit
+from pretrain import randomness
+from pretrain.randomness import (
+    Purpose,
+    Shuffle,
+    draw,
+    key_64,
+    keys_64,
+    permutation,
+    philox,
+    to_unit,
+)
 from tests.helpers import assert_binomial, assert_uniform
 
 ONES = 0xFFFFFFFF
@@ -72,6 +82,40 @@ def test_permutation_is_one_and_differs_by_epoch_seed_and_purpose():
 def test_permutation_favours_no_place():
     firsts = [permutation(0, Purpose.SAMPLE_ORDER, epoch, 10)[0] for epoch in range(2000)]
     assert_uniform(np.bincount(firsts, minlength=10))
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 10, 48, 49, 50, 51, 997, 100_003])
+def test_a_large_shuffle_holds_every_number_once(length, monkeypatch):
+    monkeypatch.setattr(randomness, "SORTED", 0)
+    shuffle = Shuffle(3, Purpose.SAMPLE_ORDER, 1, length)
+    order = shuffle.at(np.arange(length))
+    assert len(shuffle) == length and (np.sort(order) == np.arange(length)).all()
+    some = np.asarray([length - 1, 0, length // 2])
+    assert (shuffle.at(some) == order[some]).all()
+
+
+def test_a_large_shuffle_is_random(monkeypatch):
+    """Of places and numbers, of neighbours in the order, and from epoch to epoch."""
+    monkeypatch.setattr(randomness, "SORTED", 0)
+    length, parts = 200_000, 20
+    places = np.arange(length)
+    orders = [Shuffle(0, Purpose.SAMPLE_ORDER, epoch, length).at(places) for epoch in range(3)]
+    for order in orders:
+        cells = places * parts // length * parts + order * parts // length
+        assert_uniform(np.bincount(cells, minlength=parts**2))
+        gaps = (order[1:] - order[:-1]) % length
+        assert_uniform(np.bincount(gaps * parts // length, minlength=parts))
+        assert_uniform(np.bincount(order[: length // 2] % 7, minlength=7))
+    for a, b in zip(orders, orders[1:]):
+        assert abs(np.corrcoef(a, b)[0, 1]) < 5 / length**0.5
+        assert (a == b).sum() < 12  # one is expected
+    firsts = [int(Shuffle(0, Purpose.SAMPLE_ORDER, e, 90).at(places[:1])[0]) for e in range(2000)]
+    assert_uniform(np.bincount(firsts, minlength=90))
+
+
+def test_a_small_shuffle_is_the_permutation_of_its_keys():
+    shuffle = Shuffle(0, Purpose.SAMPLE_ORDER, 4, 1000)
+    assert (shuffle.at(np.arange(1000)) == permutation(0, Purpose.SAMPLE_ORDER, 4, 1000)).all()
 
 
 def test_a_million_samples_have_a_million_keys():

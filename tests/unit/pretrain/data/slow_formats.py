@@ -19,18 +19,25 @@ Sample = tuple[list[list[int]], int]
 """spans of tokens, and the next-sentence label (0 next, 1 random, -100 none)"""
 
 
-def slow_samples(documents: Documents, config: PretrainConfig, cut: int) -> list[Sample]:
-    """All samples of one pass over the documents."""
-    if config.input_format in ("full-sentences", "doc-sentences"):
-        return packed(documents, config, cut)
-    return pairs(documents, config, cut)
+def slow_samples(
+    documents: Documents, config: PretrainConfig, cut: int, portions: tuple[range, ...] = ()
+) -> list[Sample]:
+    """All samples of one pass over the documents, which are cut portion by portion."""
+    samples = []
+    for portion in portions or (range(len(documents)),):
+        own, before = documents[portion.start : portion.stop], documents[: portion.start]
+        if config.input_format in ("full-sentences", "doc-sentences"):
+            samples += packed(own, config, cut, len(before))
+        else:
+            samples += pairs(own, config, cut, len(before), sum(map(len, before)))
+    return samples
 
 
-def packed(documents: Documents, config: PretrainConfig, cut: int) -> list[Sample]:
+def packed(documents: Documents, config: PretrainConfig, cut: int, first: int) -> list[Sample]:
     """FULL-SENTENCES and DOC-SENTENCES: fill each sample until the next unit would not fit."""
     samples: list[list[list[int]]] = []
     spans: list[list[int]] = []
-    order = permutation(config.seed, Purpose.DOCUMENT_ORDER, cut, len(documents))
+    order = permutation(config.seed, Purpose.DOCUMENT_ORDER, cut, len(documents), first)
     for number in order:
         opens_span = True
         for unit in pieces(documents[number], config.max_length - 2):
@@ -57,22 +64,29 @@ def pieces(document: list[list[int]], limit: int) -> list[list[int]]:
     ]
 
 
-def pairs(documents: Documents, config: PretrainConfig, cut: int) -> list[Sample]:
+def pairs(
+    documents: Documents, config: PretrainConfig, cut: int, first: int, first_sentence: int
+) -> list[Sample]:
     """SEGMENT-PAIR and SENTENCE-PAIR: `create_instances_from_document` for every document."""
     samples: list[Sample] = []
-    first_sentence = 0
     for number in range(len(documents)):
-        samples += pairs_of_document(documents, number, first_sentence, config, cut)
+        natural = config.input_format == "sentence-pair"
+        target = 0 if natural else target_length(first + number, config, cut)
+        samples += pairs_of_document(documents, number, first_sentence, target, config, cut)
         first_sentence += len(documents[number])
     return samples
 
 
 def pairs_of_document(
-    documents: Documents, number: int, first_sentence: int, config: PretrainConfig, cut: int
+    documents: Documents,
+    number: int,
+    first_sentence: int,
+    target: int,
+    config: PretrainConfig,
+    cut: int,
 ) -> list[Sample]:
     """The pairs of one document, whose first sentence has the given number in the corpus."""
     natural = config.input_format == "sentence-pair"
-    target = 0 if natural else target_length(number, config, cut)
     document, samples, chunk, i = documents[number], [], [], 0
     while i < len(document):
         chunk.append(document[i])

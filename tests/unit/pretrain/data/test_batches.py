@@ -86,7 +86,7 @@ def test_epochs_are_in_another_order(batches):
 @pytest.mark.parametrize("input_format", FORMATS)
 def test_steps_hold_equally_many_tokens(batches, input_format):
     data = batches(input_format=input_format)
-    total = int(data.collate.index(0).lengths.sum())
+    total = data.collate.index(0).tokens
     assert data.steps_per_epoch == -(-total // (SEQUENCES * MAX_LENGTH))
     for step in range(data.steps_per_epoch):
         tokens = tokens_of(data.step(step))
@@ -218,6 +218,14 @@ def test_heldout_batches_cover_the_same_samples_for_any_world_size(batches, worl
 def test_a_small_heldout_split_is_used_whole(batches):
     collate = batches(evaluation=EvaluationConfig(sequences=10**6)).collate
     assert samples_of(heldout_batches(collate)) == list(range(len(collate.index(0))))
+
+
+def test_a_step_is_the_same_however_many_samples_are_looked_at_together(batches, monkeypatch):
+    whole = batches()
+    steps = [samples_of(whole.step(step)) for step in (0, 5, whole.steps_per_epoch + 3)]
+    monkeypatch.setattr("pretrain.data.batches.READ_SAMPLES", 7)
+    parts = batches()
+    assert steps == [samples_of(parts.step(step)) for step in (0, 5, whole.steps_per_epoch + 3)]
 
 
 def test_equal_parts():

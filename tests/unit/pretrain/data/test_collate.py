@@ -118,7 +118,7 @@ def test_ten_cuts_under_ten_masks_come_back_after_ten_epochs(collator):
 
 def test_sample_epochs(collator):
     lengths = {
-        cuts: [collator(sample_epochs=cuts).index(epoch).lengths.tolist() for epoch in range(4)]
+        cuts: [collator(sample_epochs=cuts).index(epoch).all.lengths.tolist() for epoch in range(4)]
         for cuts in (1, 2, None)
     }
     assert lengths[1][0] == lengths[1][1] == lengths[1][3]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from configs.errors import InputError
 from configs.schema import ModelConfig, PretrainConfig
 from pretrain.data.formats import build_index, few_pairs, require_pairs
-from pretrain.data.sample_index import IS_NEXT, IS_RANDOM, NO_PAIR, SampleIndex
+from pretrain.data.sample_index import IS_NEXT, IS_RANDOM, NO_PAIR, Samples
 from pretrain.data.store import TokenStore
 from tests.helpers import (
     assert_binomial,
@@ -33,7 +33,7 @@ sentence_lengths = st.one_of(st.integers(1, 6), st.just(1), st.integers(1, 300))
 shapes = st.lists(st.lists(sentence_lengths, min_size=1, max_size=6), min_size=2, max_size=7)
 
 
-def samples_of(store: TokenStore, index: SampleIndex) -> list[Sample]:
+def samples_of(store: TokenStore, index: Samples) -> list[Sample]:
     spans = [store.tokens(a, b).tolist() for a, b in zip(index.starts, index.ends)]
     return [
         (spans[a:b], int(label))
@@ -65,7 +65,7 @@ def test_same_samples_as_the_slow_loops(
     )
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(Path(folder) / "store", documents, shard_tokens)
-        index = build_index(store, config, cut)
+        index = build_index(store, config, cut).all
         found = samples_of(store, index)
     assert found == slow_samples(documents, config, cut)
     assert index.lengths.tolist() == [1 + sum(len(s) + 1 for s in spans) for spans, _ in found]
@@ -87,7 +87,7 @@ def document_of(store: TokenStore, tokens: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("input_format", FORMATS)
 @pytest.mark.parametrize("max_length", [8, 24, 128])
 def test_no_sample_is_too_long_or_empty(store, input_format, max_length):
-    index = build_index(store, PretrainConfig(input_format=input_format, max_length=max_length))
+    index = build_index(store, PretrainConfig(input_format=input_format, max_length=max_length)).all
     assert len(store.shards) > 1
     assert index.lengths.max() <= max_length
     assert (index.ends > index.starts).all()
@@ -97,7 +97,7 @@ def test_no_sample_is_too_long_or_empty(store, input_format, max_length):
 @pytest.mark.parametrize("input_format", PACKED)
 @pytest.mark.parametrize("max_length", [8, 24, 128])
 def test_packed_formats_use_every_token_once(store, input_format, max_length):
-    index = build_index(store, PretrainConfig(input_format=input_format, max_length=max_length))
+    index = build_index(store, PretrainConfig(input_format=input_format, max_length=max_length)).all
     order = np.argsort(index.starts)
     starts, ends = index.starts[order], index.ends[order]
     assert starts[0] == 0 and ends[-1] == store.token_count
@@ -106,12 +106,12 @@ def test_packed_formats_use_every_token_once(store, input_format, max_length):
 
 
 def test_doc_sentences_never_cross_documents(store):
-    index = build_index(store, PretrainConfig(input_format="doc-sentences"))
+    index = build_index(store, PretrainConfig(input_format="doc-sentences")).all
     assert (np.diff(index.offsets) == 1).all()
 
 
 def test_full_sentences_cross_documents_and_fill_the_samples(store):
-    index = build_index(store, PretrainConfig(input_format="full-sentences"))
+    index = build_index(store, PretrainConfig(input_format="full-sentences")).all
     assert (np.diff(index.offsets) > 1).any()
     # Each but the last lacks less than the longest sentence, 40 tokens, and its separator.
     assert index.lengths[:-1].min() > 128 - 41
@@ -119,7 +119,7 @@ def test_full_sentences_cross_documents_and_fill_the_samples(store):
 
 def test_full_sentences_separate_documents_only_and_cut_long_sentences(tmp_path):
     store = open_store(tmp_path / "store", numbered_documents([[3, 2], [11]]))
-    index = build_index(store, PretrainConfig(input_format="full-sentences", max_length=8))
+    index = build_index(store, PretrainConfig(input_format="full-sentences", max_length=8)).all
     spans = sorted(zip(index.starts.tolist(), index.ends.tolist()))
     assert spans == [(0, 5), (5, 11), (11, 16)]
 
@@ -127,20 +127,20 @@ def test_full_sentences_separate_documents_only_and_cut_long_sentences(tmp_path)
 def test_the_example_of_the_packages_docstring(tmp_path):
     example = open_store(tmp_path / "store", [[[12, 40, 77, 5], [14, 9, 61, 5]], [[83, 70, 5]]])
     assert [example.sentence_ends.tolist(), example.document_ends.tolist()] == [[4, 8, 11], [2, 3]]
-    index = build_index(example, PretrainConfig(input_format="full-sentences", max_length=16))
+    index = build_index(example, PretrainConfig(input_format="full-sentences", max_length=16)).all
     arrays = [index.offsets.tolist(), index.starts.tolist(), index.ends.tolist()]
     assert arrays == [[0, 2], [0, 8], [8, 11]]
 
 
 def test_an_epoch_has_its_own_document_order(store):
     config = PretrainConfig(input_format="full-sentences")
-    starts = [build_index(store, config, cut).starts[:50].tolist() for cut in (0, 0, 1)]
+    starts = [build_index(store, config, cut).all.starts[:50].tolist() for cut in (0, 0, 1)]
     assert starts[0] == starts[1] != starts[2]
 
 
 @pytest.mark.parametrize("input_format", PAIRS)
 def test_second_segment_is_what_its_label_says(store, input_format):
-    index = build_index(store, PretrainConfig(input_format=input_format))
+    index = build_index(store, PretrainConfig(input_format=input_format)).all
     a_start, b_start, a_end = index.starts[::2], index.starts[1::2], index.ends[::2]
     same_document = document_of(store, a_start) == document_of(store, b_start)
     is_next = index.next_sentence == IS_NEXT
@@ -154,7 +154,7 @@ def test_second_segment_is_what_its_label_says(store, input_format):
 
 def test_half_of_the_sentence_pairs_are_random_where_there_is_a_choice(store):
     config = PretrainConfig(input_format="sentence-pair", max_length=128)
-    index = build_index(store, config)
+    index = build_index(store, config).all
     sentence = np.searchsorted(store.sentence_ends, index.starts[::2], side="right")
     is_last = np.isin(sentence + 1, store.document_ends)
     is_random = index.next_sentence == IS_RANDOM
@@ -168,7 +168,7 @@ def test_half_of_the_segment_pairs_are_random_where_there_is_a_choice(tmp_path):
     config = PretrainConfig(
         input_format="segment-pair", max_length=63, short_sequence_probability=0.0
     )
-    index = build_index(store, config)
+    index = build_index(store, config).all
     is_last = (index.starts[::2] + 5) % 200 == 0
     is_random = index.next_sentence == IS_RANDOM
     assert is_random[is_last].all()
@@ -177,7 +177,7 @@ def test_half_of_the_segment_pairs_are_random_where_there_is_a_choice(tmp_path):
 
 def test_random_segments_come_from_all_other_documents(tmp_path):
     store = open_store(tmp_path / "store", numbered_documents([[3] * 400] * 4))
-    index = build_index(store, PretrainConfig(input_format="sentence-pair"))
+    index = build_index(store, PretrainConfig(input_format="sentence-pair")).all
     is_random = index.next_sentence == IS_RANDOM
     from_, to = document_of(store, index.starts.reshape(-1, 2)[is_random]).T
     counts = np.bincount(4 * from_ + to, minlength=16).reshape(4, 4)
@@ -190,7 +190,7 @@ def test_share_of_short_documents(tmp_path):
     # With sentences of one token, a pair that follows itself has exactly the aimed-at length.
     store = open_store(tmp_path / "store", numbered_documents([[1] * 90] * 1500))
     config = PretrainConfig(input_format="segment-pair", max_length=23)
-    index = build_index(store, config)
+    index = build_index(store, config).all
     is_next = index.next_sentence == IS_NEXT
     inside = index.ends[1::2] % 90 != 0
     chosen = np.flatnonzero(is_next & inside)

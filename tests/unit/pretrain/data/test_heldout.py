@@ -96,7 +96,7 @@ def test_tokenizers_predict_the_same_text_and_bytes(splits):
 def test_drawn_words_are_predicted_once_and_whole_or_lost(splits, kind, input_format):
     """Against a loop over every sample's tokens; short samples cut words."""
     measure = measure_of(splits[kind], max_length=12, input_format=input_format)
-    index, words = measure.collate.index(0), measure.words
+    index, words = measure.collate.index(0).all, measure.words
     found: dict[int, int] = {}
     for sample in range(len(index)):
         own = [

@@ -17,8 +17,9 @@ DOCUMENTS = random_documents(0, 200)
 
 
 def documents_in(store: TokenStore) -> list[list[list[int]]]:
+    layout = store.layouts.whole
     sentences = [
-        store.tokens(a, b).tolist() for a, b in zip(store.sentence_starts, store.sentence_ends)
+        store.tokens(a, b).tolist() for a, b in zip(layout.sentence_starts, layout.sentence_ends)
     ]
     firsts = [0, *store.document_ends[:-1]]
     return [sentences[a:b] for a, b in zip(firsts, store.document_ends)]
@@ -42,7 +43,7 @@ def test_round_trip_over_shards(tmp_path, shard_tokens):
     for shard in store.shards[:-1]:
         assert shard_tokens <= len(shard) < shard_tokens + 8 * 12
     order = np.random.default_rng(0).permutation(len(store.sentence_ends))
-    starts, ends = store.sentence_starts[order], store.sentence_ends[order]
+    starts, ends = store.layouts.whole.sentence_starts[order], store.sentence_ends[order]
     apart = [store.tokens(start, end) for start, end in zip(starts, ends)]
     assert store.gather(starts, ends).tolist() == np.concatenate(apart).tolist()
 
