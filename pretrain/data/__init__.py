@@ -29,7 +29,7 @@ Two documents in a file, apart by a blank line, as `data.sources` may name it:
            00000/                              a piece; 00001/ and so on beside it
              piece.json                        its part of the manifest, and rows left out
              train/00000.tokens                read by `store_file.py`, as batches ask for them
-             train/00000.sentence_ends         read whole when a run begins, by `TokenStore.open`
+             train/00000.sentence_ends         read by `layout.py`, for the portion that is cut
              train/00000.document_ends         the same
              train/00000.blocks                hashes of 1 MiB each, for `verification.py`
              train/unigram_counts.npy
