@@ -53,6 +53,7 @@ class Mutant:
 MASKING, FORMATS = "pretrain/data/masking.py", "pretrain/data/formats.py"
 SPANS, HELDOUT = "pretrain/data/spans.py", "pretrain/data/heldout.py"
 PAIRS, OF_FORMATS = "pretrain/data/pair_formats.py", "tests/unit/pretrain/data/test_formats.py"
+OF_LAYOUT = "tests/unit/pretrain/data/test_layout.py"
 BATCHES, COLLATE = "pretrain/data/batches.py", "pretrain/data/collate.py"
 PHASES, STORE = "pretrain/data/phases.py", "pretrain/data/store.py"
 RANDOM, SCHEDULE = "pretrain/randomness.py", "pretrain/optim/schedule.py"
@@ -117,9 +118,21 @@ MUTANTS = (
     Mutant(BATCHES, "if rest < 0.5:", "if rest < 0.0:", "tests/unit/pretrain/data/test_phases.py"),
     Mutant(
         BATCHES,
-        "Purpose.SAMPLE_ORDER, epoch, len(lengths)",
-        "Purpose.SAMPLE_ORDER, 0, len(lengths)",
+        "Purpose.SAMPLE_ORDER, epoch, len(index)",
+        "Purpose.SAMPLE_ORDER, 0, len(index)",
     ),
+    Mutant(
+        "pretrain/data/sample_index.py",
+        "samples[own] - self._firsts[portion]",
+        "samples[own]",
+        OF_LAYOUT,
+    ),
+    Mutant(
+        "pretrain/data/layout.py", "document_ends - first_sentence,", "document_ends,", OF_LAYOUT
+    ),
+    Mutant(FORMATS, "documents, layout.first_document", "documents, 0", OF_LAYOUT),
+    Mutant(PAIRS, "layout.first_sentence + sentences", "sentences", OF_LAYOUT),
+    Mutant(RANDOM, "if number % 2:", "if number % 3:"),
     Mutant(COLLATE, "return epoch if period is None else epoch % period", "return epoch"),
     Mutant(COLLATE, "Purpose.DROPOUT, step, samples", "Purpose.DROPOUT, 0, samples"),
     Mutant(PHASES, "Position(step, place.epoch + 1)", "Position(step, place.epoch)"),
@@ -170,7 +183,7 @@ MUTANTS = (
     Mutant(PACKING, "gathered[len(slots) :] = 0", "gathered[len(slots) :] = 1"),
     Mutant(ATTENTION, "alpha=width**-0.5", "alpha=width**-1"),
     Mutant(ATTENTION, "beta=0 if bias is None else 1", "beta=0"),
-    Mutant(COLLATE, "[:-1]])] += 1  # [CLS]", "[:-1]])] += 0  # [CLS]"),
+    Mutant(COLLATE, "[:-1]] += 1  # [CLS]", "[:-1]] += 0  # [CLS]"),
     Mutant(SCOPE, "blocks) <= scope.reach", "blocks) < scope.reach"),
     Mutant(SCOPE, "(offset, -2, -1).fill_(True)", "(offset, -2, -1)"),
     Mutant(SCOPE, "seen_BNWU &= query_BNW1 == key_BN1U", "pass"),
