@@ -132,8 +132,8 @@ def _totals(
         for batch in batches:
             totals += _sums(engine, batch.to(device))
     engine.train(True)
-    summed = engine.world.sum(totals)
-    return summed[:SUMS].tolist(), summed[SUMS:].view(sources, 3).tolist()
+    summed = engine.world.sum(totals).tolist()
+    return summed[:SUMS], [summed[at : at + 3] for at in range(SUMS, len(summed), 3)]
 
 
 def _sums(engine: Engine, batch: MicroBatch) -> torch.Tensor:
@@ -147,9 +147,9 @@ def _sums(engine: Engine, batch: MicroBatch) -> torch.Tensor:
         sums.nsp_correct,
         pairs,
     )
-    device = batch.tokens_T.device
-    own = torch.stack([torch.as_tensor(v, dtype=torch.float64, device=device) for v in values])
-    return torch.cat([own, sums.by_source.flatten()])
+    # Added on the device: to copy a number of the host's there would wait for it.
+    zero = sums.by_source.new_zeros(())
+    return torch.cat([torch.stack([zero + value for value in values]), sums.by_source.flatten()])
 
 
 def bits_per_byte(loss: float, store: TokenStore) -> float:

@@ -130,7 +130,9 @@ def score_bias(scope: Scope, packing: Packing, heads: int, blocks: Blocks, like:
         unseen_BNWU = ~_seen(scope, packing, blocks)
         bias_BNHWU = like.new_zeros(len(unseen_BNWU), blocks.count, 1, blocks.size, blocks.keys)
         if scope.alibi:
-            slopes_H11 = torch.tensor(slopes(heads), device=like.device)[:, None, None]
+            # Made on the host and sent after: made on the device, it would be waited for.
+            slopes_H = torch.tensor(slopes(heads)).to(like.device, non_blocking=True)
+            slopes_H11 = slopes_H[:, None, None]
             distance_N1WU = _distance(packing, blocks)[:, None]
             bias_BNHWU = bias_BNHWU - (slopes_H11 * distance_N1WU).to(like.dtype)
         bias_BNHWU.masked_fill_(unseen_BNWU[:, :, None], float("-inf"))

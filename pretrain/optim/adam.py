@@ -76,7 +76,8 @@ class AdamMoments(Optimizer):
         states = [self._state_of(p) for p in parameters]
         first = [state["exp_avg"] for state in states]
         second = [state["exp_avg_sq"] for state in states]
-        torch._foreach_add_([state["step"] for state in states], taken)
+        # A list, as a single tensor would be read by the host, for a number.
+        torch._foreach_add_([state["step"] for state in states], [taken] * len(states))
         # In double precision, as 1 - 0.999 has few digits; 1 and more, as a first step that is not
         # taken would divide by 0.
         steps = [state["step"].double().clamp(min=1) for state in states]

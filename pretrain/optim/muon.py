@@ -94,7 +94,8 @@ class Muon(Optimizer):
         is_taken = taken(self.found_inf, gradients)
         states = [self._state_of(p) for p in parameters]
         buffers = [state["momentum_buffer"] for state in states]
-        torch._foreach_add_([state["step"] for state in states], is_taken)
+        # A list, as a single tensor would be read by the host, for a number.
+        torch._foreach_add_([state["step"] for state in states], [is_taken] * len(states))
         # b += (1 - momentum) (g - b), a mean rather than a sum: what is made orthogonal has
         # no length, so both give the same update. Where nothing is taken b stays as it is.
         torch._foreach_lerp_(

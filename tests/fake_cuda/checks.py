@@ -7,8 +7,6 @@ import sys
 from dataclasses import replace
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from configs.loader import load_config
 from configs.schema import PretrainConfig
@@ -16,6 +14,8 @@ from pretrain.batch import MicroBatch
 from pretrain.engine.fitting import full_batch
 from pretrain.model.pretraining import PretrainingModel
 from tests.fake_cuda.device import WAITS, fake_tensors, pretend
+from tests.fake_cuda.training import waits
+from tests.fake_cuda.watch import Watch
 
 VOCABULARY, DEVICE = 50265, "cuda"
 NO_RATE = "model.attention_dropout=0.0"
@@ -38,13 +38,6 @@ CASES = {
     "ALiBi": ("roberta_base.yaml", ["model.position=alibi"], "sdpa"),
 }
 """configuration, what is changed of it, and the backend that it comes to"""
-WAITING = ("aten::_local_scalar_dense", "aten::is_nonzero", "aten::nonzero")
-SIZED_BY_VALUES = ("aten::masked_select", "aten::_unique2", "aten::unique_dim", "aten::bincount")
-ON_HOST = (
-    *("aten::empty", "aten::new_empty", "aten::detach", "aten::lift", "aten::alias"),
-    *("aten::sym_", "aten::_nested_get_"),
-)
-"""operators that launch no kernel, beside views"""
 
 
 def configured(name: str, *overrides: str) -> PretrainConfig:
@@ -66,47 +59,6 @@ def batch_of(config: PretrainConfig, sequences: int, is_ragged: bool = False) ->
         names = ("tokens_T", "positions_T", "segments_T")
         batch = replace(batch, **{name: getattr(batch, name)[:-13] for name in names})
     return batch.to(torch.device(DEVICE))
-
-
-def is_sized_by_values(name: str, args: tuple, kwargs: dict) -> bool:
-    """Whether an operator has to ask the device how large its result is."""
-    if name == "aten::repeat_interleave":
-        return kwargs.get("output_size") is None
-    if name == "aten::index":
-        return any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1])
-    return name in SIZED_BY_VALUES
-
-
-def bytes_of(tree: object) -> int:
-    """Of all tensors in what an operator takes and gives; a tensor changed in place is in both."""
-    tensors = (leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor))
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
-class Watch(TorchDispatchMode):
-    """Counts operators that work and their bytes, by name, and those that wait for the device."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.launched: dict[str, int] = {}
-        self.moved: dict[str, int] = {}
-        """bytes that the operators read and write, by name"""
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = func._schema.name
-        if name in WAITING:
-            WAITS.append(name)
-            return 1.0 if args[0].is_floating_point() else 0
-        if name == "aten::_flash_attention_forward":  # fake tensors would take any type
-            assert all(tensor.dtype == torch.bfloat16 for tensor in args[:3]), args[0].dtype
-        if is_sized_by_values(name, args, kwargs or {}):
-            WAITS.append(name)
-        if not func.is_view and not name.startswith(ON_HOST) and name.startswith("aten::"):
-            self.launched[name] = self.launched.get(name, 0) + 1
-            made = func(*args, **kwargs or {})
-            self.moved[name] = self.moved.get(name, 0) + bytes_of((args, kwargs, made))
-            return made
-        return func(*args, **kwargs or {})
 
 
 def trained(config: PretrainConfig, batch: MicroBatch, model: PretrainingModel) -> None:
@@ -138,33 +90,6 @@ def gradients(*cases: str) -> None:
         print(case, "ok", flush=True)
 
 
-def waits(stage: str) -> None:
-    """Says how often a step under DeepSpeed waits for the device."""
-    import torch.distributed as dist
-    from torch.testing._internal.distributed.fake_pg import FakeStore
-
-    from pretrain.engine.engine import Engine
-    from pretrain.engine.log_window import Window
-    from pretrain.ranks.world import World
-
-    dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
-    batches = ("batch.sequences=16", "batch.micro_sequences=4")
-    config = configured("roberta_base.yaml", NO_RATE, f"engine.zero_stage={stage}", *batches)
-    config = config.resolved()
-    with fake_tensors():
-        model, world = built(config), World(0, 2, torch.device(DEVICE, 0))
-        model.to = lambda *_, **__: model
-        engine, window = Engine(model, config, world, "bf16"), Window(world.device)
-        WAITS.clear()
-        with Watch():
-            for number in range(2):
-                loss = engine(batch_of(config, 4)).mlm_loss_sum / 100.0
-                engine.backward(loss, is_last=number == 1)
-                window.add(0, loss, {"loss": loss})
-            window.close_step(0, engine.step(1e-4), 1e-4)
-    print("waits", len(WAITS), WAITS)
-
-
 def launches() -> None:
     """Says how many operators with work on the device a micro-batch of 65,536 tokens takes of
     roberta_base, and the bytes they move."""
@@ -178,7 +103,7 @@ def launches() -> None:
         print(f"{size / 1e9:10.2f} GB {watch.launched[name]:5} {name}")
 
 
-CHECKS = {"gradients": gradients, "waits": waits, "launches": launches}
+CHECKS = {"gradients": gradients, "launches": launches, "waits": waits}
 
 if __name__ == "__main__":
     pretend()

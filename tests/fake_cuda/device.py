@@ -117,7 +117,7 @@ def pretend() -> None:
     """From here on this process believes in a GPU of compute capability 9."""
     import torch.cuda.nvtx
     import torch.nested._internal.sdpa as jagged
-    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
     from torch.nested._internal.nested_tensor import _nt_view_dummy
 
     _nt_view_dummy()  # before there is a mode that would make it a fake one
@@ -127,7 +127,12 @@ def pretend() -> None:
     answers = {
         **{"is_available": True, "device_count": 8, "current_device": 0, "set_device": None},
         **{"is_bf16_supported": True, "manual_seed_all": None, "empty_cache": None},
-        **{"reset_peak_memory_stats": None, "max_memory_allocated": 0, "memory_allocated": 0},
+        **{
+            "reset_peak_memory_stats": None,
+            "max_memory_allocated": 0,
+            "memory_allocated": 0,
+            "memory_reserved": 0,
+        },
         **{"get_device_name": "fake", "get_device_capability": (9, 0)},
         **{"is_current_stream_capturing": False, "get_device_properties": card},
     }
@@ -141,6 +146,17 @@ def pretend() -> None:
     for name in ("range_push", "range_pop", "mark"):
         setattr(torch.cuda.nvtx, name, lambda *_, **__: 0)
     jagged.can_use_flash_attention = lambda *_, **__: True
+    # Theirs asks for number by number, and CUDA for all of them at once.
+    FakeTensor.tolist = lambda tensor: torch.Tensor.tolist(tensor.cpu())
+    to = torch.nn.Module.to
+    torch.nn.Module.to = lambda module, *words, **more: (
+        module if is_there(module) else to(module, *words, **more)
+    )
+
+
+def is_there(module: torch.nn.Module) -> bool:
+    """Whether a module is on the device: there it stays, as fake tensors are not moved twice."""
+    return next(module.parameters()).is_cuda
 
 
 def fake_tensors() -> contextlib.AbstractContextManager[object]:

@@ -26,14 +26,12 @@ def test_micro_batches_of_all_backends_and_layers_train(libraries):
 
 
 def test_a_step_never_waits_for_the_device(libraries):
-    assert "waits 0 " in run_check(libraries, "waits", "0")
+    run_check(libraries, "waits", "Muon, pairs")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["1", "2"])
-def test_a_step_under_zero_waits_once(libraries, stage):
-    """DeepSpeed reads the gradient's norm there."""
-    assert "waits 1 " in run_check(libraries, "waits", stage)
+def test_whole_runs_wait_as_often_as_is_known(libraries):
+    run_check(libraries, "waits")
 
 
 @pytest.mark.slow
