@@ -34,3 +34,5 @@ METRICS = {
     )
 }
 """by name; `launch.ablation.measure` finds each in a run's last held-out record, or elsewhere"""
+TASKS = "tasks"
+"""stands for the scores of all downstream tasks where a setting is given by metric"""

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, Optional
 
-from configs.ablation_metrics import METRICS
+from configs.ablation_metrics import METRICS, TASKS
 from configs.checks import require, require_choice, require_seeds, require_visible
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import flat
 from configs.schema import PretrainConfig
+
+MARGIN = re.compile(r"[0-9]+(\.[0-9]+)?(e-?[0-9]+)?( ?%)?")
+"""a number, or a percentage"""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,10 @@ class AblationConfig:
     word_bits_per_byte (of words that are the same for every tokenizer), plateau_left_at_tokens (the
     first evaluation 0.5 nats under the unigram distribution), fertility (tokens per word),
     parameters; the first is shown in progress lines"""
+    same_within: dict[str, Any] = field(default_factory=dict)
+    """metric -> the difference that does not matter, in the units of the table or, as "1%", of the
+    baseline: a row that is certainly closer counts as the same. `tasks` stands for all scores of
+    tasks, in points; a metric without one, or with null, is never called the same"""
     reference: dict[str, dict[str, float]] = field(default_factory=dict)
     """row -> metric -> what the paper prints; rows that the scale does not run are left out"""
 
@@ -111,6 +118,7 @@ class AblationConfig:
         require_seeds("seeds", self.seeds)
         self._check_axes()
         self._check_metrics()
+        self._check_same_within()
         if self.scales:
             require_choice("scale", self.scale, self.scales, "is none of this ablation's")
 
@@ -149,6 +157,20 @@ class AblationConfig:
         require(
             not self.rivals or bool(self.tasks), "rivals need tasks: name one, e.g. finetune/tweets"
         )
+
+    def _check_same_within(self) -> None:
+        for name, within in flat(self.same_within).items():
+            require(
+                name in (*METRICS, TASKS) or "." in name,
+                f"same_within: no metric is called {name}: choose from {', '.join(METRICS)}, "
+                f"{TASKS}, or name a task's score, e.g. sst2.accuracy",
+            )
+            text = "1" if within is None else str(within)
+            require(
+                MARGIN.fullmatch(text) is not None and float(text.rstrip("% ")) > 0,
+                f"same_within.{name}={within} is no difference: write a number above 0, or a "
+                "percentage such as 1%",
+            )
 
     def rows(self) -> list[str]:
         """Names of the rows that pretrain, in order: choices of all axes, with commas."""

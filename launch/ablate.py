@@ -13,6 +13,7 @@ if __name__ == "__main__" and not __package__:
     begin(hurries=False)
 
 from configs.ablation_schema import AblationConfig
+from configs.checks import require
 from configs.errors import RunError
 from configs.system.safe_text import visible
 from launch.ablation.grid import Grid
@@ -41,8 +42,9 @@ def main() -> None:
         return
     if arguments.dry_run:
         from launch.ablation.estimate import dry_run
+        from launch.ablation.power import outlook
 
-        print(dry_run(grid.distinct_runs()))
+        print(dry_run(grid.distinct_runs()), outlook(grid, arguments.effect), sep="\n\n")
         return
 
     from launch.ablation.launcher import train_here
@@ -63,14 +65,17 @@ def parse() -> argparse.Namespace:
     add("--seeds", type=int, metavar="N", help="pretrain with seeds 0 to N-1; default: its `seeds`")
     add("--jobs", type=int, default=1, metavar="N", help="runs at a time, which share the cores")
     add("--only", choices=["failed"], help="runs that were started and are not completed")
-    text = "list the runs with state and hours, or print --submit's script, and stop"
+    text = "list runs, hours and what the seeds can tell, or print --submit's script, and stop"
     add("--dry-run", action="store_true", help=text)
+    text = "with --dry-run: how many seeds a difference asks for: 1.5 (sd), or perplexity=10"
+    add("--effect", metavar="SIZE", help=text)
     add("--table", action="store_true", help="run nothing, make the table of what is there")
     add("--csv-safe", action="store_true", help="put ' before formulas in table.csv")
     add("--submit", choices=["slurm"], help="queue what can be started now as an array, and stop")
     add("--cluster", metavar="NAME|PATH", default="default", help="profile for --submit slurm")
     arguments = parser.parse_intermixed_args()
     require_at_least_1(arguments, "seeds", "jobs")
+    require(arguments.dry_run or arguments.effect is None, "--effect goes with --dry-run: add it")
     return arguments
 
 

@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any
 
 from configs.ablation_metrics import METRICS, Metric
+from configs.loader import flat
 from configs.schema import PretrainConfig
 from configs.system.run_folder import RunFolder
 from configs.system.run_names import SCORES, UNMERGED_FOLDER
@@ -52,6 +53,7 @@ def collect(grid: Grid) -> Results:
         measurements=tuple(measurements),
         pretraining_runs={(run.row, run.seed): run.run_dir for run in done if not run.task},
         folder=grid.folder,
+        same_within=flat(config.same_within),
         notes=(describe_progress(grid), *describe_origin(completed)),
     )
 

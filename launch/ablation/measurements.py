@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,5 +74,7 @@ class Results(Heading):
     """(row, seed) -> run folder, whose metrics.jsonl has the curves"""
     folder: Path
     """where tables, plots and the report go"""
+    same_within: Mapping[str, float | str] = field(default_factory=dict)
+    """differences that do not matter, by metric, as the ablation's configuration has them"""
     notes: tuple[str, ...] = ()
     """what holds for all runs: code version, token budget, corpus, machine hours"""

@@ -8,10 +8,11 @@ from typing import Any
 
 from configs.ablation_metrics import Metric
 from launch.ablation.report.result_table import Table, TableCell, TableRow
-from launch.ablation.report.statistics import Difference, Summary
+from launch.ablation.report.statistics import Summary
+from launch.ablation.report.verdicts import RULE, Difference
 
 SETTLED = ("better", "worse")
-ORDER = (*SETTLED, "within seed noise", "too few seeds to tell")
+ORDER = (*SETTLED, "the same", "cannot tell", "too few seeds to tell")
 
 
 def number(value: float, metric: Metric, signed: bool = False) -> str:
@@ -24,19 +25,20 @@ def number(value: float, metric: Metric, signed: bool = False) -> str:
 
 
 def quartiles(summary: Summary, metric: Metric) -> str:
-    """12.25–12.40; empty for a single value."""
-    if summary.count < 2:
+    """12.25–12.40; empty for fewer than three values."""
+    if summary.quartiles is None:
         return ""
-    return f"{number(summary.low, metric)}–{number(summary.high, metric)}"
+    return "–".join(number(value, metric) for value in summary.quartiles)
 
 
 def middle(row: TableRow, metric: Metric) -> str:
-    """Median (interquartile range) n: `12.31 (12.25–12.40) n=3`; empty where it is not measured."""
+    """Median (quartiles), interquartile mean and n: `12.31 (12.25–12.40) IQM 12.32 n=3`; empty
+    where it is not measured."""
     cell = row.cells.get(metric.name)
     if cell is None:
         return ""
     spread = quartiles(cell.summary, metric)
-    shown = f" ({spread})" if spread else ""
+    shown = f" ({spread}) IQM {number(cell.summary.iqm, metric)}" if spread else ""
     return f"{number(cell.summary.median, metric)}{shown} n={count(cell)}"
 
 
@@ -62,9 +64,44 @@ def change(difference: Difference, metric: Metric) -> str:
     return f"{median} {interval(difference.interval, metric)}".rstrip()
 
 
-def p_value(difference: Difference) -> str:
-    """p in three digits; empty where there is none."""
-    return "" if difference.p_value is None else f"{difference.p_value:.3g}"
+def p_value(p: float | None) -> str:
+    """Two digits, `0.012`; `<1e-6` for less, and empty where there is none."""
+    if p is None:
+        return ""
+    return "<1e-6" if p < 1e-6 else f"{p:.2g}"
+
+
+def verdict(difference: Difference) -> str:
+    """As `better`, or `the same within 0.01`."""
+    if difference.verdict != "the same":
+        return difference.verdict
+    return f"the same within {difference.same_within:.3g}"
+
+
+def rule(table: Table) -> str:
+    """How verdicts are made, and with what numbers in this table."""
+    judged = {m.label: [d for row in table.rows if (d := row.difference(m))] for m in table.metrics}
+    tested = sum(d.p_value is not None for found in judged.values() for d in found)
+    margins = [
+        f"{found[0].same_within:.3g} ({label})"
+        for label, found in judged.items()
+        if found and found[0].same_within is not None
+    ]
+    here = f" Here {tested} verdicts are corrected for" if tested else ""
+    within = f"{',' if here else ' Here'} δ is {listed(margins)}" if margins else ""
+    return RULE + here + within + ("." if here or within else "")
+
+
+def tests(difference: Difference, metric: Metric) -> str:
+    """What else is known of a difference, for a reader who asks."""
+    facts = {
+        "95 % t interval of the mean": interval(difference.t_interval, metric),
+        "p of the sign-flip test": p_value(difference.p_sign_flip),
+        f"p of the same within {difference.same_within or 0:.3g}": p_value(difference.p_same),
+        "corrected": p_value(difference.p_same_holm),
+        "probability of improvement": f"{difference.improvement:.2f}",
+    }
+    return "; ".join(f"{name}: {value}" for name, value in facts.items() if value)
 
 
 def reference(table: Table, row: TableRow, name: str) -> str:
@@ -101,32 +138,39 @@ def answer(table: Table, metric: Metric) -> str:
     sizes = {}
     for row in table.rows[1:]:
         difference = row.difference(metric)
-        verdict = difference.verdict if difference else reason(row.cells.get(metric.name))
-        groups[verdict].append(row.label)
+        said = verdict(difference) if difference else reason(row.cells.get(metric.name))
+        groups[said].append(row.label)
         sizes[row.label] = number(abs(difference.median), metric) if difference else ""
-    order = [*ORDER, *sorted(set(groups) - set(ORDER))]
     parts = [
         phrase(key, groups[key], [sizes[name] for name in groups[key]], table.baseline.name)
-        for key in order
-        if key in groups
+        for key in sorted(groups, key=place)
     ]
     text = "; ".join(parts) or "there is no other row"
     return f"{text}."
 
 
-def phrase(verdict: str, rows: Sequence[str], sizes: Sequence[str], baseline: str) -> str:
+def place(said: str) -> tuple[int, str]:
+    """Where a verdict stands in a sentence; reasons for having none come last, by name."""
+    places = [number for number, known in enumerate(ORDER) if said.startswith(known)]
+    return (places[0] if places else len(ORDER)), said
+
+
+def phrase(said: str, rows: Sequence[str], sizes: Sequence[str], baseline: str) -> str:
     """What holds for the rows of one verdict, or of one reason for having none."""
     names = listed(rows)
-    if verdict in SETTLED and len(rows) == 1:
-        return f"{names} is {verdict} than {baseline} by {sizes[0]}"
-    if verdict in SETTLED:
+    are = "is" if len(rows) == 1 else "are"
+    if said in SETTLED and len(rows) == 1:
+        return f"{names} is {said} than {baseline} by {sizes[0]}"
+    if said in SETTLED:
         pairs = listed(f"{name} (by {size})" for name, size in zip(rows, sizes))
-        return f"{pairs} are {verdict} than {baseline}"
-    if verdict == "within seed noise":
+        return f"{pairs} are {said} than {baseline}"
+    if said.startswith("the same"):
+        return f"{names} {are} {said.replace('same', 'same as ' + baseline)}"
+    if said == "cannot tell":
         return f"{names} cannot be told from {baseline} within seed noise"
-    if verdict == "too few seeds to tell":
+    if said == "too few seeds to tell":
         return f"too few seeds to tell {names} from {baseline}"
-    return f"{names} {'is' if len(rows) == 1 else 'are'} not compared ({verdict})"
+    return f"{names} {are} not compared ({said})"
 
 
 def reason(cell: TableCell | None) -> str:
@@ -161,6 +205,8 @@ def agreement(reported: float, difference: Difference | None) -> str:
     """Whether the direction that a paper reports is found."""
     if difference is None:
         return "cannot be compared"
+    if difference.verdict == "the same":
+        return f"does not show at this scale: {verdict(difference)}"
     if difference.verdict not in SETTLED or reported == 0:
         return "cannot be told apart from noise"
     same = (reported > 0) == (difference.median > 0)

@@ -17,7 +17,7 @@ from finetune.report.markdown_tables import short
 from launch.ablation.measurements import Results
 from launch.ablation.report.confounders import confounded
 from launch.ablation.report.result_table import Table, TableRow, paired
-from launch.ablation.report.statistics import Difference
+from launch.ablation.report.verdicts import Difference
 from pretrain.run.figures import drawable, new_figure, plain_frame, save
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ BLACK, GREY = "#000000", "#8a8a8a"
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d")
 """Okabe and Ito's, told apart by colour-blind eyes too; black is the baseline's"""
 DASHES = ("-", "--", "-.", ":")
-VERDICTS = {"better": "#0072b2", "worse": "#d55e00"}
+VERDICTS = {"better": "#0072b2", "worse": "#d55e00", "the same": "#009e73"}
 LABELS = {
     "mlm_loss": "held-out MLM loss (nats per token)",
     "bits_per_byte": "held-out bits per byte",
@@ -248,6 +248,7 @@ def draw_key(axes: Axes) -> None:
         "each seed": dict(color=GREY, marker="o", ms=3.5, mfc="none", ls=""),
         "better": dict(color=VERDICTS["better"], marker="s", ls=""),
         "worse": dict(color=VERDICTS["worse"], marker="s", ls=""),
+        "the same": dict(color=VERDICTS["the same"], marker="s", ls=""),
         "not told from the baseline": dict(color=GREY, marker="s", ls=""),
     }
     for label, style in styles.items():

@@ -11,12 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from configs.ablation_metrics import Metric
+from configs.ablation_metrics import METRICS, TASKS, Metric
 from configs.checks import require
 from launch.ablation.measurements import Heading, Measurement, Results, Row
 from launch.ablation.report.confounders import CAVEATS, refusal
-from launch.ablation.report.statistics import Difference, Summary, compare, summarise
+from launch.ablation.report.statistics import Summary, improvement, summarise
+from launch.ablation.report.verdicts import Difference, Sample, judge
 from pretrain.run.plateau import MARGIN, SHORTER
+
+Key = tuple[str, str]
+"""names of a row and a metric"""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,8 @@ class TableCell:
     summary: Summary
     """over pretraining seeds"""
     finetuning_spread: float | None
-    """interquartile range over fine-tuning seeds within a pretraining seed, the median of them"""
+    """interquartile range over fine-tuning seeds within a pretraining seed, the median of them;
+    None for fewer than 3 of them"""
     difference: Difference | None
     refused: str
     """why there is no difference, where one might be expected"""
@@ -85,6 +90,11 @@ class Table(Heading):
     def baseline(self) -> TableRow:
         """The row that differences are taken to."""
         return self.rows[0]
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether a row has a difference to the baseline."""
+        return any(cell.difference for row in self.rows for cell in row.cells.values())
 
     @property
     def refusals(self) -> list[str]:
@@ -127,10 +137,10 @@ def build(results: Results) -> Table:
             that the results do not list, or stands there twice.
     """
     check(results)
-    grouped: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
+    grouped: dict[Key, list[Measurement]] = defaultdict(list)
     for measurement in results.measurements:
         grouped[measurement.row, measurement.metric.name].append(measurement)
-    seeds = {
+    figures = {
         (row.name, metric.name): seed_values(
             grouped[row.name, metric.name], metric.scale, results.folder
         )
@@ -140,6 +150,8 @@ def build(results: Results) -> Table:
     baseline = next(row for row in results.rows if row.name == results.baseline)
     ordered = [baseline, *(row for row in results.rows if row is not baseline)]
     caveats = [c.reason for c in CAVEATS if any(c.holds(row, baseline) for row in ordered)]
+    samples, refused = compare(results, baseline, figures)
+    differences = judge(samples)
     return Table(
         results.name,
         results.title,
@@ -147,48 +159,87 @@ def build(results: Results) -> Table:
         results.source,
         results.scale,
         results.metrics,
-        tuple(build_row(results, row, baseline, seeds) for row in ordered),
+        tuple(build_row(results, row, figures, differences, refused) for row in ordered),
         (*results.notes, *caveats),
     )
+
+
+def compare(
+    results: Results, baseline: Row, figures: Mapping[Key, tuple[SeedValue, ...]]
+) -> tuple[dict[Key, Sample], dict[Key, str]]:
+    """What is judged of rows other than the baseline, and why the rest is not."""
+    samples, refused = {}, {}
+    for row in results.rows:
+        for metric in results.metrics:
+            own, other = figures[row.name, metric.name], figures[baseline.name, metric.name]
+            if row is baseline or not metric.is_result or not own:
+                continue
+            differences = paired(own, other)
+            reason = refusal(metric.name, row, baseline)
+            if other and not differences:
+                reason = reason or "no pretraining seed in common with the baseline"
+            if reason:
+                refused[row.name, metric.name] = reason
+            elif differences:
+                samples[row.name, metric.name] = Sample(
+                    differences,
+                    metric.higher_is_better,
+                    margin(metric, results.same_within, [seed.value for seed in other]),
+                    improvement(
+                        [seed.value for seed in own],
+                        [seed.value for seed in other],
+                        metric.higher_is_better,
+                    ),
+                )
+    return samples, refused
+
+
+def margin(
+    metric: Metric, same_within: Mapping[str, float | str], baseline: Sequence[float]
+) -> float | None:
+    """The difference in a metric that does not matter, in the units shown; None: every one does.
+
+    Args:
+        same_within: as in the ablation's configuration.
+        baseline: the figures of its runs, which percentages are of the median of.
+    """
+    name = metric.name if metric.name in METRICS else TASKS
+    wish = same_within.get(metric.name, same_within.get(name))
+    if isinstance(wish, str):
+        return float(wish.rstrip("% ")) / 100 * abs(float(np.median(baseline)))
+    return wish
 
 
 def build_row(
     results: Results,
     row: Row,
-    baseline: Row,
-    seeds: Mapping[tuple[str, str], tuple[SeedValue, ...]],
+    figures: Mapping[Key, tuple[SeedValue, ...]],
+    differences: Mapping[Key, Difference],
+    refused: Mapping[Key, str],
 ) -> TableRow:
     """One row with its cells; metrics without a finite figure have none."""
+    keys = [(row.name, metric.name) for metric in results.metrics]
     cells = {
-        metric.name: build_cell(
-            metric,
-            seeds[row.name, metric.name],
-            seeds[baseline.name, metric.name] if metric.is_result and row is not baseline else (),
-            refusal(metric.name, row, baseline) if metric.is_result and row is not baseline else "",
-        )
-        for metric in results.metrics
-        if seeds[row.name, metric.name]
+        key[1]: build_cell(figures[key], differences.get(key), refused.get(key, ""))
+        for key in keys
+        if figures[key]
     }
     marks = (*row.marks, *lost(results.measurements, row.name))
     fields = {**vars(row), "marks": marks}
-    return TableRow(**fields, is_baseline=row is baseline, cells=cells)
+    return TableRow(**fields, is_baseline=row.name == results.baseline, cells=cells)
 
 
 def build_cell(
-    metric: Metric, own: tuple[SeedValue, ...], other: tuple[SeedValue, ...], refused: str
+    own: tuple[SeedValue, ...], difference: Difference | None, refused: str
 ) -> TableCell:
-    """Summary of a row's own figures, and their paired differences to another's."""
-    pairs = paired(own, other)
-    if other and not pairs:
-        refused = refused or "no pretraining seed in common with the baseline"
-    spreads = [
-        summarise([trial.value for trial in seed.trials]) for seed in own if len(seed.trials) > 1
-    ]
+    """Summary of a row's figures, with its difference to the baseline or why there is none."""
+    spreads = [summarise([t.value for t in seed.trials]).quartiles for seed in own if seed.trials]
+    known = [high - low for low, high in filter(None, spreads)]
     return TableCell(
         own,
         summarise([seed.value for seed in own]),
-        float(np.median([spread.high - spread.low for spread in spreads])) if spreads else None,
-        compare(pairs, metric.higher_is_better) if pairs and not refused else None,
+        float(np.median(known)) if known else None,
+        difference,
         refused,
     )
 

@@ -1,10 +1,12 @@
-"""Medians, paired differences, and when a difference counts.
+"""Medians, paired differences, and the tests behind a verdict.
 
 Runs are compared in pairs: a row and the baseline with the same pretraining seed read their text in
 the same order and, where they have the same shapes, begin with the same weights: what the seed does
 to both drops out of their difference (Bouthillier et al., 2021, Accounting for Variance in Machine
 Learning Benchmarks, https://arxiv.org/abs/2103.03098). Medians, as RoBERTa reports them, are not
 moved by one run that went astray.
+
+Tests take samples along the last axis, so that thousands are judged at once.
 """
 
 from __future__ import annotations
@@ -15,87 +17,93 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 CONFIDENCE = 0.95
-FEWEST_PAIRS = 3
+FEWEST_FOR_QUARTILES = 3
 RESAMPLES = 9_999
 
-Verdict = Literal["better", "worse", "within seed noise", "too few seeds to tell"]
-
-RULE = (
-    "A row counts as better or worse than the baseline only where three things agree, with at "
-    f"least {FEWEST_PAIRS} pairs of runs of the same pretraining seed: the bootstrap interval of "
-    "the median difference excludes 0; the t interval of the mean difference, the wider one where "
-    "seeds are few, excludes 0; and the exact sign-flip permutation test gives p ≤ 0.05 or, where "
-    "the pairs are too few for that, its least possible p (all pairs have the same sign; 0.25 for "
-    "3 pairs, 0.0625 for 5). Else the difference is within seed noise. No correction is made for "
-    "the number of rows and metrics."
-)
-"""for readers of a table: what `compare` does"""
+Side = Literal["both", "above", "below"]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The middle of a sample: median, quartiles, and how many values it has."""
+    """The middle of a sample, and how many values it has."""
 
     median: float
-    low: float
-    high: float
+    iqm: float
+    """interquartile mean: of what is left without the lowest and the highest quarter, rounded down
+    (Agarwal et al., 2021, https://arxiv.org/abs/2108.13264); of 3 values or fewer, their mean"""
+    quartiles: tuple[float, float] | None
+    """None for fewer than 3 values, of which they say nothing"""
     count: int
-
-
-@dataclass(frozen=True)
-class Difference:
-    """What separates a row from the baseline, over pairs of runs of the same seed."""
-
-    median: float
-    count: int
-    interval: tuple[float, float] | None
-    """95 %, percentile bootstrap of the median; None for fewer than 3 pairs, as the next two"""
-    t_interval: tuple[float, float] | None
-    """95 %, Student's t, of the mean"""
-    p_value: float | None
-    """two-sided exact sign-flip permutation test of the mean"""
-    verdict: Verdict
 
 
 def summarise(values: Sequence[float]) -> Summary:
-    """Median and quartiles (linear interpolation) of one value or more."""
+    """Median, interquartile mean and quartiles (linear interpolation) of one value or more."""
+    from scipy.stats import trim_mean
+
     low, median, high = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
-    return Summary(median, low, high, len(values))
+    count = len(values)
+    quartiles = (low, high) if count >= FEWEST_FOR_QUARTILES else None
+    return Summary(median, float(trim_mean(values, 0.25)), quartiles, count)
 
 
-def compare(differences: Sequence[float], higher_is_better: bool) -> Difference:
-    """Judge row minus baseline, a difference for each pair; `RULE` says how.
+def t_test(values: ArrayLike, null: float = 0.0, side: Side = "both") -> np.ndarray:
+    """p of Student's t test of the mean.
 
     Args:
-        differences: one finite number or more.
+        values: (..., n) with n of at least 2; where all n are equal, p is 0, or 1 if they are
+            equal to `null` or lie on its other side.
+        side: of `null`, on which the mean is claimed to lie.
     """
-    count = len(differences)
-    median = float(np.median(differences))
-    if count < FEWEST_PAIRS:
-        return Difference(median, count, None, None, None, "too few seeds to tell")
-    # No one of the three will do alone where seeds are few. The bootstrap assumes nothing of the
-    # distribution, but of 3 pairs its interval runs from the least to the largest, which holds
-    # the true median in 1 - 2^(1-3) = 75 % of cases, not in 95 %.
-    interval = bootstrap_interval(differences)
-    # Student's t is as wide as few pairs ask for, but believes that differences are normal.
-    t_interval = student_interval(differences)
-    # The permutation test is exact for any differences that are symmetric about 0, but n pairs
-    # have 2^n patterns of signs, and no p below 2 of them: that least p must be enough.
-    p_value = sign_flip_test(differences)
-    least = 2.0 ** (1 - count)
-    is_significant = p_value <= max(1 - CONFIDENCE, least) + 1e-9  # for p's own rounding
-    if excludes_zero(interval) and excludes_zero(t_interval) and is_significant:
-        verdict: Verdict = "better" if (median > 0) == higher_is_better else "worse"
-    else:
-        verdict = "within seed noise"
-    return Difference(median, count, interval, t_interval, p_value, verdict)
+    from scipy.stats import t
+
+    sample = np.asarray(values, dtype=float)
+    count = sample.shape[-1]
+    centre = sample.mean(-1) - null
+    error = sample.std(-1, ddof=1) / math.sqrt(count)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(centre == 0, 0.0, centre / error)
+    if side == "both":
+        return np.asarray(2 * t.sf(np.abs(ratio), count - 1))
+    tail = t.sf(ratio if side == "above" else -ratio, count - 1)
+    return np.asarray(np.where((centre == 0) & (error == 0), 1.0, tail))
+
+
+def equivalence_test(values: ArrayLike, within: float) -> np.ndarray:
+    """p of two one-sided t tests, that the mean lies between -`within` and `within`.
+
+    Schuirmann, 1987, A comparison of the two one-sided tests procedure and the power approach,
+    https://doi.org/10.1007/BF01068419; `values` as above.
+    """
+    above, below = t_test(values, -within, "above"), t_test(values, within, "below")
+    return np.asarray(np.maximum(above, below))
+
+
+def holm(p_values: ArrayLike) -> np.ndarray:
+    """p adjusted for their number, along the last axis: what is at most 0.05 may be believed, with
+    one false claim or more in at most one family of twenty, however the tests depend on each other.
+
+    Holm, 1979, A simple sequentially rejective multiple test procedure,
+    https://www.jstor.org/stable/4615733
+    """
+    raw = np.asarray(p_values, dtype=float)
+    order = np.argsort(raw, -1)
+    left = np.arange(raw.shape[-1], 0, -1)
+    steps = np.maximum.accumulate(np.take_along_axis(raw, order, -1) * left, -1)
+    adjusted: np.ndarray = np.empty_like(raw)
+    np.put_along_axis(adjusted, order, np.minimum(steps, 1.0), -1)
+    return adjusted
 
 
 def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:
     """Percentile interval of the median (Efron and Tibshirani, 1993, An Introduction to the
-    Bootstrap, chapter 13); the same at every call."""
+    Bootstrap, chapter 13); the same at every call.
+
+    Of 3 values it runs from the least to the largest, which holds the true median in
+    1 - 2^(1-3) = 75 % of cases: it is shown, and does not decide.
+    """
     from scipy.stats import bootstrap
 
     interval = bootstrap(
@@ -123,7 +131,9 @@ def sign_flip_test(values: Sequence[float]) -> float:
     """Two-sided p of the mean under all flips of signs: exact up to 13 pairs, else sampled.
 
     Fisher's test (1935, The Design of Experiments, section 21), as advised for metrics whose
-    distribution is not known (Dror et al., 2018, https://aclanthology.org/P18-1128).
+    distribution is not known (Dror et al., 2018, https://aclanthology.org/P18-1128). n pairs have
+    2^n patterns of signs and no p below 2 of them, so few seeds never pass a correction: it is
+    shown, and does not decide.
     """
     from scipy.stats import permutation_test
 
@@ -138,6 +148,8 @@ def sign_flip_test(values: Sequence[float]) -> float:
     )
 
 
-def excludes_zero(interval: tuple[float, float]) -> bool:
-    """Whether all of it lies on one side."""
-    return interval[0] > 0 or interval[1] < 0
+def improvement(own: Sequence[float], other: Sequence[float], higher_is_better: bool) -> float:
+    """Probability that a run of `own` is better than one of `other`, whatever their seeds: the
+    share of all pairs, ties by half (Agarwal et al., as above)."""
+    apart = np.subtract.outer(own, other) * (1 if higher_is_better else -1)
+    return float(np.mean((apart > 0) + 0.5 * (apart == 0)))

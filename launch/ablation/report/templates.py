@@ -24,14 +24,15 @@ from finetune.report import markdown_tables
 from launch.ablation.measurements import Results
 from launch.ablation.report import phrasing
 from launch.ablation.report.result_table import SeedValue, Table, relative
-from launch.ablation.report.statistics import RULE, Verdict
+from launch.ablation.report.verdicts import Verdict
 
 FOLDER = Path(__file__).parent
 LATEX_PAGE = (FOLDER / "table_page.tex").read_text(encoding="utf-8")
 SIGNS: dict[Verdict, str] = {
     "better": r"$^{\uparrow}$",
     "worse": r"$^{\downarrow}$",
-    "within seed noise": r"$^{\approx}$",
+    "the same": r"$^{=}$",
+    "cannot tell": r"$^{\approx}$",
     "too few seeds to tell": r"$^{?}$",
 }
 LATEX = {
@@ -43,6 +44,7 @@ LATEX = {
     "|": r"\textbar{}",
     '"': r"\char34{}",  # \textquotedbl is in T1 alone; this is a quote in OT1, too
     **{"−": "$-$", "×": r"$\times$", "≤": r"$\leq$", "≥": r"$\geq$", "≈": r"$\approx$"},
+    "δ": r"$\delta$",
     **{"→": r"$\rightarrow$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "Δ": r"$\Delta$"},
     **{"…": r"\ldots{}", "†": r"\dag{}", "–": "--", "—": "---"},
     **{"‘": "`", "’": "'", "“": "``", "”": "''"},
@@ -125,7 +127,9 @@ def _render(
     environment.filters["own"] = Markup
     environment.filters["text"] = lambda value: Markup(markdown(value))
     source = (FOLDER / template).read_text(encoding="utf-8")
-    given = dict(table=table, phrasing=phrasing, rule=RULE, findings=phrasing.findings(table))
+    given = dict(
+        table=table, phrasing=phrasing, rule=phrasing.rule(table), findings=phrasing.findings(table)
+    )
     return environment.from_string(source).render(**given, **options)
 
 

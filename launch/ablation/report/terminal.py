@@ -13,8 +13,9 @@ from launch.ablation.report.result_table import Table, TableCell, TableRow
 WIDTH = 100
 FEWEST = 12
 """columns that a row's name gets, however wide its figures are"""
-HEADER = ("", "median (quartiles)", "n", "difference [95 %]", "p", "verdict", "reported")
-SHORTER = {"within seed noise": "within noise", "too few seeds to tell": "too few seeds"}
+HEADER = ("", "median (quartiles)", "n", "difference [95 %]", "p", "Holm", "verdict", "reported")
+SHORTER = {"too few seeds to tell": "too few seeds"}
+"""verdicts, whose sentences stand below"""
 
 
 def render(table: Table) -> str:
@@ -41,7 +42,7 @@ def line(table: Table, row: TableRow, metric: Metric) -> list[str]:
     name = f"{'*' if row.is_baseline else '·'} {visible(row.label)}"
     cell = row.cells.get(metric.name)
     if cell is None:
-        return [name, "–", "", "", "", "", phrasing.reference(table, row, metric.name)]
+        return [name, "–", "", "", "", "", "", phrasing.reference(table, row, metric.name)]
     spread = phrasing.quartiles(cell.summary, metric)
     middle = phrasing.number(cell.summary.median, metric) + (f" ({spread})" if spread else "")
     reported = phrasing.reference(table, row, metric.name)
@@ -49,12 +50,13 @@ def line(table: Table, row: TableRow, metric: Metric) -> list[str]:
 
 
 def judged(cell: TableCell, metric: Metric) -> list[str]:
-    """The difference to the baseline, its p and the verdict."""
+    """The difference to the baseline, its p before and after the correction, and the verdict."""
     difference = cell.difference
     if difference is None:
-        return ["", "", "not compared" if cell.refused else ""]
+        return ["", "", "", "not compared" if cell.refused else ""]
+    p_values = map(phrasing.p_value, (difference.p_value, difference.p_holm))
     verdict = SHORTER.get(difference.verdict, difference.verdict)
-    return [phrasing.change(difference, metric), phrasing.p_value(difference), verdict]
+    return [phrasing.change(difference, metric), *p_values, verdict]
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:

@@ -20,7 +20,6 @@ from launch.ablation.measure import collect
 from launch.ablation.measurements import Results
 from launch.ablation.report import phrasing, plots, templates, terminal
 from launch.ablation.report.result_table import Table, TableRow, build
-from launch.ablation.report.statistics import RULE
 from pretrain.run.log import write_hparams
 
 logger = logging.getLogger(__name__)
@@ -108,7 +107,7 @@ def write_hparams_page(results: Results, table: Table, folder: Path) -> None:
 
 def to_json(table: Table) -> str:
     """The whole table; figures are in the units shown."""
-    return json_text({**asdict(table), "rule": RULE}) + "\n"
+    return json_text({**asdict(table), "rule": phrasing.rule(table)}) + "\n"
 
 
 def to_csv(table: Table, safe: Spreadsheet | None) -> str:
@@ -128,6 +127,7 @@ def record(table: Table, row: TableRow, metric: Metric) -> dict[str, object]:
     """A line's fields by name; None where there is no figure."""
     cell, difference = row.cells.get(metric.name), row.difference(metric)
     summary = cell.summary if cell else None
+    quartiles = getattr(summary, "quartiles", None) or (None, None)
     low, high = getattr(difference, "interval", None) or (None, None)
     t_low, t_high = getattr(difference, "t_interval", None) or (None, None)
     return {
@@ -138,8 +138,9 @@ def record(table: Table, row: TableRow, metric: Metric) -> dict[str, object]:
         "metric": metric.name,
         "higher_is_better": metric.higher_is_better,
         "median": getattr(summary, "median", None),
-        "quartile_1": getattr(summary, "low", None),
-        "quartile_3": getattr(summary, "high", None),
+        "interquartile_mean": getattr(summary, "iqm", None),
+        "quartile_1": quartiles[0],
+        "quartile_3": quartiles[1],
         "seeds": getattr(summary, "count", None),
         "finetuning_iqr": getattr(cell, "finetuning_spread", None),
         "difference": getattr(difference, "median", None),
@@ -148,6 +149,12 @@ def record(table: Table, row: TableRow, metric: Metric) -> dict[str, object]:
         "t_low": t_low,
         "t_high": t_high,
         "p": getattr(difference, "p_value", None),
+        "p_holm": getattr(difference, "p_holm", None),
+        "p_sign_flip": getattr(difference, "p_sign_flip", None),
+        "same_within": getattr(difference, "same_within", None),
+        "p_same": getattr(difference, "p_same", None),
+        "p_same_holm": getattr(difference, "p_same_holm", None),
+        "probability_of_improvement": getattr(difference, "improvement", None),
         "pairs": getattr(difference, "count", None),
         "verdict": getattr(difference, "verdict", ""),
         "not_compared": getattr(cell, "refused", ""),

@@ -9,6 +9,7 @@ import pytest
 from configs.ablation_metrics import METRICS
 from configs.ablation_schema import AblationConfig, slug
 from configs.described import describe
+from configs.errors import InputError
 from configs.loader import dump_config, load_config, shipped_configs
 
 
@@ -26,6 +27,26 @@ def test_a_scale_sets_what_it_names_and_inherits_the_rest():
     assert (paper.recipe, paper.seeds, paper.scale) == ("bert_base.yaml", [0, 1, 2], "paper")
     assert ablation.at().recipe == "small.yaml"
     assert ablation.at(seeds=2).seeds == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("within", "said"),
+    [
+        ({"perplexty": 1}, "no metric is called perplexty: choose from mlm_loss"),
+        ({"perplexity": 0}, "same_within.perplexity=0 is no difference: write a number above 0"),
+        ({"perplexity": -1.0}, "perplexity=-1.0 is no difference"),
+        ({"tasks": "1.2.3"}, "same_within.tasks=1.2.3 is no"),
+        ({"tasks": True}, "same_within.tasks=True is no"),
+        ({"tasks": float("inf")}, "same_within.tasks=inf is no"),
+    ],
+)
+def test_margins_are_numbers_of_known_metrics(within, said):
+    with pytest.raises(InputError, match=said):
+        AblationConfig(same_within=within)
+
+
+def test_margins_may_be_shares_of_single_tasks_or_taken_away():
+    AblationConfig(same_within={"sst2": {"accuracy": 1e-05}, "perplexity": "0.5 %", "tasks": None})
 
 
 def test_help_names_every_metric():

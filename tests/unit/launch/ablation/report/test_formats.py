@@ -94,8 +94,8 @@ def test_terminal_fits_and_lines_up(table):
     assert blocks[-1] == "† static (1 mask): seed 2: undertrained (80 % of the tokens)\n"
     title, header, first, *_ = blocks[1].splitlines()
     assert title == "Perplexity, lower is better"
-    assert first.startswith("* static (10 masks)  12.24 (12.07–12.36)  3")
-    assert header.index("median") == first.index("12.24")
+    assert first.startswith("* static (10 masks)  12.28 (12.21–12.35)  3")
+    assert header.index("median") == first.index("12.28")
 
 
 def test_every_format_says_under_the_table_which_rows_are_on_the_plateau(results):
@@ -130,7 +130,8 @@ def test_terminal_shortens_long_names_and_knows_wide_letters(results):
 
 def test_markdown_has_every_number_and_its_runs(table):
     text = templates.to_markdown(table, {"Curves": "plots/curves.png"})
-    assert "| **static (10 masks)** (baseline) | 12.24 (12.07–12.36) n=3 |" in text
+    assert "| **static (10 masks)** (baseline) | 12.28 (12.21–12.35) IQM 12.28 n=3 |" in text
+    assert "| 3 | 0.00073 | 0.0056 | better | 0.25 |" in text and "| the same within 0.05 |" in text
     assert "| static (1 mask) † |" in text
     assert "[../../runs/row3/seed2](../../runs/row3/seed2)" in text
     assert "![Curves](plots/curves.png)" in text
@@ -140,7 +141,7 @@ def test_markdown_has_every_number_and_its_runs(table):
 def test_markdown_tables_keep_their_columns(nasty):
     lines = [line for line in templates.to_markdown(nasty, {}).splitlines() if line.startswith("|")]
     counts = {line.replace("\\|", "").count("|") for line in lines}
-    assert counts == {4, 6, 8, 9}, "rows, runs, medians, differences"
+    assert counts == {4, 6, 8, 13}, "rows, runs, medians, differences"
 
 
 def test_csv_is_tidy(table):
@@ -149,6 +150,10 @@ def test_csv_is_tidy(table):
     dynamic = next(r for r in records if (r["row"], r["metric"]) == ("dynamic", "perplexity"))
     assert float(dynamic["difference"]) == table.rows[1].cells["perplexity"].difference.median
     assert (dynamic["verdict"], dynamic["seeds"]) == ("better", "3")
+    assert 0 < float(dynamic["p"]) < float(dynamic["p_holm"]) < 0.05 < float(dynamic["p_sign_flip"])
+    same = next(r for r in records if (r["row"], r["metric"]) == ("static (40)", "bits_per_byte"))
+    assert (same["verdict"], same["same_within"]) == ("the same", "0.05")
+    assert dynamic["same_within"] == dynamic["p_same"] == ""
     assert len(dynamic["runs"].split()) == 3
 
 
@@ -156,7 +161,7 @@ def test_json_holds_the_whole_table(table):
     content = json.loads(writer.to_json(table))
     assert [row["name"] for row in content["rows"]] == [row.name for row in table.rows]
     assert content["rows"][1]["cells"]["perplexity"]["difference"]["verdict"] == "better"
-    assert "seed noise" in content["rule"]
+    assert content["rule"].endswith("δ is 0.05 (Bits per byte).")
 
 
 def test_latex_escapes_everything(nasty):
@@ -173,6 +178,7 @@ def test_latex_rows_have_all_columns(table):
     rows = [line for line in body if line != r"\addlinespace"]
     assert {line.count("&") for line in rows} == {6}
     assert len(rows) == 7
+    assert "$^{\\uparrow}$, $p$ = 0.00073 (0.0056)" in rows[2]
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex on this machine")

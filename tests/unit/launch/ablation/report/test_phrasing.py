@@ -9,9 +9,15 @@ import pytest
 from configs.ablation_metrics import Metric
 from launch.ablation.report import phrasing
 from launch.ablation.report.result_table import build
-from launch.ablation.report.statistics import compare
+from launch.ablation.report.statistics import summarise
+from launch.ablation.report.verdicts import RULE, Difference, Sample, judge
 
 METRIC = Metric("m", "M", higher_is_better=True, digits=2)
+
+
+def compare(values: list[float], within: float | None = None) -> Difference:
+    """The one verdict of a table, where higher is better."""
+    return judge({"row": Sample(values, True, within)})["row"]
 
 
 @pytest.mark.parametrize(
@@ -30,8 +36,8 @@ def test_numbers(value, signed, shown):
 
 
 def test_a_difference_with_its_interval():
-    assert phrasing.change(compare([0.1, 0.2, 0.3], True), METRIC) == "+0.20 [+0.10, +0.30]"
-    assert phrasing.change(compare([0.1], True), METRIC) == "+0.10"
+    assert phrasing.change(compare([0.1, 0.2, 0.3]), METRIC) == "+0.20 [+0.10, +0.30]"
+    assert phrasing.change(compare([0.1]), METRIC) == "+0.10"
 
 
 def test_counts_name_both_kinds_of_seeds(table):
@@ -41,10 +47,36 @@ def test_counts_name_both_kinds_of_seeds(table):
 
 def test_one_sentence_answers_a_metric(table):
     assert phrasing.answers(table)[0] == (
-        "Perplexity (lower is better): dynamic is better than static (10 masks) by 1.10; "
-        "static (1 mask) † is worse than static (10 masks) by 2.86; "
+        "Perplexity (lower is better): dynamic is better than static (10 masks) by 1.29; "
+        "static (1 mask) † is worse than static (10 masks) by 2.78; "
         "static (40) cannot be told from static (10 masks) within seed noise."
     )
+
+
+def test_what_is_the_same_says_within_what(table):
+    assert (
+        "; static (40) is the same as static (10 masks) within 0.05." in phrasing.answers(table)[2]
+    )
+    assert phrasing.verdict(compare([0.002, 0.003, 0.002], within=0.01)) == "the same within 0.01"
+    assert phrasing.agreement(0.3, compare([0.002] * 3, within=0.01)).startswith("does not show")
+
+
+def test_the_rule_names_what_it_was_applied_to(table, results):
+    said = phrasing.rule(table).removeprefix(RULE)
+    assert said == " Here 12 verdicts are corrected for, δ is 0.05 (Bits per byte)."
+    alone = replace(results, rows=results.rows[1:2], pretraining_runs={})
+    kept = tuple(m for m in results.measurements if m.row == results.baseline)
+    assert phrasing.rule(build(replace(alone, measurements=kept))) == RULE
+
+
+@pytest.mark.parametrize(("p", "shown"), [(0.0123, "0.012"), (1e-9, "<1e-6"), (None, ""), (1, "1")])
+def test_p_in_two_digits(p, shown):
+    assert phrasing.p_value(p) == shown
+
+
+def test_quartiles_of_two_seeds_are_not_shown():
+    assert phrasing.quartiles(summarise([1.0, 2.0]), METRIC) == ""
+    assert phrasing.quartiles(summarise([1.0, 2.0, 3.0]), METRIC) == "1.50–2.50"
 
 
 def test_several_rows_of_one_verdict_share_a_phrase():
@@ -75,7 +107,7 @@ def test_references_get_the_decimals_of_their_column(table):
     ],
 )
 def test_agreement_with_a_paper(reported, values, found):
-    assert phrasing.agreement(reported, compare(values, True)) == found
+    assert phrasing.agreement(reported, compare(values)) == found
 
 
 def test_findings_cover_what_paper_and_runs_both_measure(table):

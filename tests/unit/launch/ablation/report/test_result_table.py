@@ -12,7 +12,7 @@ from configs.ablation_metrics import Metric
 from configs.errors import InputError
 from launch.ablation.measurements import Measurement, Row
 from launch.ablation.report.phrasing import answers, heading
-from launch.ablation.report.result_table import build
+from launch.ablation.report.result_table import build, margin
 from tests.unit.launch.ablation.report.example_results import EFFECTS, PERPLEXITY, TWEETS
 
 BASELINE = "static (10 masks)"
@@ -92,6 +92,22 @@ def test_other_tokenizers_get_no_difference_in_perplexity(results):
     assert row.cells["perplexity"].difference is None
     assert "another tokenizer" in row.cells["perplexity"].refused
     assert row.cells["bits_per_byte"].difference is not None
+
+
+@pytest.mark.parametrize(
+    ("metric", "wishes", "within"),
+    [
+        (PERPLEXITY, {"perplexity": "1%"}, 0.08),
+        (PERPLEXITY, {"perplexity": 2}, 2),
+        (PERPLEXITY, {"tasks": 0.5}, None),
+        (TWEETS, {"tasks": 0.5, "perplexity": 1}, 0.5),
+        (TWEETS, {"tasks": 0.5, "tweets_macro_f1": 0.1}, 0.1),
+        (TWEETS, {"tasks": 0.5, "tweets_macro_f1": None}, None),
+    ],
+)
+def test_margins_are_those_of_the_metric_its_kind_or_a_share(metric, wishes, within):
+    found = margin(metric, wishes, [7.0, 8.0, 30.0])
+    assert found == (None if within is None else pytest.approx(within))
 
 
 def test_other_formats_add_a_note(results):
