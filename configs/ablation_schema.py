@@ -83,6 +83,9 @@ class AblationConfig:
     """sizes at which the ablation can run"""
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     """of pretraining: every row is trained with each; rows with equal seeds are pairs"""
+    most_seeds: Optional[int] = None
+    """add pretraining seeds, one after the other, until every verdict is decided, or there are so
+    many: looking after each is paid for, so choose it before you look; null: `seeds` alone"""
     axes: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     """axis -> choice -> fields, e.g. {masking: {static: {mask_epochs: 10}, dynamic: {}}}; the
     product of all axes makes the rows. A choice may name another `recipe`; fields that begin with
@@ -116,6 +119,12 @@ class AblationConfig:
         require_visible("run_dir", self.run_dir)
         require_visible("recipe", self.recipe)
         require_seeds("seeds", self.seeds)
+        fewest = max(3, len(self.seeds))
+        require(
+            self.most_seeds is None or self.most_seeds >= fewest,
+            f"most_seeds={self.most_seeds} must be at least {fewest}: there are {len(self.seeds)} "
+            "seeds, and no verdict before the third",
+        )
         self._check_axes()
         self._check_metrics()
         self._check_same_within()

@@ -18,6 +18,7 @@ from configs.errors import RunError
 from configs.system.safe_text import visible
 from launch.ablation.grid import Grid
 from launch.ablation.preconditions import require_effect, with_shared_precision
+from launch.ablation.report.further_seeds import with_seeds_needed
 from launch.command import config_parser, read_config, require_at_least_1, run
 
 PURPOSE = (
@@ -34,6 +35,7 @@ def main() -> None:
     require_effect(arguments.overrides, config, grid)
     is_trained_here = not (arguments.table or arguments.submit)
     grid = with_shared_precision(grid, arguments.jobs, measures=is_trained_here)
+    grid = with_seeds_needed(grid)
     if arguments.submit:
         from launch.ablation.launcher import train_on_cluster
 
@@ -42,7 +44,7 @@ def main() -> None:
         return
     if arguments.dry_run:
         from launch.ablation.estimate import dry_run
-        from launch.ablation.power import outlook
+        from launch.ablation.report.power import outlook
 
         print(dry_run(grid.distinct_runs()), outlook(grid, arguments.effect), sep="\n\n")
         return
@@ -50,9 +52,12 @@ def main() -> None:
     from launch.ablation.launcher import train_here
     from launch.ablation.report.writer import write_table
 
-    failed = {}
-    if is_trained_here:
+    failed: dict[Path, str] = {}
+    is_left = is_trained_here
+    while is_left:
         failed = train_here(grid, arguments.jobs, only_failed=bool(arguments.only))
+        before, grid = grid, with_seeds_needed(grid)
+        is_left = grid is not before and not arguments.only
     print(write_table(grid, arguments.csv_safe))
     require_success(grid, failed)
 

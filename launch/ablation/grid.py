@@ -104,6 +104,7 @@ class Grid:
         """`config` as `AblationConfig.at` returns it; `precision` is what `auto` becomes in every
         run; `InputError` for a row that cannot be."""
         self.config, self.rows = config, settings_of_rows(config)
+        self.precision = precision
         self.folder = Path(config.run_dir) / config.scale
         self.baseline = config.baseline or next(iter(self.rows))
         self.tuned_field: str | None = next(iter(config.tune), None)

@@ -54,6 +54,7 @@ def collect(grid: Grid) -> Results:
         pretraining_runs={(run.row, run.seed): run.run_dir for run in done if not run.task},
         folder=grid.folder,
         same_within=flat(config.same_within),
+        most_seeds=config.most_seeds,
         notes=(describe_progress(grid), *describe_origin(completed)),
     )
 

@@ -76,5 +76,7 @@ class Results(Heading):
     """where tables, plots and the report go"""
     same_within: Mapping[str, float | str] = field(default_factory=dict)
     """differences that do not matter, by metric, as the ablation's configuration has them"""
+    most_seeds: int | None = None
+    """seeds are added until the table is decided, up to so many; None: it is looked at once"""
     notes: tuple[str, ...] = ()
     """what holds for all runs: code version, token budget, corpus, machine hours"""

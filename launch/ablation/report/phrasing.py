@@ -9,7 +9,7 @@ from typing import Any
 from configs.ablation_metrics import Metric
 from launch.ablation.report.result_table import Table, TableCell, TableRow
 from launch.ablation.report.statistics import Summary
-from launch.ablation.report.verdicts import RULE, Difference
+from launch.ablation.report.verdicts import RULE, RULE_OF_LOOKS, Difference
 
 SETTLED = ("better", "worse")
 ORDER = (*SETTLED, "the same", "cannot tell", "too few seeds to tell")
@@ -89,7 +89,8 @@ def rule(table: Table) -> str:
     ]
     here = f" Here {tested} verdicts are corrected for" if tested else ""
     within = f"{',' if here else ' Here'} δ is {listed(margins)}" if margins else ""
-    return RULE + here + within + ("." if here or within else "")
+    looks = f" {RULE_OF_LOOKS.format(most=table.most_seeds)}" if table.most_seeds else ""
+    return RULE + looks + here + within + ("." if here or within else "")
 
 
 def tests(difference: Difference, metric: Metric) -> str:

@@ -85,6 +85,8 @@ class Table(Heading):
     rows: tuple[TableRow, ...]
     """the baseline first, the others in the order of the results"""
     notes: tuple[str, ...]
+    most_seeds: int | None
+    """seeds are added until verdicts are decided, up to so many; None: it is looked at once"""
 
     @property
     def baseline(self) -> TableRow:
@@ -151,7 +153,7 @@ def build(results: Results) -> Table:
     ordered = [baseline, *(row for row in results.rows if row is not baseline)]
     caveats = [c.reason for c in CAVEATS if any(c.holds(row, baseline) for row in ordered)]
     samples, refused = compare(results, baseline, figures)
-    differences = judge(samples)
+    differences = judge(samples, results.most_seeds)
     return Table(
         results.name,
         results.title,
@@ -161,6 +163,7 @@ def build(results: Results) -> Table:
         results.metrics,
         tuple(build_row(results, row, figures, differences, refused) for row in ordered),
         (*results.notes, *caveats),
+        results.most_seeds,
     )
 
 

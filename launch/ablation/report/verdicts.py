@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 import numpy as np
 
+from launch.ablation.report.spending import sequential_p
 from launch.ablation.report.statistics import (
     CONFIDENCE,
     bootstrap_interval,
@@ -36,6 +37,12 @@ RULE = (
     "improvement, that a run of the row is better than one of the baseline, whatever their seeds."
 )
 """for readers of a table: what `judge` does"""
+RULE_OF_LOOKS = (
+    "Seeds were added until every verdict was decided, {most} at most, and looking after each from "
+    f"the {FEWEST_PAIRS}rd on is paid for before Holm's correction: by alpha spending of O'Brien "
+    "and Fleming's kind (Lan and DeMets, 1983)."
+)
+"""what is said beside it where seeds are added"""
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ class Difference:
     p_value: float | None
     """two-sided, of the paired t test"""
     p_holm: float | None
-    """the same, corrected for all verdicts of the table"""
+    """the same, corrected for the looks at the table, if there were several, and its verdicts"""
     p_sign_flip: float | None
     """two-sided, of the exact sign-flip permutation test of the mean"""
     same_within: float | None
@@ -87,18 +94,23 @@ class Evidence:
     same: float
 
 
-def judge(samples: Mapping[Key, Sample]) -> dict[Key, Difference]:
+def judge(samples: Mapping[Key, Sample], most_seeds: int | None = None) -> dict[Key, Difference]:
     """The verdicts of a table, by the keys of its samples; `RULE` says how.
 
     Each kind of claim, a difference and a sameness, is false anywhere in the table in at most 5 %
     of tables.
+
+    Args:
+        most_seeds: the table is looked at after every seed until it is decided, or has so many.
     """
-    tested = {k: evidence(s) for k, s in samples.items() if len(s.differences) >= FEWEST_PAIRS}
-    different = dict(zip(tested, holm([e.different for e in tested.values()]).tolist()))
-    same = dict(zip(tested, holm([e.same for e in tested.values()]).tolist()))
+    tested = {k: s for k, s in samples.items() if len(s.differences) >= FEWEST_PAIRS}
+    paid = [after_looks(s, most_seeds) if most_seeds else evidence(s) for s in tested.values()]
+    different = holm([e.different for e in paid]).tolist()
+    same = holm([e.same for e in paid]).tolist()
+    adjusted = dict(zip(tested, map(Evidence, different, same)))
     return {
-        key: describe(sample, tested[key], Evidence(different[key], same[key]))
-        if key in tested
+        key: describe(sample, evidence(sample), adjusted[key])
+        if key in adjusted
         else too_few(sample)
         for key, sample in samples.items()
     }
@@ -109,6 +121,19 @@ def evidence(sample: Sample) -> Evidence:
     within = sample.same_within
     same = 1.0 if within is None else float(equivalence_test(sample.differences, within))
     return Evidence(float(t_test(sample.differences)), same)
+
+
+def after_looks(sample: Sample, most_seeds: int) -> Evidence:
+    """p of one sample that was looked at after each of its pairs from the third on."""
+    looks = tuple(range(FEWEST_PAIRS, most_seeds + 1))
+    seen = [
+        evidence(replace(sample, differences=sample.differences[:count]))
+        for count in looks
+        if count <= len(sample.differences)
+    ]
+    # Either side of a two-sided test is one of one side, at half the level.
+    different = 2 * sequential_p([e.different / 2 for e in seen], looks)
+    return Evidence(min(1.0, float(different)), float(sequential_p([e.same for e in seen], looks)))
 
 
 def verdict_of(sample: Sample, adjusted: Evidence) -> Verdict:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs.errors import InputError
-from launch.ablation.power import least_effect, outlook, seeds_needed, spreads, verdicts_of
+from launch.ablation.report.power import least_effect, outlook, seeds_needed, spreads, verdicts_of
 from launch.ablation.report.statistics import holm, t_test
 from launch.ablation.report.verdicts import ALPHA
 from tests.unit.launch.ablation.example_runs import find, finish, make_grid
