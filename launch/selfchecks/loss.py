@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
 from time import perf_counter
 from typing import NamedTuple
 
@@ -18,9 +20,10 @@ from torch.nn import functional as F
 from launch.selfchecks.batches import zipf
 from launch.selfchecks.bench import Bench
 from launch.selfchecks.errors import Errors, relative_error, within
-from launch.selfchecks.finding import FAILED, OK, Finding, guarded, judged
+from launch.selfchecks.finding import FAILED, OK, Finding, guarded, judged, skipped
 from pretrain.model.flops import DTYPES
 from pretrain.model.loss import DecodedCrossEntropy
+from pretrain.model.softmax import Softmax, compiled_softmax, softmax_in_pieces
 from pretrain.model.tied_embeddings import LookUp, TiedGradient
 
 VOCABULARY = 50_265
@@ -68,37 +71,57 @@ def check(bench: Bench) -> Iterator[Finding]:
     inputs = Inputs.make(bench.device)
     exact = computed(plain_sums, inputs, torch.float64)
     for precision in bench.precisions:
-        findings = compare_loss(precision, inputs, exact, bench.device)
+        findings = compare_loss(precision, inputs, exact, bench.device, our_sums)
         yield from guarded(f"loss {precision}", findings)
+    if bench.device.type == "cuda":  # a CPU's loss is never compiled
+        yield from compiled(bench.precisions[-1], inputs, exact, bench.device)
     yield from guarded("gradient of looked-up words", look_up(bench.device))
     yield tied(inputs, exact)
 
 
-def compare_loss(
+def compiled(
     precision: str, inputs: Inputs, exact: Found, device: torch.device
 ) -> Iterator[Finding]:
+    """The same with the softmax of `engine.compile`."""
+    name = f"{precision}, compiled"
+    if find_spec("triton") is None:
+        yield skipped(f"loss {name}", "torch's compiler needs Triton")
+        return
+    sums = partial(our_sums, softmax=compiled_softmax())
+    yield from guarded(f"loss {name}", compare_loss(precision, inputs, exact, device, sums, name))
+
+
+def compare_loss(
+    precision: str,
+    inputs: Inputs,
+    exact: Found,
+    device: torch.device,
+    sums: Sums,
+    name: str | None = None,
+) -> Iterator[Finding]:
     """Loss, correct predictions and gradients, each beside the plain computation's."""
+    name = name or precision
     dtype = DTYPES[precision]
     with autocast(device, dtype):
-        ours = computed(our_sums, inputs, torch.float32)
+        ours = computed(sums, inputs, torch.float32)
         plain = computed(plain_sums, inputs, torch.float32)
-        seconds = timed(lambda: computed(our_sums, inputs, torch.float32), device)
+        seconds = timed(lambda: computed(sums, inputs, torch.float32), device)
     errors = Errors(*(relative_error(found.loss, exact.loss) for found in (ours, plain)))
     good = errors.ours <= 3 * errors.plain + ROUNDINGS * torch.finfo(dtype).eps
     text = f"off by {errors.ours:.1e} (plain {errors.plain:.1e}), {1e3 * seconds:.1f} ms both ways"
-    yield judged(f"loss {precision}", good, text, errors=list(errors), seconds=seconds)
+    yield judged(f"loss {name}", good, text, errors=list(errors), seconds=seconds)
     total, counts = len(inputs.labels_M), [int(found.correct) for found in (ours, plain, exact)]
     off, plain_off = abs(counts[0] - counts[2]), abs(counts[1] - counts[2])
     text = f"{counts[0]} of {total} (float64: {counts[2]}, plain: {counts[1]})"
     good = off <= plain_off + 1 + total * torch.finfo(dtype).eps
-    yield judged(f"correct predictions {precision}", good, text, counts=counts)
+    yield judged(f"correct predictions {name}", good, text, counts=counts)
     found = {
-        name: Errors(*(relative_error(x.gradients[i], exact.gradients[i]) for x in (ours, plain)))
-        for i, name in enumerate(("hidden states", "embeddings", "bias"))
+        part: Errors(*(relative_error(x.gradients[i], exact.gradients[i]) for x in (ours, plain)))
+        for i, part in enumerate(("hidden states", "embeddings", "bias"))
     }
-    bad = [name for name, errors in found.items() if not within(errors, dtype)]
+    bad = [part for part, errors in found.items() if not within(errors, dtype)]
     text = ", ".join(f"{n} off by {e.ours:.1e} (plain {e.plain:.1e})" for n, e in found.items())
-    yield Finding(f"gradients {precision}", FAILED if bad else OK, text, {"errors": found})
+    yield Finding(f"gradients {name}", FAILED if bad else OK, text, {"errors": found})
 
 
 def look_up(device: torch.device) -> Iterator[Finding]:
@@ -156,10 +179,15 @@ Sums = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def our_sums(
-    hidden_MD: Tensor, word_VD: Tensor, bias_V: Tensor, labels_M: Tensor
+    hidden_MD: Tensor,
+    word_VD: Tensor,
+    bias_V: Tensor,
+    labels_M: Tensor,
+    softmax: Softmax = softmax_in_pieces,
 ) -> tuple[Tensor, Tensor]:
     """The project's own."""
-    loss, correct = DecodedCrossEntropy.apply(hidden_MD, word_VD, bias_V, labels_M, None)
+    inputs = hidden_MD, word_VD, bias_V, labels_M
+    loss, correct = DecodedCrossEntropy.apply(*inputs, None, softmax)
     return loss, correct
 
 

@@ -9,6 +9,7 @@ import torch
 
 from launch.selfchecks import loss
 from pretrain.model import tied_embeddings
+from pretrain.model.softmax import softmax_
 from pretrain.model.tied_embeddings import TiedGradient
 
 PRECISIONS = ["fp32", "bf16"]
@@ -27,6 +28,26 @@ def failed() -> set[str]:
 
 def test_what_is_right_passes():
     assert failed() == set()
+
+
+def test_a_wrong_compiled_softmax_fails(monkeypatch):
+    def halved(logits, labels):
+        losses, correct = softmax_(logits, labels)
+        return losses / 2, correct
+
+    monkeypatch.setattr("pretrain.model.loss.takes_parts", lambda _: False)
+    device, name = torch.device("cpu"), "bf16, compiled"
+    inputs = loss.Inputs.make(device)
+    exact = loss.computed(loss.plain_sums, inputs, torch.float64)
+    for has_triton, softmax, state in (
+        (False, softmax_, "skipped"),
+        (True, softmax_, "ok"),
+        (True, halved, "FAILED"),
+    ):
+        monkeypatch.setattr(loss, "find_spec", lambda _, found=has_triton: found or None)
+        monkeypatch.setattr(loss, "compiled_softmax", lambda way=softmax: way)
+        found = {x.check: x.state for x in loss.compiled("bf16", inputs, exact, device)}
+        assert found[f"loss {name}"] == state
 
 
 def in_all(*checks: str) -> set[str]:

@@ -11,6 +11,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pretrain.engine.engine import Engine
+from pretrain.model.encoder import Encoder
+from pretrain.model.softmax import softmax_in_pieces
 from pretrain.ranks.world import World
 from tests.unit.pretrain.model.examples import loss_of, random_batch, random_model, tiny
 
@@ -62,3 +64,12 @@ def test_a_weight_is_cast_once_between_updates():
     plain, kept = (gradients(is_kept, False, False)[1] for is_kept in (False, True))
     assert set(plain) == {0, 3}  # norms stay in float32
     assert kept == [casts // 3 for casts in plain]
+
+
+def test_compiling_takes_in_the_softmax_of_logits(monkeypatch):
+    model, engine = random_model(tiny()), Engine.__new__(Engine)
+    monkeypatch.setattr(Encoder, "compile_layers", lambda _: None)
+    engine.world, engine.model, engine.precision = ENGINE.world, model, "fp32"
+    assert model.mlm_head.softmax is softmax_in_pieces
+    engine._compile()
+    assert model.mlm_head.softmax is not softmax_in_pieces
