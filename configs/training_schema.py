@@ -252,8 +252,9 @@ class EngineConfig:
     """0: every rank keeps everything; 1: optimizer state is split; 2: gradients too"""
     activation_checkpointing: bool = False
     """recompute each layer in the backward pass to save memory"""
-    compile: bool = False
-    """compile each layer (torch.compile): fewer, longer kernels; for attention=flash on a GPU"""
+    compile: Union[bool, Literal["auto"]] = False
+    """compile each layer (torch.compile): fewer, longer kernels; for attention=flash on a GPU.
+    auto: where that works, tried at the start and kept by a resume"""
 
     def __post_init__(self) -> None:
         require(

@@ -130,6 +130,11 @@ class RunFolder:
         precision = self.read_environment().get("precision")
         return precision if precision in ("fp32", "bf16") else None
 
+    def recorded_compile(self) -> bool | None:
+        """What `engine.compile=auto` became in the run; None where nothing tells."""
+        compiles = self.read_environment().get("compile")
+        return compiles if isinstance(compiles, bool) else None
+
     def earlier_starts(self) -> list[dict[str, Any]]:
         """What environment.json says of the run's starts so far, those of them that are whole."""
         starts = self.read_environment().get("starts")

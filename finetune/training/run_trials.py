@@ -14,6 +14,7 @@ from torch import Tensor
 
 from configs.errors import InputError, RunError
 from configs.finetune_schema import PLACES, FinetuneConfig
+from configs.schema import ModelConfig
 from configs.system.run_folder import RunFolder
 from configs.system.safe_text import visible
 from configs.system.version import FINETUNING
@@ -29,6 +30,7 @@ from finetune.training.adapt import adapt
 from finetune.training.task_objective import Framed, Result
 from finetune.training.trial_run import Common
 from finetune.training.trials import Trial, make_trials
+from pretrain.engine.compiling import Compiling, choose_compiling
 from pretrain.engine.precision import Precision, choose_precision
 from pretrain.model.pretraining import initialise
 from pretrain.ranks.agreement import Agreement, by_all, failing_together
@@ -78,9 +80,11 @@ def finetune_owned(config: FinetuneConfig, agreement: Agreement) -> Path:
     with kept_status(run_dir, world):
         if config.adapt.epochs:
             pretrained = adapt(config, examples.train, pretrained, world, precision)
-        common = Common(task, framed, pretrained, contents, agreement, precision, notice)
+        compiling = find_compiling(config, pretrained.model, precision, world)
+        common = Common(task, framed, pretrained, contents, agreement, precision, compiling, notice)
         if world.is_main:
-            decided = hashes | precision.facts | {"agreed": agreement.record}
+            agreed = {"agreed": agreement.record}
+            decided = hashes | precision.facts | compiling.facts | agreed
             describe.write_environment(run_dir, config, world, decided)
             logger.info(opening(config, trials, common))
         with notice.listening(world):
@@ -137,6 +141,14 @@ def find_precision(config: FinetuneConfig, world: World) -> Precision:
     if asked == "auto":
         before = world.from_main(RunFolder(Path(config.run_dir)).recorded_precision())
     return choose_precision(asked, world, config.adapt.cache, before)
+
+
+def find_compiling(
+    config: FinetuneConfig, shape: ModelConfig, precision: Precision, world: World
+) -> Compiling:
+    """One for all trials, also of a run that is resumed."""
+    before = world.from_main(RunFolder(Path(config.run_dir)).recorded_compile())
+    return choose_compiling(config.engine.compile, shape, precision.name, world, before)
 
 
 def opening(config: FinetuneConfig, trials: Sequence[Trial], common: Common) -> str:

@@ -24,6 +24,7 @@ from finetune.report.method_table import by_part
 from finetune.tasks.task import AnyTask
 from finetune.training.task_objective import Framed, Result, TaskObjective, TrialReporter
 from finetune.training.trials import Trial
+from pretrain.engine.compiling import Compiling
 from pretrain.engine.engine import Engine
 from pretrain.engine.loop import Loop
 from pretrain.engine.precision import Precision
@@ -49,6 +50,7 @@ class Common:
     """as in `Trial.fingerprint`"""
     agreement: Agreement
     precision: Precision
+    compiling: Compiling
     notice: PreemptionNotice
     """tells when to leave early"""
 
@@ -71,7 +73,8 @@ def train_trial(
     data = TaskBatches(common.framed.features["train"], config.batch, trial.seed)
     phase = Phase(0, data.steps_per_epoch, data.tokens_per_epoch)
     schedule = Schedule.make(config.schedule, [phase])
-    engine = Engine(model, config, world, common.precision.name, config.layer_decay)
+    precision, compiles = common.precision.name, common.compiling.is_on
+    engine = Engine(model, config, world, precision, config.layer_decay, compiles)
     events = RunFolder(Path(config.run_dir)).tensorboard / trial.name
     log = RunLog(folder.path, world.is_main, state.step, events)
     try:
@@ -86,7 +89,7 @@ def train_trial(
         if world.size > 1:
             reporter.say(f"traffic: {traffic_line(config, model, world)}")
         begin = replace(
-            state, fingerprints=fingerprints, precision=common.precision.name, world_size=world.size
+            state, fingerprints=fingerprints, precision=precision, world_size=world.size
         )
         writer = checkpoint.Writer(folder.checkpoints, config.checkpoint)
         loop = Loop(objective, config, begin, writer, common.notice, beat)

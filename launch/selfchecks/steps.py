@@ -22,6 +22,7 @@ from launch.selfchecks.attention import BACKENDS, why_not
 from launch.selfchecks.bench import Bench
 from launch.selfchecks.finding import Finding, guarded, judged, skipped, told
 from launch.selfchecks.profile import Profile, allocated
+from pretrain.engine.compiling import choose_compiling
 from pretrain.engine.engine import Engine
 from pretrain.engine.fitting import full_batch
 from pretrain.engine.memory import forget_peak, peak_bytes
@@ -125,7 +126,9 @@ class Steps:
         self.flops, self.tokens = training_flops(model, batch), len(batch.tokens_T)
         self.batch = batch.to(self.device)
         model.to(self.device)
-        self.engine = Engine(model, config, setting.bench.world, setting.precision)
+        world, precision = setting.bench.world, setting.precision
+        compiling = choose_compiling(config.engine.compile, config.model, precision, world)
+        self.engine = Engine(model, config, world, precision, compiles=compiling.is_on)
         self.engine.train()
 
     def take(self) -> Tensor:

@@ -13,7 +13,7 @@ if [ -z "${TRITON_CACHE_DIR:-}" ]; then
     [ "$(stat -c %a "$TRITON_CACHE_DIR")" != 700 ]; then
     TRITON_CACHE_DIR=$(mktemp -d) && own_cache=$TRITON_CACHE_DIR || exit 1
   fi
-  export TRITON_CACHE_DIR
+  export TRITON_CACHE_DIR TORCHINDUCTOR_CACHE_DIR=${TORCHINDUCTOR_CACHE_DIR:-$TRITON_CACHE_DIR/inductor}
 fi
 "$@"
 code=$?

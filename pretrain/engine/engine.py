@@ -8,7 +8,6 @@ the global count of predicted tokens (law 2), so the loss is scaled for that her
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -44,8 +43,10 @@ class Engine:
         world: World,
         precision: PrecisionName,
         layer_decay: float = 1.0,
+        compiles: bool = False,
     ) -> None:
-        """`precision` is what `engine.precision` was resolved to (`precision.py`)."""
+        """`precision` and `compiles` are what `engine.precision` and `engine.compile` were resolved
+        to (`precision.py`, `compiling.py`)."""
         self.world, self.model = world, model
         self.max_gradient_norm = config.optimizer.max_gradient_norm
         self.precision = precision
@@ -62,22 +63,9 @@ class Engine:
         # At stage 0 DeepSpeed would reduce by itself, with a bucket size that no setting reaches.
         self._engine.enable_backward_allreduce = self.zero_stage > 0
         self._open_moments()
-        if config.engine.compile:
-            self._compile()
-
-    def _compile(self) -> None:
-        """Once the model is on its device, as the device decides about attention.
-
-        Raises:
-            InputError: nothing compiles for this device, or this kind of attention.
-        """
-        device = self.world.device
-        if device.type == "cuda" and find_spec("triton") is None:
-            raise InputError("engine.compile needs Triton (pip install triton), or set it to false")
-        for part in self.model.modules():
+        for part in model.modules() if compiles else ():
             if isinstance(part, Encoder):
-                with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-                    part.compile_layers()
+                part.compile_layers()
             elif isinstance(part, MLMHead):
                 part.compile_softmax()
 

@@ -78,6 +78,7 @@ def write_run_folder(trainer: Trainer, agreement: Agreement) -> None:
         "tokenizer": corpus.tokenizer.fingerprint,
         "corpus": corpus.fingerprint,
         **trainer.precision.facts,
+        **trainer.compiling.facts,
         "store": str(corpus.folder),
         "verified": trainer.certifier.verification.facts(),
         "parameters": sum(p.numel() for p in trainer.engine.model.parameters()),

@@ -14,6 +14,7 @@ from pretrain.data.phases import PhasedBatches
 from pretrain.data.verification import Verification
 from pretrain.data.word2vec import word_vectors
 from pretrain.engine.certify import Certifier
+from pretrain.engine.compiling import Compiling, choose_compiling
 from pretrain.engine.engine import Engine
 from pretrain.engine.evaluate import Heldout
 from pretrain.engine.loop import Loop
@@ -64,7 +65,14 @@ class Trainer:
         self.precision = choose_precision(
             config.engine.precision, world, config.data.cache, state.precision
         )
-        self.engine = Engine(self._same_model(saved), config, world, self.precision.name)
+        self.compiling = self._choose_compiling(saved)
+        self.engine = Engine(
+            self._same_model(saved),
+            config,
+            world,
+            self.precision.name,
+            compiles=self.compiling.is_on,
+        )
         self.state = replace(
             state,
             fingerprints=describe.fingerprints(config, corpus),
@@ -116,6 +124,12 @@ class Trainer:
             saved, fingerprints, self.config.checkpoint.allow_changes
         )
 
+    def _choose_compiling(self, saved: Path | None) -> Compiling:
+        recorded = RunFolder(self.run_dir).recorded_compile()
+        before = self.world.from_main(recorded) if saved else None
+        shape, precision = self.config.model, self.precision.name
+        return choose_compiling(self.config.engine.compile, shape, precision, self.world, before)
+
     def _require_same_rate(self, schedule: Schedule, state: checkpoint_state.State) -> None:
         """The check of a resumed schedule, unless it was said to be another."""
         moved = {"schedule.decay", "optimizer.learning_rate", "phases"}
@@ -134,6 +148,7 @@ class Trainer:
             step=self.state.step,
             precision=self.engine.precision,
             precision_line=str(self.precision),
+            compiles=self.compiling.is_on,
             peak_flops=self.objective.reporter.peak.flops,
         )
 

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from configs.errors import InputError
 from configs.schema import ModelConfig
 from pretrain.batch import MicroBatch
 from pretrain.model.attention import attend, choose_backend
@@ -211,16 +210,8 @@ class Encoder(nn.Module):
         """Have torch compile each layer as one graph for micro-batches of all sizes.
 
         Layers of one kind (window, norms, whether all tokens go through) share their kernels.
-
-        Raises:
-            InputError: attention takes another way than flash in the present mode and autocast;
-                the other ways ask Python at every step.
+        Attention must take flash's way.
         """
-        if self.attention_backend != "flash":
-            raise InputError(
-                f"engine.compile: attention={self.attention_backend} cannot be compiled, only "
-                "flash (a GPU, engine.precision=bf16, no ALiBi): set engine.compile=false"
-            )
         # Its default of 8 is for one module; here all layers, in both modes, have one forward.
         torch._dynamo.config.recompile_limit = MOST_GRAPHS
         for layer in self.layers:

@@ -49,6 +49,8 @@ class Opening:
     """fp32 or bf16"""
     precision_line: str
     """how it was chosen"""
+    compiles: bool
+    """whether layers are compiled"""
     peak_flops: float
     """measured: floating-point operations per second and rank"""
 
@@ -76,9 +78,10 @@ class Opening:
     def _model_line(self) -> str:
         shape = self.config.model
         parameters = sum(p.numel() for p in self.model.parameters())
+        attention = attention_line(self.config, self.world, self.precision)
         return (
             f"{shape.architecture} {shape.layers} x {shape.hidden_size}, "
-            f"{parameters:,} parameters, {attention_line(self.config, self.world, self.precision)}"
+            f"{parameters:,} parameters, {attention}{', compiled' if self.compiles else ''}"
         )
 
 

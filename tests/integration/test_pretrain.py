@@ -66,6 +66,7 @@ def test_the_run_folder_explains_itself(single):
     environment = json.loads((run_dir / "environment.json").read_text())
     assert environment["precision"] == "fp32"
     assert environment["precision_reason"] == "engine.precision=fp32"
+    assert environment["compile"] is False
     assert {"precision_source", "tokenizer", "corpus", "code", "packages"} <= set(environment)
     assert environment["source"] == source_fingerprint()
     assert [start["step"] for start in environment["starts"]] == [0]

@@ -81,3 +81,10 @@ def test_the_precision_of_a_run_is_one_that_there_is(tmp_path):
     for precision, known in (("bf16", "bf16"), ("fp64", None), (3, None)):
         folder.write_environment({"precision": precision})
         assert folder.recorded_precision() == known
+
+
+def test_a_run_that_tells_nothing_of_compiling_is_known_to_be_neither(tmp_path):
+    folder = RunFolder(tmp_path)
+    for environment, known in (({}, None), ({"compile": False}, False), ({"compile": "yes"}, None)):
+        folder.write_environment(environment)
+        assert folder.recorded_compile() is known

@@ -63,11 +63,10 @@ def test_compiled_kernels_are_kept_where_nobody_else_writes(job, taken):
     trap.mkdir()
     if taken:
         place.symlink_to(trap)
-    done = job.run(
-        trainer="echo $TRITON_CACHE_DIR $(stat -c %a $TRITON_CACHE_DIR)", TMPDIR=job.folder
-    )
-    folder, mode = next(x for x in done.stdout.splitlines() if x.endswith(" 700")).split()
-    assert mode == "700"
+    said = "echo $TORCHINDUCTOR_CACHE_DIR $TRITON_CACHE_DIR $(stat -c %a $TRITON_CACHE_DIR)"
+    done = job.run(trainer=said, TMPDIR=job.folder)
+    graphs, folder, mode = next(x for x in done.stdout.splitlines() if x.endswith(" 700")).split()
+    assert mode == "700" and graphs == f"{folder}/inductor"
     assert (Path(folder) == place) is not taken
     assert Path(folder).is_dir() is not taken, "a folder for this start alone goes with it"
     assert not list(trap.iterdir())

@@ -11,8 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from configs.errors import InputError
-from pretrain.model.encoder import Encoder, Layer
+from pretrain.model.encoder import Layer
 from pretrain.model.packing import Packing
 from tests.fake_cuda.stand_in import flash_on_cpu
 from tests.unit.pretrain.model.examples import random_batch, tiny
@@ -84,8 +83,3 @@ def test_compiled_layers_are_as_exact_as_others(kind):
         for true, one, other in zip(expected, *results):
             errors = [float((found.double() - true).norm()) for found in (one, other)]
             assert errors[1] <= 1.5 * errors[0] + 1e-3 * float(true.norm())
-
-
-def test_attention_that_cannot_be_compiled_is_refused():
-    with pytest.raises(InputError, match=r"engine.compile: attention=eager .* only flash"):
-        Encoder(tiny(), 100, 1).compile_layers()

@@ -37,6 +37,7 @@ def opening(corpus, *overrides: str) -> Opening:
         step=0,
         precision="fp32",
         precision_line="fp32: because",
+        compiles="engine.compile=true" in overrides,
         peak_flops=2.5e12,
     )
 
@@ -128,3 +129,8 @@ def test_what_must_be_known_of_the_sources_is_said(corpus):
     assert "note" not in data_line(corpus)
     said = data_line(replace(corpus, note="nothing is held out of x"))
     assert said.splitlines()[1] == "note      nothing is held out of x"
+
+
+def test_the_start_tells_whether_layers_are_compiled(corpus):
+    said = [opening(corpus, f"engine.compile={asked}").text() for asked in ("true", "false")]
+    assert ["attention, compiled\n" in text for text in said] == [True, False]
