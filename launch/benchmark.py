@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 PARTS = {
-    "step": "training steps, side by side with Hugging Face's",
+    "step": "training steps, in turns with Hugging Face's",
     "data": "text to tokens and tokens to batches",
     "startup": "the time from the command to the first step",
     "neighbour": "what a busy process on the same machine costs a run",
@@ -76,6 +77,7 @@ def add_benchmarks(benchmarks: Subparsers) -> None:
 
 def measure(arguments: argparse.Namespace) -> None:
     """Everything that was asked for, each table as soon as it is there, and the summary."""
+    show_one_gpu()
     parts = arguments.parts
     if "step" in parts:
         require_at_least_1(arguments, "rounds")
@@ -90,6 +92,13 @@ def measure(arguments: argparse.Namespace) -> None:
             result.measure(part)
     print(summary(result.all_goals()), flush=True)
     write_json(arguments.json, result.as_json())
+
+
+def show_one_gpu() -> None:
+    """Hide all GPUs but the first of CUDA_VISIBLE_DEVICES: a Trainer spreads its batch over all
+    that it sees, and the others are ranks of one GPU."""
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
+    os.environ["CUDA_VISIBLE_DEVICES"] = shown.partition(",")[0]
 
 
 def add_allreduce(benchmarks: Subparsers) -> None:

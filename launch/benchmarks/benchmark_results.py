@@ -15,7 +15,7 @@ from configs.schema import PrecisionName
 from configs.system.version import code_version, package_version
 from launch.benchmarks import data_path, neighbour, startup
 from launch.benchmarks.contenders import Setting
-from launch.benchmarks.contest import CONTENDERS, OURS, Contest, hold_contest
+from launch.benchmarks.contest import CONTENDERS, OURS, SHIPPED, UNPADDED, Contest, hold_contest
 from pretrain.engine.precision import choose_precision
 from pretrain.ranks.world import World, cores
 
@@ -24,10 +24,10 @@ logger = logging.getLogger(__name__)
 SECONDS, MEGABYTES = 6.0, 4.0
 """of batches; of text to tokenise, three times and for both sides"""
 RATIOS = {
-    ("cpu", "small"): {"Hugging Face, as shipped": 6.0, "Hugging Face, tuned": 4.0},
-    ("cpu", "base"): {"Hugging Face, as shipped": 2.0, "Hugging Face, tuned": 1.8},
-    ("cuda", "base"): {"Hugging Face, tuned": 2.0},
-    ("cuda", "large"): {"Hugging Face, tuned": 2.0},
+    ("cpu", "small"): {UNPADDED: 4.0, SHIPPED: 6.0},
+    ("cpu", "base"): {UNPADDED: 1.8, SHIPPED: 2.0},
+    ("cuda", "base"): {UNPADDED: 2.0},
+    ("cuda", "large"): {UNPADDED: 2.0},
 }
 SHARES = {
     ("cpu", "small"): 0.65,
@@ -207,8 +207,8 @@ def unmeasured_goals(device: str) -> list[Goal]:
         for (kind, size), aim in SHARES.items()
         if kind == "cuda"
     ]
-    rival = "against Hugging Face, tuned"
-    aims += [("cuda", rival, "2x"), ("cuda, tweets", f"{rival}, padded", "4x")]
+    rival = f"against {UNPADDED}"
+    aims += [("cuda", rival, "2x"), ("cuda, tweets", "against Hugging Face, padded", "4x")]
     return [Goal(where, what, NOT_MEASURED, aim, False) for where, what, aim in aims]
 
 

@@ -33,12 +33,19 @@ class Setting:
     dropout: float = 0.1
     next_sentence: bool = False
     overrides: tuple[str, ...] = ()
+    micro_batches: int = 1
+    """of a step"""
 
     @property
     def sequences(self) -> int:
         """Global batch, in sequences of full length."""
         tokens = TOKENS_ON_CUDA if self.device == "cuda" else TOKENS[self.size]
         return max(1, tokens // self.length)
+
+    @property
+    def micro_sequences(self) -> int:
+        """Micro-batch, in sequences of full length."""
+        return -(-self.sequences // self.micro_batches)
 
     @property
     def name(self) -> str:
@@ -67,7 +74,7 @@ class Setting:
             f"model.attention_dropout={self.dropout}",
             f"max_length={self.length}",
             f"batch.sequences={self.sequences}",
-            f"batch.micro_sequences={self.sequences}",
+            f"batch.micro_sequences={self.micro_sequences}",
             f"engine.precision={self.precision}",
             "schedule={max_steps: 1000000}",
             "optimizer.learning_rate=1e-4",
@@ -93,6 +100,10 @@ class Round:
     seconds: float
     waiting: float | None = None
     """seconds of them without a batch; None: not known"""
+
+
+class LeftOut(Exception):
+    """Why a contender cannot train what a setting says."""
 
 
 class Contender(ABC):

@@ -1,4 +1,10 @@
-"""Contenders take turns on one machine, each in a process of its own, so that noise meets all."""
+"""Contenders take turns on one machine, so that its noise meets all of them.
+
+Each turn is a process of its own, and only one is alive: a contender has the whole device for its
+micro-batches. What they start with again, text and compiled code, lies in caches on the disk.
+Moving weights off the device between turns instead would leave what a process still holds, and
+DeepSpeed's flat buffers do not move.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +14,8 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from multiprocessing import get_context
@@ -18,16 +24,21 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from configs.errors import RunError
-from launch.benchmarks.contenders import Round, Setting
+import torch
 
+from configs.errors import RunError
+from launch.benchmarks.contenders import LeftOut, Round, Setting
+
+OURS, UNPADDED, SHIPPED = "masklab", "Hugging Face, unpadded", "Hugging Face, as shipped"
 CONTENDERS = {
-    "masklab": "contenders.Masklab",
-    "Hugging Face, as shipped": "huggingface_contenders.Shipped",
-    "Hugging Face, tuned": "huggingface_contenders.Tuned",
-    "ModernBERT, tuned": "huggingface_contenders.ModernBert",
+    OURS: "contenders.Masklab",
+    UNPADDED: "huggingface_contenders.Unpadded",
+    "ModernBERT, unpadded": "huggingface_contenders.ModernBert",
+    "Hugging Face, padded": "huggingface_contenders.Padded",
+    SHIPPED: "huggingface_contenders.Shipped",
 }
-OURS = "masklab"
+"""the last two, which compute padding, are footnotes"""
+OUT_OF_MEMORY = "failed: out of memory"
 
 
 @dataclass
@@ -36,11 +47,15 @@ class Outcome:
 
     name: str
     ready_seconds: float = 0.0
-    """from the start of its process to the end of its first steps: imports, text, compilation"""
+    """from the start of its first process to the end of that one's first steps: imports, text,
+    compilation"""
     memory: int = 0
     """bytes at the most: of the process on a CPU, of the allocator on CUDA"""
     rounds: list[Round] = field(default_factory=list)
     failure: str | None = None
+    """why it has no figures"""
+    micro_batches: int = 1
+    """of a step: as few as memory allows"""
 
     @property
     def tokens_per_second(self) -> float:
@@ -85,13 +100,15 @@ class Contest:
 
     def _line(self, outcome: Outcome) -> str:
         if outcome.failure:
-            return f"{outcome.name:<26}  failed: {outcome.failure}"
+            return f"{outcome.name:<26}  {outcome.failure}"
         ratio = "" if outcome.name == OURS else f"{self.ratio(outcome):.2f}x"
         waits = "" if outcome.waiting is None else f"{outcome.waiting:.1%}"
+        parts = outcome.micro_batches
+        note = f"  in {parts} micro-batches: memory ran out" if parts > 1 else ""
         return (
             f"{outcome.name:<26}{outcome.tokens_per_second:>10,.0f}{ratio:>8}"
             f"{outcome.useful_flops / 1e9:>16,.1f}{outcome.useful_flops / self.peak_flops:>9.1%}"
-            f"{waits:>7}{outcome.memory / 1e6:>11,.0f}{outcome.ready_seconds:>9.1f}"
+            f"{waits:>7}{outcome.memory / 1e6:>11,.0f}{outcome.ready_seconds:>9.1f}{note}"
         )
 
     def as_json(self) -> dict[str, object]:
@@ -113,29 +130,39 @@ def hold_contest(
 ) -> Contest:
     """Let the contenders take turns of about `seconds`, `rounds` times; the peak is measured
     between them. `traces` is a folder for a profile of each."""
-    import torch
-
     from pretrain.model.flops import matmul_peak
 
     setting.config(Path())  # a wrong field is told here, not by every process
     peak = partial(matmul_peak, torch.device(setting.device), setting.precision, 1.0)
     peaks = [peak()]
-    with ExitStack() as stack:
-        processes = []
-        for name in names:
-            processes.append(stack.enter_context(running(name, setting)))
-            _require_fit(processes[0].outcome)
-        for _ in range(rounds):
-            for process in processes:
-                process.turn(seconds)
-            peaks.append(peak())
-        if traces:
-            traces.mkdir(parents=True, exist_ok=True)
-            for process in processes:  # two steps, which count for nothing
-                process.ask(traces.absolute() / f"{setting.name} {process.outcome.name}.json")
-        outcomes = [process.finish() for process in processes]
-    _require_fit(outcomes[0])
+    outcomes = [Outcome(name) for name in names]
+    if traces:
+        traces.mkdir(parents=True, exist_ok=True)
+    for number in range(rounds):
+        for outcome in outcomes:
+            path = traces.absolute() / f"{setting.name} {outcome.name}.json" if traces else None
+            take_turn(outcome, setting, seconds, path if number == 0 else None)
+            _require_fit(outcomes[0])
+        peaks.append(peak())
     return Contest(setting, highest(peaks, outcomes), outcomes)
+
+
+def take_turn(outcome: Outcome, setting: Setting, seconds: float, trace: Path | None) -> None:
+    """One round more in a process that ends with it, and for a path a profile.
+
+    Where memory runs out, again with twice as many micro-batches; a contender that has failed stays
+    out.
+    """
+    turns = len(outcome.rounds) + 1
+    while outcome.failure is None and len(outcome.rounds) < turns:
+        cut = replace(setting, micro_batches=outcome.micro_batches)
+        with running(outcome, cut) as process:
+            process.turn(seconds)
+            if trace:
+                process.ask(trace)  # two steps, which count for nothing
+            process.finish()
+        if outcome.failure == OUT_OF_MEMORY and cut.micro_sequences > 1:
+            outcome.failure, outcome.micro_batches = None, 2 * outcome.micro_batches
 
 
 def highest(peaks: list[float], outcomes: list[Outcome]) -> float:
@@ -152,11 +179,11 @@ def _require_fit(ours: Outcome) -> None:
 class ContenderProcess:
     """A contender's process, seen from here."""
 
-    def __init__(self, name: str, connection: Connection) -> None:
-        self.outcome, self.connection = Outcome(name), connection
+    def __init__(self, outcome: Outcome, connection: Connection) -> None:
+        self.outcome, self.connection = outcome, connection
         started = perf_counter()
         self._receive()
-        self.outcome.ready_seconds = perf_counter() - started
+        outcome.ready_seconds = outcome.ready_seconds or perf_counter() - started
 
     def ask(self, what: float | Path | None) -> Round | int | None:
         """The process's answer: a round for seconds, nothing for the path of a trace, bytes of
@@ -172,18 +199,18 @@ class ContenderProcess:
         if isinstance(result, Round):
             self.outcome.rounds.append(result)
 
-    def finish(self) -> Outcome:
-        """Its results."""
+    def finish(self) -> None:
+        """Let it end, and tell how much memory it took."""
         memory = self.ask(None)
-        self.outcome.memory = memory if isinstance(memory, int) else 0
-        return self.outcome
+        if isinstance(memory, int):
+            self.outcome.memory = max(memory, self.outcome.memory)
 
     def _receive(self) -> Round | int | None:
         """What the process sends; None where it has failed, or has nothing to say."""
         try:
             sent: Round | int | str = self.connection.recv()
         except EOFError:
-            sent = "its process died"
+            sent = "failed: its process died"
         if isinstance(sent, str):
             self.outcome.failure = sent
             return None
@@ -191,15 +218,15 @@ class ContenderProcess:
 
 
 @contextmanager
-def running(name: str, setting: Setting) -> Iterator[ContenderProcess]:
+def running(outcome: Outcome, setting: Setting) -> Iterator[ContenderProcess]:
     """A contender in a process of its own, warmed up; it ends with the block."""
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(name, setting, theirs), daemon=True)
+    process = context.Process(target=serve, args=(outcome.name, setting, theirs), daemon=True)
     process.start()
     theirs.close()
     try:
-        yield ContenderProcess(name, ours)
+        yield ContenderProcess(outcome, ours)
     finally:
         process.kill()
         process.join()
@@ -224,9 +251,19 @@ def serve(name: str, setting: Setting, connection: Connection) -> None:
                     connection.send(contender.run(asked))
             connection.send(peak_bytes(contender.device))
         except Exception as error:
-            lines = str(error).strip().splitlines() or [""]
             traceback.print_exc()
-            connection.send(f"{type(error).__name__}: {lines[0][:120]}")
+            connection.send(explained(error))
+
+
+def explained(error: Exception) -> str:
+    """In one line why a contender has no figures."""
+    if isinstance(error, LeftOut):
+        return f"left out: {error}"
+    words = ("out of memory", "ALLOC_FAILED")  # CUDA's own and cuBLAS's errors are of many types
+    if isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words):
+        return OUT_OF_MEMORY
+    lines = str(error).strip().splitlines() or [""]
+    return f"failed: {type(error).__name__}: {lines[0][:120]}"
 
 
 @contextmanager

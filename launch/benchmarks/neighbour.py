@@ -14,7 +14,7 @@ import torch
 
 from configs.errors import RunError
 from launch.benchmarks.contenders import Setting
-from launch.benchmarks.contest import OURS, ContenderProcess, running
+from launch.benchmarks.contest import OURS, ContenderProcess, Outcome, running
 from pretrain.engine.precision import choose_precision
 from pretrain.ranks.process import let_waiting_threads_sleep
 from pretrain.ranks.world import World
@@ -75,7 +75,7 @@ def measure(overrides: tuple[str, ...] = ()) -> Neighbour:
         pairs = []
         for rates, spins in ((result.ours, None), (result.openmp, OPENMP)):
             with environment(spins):
-                pairs.append((rates, stack.enter_context(running(OURS, setting))))
+                pairs.append((rates, stack.enter_context(running(Outcome(OURS), setting))))
         for _ in range(ROUNDS):
             for rates, process in pairs:
                 rates.alone.append(_turn(process))
@@ -114,6 +114,6 @@ def busy() -> Iterator[None]:
 def _turn(process: ContenderProcess) -> float:
     process.turn(SECONDS)
     if process.outcome.failure:
-        raise RunError(f"the small model's steps failed: {process.outcome.failure}")
+        raise RunError(f"the small model's steps {process.outcome.failure}")
     last = process.outcome.rounds[-1]
     return last.tokens / last.seconds

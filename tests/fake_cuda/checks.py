@@ -103,7 +103,29 @@ def launches() -> None:
         print(f"{size / 1e9:10.2f} GB {watch.launched[name]:5} {name}")
 
 
-CHECKS = {"gradients": gradients, "launches": launches, "waits": waits}
+def flat_attention() -> None:
+    """The benchmark's rivals attend by torch's flash kernel as well, and wait for nothing."""
+    from launch.benchmarks.flat_attention import flat_attention as attend
+
+    for window in (None, 65):
+        with fake_tensors():
+            make = {"device": DEVICE, "dtype": torch.bfloat16, "requires_grad": True}
+            qkv = torch.empty(3, 1, 12, 100, 64, **make)
+            bounds = torch.tensor([0, 60, 100], dtype=torch.int32, device=DEVICE)
+            words = {"cu_seq_lens_q": bounds, "max_length_q": 64, "sliding_window": window}
+            WAITS.clear()
+            with Watch() as watch:
+                context, _ = attend(None, *qkv, None, scaling=0.125, dropout=0.1, **words)
+                context.sum().backward()
+        assert context.shape == (1, 100, 12, 64) and qkv.grad is not None and not WAITS, WAITS
+        kernels = [name for name in watch.launched if "attention" in name]
+        assert kernels == [f"aten::_flash_attention_{way}" for way in ("forward", "backward")]
+
+
+CHECKS = {
+    **{"gradients": gradients, "waits": waits, "launches": launches},
+    "flat-attention": flat_attention,
+}
 
 if __name__ == "__main__":
     pretend()

@@ -25,6 +25,10 @@ def test_micro_batches_of_all_backends_and_layers_train(libraries):
     run_check(libraries, "gradients")
 
 
+def test_rivals_of_the_benchmark_attend_by_the_same_kernel(libraries):
+    run_check(libraries, "flat-attention")
+
+
 def test_a_step_never_waits_for_the_device(libraries):
     run_check(libraries, "waits", "Muon, pairs")
 
