@@ -63,7 +63,11 @@ class Engine:
         # At stage 0 DeepSpeed would reduce by itself, with a bucket size that no setting reaches.
         self._engine.enable_backward_allreduce = self.zero_stage > 0
         self._open_moments()
-        for part in model.modules() if compiles else ():
+        if compiles:
+            self._compile()
+
+    def _compile(self) -> None:
+        for part in self.model.modules():
             if isinstance(part, Encoder):
                 part.compile_layers()
             elif isinstance(part, MLMHead):
