@@ -58,8 +58,9 @@ __all__ = [
 
 
 FREE_TO_CHANGE = (
-    *("run_dir", "log_every_steps", "data", "tokenizer", "checkpoint", "evaluation", "engine"),
-    "safety",
+    *("run_dir", "log_every_steps", "data", "tokenizer", "checkpoint", "evaluation", "safety"),
+    *(f"engine.{name}" for name in ("precision", "zero_stage", "activation_checkpointing")),
+    "engine.compile",
     *(f"schedule.{name}" for name in (*LIMITS, "decay_fraction", "decay_shape")),
     *("batch.micro_sequences", "model.attention"),
     *(f"collective.{name}" for name in ("algorithm", "bucket_megabytes", "overlap")),

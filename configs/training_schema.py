@@ -248,13 +248,14 @@ class EngineConfig:
     """arithmetic of the forward pass; weights and optimizer stay fp32. auto: bf16 where the
     machine is clearly faster in it, else fp32; measured once, in 2 seconds at the most,
     and remembered in the cache folder"""
+    residual: PrecisionName = "fp32"
+    """hidden states between layers. bf16: fewer bytes, each sum rounded; needs precision=bf16"""
     zero_stage: int = 0
     """0: every rank keeps everything; 1: optimizer state is split; 2: gradients too"""
     activation_checkpointing: bool = False
     """recompute each layer in the backward pass to save memory"""
     compile: Union[bool, Literal["auto"]] = False
-    """compile each layer (torch.compile): fewer, longer kernels; for attention=flash on a GPU.
-    auto: where that works, tried at the start and kept by a resume"""
+    """compile each layer (torch.compile) of attention=flash on a GPU; auto: where a trial works"""
 
     def __post_init__(self) -> None:
         require(

@@ -190,7 +190,7 @@ MUTANTS = (
     Mutant(SCOPE, "layer % config.global_every != 0", "layer % config.global_every != 1"),
     Mutant(ENCODER, "pad_id + 1 if config.architecture", "pad_id if config.architecture", OF_MODEL),
     Mutant(ENCODER, "self.is_pre_norm and index == 0", "False", OF_AXES),
-    Mutant(ENCODER, "hidden_RD = self.final_norm(hidden_RD)", "pass", OF_AXES),
+    Mutant(ENCODER, "hidden_RD = normed(self.final_norm, hidden_RD).to(dtype)", "pass", OF_AXES),
     Mutant(NORMS, "of_normal.addcmul_(normal, share, value=-1)", "of_normal"),
     Mutant(NORMS, "return torch.stack((query.to(", "return torch.stack((key.to(", OF_AXES),
     Mutant(ROTARY, "_rotate(gradient, cosine, -sine)", "_rotate(gradient, cosine, sine)"),

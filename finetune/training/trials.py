@@ -18,7 +18,7 @@ from configs.system.run_folder import RunFolder
 YOUNG = (
     *("optimizer.matrix_learning_rate", "optimizer.momentum"),
     *("schedule.decay_fraction", "schedule.decay_shape"),
-    "engine.compile",
+    *("engine.compile", "engine.residual"),
 )
 """fields that are younger than the first results, which still count"""
 SHARED = (

@@ -106,14 +106,15 @@ class MemoryModel:
         # activation, which a gate has two halves of.
         products = b * t * width + b * n * (2 * width + (3 if shape.is_gated else 2) * inner)
         # Before attention the last layer, too, normalises every token.
-        norms = self.norm(n) + self.norm(t if shape.norm == "pre" else n) + self.head_norm(t)
+        number, first = NUMBER_BYTES[self.config.engine.residual], t if shape.norm == "pre" else n
+        norms = self.norm(n, 1, number) + self.norm(first, 1, number) + self.head_norm(t)
         choice = 8 * n + (b * t * width if self.backend == "flash" else 0) if is_last else 0
         return products + norms + masks + choice + self.attention(size, scope)
 
-    def norm(self, tokens: int, vectors: int = 1) -> float:
-        """Saved tensors of a norm: its input in fp32, and for each vector one or two scalars."""
+    def norm(self, tokens: int, vectors: int = 1, number: int = 4) -> float:
+        """Saved tensors of a norm: its input, and for each vector one or two scalars in fp32."""
         scalars = 1 if self.config.model.norm_kind == "rmsnorm" else 2
-        return 4 * tokens * (self.config.model.hidden_size + scalars * vectors)
+        return tokens * (number * self.config.model.hidden_size + 4 * scalars * vectors)
 
     def head_norm(self, tokens: int) -> float:
         """Saved tensors of the norm of queries and keys."""

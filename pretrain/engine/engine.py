@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from configs.errors import InputError
 from configs.schema import OptimizerConfig, PrecisionName, StepConfig
 from pretrain.model.encoder import Encoder
+from pretrain.model.flops import DTYPES
 from pretrain.model.pretraining import MLMHead
 from pretrain.optim.groups import parameter_groups
 from pretrain.optim.lamb import Lamb
@@ -53,6 +54,7 @@ class Engine:
         self.zero_stage = config.engine.zero_stage
         self._bucket_elements = bucket_elements(config.collective)
         check_compression(config, self.precision)
+        check_residual(config, self.precision)
         with local_rank_is(world.device.index):
             self._engine, *_ = _deepspeed().initialize(
                 model=model,
@@ -63,6 +65,9 @@ class Engine:
         # At stage 0 DeepSpeed would reduce by itself, with a bucket size that no setting reaches.
         self._engine.enable_backward_allreduce = self.zero_stage > 0
         self._open_moments()
+        for part in model.modules():
+            if isinstance(part, Encoder):
+                part.residual_dtype = DTYPES[config.engine.residual]
         if compiles:
             self._compile()
 
@@ -250,6 +255,15 @@ def check_compression(config: StepConfig, precision: PrecisionName) -> None:
         raise InputError(
             "collective.compression=fp16 has no effect with engine.zero_stage="
             f"{config.engine.zero_stage} in bf16: choose compression=bf16 or zero_stage=0"
+        )
+
+
+def check_residual(config: StepConfig, precision: PrecisionName) -> None:
+    """Raise `InputError` for hidden states that are narrower than the products of them."""
+    if config.engine.residual == "bf16" and precision != "bf16":
+        raise InputError(
+            f"engine.residual=bf16 needs engine.precision=bf16, which is {precision} here: set "
+            "engine.residual=fp32"
         )
 
 

@@ -20,7 +20,7 @@ from pretrain.batch import MicroBatch
 from pretrain.model.attention import attend, choose_backend
 from pretrain.model.dropout import AttentionDropout, Dropout
 from pretrain.model.feed_forward import activated
-from pretrain.model.norms import HeadNorm, make_norm
+from pretrain.model.norms import HeadNorm, make_norm, normed
 from pretrain.model.packing import Packing
 from pretrain.model.rotary import Rotate
 from pretrain.model.scope import Scope, scope_of, scopes_of
@@ -136,7 +136,7 @@ class Layer(nn.Module):
     ) -> Tensor:
         """What each token's heads gather from its sequence, (R, D)."""
         if self.is_pre_norm:
-            hidden_RD = self.attention_norm(hidden_RD)
+            hidden_RD = normed(self.attention_norm, hidden_RD)
         qkv_R3HK = self.head_norm(self.qkv(hidden_RD).unflatten(-1, (3, self.heads, -1)))
         if rotation is not None:
             qkv_R3HK = Rotate.apply(qkv_R3HK, *rotation)
@@ -144,13 +144,12 @@ class Layer(nn.Module):
 
     def _inner(self, hidden: Tensor) -> Tensor:
         if self.is_pre_norm:
-            hidden = self.feed_forward_norm(hidden)
+            hidden = normed(self.feed_forward_norm, hidden)
         return activated(self.feed_forward, self.feed_forward_inner(hidden))
 
     def _added(self, hidden: Tensor, update: Tensor, factor: float, norm: nn.Module) -> Tensor:
         summed = hidden.add(update, alpha=factor)
-        normalised: Tensor = summed if self.is_pre_norm else norm(summed)
-        return normalised
+        return summed if self.is_pre_norm else normed(norm, summed)
 
 
 def theta_of(config: ModelConfig, scope: Scope) -> float | None:
@@ -176,6 +175,8 @@ class Encoder(nn.Module):
         self.embeddings = Embeddings(config, vocabulary_size, pad_id)
         self.layers = nn.ModuleList(Layer(config, index) for index in range(config.layers))
         self.rope_theta = config.rope_theta
+        self.residual_dtype: torch.dtype | None = None
+        """of hidden states from layer to layer; None: that of the weights"""
         is_pre = config.norm == "pre"
         self.final_norm = make_norm(config, config.hidden_size) if is_pre else nn.Identity()
 
@@ -189,6 +190,8 @@ class Encoder(nn.Module):
         packing = Packing.of(batch)
         backend = self._backend(packing.longest)
         hidden_RD: Tensor = self.embeddings(batch, packing)
+        dtype = hidden_RD.dtype
+        hidden_RD = hidden_RD.to(self.residual_dtype or dtype)
         for number, layer in enumerate(self.layers, start=1):
             assert isinstance(layer, Layer)
             rows = needed_N if number == len(self.layers) else None
@@ -198,7 +201,7 @@ class Encoder(nn.Module):
                 hidden_RD = checkpoint(layer, hidden_RD, *inputs, use_reentrant=False)
             else:
                 hidden_RD = layer(hidden_RD, *inputs)
-        hidden_RD = self.final_norm(hidden_RD)
+        hidden_RD = normed(self.final_norm, hidden_RD).to(dtype)
         return hidden_RD if needed_N is not None else hidden_RD[: packing.tokens]
 
     @property

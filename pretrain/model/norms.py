@@ -47,6 +47,22 @@ class RMSNorm(nn.Module):
         return f"{len(self.weight)}, eps={self.epsilon}"
 
 
+def normed(norm: nn.Module, stream: Tensor) -> Tensor:
+    """`norm(stream)`; of a 16-bit stream in its type, while the kernels still sum in float32."""
+    if stream.dtype.itemsize > 2 or isinstance(norm, nn.Identity):
+        wide: Tensor = norm(stream)
+        return wide
+    # Kernels on CUDA want the weights in the type of what they normalise; autocast would take both
+    # to float32.
+    assert isinstance(norm, (RMSNorm, nn.LayerNorm))
+    with torch.autocast(stream.device.type, enabled=False):
+        weight = norm.weight.to(stream.dtype)
+        if isinstance(norm, RMSNorm):
+            return F.rms_norm(stream, weight.shape, weight, norm.epsilon)
+        bias = None if norm.bias is None else norm.bias.to(stream.dtype)
+        return F.layer_norm(stream, weight.shape, weight, bias, norm.eps)
+
+
 class ScaledByRootMeanSquare(Function):
     """RMSNorm where torch has no kernel of its own: a third faster, and it keeps less."""
 

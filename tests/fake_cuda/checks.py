@@ -12,6 +12,7 @@ from configs.loader import load_config
 from configs.schema import PretrainConfig
 from pretrain.batch import MicroBatch
 from pretrain.engine.fitting import full_batch
+from pretrain.model.flops import DTYPES
 from pretrain.model.pretraining import PretrainingModel
 from tests.fake_cuda.device import WAITS, fake_tensors, pretend
 from tests.fake_cuda.training import waits
@@ -19,6 +20,7 @@ from tests.fake_cuda.watch import Watch
 
 VOCABULARY, DEVICE = 50265, "cuda"
 NO_RATE = "model.attention_dropout=0.0"
+NARROW = "engine.residual=bf16"
 RECOMPUTED = "engine.activation_checkpointing=true"
 BERT = ["model.architecture=bert", "model.segment_types=2", "input_format=segment-pair"]
 MODERN = ["model.layers=4", "model.max_positions=512"]
@@ -35,6 +37,9 @@ CASES = {
     "ModernBERT, sdpa": ("modern_base.yaml", [*MODERN, "model.attention=sdpa"], "sdpa"),
     "ModernBERT, dropout": ("modern_base.yaml", [*MODERN, "model.attention_dropout=0.1"], "flash"),
     "normalised heads": ("roberta_base.yaml", ["model.qk_norm=true"], "flash"),
+    "bf16 residual": ("modern_base.yaml", [*MODERN, NARROW], "flash"),
+    "bf16 residual, RMSNorm": ("roberta_base.yaml", ["model.norm_kind=rmsnorm", NARROW], "flash"),
+    "bf16 residual, recomputed": ("roberta_base.yaml", [RECOMPUTED, NARROW], "flash"),
     "ALiBi": ("roberta_base.yaml", ["model.position=alibi"], "sdpa"),
 }
 """configuration, what is changed of it, and the backend that it comes to"""
@@ -49,7 +54,9 @@ def built(config: PretrainConfig) -> PretrainingModel:
     """A model on the device."""
     recomputes, pairs = config.engine.activation_checkpointing, config.next_sentence_prediction
     with torch.device(DEVICE):
-        return PretrainingModel(config.model, VOCABULARY, 1, pairs, recomputes)
+        model = PretrainingModel(config.model, VOCABULARY, 1, pairs, recomputes)
+    model.encoder.residual_dtype = DTYPES[config.engine.residual]
+    return model
 
 
 def batch_of(config: PretrainConfig, sequences: int, is_ragged: bool = False) -> MicroBatch:
@@ -90,10 +97,10 @@ def gradients(*cases: str) -> None:
         print(case, "ok", flush=True)
 
 
-def launches() -> None:
+def launches(*overrides: str) -> None:
     """Says how many operators with work on the device a micro-batch of 65,536 tokens takes of
     roberta_base, and the bytes they move."""
-    config = configured("roberta_base.yaml", "model.layers=12")
+    config = configured("roberta_base.yaml", "model.layers=12", *overrides)
     with fake_tensors():
         model, batch = built(config), batch_of(config, 128)
         with Watch() as watch:

@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pretrain.engine.engine import Engine
+from configs.errors import InputError
+from configs.schema import EngineConfig
+from pretrain.engine.engine import Engine, check_residual
 from pretrain.model.encoder import Encoder
 from pretrain.model.softmax import softmax_in_pieces
 from pretrain.ranks.world import World
@@ -48,6 +50,13 @@ def gradients(is_kept: bool, recomputes: bool, in_thread: bool) -> tuple[list, l
             else:
                 loss.backward()
     return [p.grad for p in model.parameters()], list(casts.counts.values())
+
+
+def test_hidden_states_are_not_narrower_than_products():
+    config = SimpleNamespace(engine=EngineConfig(residual="bf16"))
+    check_residual(config, "bf16")
+    with pytest.raises(InputError, match=r"residual=bf16 needs engine.precision=bf16, .* fp32"):
+        check_residual(config, "fp32")
 
 
 @pytest.mark.parametrize("in_thread", [False, True])

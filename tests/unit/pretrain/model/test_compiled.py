@@ -35,12 +35,14 @@ def layer_of(kind: dict, dtype: torch.dtype = torch.float32) -> Layer:
     return layer
 
 
-def computed(layer: Layer, lengths: list[int], backend: str = "flash") -> list[Tensor]:
+def computed(
+    layer: Layer, lengths: list[int], backend: str = "flash", stream: torch.dtype | None = None
+) -> list[Tensor]:
     """What comes out for the same input, and every gradient."""
     packing = Packing.of(random_batch(lengths, share=0.15))
     torch.manual_seed(1)
     dtype = layer.qkv.weight.dtype
-    hidden = torch.randn(packing.rows, 32).to(dtype).requires_grad_()
+    hidden = torch.randn(packing.rows, 32).to(stream or dtype).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16, enabled=backend == "flash"):
         out = layer(hidden, packing, backend, None, layer.rotation(packing))[: packing.tokens]
     weight = torch.linspace(-1, 1, out.numel()).view_as(out).to(dtype)
@@ -48,8 +50,9 @@ def computed(layer: Layer, lengths: list[int], backend: str = "flash") -> list[T
     return [out.detach(), *gradients]
 
 
+@pytest.mark.parametrize("stream", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_graph_does_for_all_sizes(kind):
+def test_one_graph_does_for_all_sizes(kind, stream):
     graphs = []
 
     def counted(graph, _):
@@ -61,7 +64,8 @@ def test_one_graph_does_for_all_sizes(kind):
     compiled.compile(backend=counted, fullgraph=True, dynamic=True)
     with flash_on_cpu():
         for lengths in LENGTHS:
-            for one, other in zip(computed(plain, lengths), computed(compiled, lengths)):
+            pair = (computed(layer, lengths, stream=stream) for layer in (plain, compiled))
+            for one, other in zip(*pair):
                 torch.testing.assert_close(one, other, rtol=1e-2, atol=2e-3)
     assert len(graphs) == 1
 

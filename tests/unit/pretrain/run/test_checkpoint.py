@@ -214,7 +214,7 @@ def test_where_all_are_damaged_nothing_begins_anew(tmp_path):
 
 
 def test_a_field_that_is_younger_than_the_checkpoint_had_its_default(saved):
-    young = {"optimizer.momentum": "0.95", "schedule.decay": "linear"}
+    young = {"optimizer.momentum": "0.95", "schedule.decay": "linear", "engine.residual": "fp32"}
     assert checkpoint_state.read_state(saved, STATE.fingerprints | young) == STATE
     with pytest.raises(
         InputError, match=r"optimizer\.momentum=0\.95, the configuration makes 0\.9"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 from configs.loader import load_run_config
 from configs.schema import PretrainConfig
@@ -29,6 +30,14 @@ def test_what_was_decided_stands_beside_versions_and_device(tmp_path):
     assert written["precision"] == "fp32" and written["world_size"] == 1
     assert {"masklab", "torch", "deepspeed"} <= written["packages"].keys()
     assert written["device"].startswith("CPU, ")
+
+
+def test_what_rounds_otherwise_is_another_curve(tmp_path):
+    corpus = SimpleNamespace(
+        tokenizer=SimpleNamespace(vocabulary_size=9, fingerprint="t"), fingerprint="c"
+    )
+    known = fingerprints(tiny_config(tmp_path), corpus)
+    assert [name for name in known if name.startswith("engine.")] == ["engine.residual"]
 
 
 def test_each_start_is_added_to_those_before(tmp_path):
