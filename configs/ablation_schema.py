@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Any, Optional
+from typing import Any, Literal, Optional
 
 from configs.ablation_metrics import METRICS, TASKS
 from configs.checks import require, require_choice, require_seeds, require_visible
@@ -38,6 +38,28 @@ class DownstreamConfig:
 
 
 @dataclass(frozen=True)
+class BudgetConfig:
+    """What all rows get the same of."""
+
+    of: Literal["recipe", "tokens", "flops", "minutes", "bytes"] = "recipe"
+    """recipe: each row trains as long as its own schedule says; tokens; flops: useful ones, by
+    pretrain/model/flops.py, with all sequences full; minutes, by the clock of one machine; or bytes
+    of training text, by the rows' stores. Each row's schedule.max_* follows"""
+    amount: Optional[float] = None
+    """how many; null: what the baseline's own schedule comes to"""
+
+    def __post_init__(self) -> None:
+        require(
+            self.amount is None or 0 < self.amount < float("inf"),
+            f"budget.amount={self.amount} must be above 0 and finite",
+        )
+        require(
+            self.amount is None or self.of != "recipe",
+            f"budget.amount={self.amount} of what? set budget.of=tokens, flops, minutes or bytes",
+        )
+
+
+@dataclass(frozen=True)
 class ScaleConfig:
     """A size at which the whole ablation runs; null: as in the ablation itself."""
 
@@ -55,6 +77,8 @@ class ScaleConfig:
     """in place of the ablation's `axes`"""
     tune: Optional[dict[str, list[Any]]] = None
     """in place of the ablation's `tune`"""
+    budget: Optional[BudgetConfig] = None
+    """in place of the ablation's `budget`"""
     tasks: Optional[list[DownstreamConfig]] = None
     """in place of the ablation's `tasks`"""
 
@@ -96,9 +120,18 @@ class AblationConfig:
     """choices of a cumulative axis that take no fields from those before and pass none on"""
     baseline: Optional[str] = None
     """the row that the others are compared with; null: the first"""
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
     tune: dict[str, list[Any]] = field(default_factory=dict)
     """one field and its values: every row tries them on the first seed, and keeps the one with the
     lowest held-out MLM loss for its other seeds"""
+    tune_edge: Literal["refuse", "grow"] = "refuse"
+    """where the best of a row's numbers is the least or the largest: refuse: the row gets no
+    verdict, for a better one may lie beyond; grow: it tries tune_factor times, or a tune_factor-th
+    of, that number as well, and again, at most tune_growth times"""
+    tune_factor: float = 2.0
+    """by how much the next number is larger, or smaller"""
+    tune_growth: int = 4
+    """most numbers that a row adds to its list"""
     tasks: list[DownstreamConfig] = field(default_factory=list)
     """what every encoder is fine-tuned on"""
     rivals: list[str] = field(default_factory=list)
@@ -149,6 +182,10 @@ class AblationConfig:
             len(self.tune) <= 1 and all(self.tune.values()),
             f"tune: {', '.join(self.tune)}: name one field, and values for it",
         )
+        require(
+            1 < self.tune_factor < float("inf"), f"tune_factor={self.tune_factor} must be above 1"
+        )
+        require(self.tune_growth >= 0, f"tune_growth={self.tune_growth} must not be negative")
         for name, values in self.tune.items():
             require(
                 all(isinstance(value, (int, float, str)) for value in values),
@@ -202,7 +239,7 @@ class AblationConfig:
         chosen = self.scales[name]
         own = {
             key: value
-            for key in ("recipe", "seeds", "baseline", "axes", "tune", "tasks")
+            for key in ("recipe", "seeds", "baseline", "axes", "tune", "budget", "tasks")
             if (value := getattr(chosen, key)) is not None
         }
         if seeds is not None:

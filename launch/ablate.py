@@ -31,9 +31,15 @@ def main() -> None:
     """Expand the grid, train its runs or queue them, and make the table."""
     arguments = parse()
     config = read_config(arguments, AblationConfig)
-    grid = Grid(config.at(arguments.scale, arguments.seeds))
-    require_effect(arguments.overrides, config, grid)
+    if arguments.transfer:
+        from launch.ablation.report.transfer import transfer
+
+        print(transfer(Path(config.run_dir), arguments.transfer), end="")
+        return
     is_trained_here = not (arguments.table or arguments.submit)
+    makes_stores = is_trained_here and not arguments.dry_run
+    grid = Grid(config.at(arguments.scale, arguments.seeds), makes_stores=makes_stores)
+    require_effect(arguments.overrides, config, grid)
     grid = with_shared_precision(grid, arguments.jobs, measures=is_trained_here)
     grid = with_seeds_needed(grid)
     if arguments.submit:
@@ -75,6 +81,8 @@ def parse() -> argparse.Namespace:
     text = "with --dry-run: how many seeds a difference asks for: 1.5 (sd), or perplexity=10"
     add("--effect", metavar="SIZE", help=text)
     add("--table", action="store_true", help="run nothing, make the table of what is there")
+    text = "whether rankings hold from each of these scales to the next, by finished tables"
+    add("--transfer", nargs="+", metavar="SCALE", help=text)
     add("--csv-safe", action="store_true", help="put ' before formulas in table.csv")
     add("--submit", choices=["slurm"], help="queue what can be started now as an array, and stop")
     add("--cluster", metavar="NAME|PATH", default="default", help="profile for --submit slurm")

@@ -22,6 +22,7 @@ from configs.finetune_schema import FinetuneConfig
 from configs.loader import flat, load_config
 from configs.schema import PretrainConfig
 from configs.system.run_folder import RunFolder
+from launch.ablation.budget import with_budget
 from launch.slurm.command_file import Command, RunConfig
 
 CLASSICAL = "classical"
@@ -100,23 +101,24 @@ class GridRun:
 class Grid:
     """All runs of an ablation at one scale. Every recipe is checked as the grid is made."""
 
-    def __init__(self, config: AblationConfig, precision: str = "auto") -> None:
+    def __init__(
+        self, config: AblationConfig, precision: str = "auto", makes_stores: bool = False
+    ) -> None:
         """`config` as `AblationConfig.at` returns it; `precision` is what `auto` becomes in every
-        run; `InputError` for a row that cannot be."""
+        run; `makes_stores` where a budget in bytes may make what it counts; `InputError` for a row
+        that cannot be."""
         self.config, self.rows = config, settings_of_rows(config)
-        self.precision = precision
+        self.precision, self.makes_stores = precision, makes_stores
         self.folder = Path(config.run_dir) / config.scale
         self.baseline = config.baseline or next(iter(self.rows))
         self.tuned_field: str | None = next(iter(config.tune), None)
         self.tuned_values: list[TunedValue] = [None]
         if self.tuned_field:
             self.tuned_values = config.tune[self.tuned_field]
-        self.recipes = {
-            (row, value): in_precision(recipe_of(config, row, fields, tuned), precision)
-            for row, fields in self.rows.items()
-            for value in self.tuned_values
-            for tuned in [{self.tuned_field: value} if self.tuned_field else {}]
-        }
+        self.recipes: dict[tuple[str, TunedValue], PretrainConfig] = {}
+        for row in self.rows:
+            for value in self.tuned_values:
+                self.recipe(row, value)
         settings = {**self.rows, **{method: {} for method in config.rivals}}
         self.tasks = {
             row: [in_precision(task_of(task, row, fields), precision) for task in config.tasks]
@@ -125,6 +127,25 @@ class Grid:
         _require_different("rows", [slug(row) for row in settings])
         for tasks in self.tasks.values():
             _require_different("tasks", [slug(task.task.name) for task in tasks])
+
+    def recipe(self, row: str, value: TunedValue) -> PretrainConfig:
+        """A row's pretraining with one value of the tuned field, and with the row's budget."""
+        if (row, value) not in self.recipes:
+            recipe, budget = self._unlimited(row, value), self.config.budget
+            if budget.of != "recipe":
+                baseline = self._unlimited(self.baseline, value)
+                recipe = with_budget(recipe, budget, baseline, self.makes_stores)
+            self.recipes[row, value] = in_precision(recipe, self.precision)
+        return self.recipes[row, value]
+
+    def chosen_recipe(self, row: str) -> PretrainConfig:
+        """A row's pretraining with its chosen value, or with the first until one is chosen."""
+        return self.recipe(row, self.tuned_value(row))
+
+    def _unlimited(self, row: str, value: TunedValue) -> PretrainConfig:
+        """As `recipe`, with its own schedule."""
+        tuned = {self.tuned_field: value} if self.tuned_field else {}
+        return recipe_of(self.config, row, self.rows[row], tuned)
 
     def runs(self) -> list[GridRun]:
         """All runs, as far as is known by now; rows of equal recipes share their pretraining.
@@ -162,8 +183,30 @@ class Grid:
         ]
 
     def candidates(self, row: str) -> list[GridRun]:
-        """The row on the first seed, with each value of the tuned field."""
-        return [self._pretraining(row, self.config.seeds[0], v) for v in self.tuned_values]
+        """The row on the first seed, with each value of the tuned field, added ones among them."""
+        runs = [self._pretraining(row, self.config.seeds[0], v) for v in self.tuned_values]
+        for _ in range(self.config.tune_growth if self.config.tune_edge == "grow" else 0):
+            edge = edge_of(runs)
+            if edge is None or not all(run.is_completed for run in runs):
+                break
+            number, is_largest = edge
+            factor = self.config.tune_factor if is_largest else 1 / self.config.tune_factor
+            grown = float(f"{number * factor:.6g}")
+            runs.append(self._pretraining(row, self.config.seeds[0], grown))
+        return runs
+
+    def beyond(self, row: str) -> str:
+        """What is said of a row whose best value is the least or the largest that it tried; empty
+        where it is not, or nothing is chosen yet."""
+        edge = edge_of(self.candidates(row)) if self.is_settled(row) else None
+        if edge is None:
+            return ""
+        number, is_largest = edge
+        grows = "raise tune_growth" if self.config.tune_edge == "grow" else "set tune_edge=grow"
+        return (
+            f"{number:g}, the {'largest' if is_largest else 'least'} that was tried, is its best "
+            f"{self.tuned_field}: extend tune.{self.tuned_field}, or {grows}"
+        )
 
     def is_settled(self, row: str) -> bool:
         """Whether the row's value is chosen, or there is nothing to choose."""
@@ -186,8 +229,8 @@ class Grid:
         return tuple(r.run_dir for r in self.candidates(row)) if len(self.tuned_values) > 1 else ()
 
     def _pretraining(self, row: str, seed: int, value: TunedValue) -> GridRun:
-        recipe = self.recipes[row, value]
-        owner = next(other for other in self.rows if self.recipes[other, value] == recipe)
+        recipe = self.recipe(row, value)
+        owner = next(other for other in self.rows if self.recipe(other, value) == recipe)
         config = replace(recipe, seed=seed, run_dir=str(self._folder(owner, seed, value)))
         return GridRun(row, seed, Command("pretrain", config), tuned_value=value)
 
@@ -268,6 +311,18 @@ def _load(schema: type[Config], name: str, row: str, fields: Settings) -> Config
         return load_config(schema, name, values=fields)
     except InputError as error:
         raise InputError(f"row '{row}': {error}") from error
+
+
+def edge_of(candidates: list[GridRun]) -> tuple[float, bool] | None:
+    """(the best number, whether it is the largest) where it is the least or the largest; None where
+    numbers lie on both sides of it, or it is none."""
+    values = [run.tuned_value for run in candidates]
+    numbers = [v for v in values if isinstance(v, (int, float)) and not isinstance(v, bool)]
+    if len(numbers) < max(2, len(values)):
+        return None
+    best = min(candidates, key=heldout_loss).tuned_value
+    assert isinstance(best, (int, float))
+    return (best, best == max(numbers)) if best in (min(numbers), max(numbers)) else None
 
 
 def heldout_loss(run: GridRun) -> float:

@@ -17,6 +17,7 @@ from configs.schema import PretrainConfig
 from configs.system.run_folder import RunFolder
 from configs.system.run_names import SCORES, UNMERGED_FOLDER
 from finetune.report.method_table import MethodScores, check_same_split, read_scores
+from launch.ablation.budget import describe
 from launch.ablation.comparability import Outcome, marks, require_comparable
 from launch.ablation.estimate import minutes_of
 from launch.ablation.grid import Grid, GridRun
@@ -47,6 +48,7 @@ def collect(grid: Grid) -> Results:
         question=config.question,
         source=config.source,
         scale=config.scale,
+        budget=describe(config.budget, map(grid.chosen_recipe, grid.rows)),
         baseline=grid.baseline,
         rows=describe_rows(grid, outcomes),
         metrics=tuple(columns.values()),
@@ -81,12 +83,17 @@ def describe_rows(grid: Grid, outcomes: list[Outcome]) -> tuple[Row, ...]:
     for name in [*grid.rows, *grid.config.rivals]:
         own = [outcome for outcome in outcomes if outcome.run.row == name]
         tuned = [o.run.tuned_value for o in own if o.run.tuned_value is not None]
+        beyond = grid.beyond(name) if name in grid.rows else ""
         rows.append(
             Row(
                 name,
                 settings=grid.rows.get(name, {"model": name}),
                 reference=dict(grid.config.reference.get(name, {})),
-                marks=tuple(mark for outcome in own for mark in marks(outcome)),
+                marks=(
+                    *(mark for outcome in own for mark in marks(outcome)),
+                    *filter(None, [beyond]),
+                ),
+                beyond=beyond,
                 chosen={grid.tuned_field: tuned[0]} if grid.tuned_field and tuned else {},
                 measure=heldout_measure(own),
                 on_plateau=tuple(o.run.seed for o in own if o.plateau and o.plateau.ends_on_it),
@@ -102,8 +109,11 @@ def heldout_measure(outcomes: list[Outcome]) -> dict[str, Any]:
     """
     configs = (o.run.config for o in outcomes if isinstance(o.run.config, PretrainConfig))
     config = next(configs, None)
-    if config is None:
-        return {}
+    return {} if config is None else measure_of(config)
+
+
+def measure_of(config: PretrainConfig) -> dict[str, Any]:
+    """How a recipe scores held-out text, by field."""
     evaluation = config.evaluation
     return {
         "evaluation.input_format": evaluation.input_format or config.input_format,

@@ -29,6 +29,8 @@ class Row:
     `evaluation` as they came out; empty: it has no pretraining of its own"""
     on_plateau: tuple[int, ...] = ()
     """seeds of its runs that end on the plateau of the unigram distribution"""
+    beyond: str = ""
+    """why its tuned value may not be its best, which may lie beyond those that were tried"""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Heading:
     source: str
     """where the reference figures stand, e.g. "RoBERTa, table 1"; empty: there are none"""
     scale: str
+    budget: str = field(default="", kw_only=True)
+    """what all rows spend the same of, in words, e.g. equal tokens"""
 
 
 @dataclass(frozen=True)

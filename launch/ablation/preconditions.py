@@ -78,7 +78,7 @@ def with_shared_precision(grid: Grid, jobs: int, measures: bool) -> Grid:
     if precision is None:
         return grid
     logger.info(f"engine.precision=auto: {precision} in every run, {reason}")
-    return Grid(grid.config, precision)
+    return Grid(grid.config, precision, grid.makes_stores)
 
 
 def _measured(run: GridRun, jobs: int) -> tuple[str, str]:

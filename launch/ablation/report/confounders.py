@@ -75,7 +75,17 @@ def differing(row: Row, other: Row) -> Iterator[str]:
 
 def refusal(metric: str, row: Row, other: Row) -> str:
     """Why there is no difference of this metric between the rows; empty where there is one."""
-    return confounded(metric, row, other) or without_verdict(metric, row, other)
+    return (
+        confounded(metric, row, other) or untuned(row, other) or without_verdict(metric, row, other)
+    )
+
+
+def untuned(row: Row, baseline: Row) -> str:
+    """Why a row tells nothing against the baseline, as one of them has not found its best value of
+    the tuned field; empty where both have."""
+    if row.beyond:
+        return row.beyond
+    return f"of the baseline {baseline.beyond}" if baseline.beyond else ""
 
 
 def confounded(metric: str, row: Row, other: Row) -> str:

@@ -36,7 +36,7 @@ def with_seeds_needed(grid: Grid) -> Grid:
         f"{further} is added"
     )
     config = replace(grid.config, seeds=[*seeds, further])
-    return with_seeds_needed(Grid(config, grid.precision))
+    return with_seeds_needed(Grid(config, grid.precision, grid.makes_stores))
 
 
 def count_open(grid: Grid) -> int:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from configs.ablation_metrics import Metric
 from configs.system.notes import optional
-from configs.system.run_folder import RunFolder
 from configs.system.run_names import PLOTS
 from finetune.report.markdown_tables import short
 from launch.ablation.measurements import Results
-from launch.ablation.report.confounders import confounded
+from launch.ablation.report.curves import Band, Curve, band, curve_metric, law_of, read_curve
 from launch.ablation.report.result_table import Table, TableRow, paired
 from launch.ablation.report.verdicts import Difference
 from pretrain.run.figures import drawable, new_figure, plain_frame, save
@@ -33,67 +29,18 @@ LABELS = {
     "bits_per_byte": "held-out bits per byte",
     "tokens": "training tokens",
     "minutes": "minutes of training",
+    "flops": "training FLOPs",
 }
+AXES = {
+    "tokens": ("curves.png", "tokens"),
+    "minutes": ("curves_time.png", "time"),
+    "flops": ("curves_flops.png", "FLOPs"),
+}
+"""of curves: the file's name, and what the page calls it"""
 LATE = 1 / 3
 """share of the shortest curve that the second panel shows"""
-POINTS = 200
-"""most of a band"""
 COLUMNS = 3
 """most panels of differences side by side"""
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A held-out metric of one run; arrays of one length."""
-
-    tokens: np.ndarray
-    minutes: np.ndarray
-    """spent in training steps: without evaluations, checkpoints and the time between two jobs"""
-    values: np.ndarray
-
-
-@dataclass(frozen=True)
-class Band:
-    """Curves of several seeds as one: arrays of one length."""
-
-    x: np.ndarray
-    median: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-
-
-def read_curve(run_dir: Path, metric: str) -> Curve | None:
-    """The curve of a run folder; None where it has fewer than two evaluations."""
-    records = RunFolder(run_dir).read_metrics()
-    heldout = [r for r in records if r["kind"] == "heldout" and metric in r]
-    train = [r for r in records if r["kind"] == "train"]
-    if len(heldout) < 2 or not train:
-        return None
-    steps = np.array([0, *(record["step"] for record in train)])
-    tokens = np.array([0.0, *(record["tokens"] for record in train)])
-    # A record's rate is the mean since the record before.
-    seconds = np.diff(tokens) / [record["tokens_per_second"] for record in train]
-    minutes = np.concatenate([[0.0], np.cumsum(seconds)]) / 60
-    at = [record["step"] for record in heldout]
-    values = np.array([record[metric] for record in heldout])
-    return Curve(np.interp(at, steps, tokens), np.interp(at, steps, minutes), values)
-
-
-def band(curves: Sequence[Curve], axis: str) -> Band:
-    """Median and range over curves, where all of them are; `axis` is tokens or minutes.
-
-    Where one begins, in minutes perhaps, only after another has ended: where any of them is.
-    """
-    xs = [getattr(curve, axis) for curve in curves]
-    start, end = max(x[0] for x in xs), min(x[-1] for x in xs)
-    if start > end:
-        start, end = min(x[0] for x in xs), max(x[-1] for x in xs)
-    shared = np.unique(np.concatenate(xs))
-    shared = shared[(shared >= start) & (shared <= end)]
-    if len(shared) > POINTS:
-        shared = shared[np.linspace(0, len(shared) - 1, POINTS).round().astype(int)]
-    values = np.array([np.interp(shared, x, c.values, np.nan, np.nan) for x, c in zip(xs, curves)])
-    return Band(shared, np.nanmedian(values, 0), np.nanmin(values, 0), np.nanmax(values, 0))
 
 
 def write(results: Results, table: Table, folder: Path) -> dict[str, str]:
@@ -105,11 +52,12 @@ def write(results: Results, table: Table, folder: Path) -> dict[str, str]:
         if curve := read_curve(folder_of_run, metric):
             curves.setdefault(row, []).append(curve)
     made = {}
-    if curves:
-        for axis, name in (("tokens", "curves.png"), ("minutes", "curves_time.png")):
+    for axis, (name, said) in AXES.items():
+        known = curves if axis != "flops" else with_flops(curves)
+        if known:
             with optional(f"{results.folder / PLOTS / name}"):
-                plot_curves(curves, table, metric, axis, folder / name)
-                made[f"Held-out curves against {'time' if axis == 'minutes' else axis}"] = name
+                plot_curves(known, table, metric, axis, folder / name)
+                made[f"Held-out curves against {said}"] = name
     if panels(table):
         with optional(f"{results.folder / PLOTS}/differences.png"):
             plot_differences(table, folder / "differences.png")
@@ -117,14 +65,9 @@ def write(results: Results, table: Table, folder: Path) -> dict[str, str]:
     return made
 
 
-def curve_metric(results: Results) -> str:
-    """What every row's curve shows: the loss, or bits per byte where tokenizers differ."""
-    baseline = next(row for row in results.rows if row.name == results.baseline)
-    same_units = not any(
-        confounded("mlm_loss", row, baseline) and not confounded("bits_per_byte", row, baseline)
-        for row in results.rows
-    )
-    return "mlm_loss" if same_units else "bits_per_byte"
+def with_flops(curves: dict[str, list[Curve]]) -> dict[str, list[Curve]]:
+    """Those of rows whose runs all tell their FLOPs."""
+    return {row: own for row, own in curves.items() if all(curve.flops.any() for curve in own)}
 
 
 def plot_curves(
@@ -138,15 +81,27 @@ def plot_curves(
         for axes in (whole, late):
             draw_band(axes, bands[row.name], row.name, line_style(place, row.is_baseline))
     zoom(late, list(bands.values()))
+    if axis == "flops":
+        whole.set_xscale("log", subs=(2, 5))
+        whole.xaxis.set_minor_formatter(thousands)
+        draw_law(whole, curves.get(table.baseline.name, []))
     for axes, title in ((whole, "the whole run"), (late, "the last third")):
         axes.set_title(title, fontsize=10)
         axes.set_xlabel(LABELS[axis])
-        axes.xaxis.set_major_formatter(thousands if axis == "tokens" else "{x:g}")
+        axes.xaxis.set_major_formatter("{x:g}" if axis == "minutes" else thousands)
         plain_frame(axes)
     whole.set_ylabel(LABELS[metric])
     handles, labels = whole.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=9)
     save(figure, path, dpi=180)
+
+
+def draw_law(axes: Axes, curves: Sequence[Curve]) -> None:
+    """The power law of the baseline off the plateau, where there is one, dotted."""
+    if found := law_of(curves) if curves else None:
+        flops, law = found
+        label = f"baseline: FLOPs^−{law.exponent:.2f}"
+        axes.plot(flops, law(flops), color=GREY, lw=1.2, ls=":", label=label)
 
 
 def draw_band(axes: Axes, curve: Band, name: str, style: dict[str, Any]) -> None:
@@ -174,6 +129,8 @@ def zoom(axes: Axes, bands: Sequence[Band]) -> None:
 
 def thousands(value: float, _: int) -> str:
     """As 2.5M."""
+    if abs(value) >= 1e12:
+        return f"{value:.3g}"
     for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
         if abs(value) >= size:
             return f"{value / size:g}{unit}"

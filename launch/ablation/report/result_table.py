@@ -87,6 +87,8 @@ class Table(Heading):
     notes: tuple[str, ...]
     most_seeds: int | None
     """seeds are added until verdicts are decided, up to so many; None: it is looked at once"""
+    worths: tuple[str, ...] = ()
+    """for each row, how much compute of the baseline it is worth, in a sentence"""
 
     @property
     def baseline(self) -> TableRow:
@@ -164,6 +166,7 @@ def build(results: Results) -> Table:
         tuple(build_row(results, row, figures, differences, refused) for row in ordered),
         (*results.notes, *caveats),
         results.most_seeds,
+        budget=results.budget,
     )
 
 

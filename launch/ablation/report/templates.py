@@ -23,6 +23,7 @@ from configs.system.secrets import hide
 from finetune.report import markdown_tables
 from launch.ablation.measurements import Results
 from launch.ablation.report import phrasing
+from launch.ablation.report.confusions import confusions
 from launch.ablation.report.result_table import SeedValue, Table, relative
 from launch.ablation.report.verdicts import Verdict
 
@@ -68,6 +69,7 @@ def to_page(results: Results, table: Table, plots: dict[str, str]) -> str:
         answers=[(m, phrasing.answer(table, m)) for m in table.metrics if m.is_result],
         plots={title: inline(results.folder / path) for title, path in plots.items()},
         runs=runs(results, table),
+        confusions=confusions(results),
         config=baseline_config(results),
         unmeasured={k: v for k, v in table.references.items() if k not in measured},
         seeds=len({seed for _, seed in results.pretraining_runs}),

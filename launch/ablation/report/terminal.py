@@ -20,7 +20,8 @@ SHORTER = {"too few seeds to tell": "too few seeds"}
 
 def render(table: Table) -> str:
     """A block for each metric, a line for each row; what must be known of runs below."""
-    head = visible(f"{table.title} (scale {table.scale}; * baseline)")
+    terms = filter(None, [f"scale {table.scale}", table.budget, "* baseline"])
+    head = visible(f"{table.title} ({'; '.join(terms)})")
     blocks = [block(table, metric) for metric in table.metrics]
     marks = "\n".join(f"† {visible(mark)}" for mark in table.marks)
     return "\n\n".join(filter(None, [head, *blocks, visible(table.on_plateau), marks])) + "\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from configs.ablation_metrics import Metric
@@ -20,6 +20,7 @@ from launch.ablation.measure import collect
 from launch.ablation.measurements import Results
 from launch.ablation.report import phrasing, plots, templates, terminal
 from launch.ablation.report.result_table import Table, TableRow, build
+from launch.ablation.report.worth import worths
 from pretrain.run.log import write_hparams
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,8 @@ def write_report(results: Results, safe: Spreadsheet | None = None) -> str:
     """
     table, folder = build(results), results.folder
     folder.mkdir(parents=True, exist_ok=True)
+    with optional(f"{folder}: worth in compute"):
+        table = replace(table, worths=worths(results))
     shown = write_plots(results, table)
     texts = {
         "table.md": hide(templates.to_markdown(table, shown)),
@@ -75,7 +78,8 @@ def write_report(results: Results, safe: Spreadsheet | None = None) -> str:
         write_hparams_page(results, table, folder / TENSORBOARD)
     paths = [folder / name for name in (*texts, "report.html", *shown.values(), TENSORBOARD)]
     made = [path for path in paths if path.exists()]
-    closing = [*phrasing.answers(table), *phrasing.findings(table), "", *made]
+    said = [*phrasing.answers(table), *phrasing.findings(table), *table.worths]
+    closing = [*said, "", *made]
     return terminal.render(table) + "\n" + "\n".join(map(visible, closing)) + "\n"
 
 

@@ -102,7 +102,7 @@ def test_a_dry_run_tells_states_and_where_hours_are_from(tmp_path):
     assert states["dynamic, seed 0"] == "broken off"
     assert states["static, seed 1"] == "running"
     assert states["static, seed 0, sst2"] == "to do"
-    assert "median of this ablation's completed" in text and "doctor.py projects" in text
+    assert "median of this ablation's completed" in text and "of those that are done" in text
     assert "4 runs are not counted" in text
 
 

@@ -10,6 +10,7 @@ from configs.ablation_schema import AblationConfig
 from configs.errors import InputError
 from configs.loader import load_config, shipped_configs
 from launch.ablation.grid import Grid
+from launch.ablation.measure import measure_of
 from tests.unit.launch.ablation.example_runs import MASKING, find, finish, make_grid
 
 SHIPPED = [name for name in shipped_configs("ablations") if name != "common.yaml"]
@@ -123,6 +124,9 @@ def test_every_shipped_ablation_expands_at_every_scale(name):
         grid = Grid(config.at(scale))
         assert len(grid.rows) >= 2 and grid.baseline in grid.rows
         rows |= set(grid.rows)
+        recipes = [grid.chosen_recipe(row) for row in grid.rows]
+        measures = {tuple(measure_of(recipe).items()) for recipe in recipes}
+        assert len(measures) == 1, "rows need one evaluation.input_format, max_length, ..."
     assert set(config.reference) <= rows
 
 
@@ -169,3 +173,44 @@ def test_a_scale_that_is_not_there(tmp_path):
 def test_a_row_whose_name_is_no_folder_s_is_refused(tmp_path):
     with pytest.raises(InputError, match="no letter or digit"):
         make_grid(tmp_path, axes={"x": {"..": {}, "dynamic": {}}})
+
+
+def tuned(tmp_path, **fields) -> Grid:
+    """A grid whose rows each try three rates."""
+    tune = {"optimizer.learning_rate": [0.001, 0.002, 0.004]}
+    return make_grid(tmp_path, axes={"x": {"static": {}}}, tune=tune, **fields)
+
+
+def score(grid: Grid, losses: dict[float, float]) -> None:
+    """Finish those candidates whose loss is named."""
+    for run in grid.candidates("static"):
+        if run.tuned_value in losses:
+            finish(run, losses[run.tuned_value])
+
+
+def test_a_best_value_at_the_edge_names_the_list_to_extend(tmp_path):
+    grid = tuned(tmp_path)
+    assert not grid.beyond("static")
+    score(grid, {0.001: 3.0, 0.002: 2.0, 0.004: 1.0})
+    assert grid.is_settled("static")
+    assert "0.004, the largest that was tried" in grid.beyond("static")
+    assert "extend tune.optimizer.learning_rate, or set tune_edge=grow" in grid.beyond("static")
+    score(grid, {0.001: 3.0, 0.002: 1.0, 0.004: 2.0})
+    assert not grid.beyond("static")
+    score(grid, {0.001: 1.0, 0.002: 2.0, 0.004: 3.0})
+    assert "the least" in grid.beyond("static")
+
+
+def test_a_list_grows_until_its_best_value_lies_inside(tmp_path):
+    grid = tuned(tmp_path, tune_edge="grow", tune_growth=1)
+    score(grid, {0.001: 4.0, 0.002: 3.0, 0.004: 2.0})
+    values = [run.tuned_value for run in grid.candidates("static")]
+    assert values == [0.001, 0.002, 0.004, 0.008]
+    added = grid.candidates("static")[-1]
+    assert not grid.is_settled("static") and added in grid.ready_runs()
+    assert find(grid, "static", 1).after[-1] == added.run_dir
+    score(grid, {0.008: 2.5})
+    assert grid.is_settled("static") and grid.tuned_value("static") == 0.004
+    assert not grid.beyond("static")
+    score(grid, {0.008: 1.0})
+    assert grid.is_settled("static") and "or raise tune_growth" in grid.beyond("static")

@@ -72,3 +72,11 @@ def test_a_row_on_the_plateau_and_one_beside_it_get_no_verdict(own, others):
         assert reason.startswith("the baseline") is not bool(own)
     assert refusal("word_bits_per_byte", row, baseline) and refusal("nsp_accuracy", row, baseline)
     assert refusal("sst2.accuracy", row, baseline) == ""
+
+
+def test_a_row_whose_best_value_may_lie_beyond_its_list_has_no_verdict():
+    found, edge = Row("a", {}), Row("b", {}, beyond="0.004, the largest that was tried")
+    for metric in ("mlm_loss", "sst2.accuracy"):
+        assert refusal(metric, edge, found) == "0.004, the largest that was tried"
+        assert refusal(metric, found, edge) == "of the baseline 0.004, the largest that was tried"
+        assert not refusal(metric, found, found)

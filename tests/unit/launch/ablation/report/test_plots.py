@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from launch.ablation.report import plots
-from launch.ablation.report.plots import Curve, band, read_curve
+from launch.ablation.report.curves import Curve, band, curve_metric, read_curve
 from launch.ablation.report.result_table import build
 
 
@@ -57,8 +57,8 @@ def test_seeds_that_are_never_in_the_same_minute_are_drawn_one_after_the_other()
 
 def test_bits_per_byte_where_tokenizers_differ(results):
     rows = [replace(row, settings={"tokenizer.kind": row.name}) for row in results.rows]
-    assert plots.curve_metric(results) == "mlm_loss"
-    assert plots.curve_metric(replace(results, rows=tuple(rows))) == "bits_per_byte"
+    assert curve_metric(results) == "mlm_loss"
+    assert curve_metric(replace(results, rows=tuple(rows))) == "bits_per_byte"
 
 
 def test_nothing_to_show_makes_no_plot(results, tmp_path):

@@ -29,7 +29,7 @@ def test_write_leaves_every_output_and_says_where(written):
     text, folder = written
     assert {path.name for path in folder.iterdir()} == FILES
     sizes = {path.name: path.stat().st_size for path in (folder / "plots").iterdir()}
-    assert set(sizes) == {"curves.png", "curves_time.png", "differences.png"}
+    assert set(sizes) == {"curves.png", "curves_time.png", "curves_flops.png", "differences.png"}
     assert min(sizes.values()) > 10_000
     assert text.startswith("Static against dynamic masking")
     assert "Perplexity (lower is better): dynamic is better" in text
@@ -47,7 +47,7 @@ def test_writing_again_changes_nothing(written, results):
 def test_the_page_needs_nothing_else(written):
     text = (written[1] / "report.html").read_text()
     assert not re.search(r"""(src|href)=["'](https?:)?//|@import|url\(""", text)
-    assert text.count("data:image/png;base64,") == 3
+    assert text.count("data:image/png;base64,") == 4
 
 
 def test_the_page_links_every_run(written, results):
