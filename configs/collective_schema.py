@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Union
 
 from configs.checks import require
 
@@ -18,9 +18,10 @@ class CollectiveConfig:
     bucket_megabytes: float = 100.0
     """gradients travel in pieces of about this size: small ones pay latency more often, large ones
     take more memory; a tensor that is larger travels whole"""
-    overlap: bool = False
-    """reduce full buckets during the backward pass, for a second bucket's memory;
-    engine.zero_stage 1 and 2 only, since stage 0 reduces after the backward pass"""
+    overlap: Union[bool, Literal["auto"]] = "auto"
+    """reduce full buckets during the backward pass of a step's last micro-batch (engine.zero_stage
+    2: of each). auto: at stage 0, where it is free; at stages 1 and 2 it costs a second bucket's
+    memory"""
     compression: Literal["none", "bf16", "fp16"] = "none"
     """number format in which gradients travel and are summed: 16 bits halve the traffic and round;
     none: fp32"""
@@ -31,10 +32,6 @@ class CollectiveConfig:
             f"collective.bucket_megabytes={self.bucket_megabytes} must be above 0 and finite",
         )
 
-    def check_stage(self, zero_stage: int) -> None:
-        """Raise `InputError` where `engine.zero_stage` cannot do what is asked here."""
-        require(
-            not self.overlap or zero_stage > 0,
-            "collective.overlap=true needs engine.zero_stage=1 or 2: stage 0 reduces all gradients "
-            "after the backward pass",
-        )
+    def overlaps(self, zero_stage: int) -> bool:
+        """What `overlap` comes to at a stage of ZeRO."""
+        return zero_stage == 0 if self.overlap == "auto" else self.overlap

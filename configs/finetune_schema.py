@@ -149,6 +149,5 @@ class FinetuneConfig:
             "always resumes where it was stopped, with the same configuration",
         )
         self.optimizer.check_stage(self.engine.zero_stage)
-        self.collective.check_stage(self.engine.zero_stage)
         empty = [name for name, values in self.grid.items() if not values]
         require(not empty, f"grid.{', '.join(empty)} has no values: name some or leave it out")

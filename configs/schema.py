@@ -147,7 +147,6 @@ class PretrainConfig:
         self._check_mask_rates()
         self._check_evaluation()
         self.optimizer.check_stage(self.engine.zero_stage)
-        self.collective.check_stage(self.engine.zero_stage)
 
     def resolved(self, micro_sequences: int | None = None) -> ResolvedPretrainConfig:
         """The run with this number for `batch.micro_sequences`; None: with its own.

@@ -68,7 +68,8 @@ class Trial:
             grid={},
             log_every_steps=1,
             safety=SafetyConfig(),
-            collective=CollectiveConfig(compression=config.collective.compression),
+            # Its other fields decide nothing, and are hashed as they were at first.
+            collective=CollectiveConfig(compression=config.collective.compression, overlap=False),
             task=replace(config.task, folder=""),
             adapt=replace(config.adapt, cache=""),
         )

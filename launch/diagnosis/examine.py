@@ -288,8 +288,9 @@ def advice(
         text = f"micro-batches hold {held:.1f} of batch.micro_sequences={batch.micro_sequences}"
         cure = "the ranks are many for the batch: raise batch.sequences or use fewer"
         checks.append(Check("micro-batches", "warn", f"{text}: {cure}"))
-    share = projection.allreduce_share
+    share, stage = projection.allreduce_share, config.engine.zero_stage
     if share > LARGE_SHARE:
-        cure = "more batch.sequences, collective.overlap=true with engine.zero_stage=1, fewer ranks"
+        overlap = "" if config.collective.overlaps(stage) else "collective.overlap=true, "
+        cure = f"more batch.sequences, {overlap}fewer ranks"
         checks.append(Check("all-reduce", "warn", f"{share:.0%} of the step; what helps: {cure}"))
     return checks

@@ -237,10 +237,9 @@ class MemoryModel:
         if zero_stage:
             # A bucket is flattened once more to travel; if all fits one, that is at the very end.
             flat = limit if limit < self.parameters else 0
-            return 4.0 * (limit * (2 if collective.overlap else 1) + flat)
-        travelling = COMPRESSED_BYTES[collective.compression]
-        flat = min(self.parameters, limit + largest)
-        return flat * (4.0 + (travelling if travelling < 4 else 0))
+            return 4.0 * (limit * (2 if collective.overlaps(zero_stage) else 1) + flat)
+        # A bucket takes its gradients' place: until it is filled both are there.
+        return min(self.parameters, limit + largest) * COMPRESSED_BYTES[collective.compression]
 
     def moments(self, ranks: int, zero_stage: int) -> list[Memory]:
         """What a rank holds when the forward pass ends, when layers are recomputed, and when

@@ -128,9 +128,8 @@ def project(phase: RunPhase, memory: MemoryModel, hardware: Hardware) -> Project
     update = update_flops(memory.model) if config.optimizer.name == "muon" else 0.0
     stage = config.engine.zero_stage
     traffic = Traffic.of(memory.sizes, config.collective, stage, micro_batches)
-    reducing, gathering = traffic.seconds(hardware.ring, ranks)
-    hidden = BACKWARD_SHARE * compute if config.collective.overlap else 0.0
-    if stage == 1:  # reduces with the last micro-batch only
+    hidden = BACKWARD_SHARE * compute if config.collective.overlaps(stage) else 0.0
+    if stage < 2:  # reduces with the last micro-batch only
         hidden /= micro_batches
     return Projection(
         phase.place.first_step,
@@ -139,8 +138,8 @@ def project(phase: RunPhase, memory: MemoryModel, hardware: Hardware) -> Project
         micro_batches,
         flops,
         compute,
-        reducing + gathering,
-        max(0.0, reducing - hidden) + gathering,
+        sum(traffic.seconds(hardware.ring, ranks)),
+        traffic.exposed_seconds(hardware.ring, ranks, hidden),
         traffic.bytes_sent(ranks) / 1e6,
         update / speed,
     )

@@ -8,6 +8,7 @@ the global count of predicted tokens (law 2), so the loss is scaled for that her
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from types import ModuleType
 from typing import Any
 
@@ -25,6 +26,7 @@ from pretrain.optim.muon import MOMENTUM, Muon
 from pretrain.optim.stable_adamw import StableAdamW
 from pretrain.ranks.collectives import bucket_elements
 from pretrain.ranks.devices import local_rank_is
+from pretrain.ranks.reducer import Reducer
 from pretrain.ranks.world import World
 from pretrain.run.checkpoint import MOMENTS
 
@@ -52,7 +54,6 @@ class Engine:
         self.max_gradient_norm = config.optimizer.max_gradient_norm
         self.precision = precision
         self.zero_stage = config.engine.zero_stage
-        self._bucket_elements = bucket_elements(config.collective)
         check_compression(config, self.precision)
         check_residual(config, self.precision)
         with local_rank_is(world.device.index):
@@ -62,8 +63,11 @@ class Engine:
                 config=deepspeed_config(config, self.precision, world.size),
                 dist_init_required=False,
             )
-        # At stage 0 DeepSpeed would reduce by itself, with a bucket size that no setting reaches.
+        # At stage 0 DeepSpeed would reduce after the backward pass, in buckets of its own size.
         self._engine.enable_backward_allreduce = self.zero_stage > 0
+        self._reducer: Reducer | None = None
+        if self.zero_stage == 0 and world.size > 1:
+            self._reducer = Reducer(model.parameters(), config.collective)
         self._open_moments()
         for part in model.modules():
             if isinstance(part, Encoder):
@@ -103,10 +107,9 @@ class Engine:
     def backward(self, loss: Tensor, is_last: bool) -> None:
         """Accumulate the gradient of this rank's part of a global sum; reduce it with the last."""
         self._engine.set_gradient_accumulation_boundary(is_last)
-        # DeepSpeed divides the sum over ranks by their number.
-        self._engine.backward(loss * self.world.size, scale_wrt_gas=False)
-        if self.zero_stage == 0 and is_last and self.world.size > 1:
-            self._engine.allreduce_gradients(self._bucket_elements)
+        with self._reducer.reducing() if self._reducer and is_last else nullcontext():
+            # The reducer and DeepSpeed divide the sum over ranks by their number.
+            self._engine.backward(loss * self.world.size, scale_wrt_gas=False)
         # DeepSpeed counts micro-batches in its `step`, which updates only at a boundary.
         if not is_last:
             self._engine.step()
@@ -231,7 +234,7 @@ def deepspeed_config(
         "zero_optimization": {
             "stage": stage,
             "reduce_bucket_size": bucket_elements(collective),
-            "overlap_comm": collective.overlap,
+            "overlap_comm": collective.overlaps(stage),
         },
         "zero_allow_untested_optimizer": True,
         "communication_data_type": NUMBERS[collective.compression],

@@ -96,6 +96,8 @@ class Traffic:
     """updated weights, gathered from all ranks (ZeRO 1 and 2)"""
     messages: int
     """pieces that gradients are cut into"""
+    last_bytes: int
+    """of the last piece: the backward pass is over by then, and hides none of it"""
 
     @classmethod
     def of(
@@ -108,12 +110,15 @@ class Traffic:
         """
         # Stages 0 and 1 accumulate in full gradients and reduce once, with the last micro-batch.
         reductions = micro_batches if zero_stage == 2 else 1
-        elements = sum(sizes)
-        pieces = count_buckets(sizes, bucket_elements(config)) * reductions
+        elements, width = sum(sizes), COMPRESSED_BYTES[config.compression]
+        # The backward pass makes gradients from the last parameter to the first.
+        made = sizes[::-1]
+        buckets = cut_buckets(made, bucket_elements(config))
         return cls(
-            elements * COMPRESSED_BYTES[config.compression] * reductions,
+            elements * width * reductions,
             4 * elements if zero_stage else 0,
-            pieces,
+            len(buckets) * reductions,
+            sum(made[place] for place in buckets[-1]) * width,
         )
 
     def bytes_sent(self, ranks: int) -> float:
@@ -128,28 +133,40 @@ class Traffic:
         reduced = ring.seconds(self.gradient_bytes, ranks, self.messages)
         return reduced, ring.seconds(self.weight_bytes, ranks, self.weight_bytes > 0) / 2
 
+    def exposed_seconds(self, ring: Ring, ranks: int, hidden: float = 0.0) -> float:
+        """What of `seconds` ranks wait for, where reducing has `hidden` seconds of computation
+        beside it."""
+        reducing, gathering = self.seconds(ring, ranks)
+        last = ring.seconds(self.last_bytes, ranks)
+        return max(last if hidden else 0.0, reducing - hidden) + gathering
+
 
 def bucket_elements(config: CollectiveConfig) -> int:
     """`bucket_megabytes` in gradient elements, which are fp32 until they travel."""
     return max(1, int(config.bucket_megabytes * MEGABYTE / 4))
 
 
-def count_buckets(sizes: Sequence[int], limit: int) -> int:
-    """Messages that tensors of these sizes make when each is sent on as soon as it is past `limit`
-    elements, which is what DeepSpeed does at stage 0."""
-    buckets = held = 0
-    for size in sizes:
-        held += size
+def cut_buckets(sizes: Sequence[int], limit: int) -> list[list[int]]:
+    """Places of the tensors of these sizes that travel together: a bucket takes no further one once
+    it is past `limit` elements."""
+    buckets: list[list[int]] = []
+    held = limit + 1
+    for place, size in enumerate(sizes):
         if held > limit:
-            buckets, held = buckets + 1, 0
-    return buckets + (held > 0)
+            buckets.append([])
+            held = 0
+        buckets[-1].append(place)
+        held += size
+    return buckets
 
 
-def describe_collectives(config: CollectiveConfig, world: World, traffic: Traffic) -> str:
+def describe_collectives(
+    config: CollectiveConfig, zero_stage: int, world: World, traffic: Traffic
+) -> str:
     """One line: what is used, and what it costs each rank."""
     if world.size == 1:
         return "one rank: nothing to reduce"
-    when = "during" if config.overlap else "after"
+    when = "during" if config.overlaps(zero_stage) else "after"
     sent = traffic.bytes_sent(world.size) / MEGABYTE
     compression = "fp32" if config.compression == "none" else config.compression
     return (

@@ -123,8 +123,9 @@ def traffic_line(config: StepConfig, model: nn.Module, world: World) -> str:
     """How gradients are added up, and what each rank sends in a step."""
     sizes = [p.numel() for p in model.parameters()]
     micro_batches = config.batch.micro_batches(world.size) // world.size
-    traffic = Traffic.of(sizes, config.collective, config.engine.zero_stage, micro_batches)
-    return describe_collectives(config.collective, world, traffic)
+    stage = config.engine.zero_stage
+    traffic = Traffic.of(sizes, config.collective, stage, micro_batches)
+    return describe_collectives(config.collective, stage, world, traffic)
 
 
 def samples_line(config: PretrainConfig, corpus: Corpus, batches: PhasedBatches) -> str:

@@ -161,11 +161,6 @@ BROKEN = [
         {"optimizer": OptimizerConfig(name="lamb"), "engine": EngineConfig(zero_stage=1)},
         "optimizer.name=lamb needs engine.zero_stage=0",
     ),
-    (
-        PretrainConfig,
-        {"collective": CollectiveConfig(overlap=True)},
-        "collective.overlap=true needs engine.zero_stage=1",
-    ),
 ]
 
 

@@ -14,7 +14,7 @@ from pretrain.ranks.collectives import (
     Ring,
     Traffic,
     bus_bandwidth,
-    count_buckets,
+    cut_buckets,
     read_ring,
     ring_share,
 )
@@ -59,21 +59,31 @@ def test_a_fit_has_no_negative_constants(times):
 
 
 def test_buckets_are_sent_when_they_are_past_the_limit():
-    assert count_buckets([10, 10, 10], limit=100) == 1
-    assert count_buckets([60, 60, 60, 60], limit=100) == 2
-    assert count_buckets([500, 1, 1], limit=100) == 2
-    assert count_buckets([], limit=100) == 0
+    assert cut_buckets([10, 10, 10], limit=100) == [[0, 1, 2]]
+    assert cut_buckets([60, 60, 60, 60], limit=100) == [[0, 1], [2, 3]]
+    assert cut_buckets([500, 1, 1], limit=100) == [[0], [1, 2]]
+    assert cut_buckets([], limit=100) == []
 
 
 def test_a_steps_traffic():
     plain = CollectiveConfig()
-    assert Traffic.of([1000], plain, 0, micro_batches=4) == Traffic(4000, 0, 1)
-    assert Traffic.of([1000], plain, 1, micro_batches=4) == Traffic(4000, 4000, 1)
+    assert Traffic.of([1000], plain, 0, micro_batches=4) == Traffic(4000, 0, 1, 4000)
+    assert Traffic.of([1000], plain, 1, micro_batches=4) == Traffic(4000, 4000, 1, 4000)
     assert Traffic.of([1000], plain, 2, micro_batches=4).gradient_bytes == 16_000
     half = CollectiveConfig(compression="bf16")
     assert Traffic.of([1000], half, 0, 1).bytes_sent(ranks=4) == 1.5 * 2000
+    tied = Traffic.of(
+        [3_000_000, 500, 9_000_000, 1_000], CollectiveConfig(bucket_megabytes=1), 0, 1
+    )
+    assert tied == Traffic(4 * 12_001_500, 0, 2, 4 * 3_000_500), "the first parameters come last"
     # Gathering weights is the second half of an all-reduce.
     assert Traffic.of([1000], plain, 1, 1).bytes_sent(4) == 1.5 * 4000 + 0.75 * 4000
+
+
+def test_what_is_reduced_last_is_waited_for():
+    ring, traffic = Ring(0.0, 1e9), Traffic(8_000_000, 2_000_000, 3, last_bytes=1_000_000)
+    waits = [traffic.exposed_seconds(ring, 2, hidden) for hidden in (0.0, 0.005, 1.0)]
+    assert waits == pytest.approx([0.009, 0.004, 0.002])
 
 
 @pytest.mark.parametrize(
