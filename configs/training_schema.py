@@ -10,7 +10,7 @@ from configs.checks import require, require_fraction, require_visible
 from configs.errors import InputError
 
 InputFormat = Literal["full-sentences", "doc-sentences", "segment-pair", "sentence-pair"]
-PrecisionName = Literal["fp32", "bf16"]
+PrecisionName = Literal["fp32", "tf32", "bf16"]
 """what `engine.precision` is resolved to"""
 
 
@@ -244,11 +244,11 @@ LIMITS = ("max_steps", "max_epochs", "max_tokens", "max_minutes")
 class EngineConfig:
     """How DeepSpeed runs the step."""
 
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """arithmetic of the forward pass; weights and optimizer stay fp32. auto: bf16 where the
-    machine is clearly faster in it, else fp32; measured once, in 2 seconds at the most,
-    and remembered in the cache folder"""
-    residual: PrecisionName = "fp32"
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
+    """arithmetic of the forward pass; weights and optimizer stay fp32. auto: bf16 where the machine
+    is clearly faster in it, else fp32; measured once and remembered in the cache folder. tf32: fp32
+    whose products round their factors to 10 bits; without it fp32 has no use for tensor cores"""
+    residual: Literal["fp32", "bf16"] = "fp32"
     """hidden states between layers. bf16: fewer bytes, each sum rounded; needs precision=bf16"""
     zero_stage: int = 0
     """0: every rank keeps everything; 1: optimizer state is split; 2: gradients too"""

@@ -125,10 +125,10 @@ class RunFolder:
         """What environment.json says; empty where it is not there or damaged."""
         return recall_json(self.environment)
 
-    def recorded_precision(self) -> Literal["fp32", "bf16"] | None:
+    def recorded_precision(self) -> Literal["fp32", "tf32", "bf16"] | None:
         """What `engine.precision=auto` became in the run; None where nothing tells."""
         precision = self.read_environment().get("precision")
-        return precision if precision in ("fp32", "bf16") else None
+        return precision if precision in ("fp32", "tf32", "bf16") else None
 
     def recorded_compile(self) -> bool | None:
         """What `engine.compile=auto` became in the run; None where nothing tells."""

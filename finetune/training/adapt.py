@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from configs import schema
 from configs.finetune_schema import FinetuneConfig
@@ -45,8 +44,7 @@ def adapt(
             write_text(folder / "texts.txt", "".join(f"{line}\n" for line in lines))
     with failing_together(world):
         recipe = adaptation(config, pretrained, folder)
-    name: Literal["bf16", "fp32"] = "bf16" if precision.name == "bf16" else "fp32"
-    engine = replace(recipe.engine, precision=name)
+    engine = replace(recipe.engine, precision=precision.name)
     pretrain(replace(recipe, engine=engine), world)
     with failing_together(world):
         adapted = load_pretrained(str(folder))

@@ -8,7 +8,7 @@ from functools import cache
 from statistics import median
 from typing import TYPE_CHECKING, Literal
 
-from configs.schema import DataConfig, EngineConfig, PretrainConfig
+from configs.schema import DataConfig, EngineConfig, PrecisionName, PretrainConfig
 from configs.system.run_lock import is_taken
 from configs.system.safe_text import visible
 from launch.ablation.grid import GridRun
@@ -127,7 +127,7 @@ def projected_hours(config: PretrainConfig, is_tried: bool) -> float | None:
 
 
 @cache
-def _hardware(precision: Literal["auto", "fp32", "bf16"], folder: str) -> Hardware:
+def _hardware(precision: Literal["auto"] | PrecisionName, folder: str) -> Hardware:
     """This machine, whose peak is measured once."""
     from launch.diagnosis.examine import hardware_here
 

@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, cast
+from typing import Any, TypeVar, Union, cast
 
 from configs.ablation_schema import AblationConfig, DownstreamConfig, slug
 from configs.checks import require
 from configs.errors import InputError
 from configs.finetune_schema import FinetuneConfig
 from configs.loader import flat, load_config
-from configs.schema import PretrainConfig
+from configs.schema import PrecisionName, PretrainConfig
 from configs.system.run_folder import RunFolder
 from launch.ablation.budget import with_budget
 from launch.slurm.command_file import Command, RunConfig
@@ -335,7 +335,7 @@ def in_precision(config: Config, precision: str) -> Config:
     """A recipe or task with `precision` in place of `auto`."""
     if config.engine.precision != "auto":
         return config
-    known = cast("Literal['fp32', 'bf16']", precision)  # from a run's own environment
+    known = cast(PrecisionName, precision)  # from a run's own environment
     return replace(config, engine=replace(config.engine, precision=known))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from configs.system.version import package_version
+from launch.diagnosis.gpus import GIGA, nvlink
 
 OLDEST = {"torch": (2, 6), "deepspeed": (0, 19)}
 """versions that setup.cfg allows"""
@@ -60,7 +61,7 @@ def version_of(text: str) -> tuple[int, int]:
 
 
 def check_accelerator() -> Check:
-    """CUDA, bf16 and NCCL of this machine; a machine without is no error: jobs run elsewhere."""
+    """CUDA, links, bf16 and NCCL of this machine; one without is no error: jobs run elsewhere."""
     if not torch.cuda.is_available():
         built = torch.version.cuda
         if built and shutil.which("nvidia-smi"):
@@ -71,6 +72,9 @@ def check_accelerator() -> Check:
     nccl_version: Callable[[], tuple[int, ...]] = torch.cuda.nccl.version
     nccl = ".".join(map(str, nccl_version()))
     text = f"{torch.cuda.device_count()} x {name}, CUDA {torch.version.cuda}, NCCL {nccl}"
+    if torch.cuda.device_count() > 1:
+        speed = nvlink()
+        text += f", NVLink {speed / GIGA:,.0f} GB/s" if speed else ", no NVLink: PCIe"
     if not torch.cuda.is_bf16_supported(including_emulation=False):
         return Check("accelerator", "warn", f"{text}; no bf16: set engine.precision=fp32")
     return Check("accelerator", "ok", text)

@@ -81,8 +81,9 @@ def hardware_with_gpus(
     config: PretrainConfig, kind: str, ranks: int, per_node: int, ring: Ring | None, mfu: float
 ) -> Hardware:
     """GPUs of the table, on nodes of `per_node`."""
-    device, choice = find_gpu(kind), config.engine.precision
+    choice = config.engine.precision
     precision = "bf16" if choice == "auto" else choice
+    device = find_gpu(kind).in_precision(precision)
     cost = ring or device.ring(ranks, per_node)
     return Hardware(device, ranks, per_node, precision, cost, bool(ring), mfu or DEFAULT_MFU)
 

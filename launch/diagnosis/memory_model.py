@@ -24,7 +24,7 @@ from pretrain.optim.groups import moments_elements
 from pretrain.optim.muon import update_bytes
 from pretrain.ranks.collectives import COMPRESSED_BYTES, bucket_elements
 
-NUMBER_BYTES = {"fp32": 4, "bf16": 2}
+NUMBER_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2}
 
 
 @dataclass(frozen=True)

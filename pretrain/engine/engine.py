@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from configs.errors import InputError
 from configs.schema import OptimizerConfig, PrecisionName, StepConfig
 from pretrain.model.encoder import Encoder
-from pretrain.model.flops import DTYPES
+from pretrain.model.flops import DTYPES, choose_products
 from pretrain.model.pretraining import MLMHead
 from pretrain.optim.groups import parameter_groups
 from pretrain.optim.lamb import Lamb
@@ -56,6 +56,7 @@ class Engine:
         self.zero_stage = config.engine.zero_stage
         check_compression(config, self.precision)
         check_residual(config, self.precision)
+        choose_products(precision)
         with local_rank_is(world.device.index):
             self._engine, *_ = _deepspeed().initialize(
                 model=model,

@@ -16,6 +16,7 @@ from typing import Literal
 
 import torch
 
+from configs.errors import InputError
 from configs.schema import PrecisionName
 from pretrain.engine.machine import CACHE, Known, Remembered
 from pretrain.model.flops import DTYPES, seconds_per_product
@@ -27,6 +28,7 @@ DOUBT = 1.25
 """a ratio further than this factor from `CLEARLY_FASTER` leaves none"""
 ROUNDS, LONGEST_SECONDS = 5, 2.0
 """of a race: at the least, and at the most where the ratio is in doubt"""
+RACING: tuple[PrecisionName, PrecisionName] = ("fp32", "bf16")
 ROWS = {"cpu": 256, "cuda": 4096}
 """of the products in a race: few, so that some of them run undisturbed on a busy machine"""
 
@@ -62,14 +64,21 @@ def choose_precision(
         asked: `engine.precision`.
         cache: folder that remembers.
         before: what a resumed run began with: another would bend its curve.
+    Raises:
+        InputError: this device has no TF32.
     """
+    if (before or asked) == "tf32":
+        require_tf32(world.device)
     if before:
         found = Precision(before, "the run began with it", "what it left behind")
         if asked not in ("auto", before):
             found = replace(found, reason=f"{found.reason}, engine.precision={asked} or not")
         return found
     if asked != "auto":
-        return Precision(asked, f"engine.precision={asked}", "the configuration")
+        reason = f"engine.precision={asked}"
+        if asked == "fp32" and world.device.type == "cuda":
+            reason += ", whose products have no use for tensor cores: those of tf32 do"
+        return Precision(asked, reason, "the configuration")
     decided = world.from_main(_decide(world.device, cache) if world.is_main else None)
     assert decided is not None, "rank 0 has decided"
     return decided
@@ -106,7 +115,7 @@ def race(speed: Callable[[str], float], clock: Callable[[], float] = time.perf_c
     Args:
         speed: one turn of a precision; any unit.
     """
-    best, ratios, end = dict.fromkeys(DTYPES, 0.0), [], clock() + LONGEST_SECONDS
+    best, ratios, end = dict.fromkeys(RACING, 0.0), [], clock() + LONGEST_SECONDS
     while True:
         turn = {name: speed(name) for name in best}
         best = {name: max(best[name], turn[name]) for name in best}
@@ -131,6 +140,15 @@ def _speed(device: torch.device, name: str) -> float:
     b = torch.ones(size, size, dtype=DTYPES[name], device=device)
     seconds_per_product(a, b, repeats=1)
     return 1 / seconds_per_product(a, b, repeats=1)
+
+
+def require_tf32(device: torch.device) -> None:
+    """Raise `InputError` unless this is a GPU that multiplies in TF32."""
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0):
+        raise InputError(
+            "engine.precision=tf32 needs an NVIDIA GPU of the year 2020 (A100) or later: choose "
+            "fp32, or auto"
+        )
 
 
 def can_multiply_bf16(device: torch.device) -> bool:

@@ -18,7 +18,7 @@ from pretrain.batch import MicroBatch
 from pretrain.model.pretraining import PretrainingModel
 from pretrain.model.scope import scopes_of, seen_pairs
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 
 
 def flops_per_step(
@@ -77,9 +77,22 @@ def matmul_peak(device: torch.device, precision: str, seconds: float = 0.3) -> f
     On a CPU that is with the number of threads torch uses at the moment.
 
     Args:
-        precision: `fp32` or `bf16`.
+        precision: `fp32`, `tf32` or `bf16`.
     """
-    dtype = DTYPES[precision]
+    before = torch.get_float32_matmul_precision()
+    choose_products(precision)
+    try:
+        return _matmul_peak(device, DTYPES[precision], seconds)
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def choose_products(precision: str) -> None:
+    """Let products of fp32 on a GPU be made by tensor cores in TF32, or exactly for all others."""
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+
+
+def _matmul_peak(device: torch.device, dtype: torch.dtype, seconds: float) -> float:
     size = 1024 if device.type == "cpu" else 8192
     a = torch.randn(size, size, device=device).to(dtype)
     b = torch.randn(size, size, device=device).to(dtype)

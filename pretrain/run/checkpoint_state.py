@@ -10,7 +10,7 @@ import ast
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from configs.errors import InputError
 from configs.loader import flat
@@ -61,7 +61,7 @@ class State:
             "elapsed_minutes": _is_amount(self.elapsed_minutes),
             "tokens": _is_amount(self.tokens),
             "fingerprints": isinstance(self.fingerprints, dict),
-            "precision": self.precision in (None, "fp32", "bf16"),
+            "precision": self.precision in (None, *get_args(PrecisionName)),
             "world_size": self.world_size is None or type(self.world_size) is int,
             "micro_sequences": self.micro_sequences is None or type(self.micro_sequences) is int,
             "learning_rate": self.learning_rate is None or _is_amount(self.learning_rate),

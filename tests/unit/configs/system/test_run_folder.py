@@ -78,7 +78,7 @@ def test_trials_with_a_result_are_finished(tmp_path):
 def test_the_precision_of_a_run_is_one_that_there_is(tmp_path):
     folder = RunFolder(tmp_path)
     assert folder.recorded_precision() is None
-    for precision, known in (("bf16", "bf16"), ("fp64", None), (3, None)):
+    for precision, known in (("bf16", "bf16"), ("tf32", "tf32"), ("fp64", None), (3, None)):
         folder.write_environment({"precision": precision})
         assert folder.recorded_precision() == known
 

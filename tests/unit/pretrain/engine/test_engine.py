@@ -11,7 +11,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from configs.errors import InputError
-from configs.schema import EngineConfig
+from configs.loader import load_config
+from configs.schema import EngineConfig, PretrainConfig
+from pretrain.engine import engine as engine_module
 from pretrain.engine.engine import Engine, check_residual
 from pretrain.model.encoder import Encoder
 from pretrain.model.softmax import softmax_in_pieces
@@ -82,3 +84,17 @@ def test_compiling_takes_in_the_softmax_of_logits(monkeypatch):
     assert model.mlm_head.softmax is softmax_in_pieces
     engine._compile()
     assert model.mlm_head.softmax is not softmax_in_pieces
+
+
+@pytest.mark.parametrize(("precision", "mode"), [("tf32", "high"), ("bf16", "highest")])
+def test_products_of_fp32_follow_the_precision(monkeypatch, precision, mode):
+    def initialize(**given: object) -> tuple[SimpleNamespace]:
+        return (SimpleNamespace(optimizer=given["optimizer"]),)
+
+    monkeypatch.setattr(engine_module, "_deepspeed", lambda: SimpleNamespace(initialize=initialize))
+    config = load_config(PretrainConfig, "small").resolved()
+    try:
+        Engine(random_model(tiny()), config, ENGINE.world, precision)
+        assert torch.get_float32_matmul_precision() == mode
+    finally:
+        torch.set_float32_matmul_precision("highest")

@@ -8,12 +8,14 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from configs.errors import InputError
 from pretrain.engine import machine, precision
 from pretrain.engine.machine import Remembered
 from pretrain.engine.precision import choose_precision, race
+from pretrain.model import flops
 from pretrain.ranks.world import World
 
-HERE = World(0, 1, torch.device("cpu"))
+HERE, ON_GPU = (World(0, 1, torch.device(kind)) for kind in ("cpu", "cuda"))
 
 
 class Track:
@@ -167,3 +169,37 @@ def test_what_was_chosen_stays(fake, tmp_path):
     kept = choose_precision("bf16", HERE, tmp_path, before="fp32")
     assert kept.name == "fp32" and "engine.precision=bf16" in kept.reason
     assert not races
+
+
+@pytest.mark.parametrize("before", [None, "tf32"])
+def test_tf32_needs_tensor_cores_that_have_it(monkeypatch, before):
+    asked = "auto" if before else "tf32"
+    with pytest.raises(InputError, match="tf32 needs an NVIDIA GPU"):
+        choose_precision(asked, HERE, before=before)
+    for capability in ((7, 5), (9, 0)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, c=capability: c)
+        if capability < (8, 0):
+            with pytest.raises(InputError):
+                choose_precision(asked, ON_GPU, before=before)
+        else:
+            assert choose_precision(asked, ON_GPU, before=before).name == "tf32"
+    assert choose_precision("tf32", HERE, before="fp32").name == "fp32", "what it began with"
+
+
+def test_exact_products_on_a_gpu_are_said_to_be_slow():
+    assert "tensor cores" in choose_precision("fp32", ON_GPU).reason
+    assert "tensor cores" not in choose_precision("fp32", HERE).reason
+
+
+def test_the_peak_of_tf32_is_measured_in_tf32(monkeypatch):
+    during = []
+
+    def seconds(*_: object, **__: object) -> float:
+        during.append(torch.get_float32_matmul_precision())
+        return 1.0
+
+    monkeypatch.setattr(flops, "seconds_per_product", seconds)
+    for name, mode in (("tf32", "high"), ("fp32", "highest")):
+        flops.matmul_peak(HERE.device, name, seconds=1e-3)
+        assert set(during) == {mode} and torch.get_float32_matmul_precision() == "highest"
+        during.clear()
