@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from threading import Thread
 from types import SimpleNamespace
 
@@ -77,24 +79,28 @@ def test_a_weight_is_cast_once_between_updates():
     assert kept == [casts // 3 for casts in plain]
 
 
-def test_compiling_takes_in_the_softmax_of_logits(monkeypatch):
-    model, engine = random_model(tiny()), Engine.__new__(Engine)
-    monkeypatch.setattr(Encoder, "compile_layers", lambda _: None)
-    engine.world, engine.model, engine.precision = ENGINE.world, model, "fp32"
-    assert model.mlm_head.softmax is softmax_in_pieces
-    engine._compile()
-    assert model.mlm_head.softmax is not softmax_in_pieces
+@pytest.fixture
+def made(monkeypatch) -> Callable[..., Engine]:
+    """Makes an engine whose DeepSpeed only holds the optimizer."""
 
-
-@pytest.mark.parametrize(("precision", "mode"), [("tf32", "high"), ("bf16", "highest")])
-def test_products_of_fp32_follow_the_precision(monkeypatch, precision, mode):
     def initialize(**given: object) -> tuple[SimpleNamespace]:
         return (SimpleNamespace(optimizer=given["optimizer"]),)
 
     monkeypatch.setattr(engine_module, "_deepspeed", lambda: SimpleNamespace(initialize=initialize))
     config = load_config(PretrainConfig, "small").resolved()
+    return partial(Engine, random_model(tiny()), config, ENGINE.world)
+
+
+def test_compiling_takes_in_the_softmax_of_logits(monkeypatch, made):
+    monkeypatch.setattr(Encoder, "compile_layers", lambda _: None)
+    assert made("fp32").model.mlm_head.softmax is softmax_in_pieces
+    assert made("fp32", compiles=True).model.mlm_head.softmax is not softmax_in_pieces
+
+
+@pytest.mark.parametrize(("precision", "mode"), [("tf32", "high"), ("bf16", "highest")])
+def test_products_of_fp32_follow_the_precision(made, precision, mode):
     try:
-        Engine(random_model(tiny()), config, ENGINE.world, precision)
+        made(precision)
         assert torch.get_float32_matmul_precision() == mode
     finally:
         torch.set_float32_matmul_precision("highest")
