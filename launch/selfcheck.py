@@ -32,9 +32,10 @@ def main() -> None:
         return
     minutes, folder = arguments.minutes, arguments.output.absolute()
     require(0 < minutes < float("inf"), f"--minutes {minutes:g} must be above 0")
-    parts = choose(arguments.only)
+    parts, text = choose(arguments.only), arguments.text
+    require(not text or text.is_file(), f"--text {text}: no such file")
     folder.mkdir(parents=True, exist_ok=True)
-    check = SelfCheck(folder, parts, 60 * minutes)
+    check = SelfCheck(folder, parts, 60 * minutes, text and text.absolute())
     print(head(), flush=True)
     for outcome in check.run():
         print(table(outcome), flush=True)
@@ -52,6 +53,8 @@ def parse() -> argparse.Namespace:
     text = "where results go; default: runs/selfcheck"
     add("--output", type=Path, default=Path("runs/selfcheck"), metavar="FOLDER", help=text)
     add("--only", nargs="+", default=(), metavar="PART", help="parts; default: all")
+    text = "to learn from: UTF-8, a blank line between documents; default: Python's help topics"
+    add("--text", type=Path, metavar="FILE", help=text)
     add("--list", action="store_true", help="name the parts and stop")
     return parser.parse_args()
 

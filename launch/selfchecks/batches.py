@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pretrain.batch import MicroBatch
 from pretrain.model.packing import Packing
 
 
@@ -44,3 +46,26 @@ def zipf(size: int, vocabulary: int, seed: int) -> Tensor:
     weights = 1.0 / np.arange(1, vocabulary + 1)
     drawn = np.random.default_rng(seed).choice(vocabulary, size, p=weights / weights.sum())
     return torch.from_numpy(drawn)
+
+
+def short_lengths(tokens: int, longest: int) -> list[int]:
+    """Lengths of messages, half of them of 20 to 80 tokens, that are so many tokens together."""
+    generator, lengths = np.random.default_rng(0), list[int]()
+    while (left := tokens - sum(lengths)) > 0:
+        length = int(generator.lognormal(np.log(40), 1.0))
+        lengths.append(min(max(length, 3), longest, left))
+    return lengths
+
+
+def cut(batch: MicroBatch, lengths: Sequence[int]) -> MicroBatch:
+    """The same tokens as sequences of these lengths, which are all tokens together."""
+    number = len(lengths)
+    return replace(
+        batch,
+        positions_T=torch.cat([torch.arange(length) for length in lengths]),
+        boundaries=bounds(lengths),
+        longest=max(lengths),
+        next_sentence_B=torch.full((number,), -100),
+        sample_ids=tuple(range(number)),
+        dropout_keys=tuple(range(number)),
+    )

@@ -28,6 +28,8 @@ class Bench:
     """that it may take"""
     known: Mapping[str, Any] = field(default_factory=dict)
     """the values of all findings of earlier parts, by `part/check`"""
+    text: Path | None = None
+    """a file of the user's to learn from; None: what every installation has"""
     started: float = field(default_factory=monotonic)
 
     @property

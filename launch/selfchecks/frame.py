@@ -68,6 +68,8 @@ class SelfCheck:
     parts: Sequence[Part]
     seconds: float
     """for all of them"""
+    text: Path | None = None
+    """that runs learn from"""
     outcomes: list[Outcome] = field(default_factory=list)
     began: str = field(default_factory=lambda: strftime("%Y-%m-%d %H:%M:%S"))
 
@@ -95,7 +97,7 @@ class SelfCheck:
         started = monotonic()
         trouble = "interrupted"
         try:
-            trouble = run_process(part.target, folder, outcome.limit)
+            trouble = run_process(part.target, folder, outcome.limit, self.text)
         finally:
             outcome.seconds = monotonic() - started
             outcome.findings = read_findings(folder, trouble)
@@ -130,13 +132,14 @@ class SelfCheck:
         write_text(self.folder / RESULTS, json.dumps(self.as_json(), indent=1) + "\n")
 
 
-def run_process(target: str, folder: Path, limit: float) -> str:
+def run_process(target: str, folder: Path, limit: float, text: Path | None = None) -> str:
     """Run a part to its end, and kill it and its children after `limit` seconds.
 
     Returns:
         What went wrong with the process; empty: nothing.
     """
     words = [sys.executable, str(RUNNER), target, str(folder.absolute()), f"{limit:.1f}"]
+    words += [str(text)] if text else []
     with (folder / OUTPUT).open("wb") as output:
         process = subprocess.Popen(
             words,

@@ -13,6 +13,8 @@ from pretrain.data.store import SplitWriter, token_dtype
 WORDS, SPECIAL = 1000, 3
 VOCABULARY = WORDS + SPECIAL
 DOCUMENTS, SENTENCE = 400, 16
+MOST_CHARACTERS = 2_000_000
+"""of a text: more would take longer to prepare than to learn from"""
 FOLLOWS = 0.8
 """how often a word is followed by the one that always follows it"""
 
@@ -42,8 +44,13 @@ def vocabulary() -> Vocabulary:
     return Vocabulary(cls_id, sep_id, mask_id, np.arange(WORDS), continues)
 
 
-def write_prose(path: Path) -> Path:
-    """Python's own help topics: documents with blank lines between them, 0.7 MB."""
+def write_prose(path: Path, text: Path | None = None) -> Path:
+    """Documents with blank lines between them: the beginning of a `text`, or Python's own help
+    topics, which are 0.7 MB."""
+    if text:
+        with text.open(encoding="utf-8", errors="replace") as file:
+            path.write_text(file.read(MOST_CHARACTERS), encoding="utf-8")
+        return path
     from pydoc_data.topics import topics
 
     documents = ("\n".join(filter(None, topic.split("\n"))) for topic in topics.values())

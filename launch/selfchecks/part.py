@@ -1,6 +1,6 @@
 """One part of the self-check, in the process of its own that `frame.py` starts for it.
 
-    part.py MODULE:FUNCTION FOLDER SECONDS
+    part.py MODULE:FUNCTION FOLDER SECONDS [TEXT]
 
 Findings go to FOLDER/findings.jsonl, a line each as soon as it is there: standard output belongs to
 libraries.
@@ -29,7 +29,7 @@ def main() -> None:
     die_after(seconds + 5)
     known = json.loads((folder / KNOWN).read_text(encoding="utf-8"))
     module, _, function = target.partition(":")
-    bench = Bench(folder, seconds, known)
+    bench = Bench(folder, seconds, known, *map(Path, sys.argv[4:]))
     with (folder / FINDINGS).open("a", encoding="utf-8") as file:
         for finding in guarded("the part itself", found(module, function, bench)):
             file.write(finding.as_line() + "\n")

@@ -33,6 +33,12 @@ PARTS = (
         3.0,
     ),
     Part(
+        "saving",
+        "checkpoints that are written while training goes on",
+        "launch.selfchecks.saving:check",
+        0.75,
+    ),
+    Part(
         "learning",
         "losses of training, by device, precision, ZeRO stage and update rule",
         "launch.selfchecks.learning:check",
@@ -52,9 +58,9 @@ PARTS = (
     ),
     Part(
         "ranks",
-        "several ranks against one, and how fast gradients travel",
+        "several ranks against one, how they scale, and how fast gradients travel",
         "launch.selfchecks.ranks:check",
-        1.0,
+        1.5,
     ),
 )
 

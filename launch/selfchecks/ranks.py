@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -19,11 +20,14 @@ from launch.selfchecks.finding import Finding, judged, skipped, told
 from launch.selfchecks.material import write_store
 from launch.selfchecks.runs import command, trouble
 from pretrain.ranks.local import free_port
+from pretrain.ranks.world import World
 
 STEPS = 8
 NEAR = 1e-4
 """relative difference of losses and of the norm of all weights"""
 STAGES = (0, 2)
+SPEED, SECONDS = "tokens_per_second", 4.0
+"""name of what is timed for about so long"""
 SIZES = {"nccl": ("1M", "64M", "1G"), "gloo": ("100K", "4M")}
 RUNNER = "from launch.selfchecks.ranks import train; train()"
 
@@ -41,6 +45,8 @@ def check(bench: Bench) -> Iterator[Finding]:
         return
     several = on_ranks(bench, ranks)
     yield compare(f"{ranks} ranks", single[0], several)
+    if not isinstance(several, str):
+        yield scaling(ranks, single[0][SPEED], several[0][SPEED])
     yield from travels(bench, ranks)
 
 
@@ -63,10 +69,17 @@ def compare(name: str, single: dict[str, Any], several: list[dict[str, Any]] | s
     return judged(name, alike and apart <= NEAR, text, apart=apart, alike=alike)
 
 
+def scaling(ranks: int, alone: float, together: float) -> Finding:
+    """Tokens a second of one rank and of several, each with micro-batches of the same size."""
+    share = together / alone / ranks
+    text = f"{together:,.0f} tokens/s, {share:.0%} of {ranks} times the {alone:,.0f} of one"
+    return told("scaling", text, alone=alone, together=together, share=share)
+
+
 def travels(bench: Bench, ranks: int) -> Iterator[Finding]:
     """Bus bandwidth by algorithm."""
     backend = "nccl" if bench.on_cuda else "gloo"
-    for algorithm in ("ring", "auto") if bench.on_cuda else ("ring",):
+    for algorithm in ("ring", "tree", "auto") if bench.on_cuda else ("ring",):
         path = bench.folder / f"{algorithm}.json"
         words = ["--sizes", *SIZES[backend], "--seconds", "0.5", "--algorithm", algorithm]
         done = subprocess.run(
@@ -108,7 +121,7 @@ def on_ranks(bench: Bench, number: int) -> list[dict[str, Any]] | str:
 
 
 def train() -> None:
-    """In a rank: some steps under each ZeRO stage; losses and weights go to a file."""
+    """In a rank: some steps under each ZeRO stage; losses, weights and speed go to a file."""
     from launch.selfchecks.learning import configuration, trained_engine
     from pretrain.ranks import world as worlds
 
@@ -122,7 +135,32 @@ def train() -> None:
         norm = float(sum(w.double().square().sum() for w in weights) ** 0.5)
         digest = hashlib.sha256(b"".join(w.numpy().tobytes() for w in weights)).hexdigest()
         found[str(stage)] = {"losses": losses, "norm": norm, "weights": digest}
+        del engine
+    found[SPEED] = tokens_per_second(world, path.parent)
     path.write_text(json.dumps(found), encoding="utf-8")
     worlds.stop()
     sys.stdout.flush()
     os._exit(0)  # threads of the process group may abort an interpreter that ends
+
+
+def tokens_per_second(world: World, folder: Path) -> float:
+    """Of all ranks together, in whole steps of one micro-batch on each."""
+    from launch.selfchecks import steps
+
+    bench = Bench(folder, SECONDS)
+    bench.world, bench.device = world, world.device
+    taken = steps.Steps(steps.Setting(bench, "auto", *steps.SIZES[world.device.type][0]))
+
+    def seconds(number: int) -> float:
+        world.barrier()
+        began = perf_counter()
+        for _ in range(number):
+            taken.take()
+        taken.wait()
+        return perf_counter() - began
+
+    seconds(1)
+    # As many on all ranks, or one would wait for the other's next reduction for ever.
+    number = world.from_main(max(3, min(100, int(SECONDS / seconds(1)))))
+    slowest: float = max(world.gather(seconds(number)))
+    return world.size * taken.tokens * number / slowest

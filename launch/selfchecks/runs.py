@@ -38,7 +38,7 @@ RUN = "run"
 
 def check(bench: Bench) -> Iterator[Finding]:
     """SIGTERM and resume; `batch.micro_sequences=auto`."""
-    config = write_config(bench.folder)
+    config = write_config(bench)
     words = [f"run_dir={bench.folder / RUN}", f"schedule.max_steps={STEPS}"]
     ways = {"SIGTERM": leaves, "resumes": resumes}
     for name, way in ways.items():
@@ -46,10 +46,10 @@ def check(bench: Bench) -> Iterator[Finding]:
     yield fits(bench, config)
 
 
-def write_config(folder: Path) -> Path:
-    """A configuration that trains in seconds, on Python's help topics."""
-    path = folder / "tiny.yaml"
-    text, cache = write_prose(folder / "topics.txt"), folder / "cache"
+def write_config(bench: Bench) -> Path:
+    """A configuration that trains in seconds, on the user's text or Python's help topics."""
+    folder, path = bench.folder, bench.folder / "tiny.yaml"
+    text, cache = write_prose(folder / "prose.txt", bench.text), folder / "cache"
     path.write_text(YAML.format(text=text, cache=cache), encoding="utf-8")
     return path
 
@@ -139,7 +139,7 @@ def pretrained(bench: Bench) -> Path:
     if RunFolder(run).read_status() == "completed":
         load_run_config(PretrainConfig, run)
         return run
-    run, config = bench.folder / RUN, write_config(bench.folder)
+    run, config = bench.folder / RUN, write_config(bench)
     words = [f"run_dir={run}", "schedule.max_steps=20"]
     done = started(bench, "pretrain.py", "--config", config, *words)
     if done.returncode:

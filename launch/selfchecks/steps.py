@@ -19,6 +19,7 @@ from configs.schema import PrecisionName, PretrainConfig, ResolvedPretrainConfig
 from launch.diagnosis.gpus import GPUS
 from launch.diagnosis.memory_model import MemoryModel
 from launch.selfchecks.attention import BACKENDS, why_not
+from launch.selfchecks.batches import cut, short_lengths
 from launch.selfchecks.bench import Bench
 from launch.selfchecks.finding import Finding, guarded, judged, skipped, told
 from launch.selfchecks.profile import Profile, allocated
@@ -57,12 +58,14 @@ class Setting:
     sequences: int
     length: int
     compiled: bool = False
+    ragged: bool = False
+    """short texts of all lengths, as many tokens as full sequences would have"""
     overrides: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """In the table."""
-        more = ", compiled" if self.compiled else ""
+        more = ", ragged" * self.ragged + ", compiled" * self.compiled
         return f"{self.backend} {self.sequences} x {self.length}{more}"
 
     @cached_property
@@ -120,6 +123,8 @@ class Steps:
         self.setting, self.device, config = setting, setting.bench.device, setting.config
         torch.manual_seed(0)
         batch = full_batch(setting.sequences, config, setting.vocabulary)
+        if setting.ragged:
+            batch = cut(batch, short_lengths(len(batch.tokens_T), setting.length))
         checkpointing = config.engine.activation_checkpointing
         model = PretrainingModel(config.model, setting.vocabulary, PAD, False, checkpointing)
         initialise(model, config.model, seed=0)
@@ -166,7 +171,9 @@ def check(bench: Bench) -> Iterator[Finding]:
             continue
         sizes = SIZES[bench.device.type]
         settings = [Setting(bench, backend, *size) for size in sizes]
+        settings.append(Setting(bench, backend, *sizes[1], ragged=True))
         if backend == "flash":  # the others cannot be compiled
+            settings.append(Setting(bench, backend, *sizes[1], ragged=True, compiled=True))
             settings += [Setting(bench, backend, *size, compiled=True) for size in sizes[1:]]
         for setting in settings:
             yield from tried(setting, examine(setting))
@@ -226,8 +233,8 @@ def examine(setting: Setting) -> Iterator[Finding]:
     text = f"{first:.3f}, log V is {expected:.3f}"
     yield judged(f"{setting.name}, first loss", good, text, loss=first)
     is_largest = (setting.sequences, setting.length) == SIZES[bench.device.type][1]
-    if setting.compiled:
-        # Doctor knows nothing of what a compiler keeps.
+    if setting.compiled or setting.ragged:
+        # Doctor knows nothing of what a compiler keeps, and thinks of full sequences.
         yield told(f"{setting.name}, memory", f"{(peak_bytes(bench.device) - before) / 1e9:.3f} GB")
     elif bench.on_cuda:
         yield memory(setting, peak_bytes(bench.device) - before)
@@ -253,7 +260,7 @@ def speed(setting: Setting, steps: Steps) -> Finding:
         mfu=mfu,
         data_sheet=of_data_sheet(steps.flops / seconds) if bench.on_cuda else None,
         seconds=seconds,
-        backend=setting.backend,
+        backend=None if setting.ragged else setting.backend,
         auto=setting.auto,
         compiled=setting.compiled,
         micro_sequences=setting.sequences,

@@ -48,6 +48,7 @@ def test_an_interrupt_ends_it_and_keeps_what_is_measured(tmp_path):
         (["--only", "lost"], "--only lost: no part is called so: machine, attention"),
         (["--minutes", "0"], "--minutes 0 must be above 0"),
         (["--minutes", "nan"], "--minutes nan must be above 0"),
+        (["--text", "none.txt"], "--text none.txt: no such file"),
     ],
 )
 def test_what_cannot_be_checked_is_refused(words, said, tmp_path):
@@ -64,7 +65,7 @@ def test_the_parts_are_listed(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "parts", [["machine", "steps", "learning"], ["runs", "finetuning", "ranks"]]
+    "parts", [["machine", "steps", "saving", "learning"], ["runs", "finetuning", "ranks"]]
 )
 def test_the_other_parts_pass_here(parts, tmp_path):
     done = Command("selfcheck.py", "--only", *parts, cwd=tmp_path).finish(timeout=600)

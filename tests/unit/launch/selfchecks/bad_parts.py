@@ -21,6 +21,10 @@ def reads(bench):
     yield told("known", f"{bench.number('good/one', 'number'):g}")
 
 
+def reads_text(bench):
+    yield told("text", str(bench.text))
+
+
 def fails(bench):
     yield told("first", "fine")
     yield judged("second", False, "off by 1")

@@ -95,8 +95,8 @@ def test_the_results_are_whole_after_each_part(tmp_path):
 def test_an_interrupt_keeps_what_was_measured(tmp_path, monkeypatch):
     run_process = frame.run_process
 
-    def interrupted(target, folder, limit):
-        run_process(target, folder, limit)
+    def interrupted(target, *words):
+        run_process(target, *words)
         if target.endswith("fails"):
             raise KeyboardInterrupt
         return ""
@@ -107,6 +107,12 @@ def test_an_interrupt_keeps_what_was_measured(tmp_path, monkeypatch):
     parts = json.loads((tmp_path / "selfcheck.json").read_text())["parts"]
     states = [[f["state"] for f in p["findings"]] for p in parts]
     assert states == [["ok", "skipped"], ["ok", "FAILED", "FAILED"]]
+
+
+def test_a_text_of_the_users_reaches_the_parts(tmp_path):
+    check = SelfCheck(tmp_path, [part("reads_text")], 60.0, Path("/some text"))
+    (outcome,) = check.run()
+    assert [finding.text for finding in outcome.findings] == ["/some text"]
 
 
 def test_time_that_is_up_is_said(tmp_path):

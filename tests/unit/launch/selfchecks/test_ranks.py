@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from launch.selfchecks.ranks import STAGES, compare
+from launch.selfchecks.ranks import STAGES, compare, scaling
 
 
 def rank(loss: float = 5.0, norm: float = 10.0, weights: str = "a") -> dict[str, object]:
@@ -25,3 +25,8 @@ def rank(loss: float = 5.0, norm: float = 10.0, weights: str = "a") -> dict[str,
 )
 def test_ranks_that_differ_fail(several, state):
     assert compare("", rank(), several).state == state
+
+
+def test_scaling_is_told_as_a_share_of_what_ranks_could_do_together():
+    found = scaling(4, alone=100.0, together=300.0)
+    assert found.values["share"] == 0.75 and "75% of 4 times the 100 of one" in found.text

@@ -68,6 +68,14 @@ def test_answers_must_be_there_and_mostly_right(bench, given, state, monkeypatch
     assert finetuning.answers(bench, ROWS).state == state
 
 
+def test_runs_learn_from_the_beginning_of_the_users_text(tmp_path, monkeypatch):
+    monkeypatch.setattr("launch.selfchecks.material.MOST_CHARACTERS", 5)
+    (tmp_path / "mine.txt").write_bytes(b"ab\xff\nd\n\nf")
+    config = runs.write_config(Bench(tmp_path, 60.0, text=tmp_path / "mine.txt"))
+    assert (tmp_path / "prose.txt").read_text() == "ab\ufffd\nd"
+    assert str(tmp_path / "prose.txt") in config.read_text()
+
+
 def test_a_command_that_fails_is_quoted():
     done = SimpleNamespace(returncode=2, stderr="note\nerror: no such thing\n", stdout="")
     assert runs.trouble(done) == "; exit code 2: error: no such thing"
