@@ -29,6 +29,11 @@ batch: {{sequences: 16, micro_sequences: 8}}
 evaluation: {{every_steps: 1000, sequences: 64}}
 log_every_steps: 1
 """
+FILLS_A_GPU = (
+    "model={layers: 12, hidden_size: 768, heads: 12, feed_forward_size: 3072, max_positions: 512}",
+    *("max_length=512", "batch.sequences=256"),
+)
+"""more tokens at once than most devices hold: with the model above, any number fits"""
 STEPS = 300
 LEAVES_AFTER = 5
 """logged steps, before the signal"""
@@ -91,9 +96,10 @@ def resumes(bench: Bench, config: Path, words: list[str]) -> Finding:
 
 
 def fits(bench: Bench, config: Path) -> Finding:
-    """What a rank can hold is found by trying."""
+    """What a rank can hold is found by trying, and steps of it then run."""
     folder = bench.folder / "fits"
-    words = [f"run_dir={folder}", "schedule.max_steps=2", "batch.micro_sequences=auto"]
+    words = [f"run_dir={folder}", "schedule.max_steps=2", *(FILLS_A_GPU if bench.on_cuda else ())]
+    words.append("batch.micro_sequences=auto")
     done = started(bench, "pretrain.py", "--config", config, *words)
     lines = [line for line in done.stdout.splitlines() if "batch.micro_sequences=auto" in line]
     good = done.returncode == 0 and bool(lines)

@@ -7,7 +7,10 @@ from subprocess import CompletedProcess
 from types import SimpleNamespace
 
 import pytest
+import torch
 
+from configs.loader import load_config
+from configs.schema import PretrainConfig
 from configs.system.run_folder import RunFolder
 from launch.selfchecks import finetuning, runs
 from launch.selfchecks.bench import Bench
@@ -66,6 +69,23 @@ def test_answers_must_be_there_and_mostly_right(bench, given, state, monkeypatch
 
     monkeypatch.setattr(finetuning, "started", predict)
     assert finetuning.answers(bench, ROWS).state == state
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_gpu_is_asked_for_more_than_it_may_hold(bench, device, monkeypatch):
+    asked = []
+
+    def pretrain(bench, script, option, config, *words):
+        asked.extend(words)
+        return CompletedProcess([], 0, "batch.micro_sequences=auto: a rank holds 64\n", "")
+
+    monkeypatch.setattr(runs, "started", pretrain)
+    bench.device = torch.device(device)
+    config = runs.write_config(bench)
+    assert runs.fits(bench, config).state == "ok"
+    resolved = load_config(PretrainConfig, str(config), asked)
+    assert resolved.batch.micro_sequences == "auto"
+    assert resolved.batch.sequences * resolved.max_length == (2**17 if device == "cuda" else 2**10)
 
 
 def test_runs_learn_from_the_beginning_of_the_users_text(tmp_path, monkeypatch):
