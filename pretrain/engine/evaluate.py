@@ -138,18 +138,20 @@ def _totals(
 
 def _sums(engine: Engine, batch: MicroBatch) -> torch.Tensor:
     sums = engine(batch)
-    pairs = (batch.next_sentence_B >= 0).sum() if engine.model.next_sentence else 0
+    pairs = torch.zeros_like(sums.nsp_correct)
+    if engine.model.next_sentence:
+        pairs = (batch.next_sentence_B >= 0).sum()
+    # Not from a number on the host: its way to the device would be waited for.
+    predicted = torch.full_like(sums.mlm_correct, len(batch.labels_M))
     values = (
         sums.mlm_loss_sum,
         sums.mlm_correct,
-        len(batch.labels_M),
+        predicted,
         sums.nsp_loss_sum,
         sums.nsp_correct,
         pairs,
     )
-    # Added on the device: to copy a number of the host's there would wait for it.
-    zero = sums.by_source.new_zeros(())
-    return torch.cat([torch.stack([zero + value for value in values]), sums.by_source.flatten()])
+    return torch.cat([torch.stack([v.double() for v in values]), sums.by_source.flatten()])
 
 
 def bits_per_byte(loss: float, store: TokenStore) -> float:
