@@ -233,12 +233,12 @@ def examine(setting: Setting) -> Iterator[Finding]:
     text = f"{first:.3f}, log V is {expected:.3f}"
     yield judged(f"{setting.name}, first loss", good, text, loss=first)
     is_largest = (setting.sequences, setting.length) == SIZES[bench.device.type][1]
-    if setting.compiled or setting.ragged:
+    if (setting.compiled or setting.ragged) and bench.on_cuda:
         # Doctor knows nothing of what a compiler keeps, and thinks of full sequences.
         yield told(f"{setting.name}, memory", f"{(peak_bytes(bench.device) - before) / 1e9:.3f} GB")
     elif bench.on_cuda:
         yield memory(setting, peak_bytes(bench.device) - before)
-    elif is_largest:
+    elif is_largest and not setting.ragged:
         yield memory(setting, allocated(lambda: Steps(setting).take()))
     if is_largest:
         yield from work(setting, steps)
