@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from configs.errors import InputError
 from launch.selfchecks import steps
+from launch.selfchecks.advice import advice
 from launch.selfchecks.bench import Bench
 from launch.selfchecks.finding import told
 from launch.selfchecks.steps import Setting, memory, of_data_sheet
@@ -82,6 +84,13 @@ def test_compiled_layers_that_compute_something_else_fail(tiny, factor, state, m
     monkeypatch.setattr(steps, "Steps", Compiled)
     (found,) = steps.same_when_compiled(tiny)
     assert found.state == state
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+def test_full_sequences_alone_decide_what_is_fastest(tiny, ragged):
+    tiny.bench.known = {"machine/peak fp32": {"flops": 1e9}}
+    found = steps.speed(replace(tiny, ragged=ragged), Guesser(tiny))
+    assert found.state == "ok" and ("model.attention" in advice({"it": found.values})) != ragged
 
 
 class Guesser:
