@@ -29,7 +29,7 @@ def main() -> None:
     die_after(seconds + 5)
     known = json.loads((folder / KNOWN).read_text(encoding="utf-8"))
     module, _, function = target.partition(":")
-    bench = Bench(folder, seconds, known, *map(Path, sys.argv[4:]))
+    bench = Bench(folder, seconds, known, next(map(Path, sys.argv[4:]), None))
     with (folder / FINDINGS).open("a", encoding="utf-8") as file:
         for finding in guarded("the part itself", found(module, function, bench)):
             file.write(finding.as_line() + "\n")

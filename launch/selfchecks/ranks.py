@@ -126,7 +126,8 @@ def train() -> None:
     from pretrain.ranks import world as worlds
 
     store, path = Path(sys.argv[1]), Path(sys.argv[2])
-    world, found = worlds.start("auto"), {}
+    found: dict[str, Any] = {}
+    world = worlds.start("auto")
     for stage in STAGES:
         each = 16 // world.size if world.size in (2, 4, 8) else 1
         overrides = (f"engine.zero_stage={stage}", f"batch.micro_sequences={each}")
