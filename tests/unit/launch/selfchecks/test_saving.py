@@ -9,7 +9,7 @@ from tests.unit.pretrain.run.runs import FakeEngine
 
 
 class Steps:
-    """Steps that change every weight, of an engine that shares them with no checkpoint, or does."""
+    """Steps that change every weight."""
 
     def __init__(self) -> None:
         self.engine = FakeEngine(torch.nn.Linear(300, 300))
@@ -17,8 +17,8 @@ class Steps:
         self.taken = 0
 
     def take(self) -> None:
-        self.taken += 1
-        self.engine.fill(self.taken)
+        self.engine.fill(self.taken + 1)
+        self.taken += 1  # last: a thread may wait for it
 
     def wait(self) -> None:
         pass
