@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from configs.schema import ResolvedBatchConfig
 from finetune.tasks.task import Feature
 from pretrain.batch import MicroBatch
 from pretrain.data.batches import Steps, equal_parts
+from pretrain.data.prefetch import prefetched
 from pretrain.model.dropout import Dropout
 from pretrain.model.encoder import SITES_PER_LAYER, Encoder
 from pretrain.model.loss import IGNORED
@@ -34,20 +35,15 @@ MAX_OPTIONS = 64
 """dropout keys number the sequences of a feature below this"""
 
 
-@dataclass(frozen=True)
-class TaskBatch:
-    """Some features, laid end to end."""
+@dataclass(frozen=True, kw_only=True)
+class TaskBatch(MicroBatch):
+    """Some features, laid end to end; no token is predicted."""
 
-    inputs: MicroBatch
+    WIDE: ClassVar[tuple[str, ...]] = (*MicroBatch.WIDE, "targets")
     targets: Tensor
     """the features' targets, concatenated"""
     features: tuple[int, ...]
     """which features these are, by index"""
-
-    def to(self, device: torch.device) -> TaskBatch:
-        """The same batch on `device`."""
-        targets = self.targets.to(device, non_blocking=True)
-        return TaskBatch(self.inputs.to(device), targets, self.features)
 
 
 class TaskBatches(Steps[TaskBatch]):
@@ -113,10 +109,11 @@ def collate(features: Sequence[Feature], chosen: np.ndarray, seed: int, step: in
     boundaries = np.concatenate([[0], np.cumsum(lengths)])
     tokens = np.concatenate(sequences)
     none = torch.zeros(0, dtype=torch.int64)
-    inputs = MicroBatch(
+    segments = np.concatenate([s for f in picked for s in f.segments])
+    return TaskBatch(
         tokens_T=torch.from_numpy(tokens),
         positions_T=torch.from_numpy(np.arange(len(tokens)) - np.repeat(boundaries[:-1], lengths)),
-        segments_T=torch.from_numpy(np.concatenate([s for f in picked for s in f.segments])),
+        segments_T=torch.from_numpy(segments) if segments.any() else None,
         boundaries=torch.from_numpy(boundaries.astype(np.int32)),
         longest=int(lengths.max()),
         predicted_M=none,
@@ -124,9 +121,9 @@ def collate(features: Sequence[Feature], chosen: np.ndarray, seed: int, step: in
         next_sentence_B=none,
         sample_ids=tuple(numbers),
         dropout_keys=tuple(keys_64(seed, Purpose.DROPOUT, step, np.array(numbers)).tolist()),
+        targets=torch.from_numpy(np.concatenate([feature.targets for feature in picked])),
+        features=tuple(chosen.tolist()),
     )
-    targets = torch.from_numpy(np.concatenate([feature.targets for feature in picked]))
-    return TaskBatch(inputs, targets, tuple(chosen.tolist()))
 
 
 class TaskOutput(NamedTuple):
@@ -285,8 +282,8 @@ class TaskModel(nn.Module):
 
     def forward(self, batch: TaskBatch) -> TaskOutput:
         """Summed loss and logits of a micro-batch."""
-        packing = Packing.of(batch.inputs)
-        logits = self.head(self.encoder(batch.inputs), packing).float()
+        packing = Packing.of(batch)
+        logits = self.head(self.encoder(batch), packing).float()
         return TaskOutput(self.loss(logits, batch.targets, packing), logits)
 
 
@@ -315,7 +312,8 @@ def compute_logits(
     """
     own: dict[int, np.ndarray] = {}
     per_token = kind in PER_TOKEN
-    for batch in evaluation_batches(features, sequences, world.rank, world.size):
+    batches = evaluation_batches(features, sequences, world.rank, world.size)
+    for batch in prefetched(batch.ready_for(world.device) for batch in batches):
         chosen = [features[number] for number in batch.features]
         logits = model(batch.to(world.device)).logits.cpu()
         counts = [feature.tokens if per_token else len(feature.ids) for feature in chosen]

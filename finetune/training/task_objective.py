@@ -13,7 +13,6 @@ from finetune.data.example import Splits, are_labelled
 from finetune.model.task_model import TaskBatch, TaskBatches, TaskModel, compute_logits
 from finetune.tasks.task import AnyTask, Feature, Settings
 from finetune.training.trials import Trial
-from pretrain.batch import MicroBatch
 from pretrain.engine.engine import Engine
 from pretrain.engine.objective import Objective, Share
 from pretrain.engine.reporter import Reporter
@@ -110,10 +109,6 @@ class TaskObjective(Objective[TaskBatch]):
         """The task's loss."""
         loss = self.engine(batch.to(self.engine.world.device)).loss_sum / divisors[0]
         return Share(loss, {"loss": loss})
-
-    def inputs(self, batch: TaskBatch) -> MicroBatch:
-        """What the encoder reads."""
-        return batch.inputs
 
     def evaluates_at(self, step: int) -> bool:
         """`evaluations_per_epoch` times an epoch, and after the last step."""

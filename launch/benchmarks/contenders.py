@@ -147,7 +147,7 @@ class Masklab(Contender):
             config, world.start(), prepare(config), None, PreemptionNotice(), watchdog
         )
         self.trainer.engine.train()
-        self.batches = enumerate(self.trainer.batches.prefetched(0, None))
+        self.batches = enumerate(self.trainer.batches.prefetched(0, None, device=self.device))
 
     def run(self, seconds: float) -> Round:
         """Real steps of the trainer; a log window adds them up, and is read by nobody."""

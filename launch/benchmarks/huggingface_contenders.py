@@ -269,7 +269,8 @@ def unmasked(batch: MicroBatch, pairs: bool) -> Iterator[Row]:
     tokens_T = batch.tokens_T.clone()
     tokens_T[batch.predicted_M] = batch.labels_M
     sizes = batch.boundaries.diff().tolist()
-    parts = (torch.split(axis_T, sizes) for axis_T in (tokens_T, batch.segments_T))
+    segments_T = torch.zeros_like(tokens_T) if batch.segments_T is None else batch.segments_T
+    parts = (torch.split(axis_T, sizes) for axis_T in (tokens_T, segments_T))
     for tokens, segments, label in zip(*parts, batch.next_sentence_B):
         row: Row = {"input_ids": tokens.tolist()}
         if pairs:

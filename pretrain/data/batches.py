@@ -12,27 +12,28 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
 from typing import Generic, TypeVar
 
 import numpy as np
+import torch
 
 from configs.errors import InputError
 from configs.schema import ResolvedBatchConfig
 from pretrain.arrays import Ints
 from pretrain.batch import MicroBatch
 from pretrain.data.collate import Collator
+from pretrain.data.prefetch import prefetched
 from pretrain.data.sample_index import SampleIndex
 from pretrain.randomness import Purpose, Shuffle, permutation
 
 READ_SAMPLES = 1 << 20
 """whose lengths are looked at together"""
 
-Batch = TypeVar("Batch")
-"""one micro-batch"""
+Batch = TypeVar("Batch", bound=MicroBatch)
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -61,19 +62,23 @@ class Steps(ABC, Generic[Batch]):
         """The micro-batches that `rank` computes in `step` (from 0)."""
 
     def prefetched(
-        self, first: int, last: int | None, rank: int = 0, world_size: int = 1
+        self,
+        first: int,
+        last: int | None,
+        rank: int = 0,
+        world_size: int = 1,
+        device: torch.device = CPU,
     ) -> Iterator[list[Batch]]:
-        """`step(s)` for s in [first, last), each made in a thread while the one before is used.
+        """`step(s)` for s in [first, last), ready for `device`, each made while the one before is
+        used.
 
         Without a `last`, for a run that the clock ends, there is no last step.
         """
-        with ThreadPoolExecutor(1, "batches") as pool:
-            ready = pool.submit(self.step, first, rank, world_size)
-            for step in count(first) if last is None else range(first, last):
-                batches = ready.result()
-                if step + 1 != last:
-                    ready = pool.submit(self.step, step + 1, rank, world_size)
-                yield batches
+        steps = count(first) if last is None else range(first, last)
+        return prefetched(
+            [batch.ready_for(device) for batch in self.step(step, rank, world_size)]
+            for step in steps
+        )
 
 
 class Batches(Steps[MicroBatch]):

@@ -69,7 +69,7 @@ class Collator:
         return MicroBatch(
             tokens_T=torch.from_numpy(masked.tokens_T),
             positions_T=torch.from_numpy(positions_T),
-            segments_T=torch.from_numpy(segments_T),
+            segments_T=None if segments_T is None else torch.from_numpy(segments_T),
             boundaries=torch.from_numpy(boundaries.astype(np.int32)),
             longest=int(lengths_B.max()),
             predicted_M=torch.from_numpy(masked.predicted_M),
@@ -111,8 +111,9 @@ class Collator:
         """The gathered samples with the masks of an epoch."""
         return self.masker.mask(sequences, epoch, probability)
 
-    def _gather(self, taken: Samples) -> tuple[Ints, Ints, Flags]:
-        """Flat ids, segments (0 or 1), and where [CLS] and [SEP] stand; each (T,)."""
+    def _gather(self, taken: Samples) -> tuple[Ints, Ints | None, Flags]:
+        """Flat ids, segments (0 or 1) where they differ and are looked up, and where [CLS] and
+        [SEP] stand; each (T,)."""
         starts_S, ends_S = taken.starts, taken.ends
         owner_S = np.repeat(np.arange(len(taken)), np.diff(taken.offsets))
         # A separator follows each span, so that it stands where the spans up to its own end, plus
@@ -127,10 +128,11 @@ class Collator:
         tokens_T = np.empty(total, np.int64)
         tokens_T[cls_at_B], tokens_T[sep_at_S] = self.vocabulary.cls_id, self.vocabulary.sep_id
         tokens_T[~framed_T] = self.store.gather(starts_S, ends_S)
-        segments_T = np.zeros(total, np.int64)
-        if taken.is_pair:
+        segments_T = None
+        if taken.is_pair and self.config.model.segment_types > 1:
             # A span with its separator is of the segment that it is in its pair; [CLS] is of the
             # first, as in BERT.
+            segments_T = np.zeros(total, np.int64)
             numbers_S = np.arange(len(starts_S)) - taken.offsets[owner_S]
             segments_T[np.delete(np.arange(total), cls_at_B)] = np.repeat(
                 numbers_S, ends_S - starts_S + 1

@@ -98,11 +98,12 @@ def full_batch(
     tokens = sequences * length
     predicted = max(1, int(tokens * max(config.mask_probabilities)))
     boundaries = torch.arange(0, tokens + 1, length, dtype=torch.int32)
+    segments_T = torch.zeros(tokens, dtype=torch.int64)
     pair = 0 if config.next_sentence_prediction else -100
     return MicroBatch(
         tokens_T=torch.randint(vocabulary_size, (tokens,)),
         positions_T=torch.arange(length).repeat(sequences),
-        segments_T=torch.zeros(tokens, dtype=torch.int64),
+        segments_T=segments_T if config.model.segment_types > 1 else None,
         boundaries=boundaries,
         longest=length,
         predicted_M=torch.arange(predicted),

@@ -99,7 +99,8 @@ class Loop(Generic[Batch]):
         config, step, last = self.config, self.state.step, self.schedule.total_steps
         window = Window(self.world.device)
         self.engine.train()
-        steps = self.objective.data.prefetched(step, last, self.world.rank, self.world.size)
+        rank, size, device = self.world.rank, self.world.size, self.world.device
+        steps = self.objective.data.prefetched(step, last, rank, size, device)
         for batches in self.objective.guarded(steps):
             progress = self._progress(step)
             if progress >= 1:
@@ -146,7 +147,7 @@ class Loop(Generic[Batch]):
                 torch.manual_seed(key_64(self.objective.seed, Purpose.DROPOUT, step, place))
                 share = self.objective.share(batch, divisors)
                 self.engine.backward(share.loss, is_last=number == len(batches) - 1)
-                tokens = torch.full((), len(self.objective.inputs(batch).tokens_T), device=device)
+                tokens = torch.full((), len(batch.tokens_T), device=device)
                 window.add(step, share.loss, {**share.figures, "tokens": tokens}, share.flops)
         peak = self.config.optimizer.learning_rate
         self.learning_rate = self.schedule.learning_rate(peak, step, window.progress)
@@ -184,8 +185,7 @@ class Loop(Generic[Batch]):
             self.reporter.skipped(step, reading.skipped, total)
             for number in reading.skipped:
                 batches = self.objective.data.step(number, self.world.rank, self.world.size)
-                inputs = [self.objective.inputs(batch) for batch in batches]
-                self.reporter.dump(number, self.world.rank, inputs, window.losses(number))
+                self.reporter.dump(number, self.world.rank, batches, window.losses(number))
         self.skipped.add(reading.skipped, step)
         give_memory_back()
         return Window(self.world.device)

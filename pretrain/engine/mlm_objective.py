@@ -76,10 +76,6 @@ class MlmObjective(Objective[MicroBatch]):
             loss = loss + nsp_loss
         return Share(loss, figures, training_flops(self.model, batch))
 
-    def inputs(self, batch: MicroBatch) -> MicroBatch:
-        """The micro-batch itself."""
-        return batch
-
     def guarded(self, steps: Iterator[list[MicroBatch]]) -> Iterator[list[MicroBatch]]:
         """The steps; none comes after one whose text is damaged."""
         return self.certifier.guarded(steps)

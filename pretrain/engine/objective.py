@@ -9,7 +9,6 @@ from typing import Any, Generic
 
 from torch import Tensor
 
-from pretrain.batch import MicroBatch
 from pretrain.data.batches import Batch, Steps
 from pretrain.engine.engine import Engine
 from pretrain.engine.reporter import Reporter
@@ -61,10 +60,6 @@ class Objective(ABC, Generic[Batch]):
     @abstractmethod
     def share(self, batch: Batch, divisors: tuple[float, ...]) -> Share:
         """Forward pass of a micro-batch, which still lies on the CPU."""
-
-    @abstractmethod
-    def inputs(self, batch: Batch) -> MicroBatch:
-        """The tokens of a micro-batch."""
 
     @abstractmethod
     def evaluates_at(self, step: int) -> bool:

@@ -74,7 +74,7 @@ def split(batch: MicroBatch) -> Iterator[MicroBatch]:
         yield MicroBatch(
             tokens_T=batch.tokens_T[a:b],
             positions_T=batch.positions_T[a:b],
-            segments_T=batch.segments_T[a:b],
+            segments_T=None if batch.segments_T is None else batch.segments_T[a:b],
             boundaries=torch.tensor([0, b - a], dtype=torch.int32),
             longest=b - a,
             predicted_M=batch.predicted_M[here] - a,

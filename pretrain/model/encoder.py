@@ -51,17 +51,25 @@ class Embeddings(nn.Module):
 
     def forward(self, batch: MicroBatch, packing: Packing) -> Tensor:
         """(R, D); segments are ignored where the model has one type only."""
-        tokens_R, places_R, segments_R = (
-            packing.fill(part) for part in (batch.tokens_T, batch.positions_T, batch.segments_T)
-        )
+        tokens_R = packing.fill(batch.tokens_T)
         # Not `self.word(tokens_R)`: autograd would make a second gradient of the whole table.
         summed: Tensor = LookUp.apply(self.word.weight, tokens_R, self.tied)
         if self.position is not None:
+            places_R = packing.fill(batch.positions_T)
             summed = summed + self.position(places_R + self.first_position)
         if self.segment is not None:
-            one_type = len(self.segment.weight) == 1
-            summed = summed + (self.segment.weight[0] if one_type else self.segment(segments_R))
+            summed = summed + self._of_segments(self.segment, batch, packing)
         embedded: Tensor = self.dropout(self.norm(summed), packing)
+        return embedded
+
+    def _of_segments(self, segment: nn.Embedding, batch: MicroBatch, packing: Packing) -> Tensor:
+        """What the segments add: (R, D), or (D,) where there is one type."""
+        if len(segment.weight) == 1:
+            return segment.weight[0]
+        segments_T = batch.segments_T
+        if segments_T is None:
+            segments_T = torch.zeros_like(batch.tokens_T)
+        embedded: Tensor = segment(packing.fill(segments_T))
         return embedded
 
 

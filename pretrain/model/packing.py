@@ -72,7 +72,8 @@ class Packing:
         bounds = self.boundaries if self.documents is None else self.documents
         spare, longest = self.rows - self.tokens, self.longest_attended
         if not spare:
-            return bounds
+            # Not themselves: of what lies within a buffer a compiled layer makes a second graph.
+            return bounds.clone()
         pieces = torch.arange(1, 1 - (-spare // longest), device=bounds.device)
         ends = (pieces * longest).clamp(max=spare) + self.tokens
         return torch.cat([bounds, ends.to(bounds.dtype)])

@@ -132,10 +132,11 @@ class PretrainingModel(nn.Module):
         # Heads read predicted tokens alone, and the first token of each sequence for NSP. Their
         # number is rounded up by repeating token 0, whose rows the loss leaves out.
         predicted = rounded(len(batch.predicted_M))
-        needed_N = fill(batch.predicted_M, predicted)
+        needed = [batch.predicted_M, batch.predicted_M.new_zeros(predicted - len(batch.labels_M))]
         if self.nsp_head is not None:
-            needed_N = torch.cat([needed_N, batch.boundaries[:-1]])
-        hidden_ND = self.encoder(batch, needed_N)
+            needed.append(batch.boundaries[:-1])
+        # A tensor of its own in any case, for compiled layers (see `Packing.boundaries_of_rows`).
+        hidden_ND = self.encoder(batch, torch.cat(needed))
         words, head = self.encoder.embeddings, self.mlm_head
         transformed_MD = head.transform(hidden_ND[:predicted])
         loss_sum, correct = DecodedCrossEntropy.apply(

@@ -63,7 +63,7 @@ def batch_of(config: PretrainConfig, sequences: int, is_ragged: bool = False) ->
     """Full sequences on the device; the last one shorter, where they are to be ragged."""
     batch = full_batch(sequences, config, VOCABULARY)
     if is_ragged:  # the last sequence is shorter: boundaries are never read on the host
-        names = ("tokens_T", "positions_T", "segments_T")
+        names = {"tokens_T", "positions_T", "segments_T"} & {*batch.tensors}
         batch = replace(batch, **{name: getattr(batch, name)[:-13] for name in names})
     return batch.to(torch.device(DEVICE))
 

@@ -31,6 +31,7 @@ extern "C" uint16_t _ZN2at11accelerator14getAcceleratorEb(bool) { return 0x0101;
 """
 NOTHING = r"""
 #include <ATen/detail/CUDAHooksInterface.h>
+#include <c10/core/CPUAllocator.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 using namespace c10;
 struct Guard : impl::NoOpDeviceGuardImpl<DeviceType::CUDA> {
@@ -51,6 +52,8 @@ struct Hooks : at::CUDAHooksInterface {
   DeviceIndex deviceCount() const override { return 1; }
   DeviceIndex getCurrentDevice() const override { return 0; }
   DeviceIndex current_device() const override { return 0; }
+  void init() const override {}
+  Allocator* getPinnedMemoryAllocator() const override { return GetDefaultCPUAllocator(); }
 };
 static Guard guard;
 static Hooks hooks;

@@ -52,6 +52,13 @@ def is_awaited_copy(name: str, args: tuple, kwargs: dict) -> bool:
     return len(ends) == 2 and not (kwargs.get("non_blocking") or any(args[2:]))
 
 
+def is_upload(name: str, args: tuple) -> bool:
+    """Whether something is copied from the host to the device."""
+    if name == "aten::_to_copy":
+        return not args[0].is_cuda
+    return name == "aten::copy_" and args[0].is_cuda and not args[1].is_cuda
+
+
 def is_on_device(tree: object) -> bool:
     """Whether an operator's arguments name the device, or a tensor that is there."""
     return any(
@@ -85,6 +92,8 @@ class Watch(TorchDispatchMode):
         self.launched: dict[str, int] = {}
         self.moved: dict[str, int] = {}
         """bytes that the operators read and write, by name"""
+        self.uploads: list[str] = []
+        """where something was copied from the host"""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name, kwargs = func._schema.name, kwargs or {}
@@ -98,11 +107,14 @@ class Watch(TorchDispatchMode):
             assert all(tensor.dtype == torch.bfloat16 for tensor in args[:3]), args[0].dtype
         if is_sized_by_values(name, args, kwargs) or is_awaited_copy(name, args, kwargs):
             WAITS.append(f"{name} {place()}")
+        if is_upload(name, args):
+            self.uploads.append(place())
         made = func(*args, **kwargs)
         if isinstance(made, FakeTensor) and made.device.type == "cpu":
             with unset_fake_temporarily():
                 return torch.full(made.shape, int(made.is_floating_point()), dtype=made.dtype)
-        if not func.is_view and not name.startswith(ON_HOST) and name.startswith("aten::"):
+        works = not func.is_view and bytes_of(made)
+        if works and not name.startswith(ON_HOST) and name.startswith("aten::"):
             self.launched[name] = self.launched.get(name, 0) + 1
             self.moved[name] = self.moved.get(name, 0) + bytes_of((args, kwargs, made))
         return made

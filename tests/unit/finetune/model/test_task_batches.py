@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -81,7 +83,7 @@ def test_dropout_keys_belong_to_example_and_step_not_to_rank():
     def keys(step: int, world: int, micro: int = 4, seed: int = 0) -> dict[int, int]:
         parts = [make(8, micro, seed).step(step, rank, world) for rank in range(world)]
         batches = [batch for part in parts for batch in part]
-        return {n: k for b in batches for n, k in zip(b.features, b.inputs.dropout_keys)}
+        return {n: k for b in batches for n, k in zip(b.features, b.dropout_keys)}
 
     assert keys(3, 1) == keys(3, 2) == keys(3, 4, micro=1)
     epoch = make().steps_per_epoch
@@ -134,21 +136,26 @@ def test_evaluation_sees_every_feature_once_on_some_rank(number, sequences, worl
     assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:]))
 
 
+def test_segments_are_there_where_they_differ():
+    pair, alone = FEATURES[1], replace(FEATURES[0], segments=(np.zeros(1, np.int64),))
+    assert collate([alone, pair], np.array([0]), 0, 0).segments_T is None
+    batch = collate([alone, pair], np.array([0, 1]), 0, 0)
+    assert np.array_equal(batch.segments_T, [0, *pair.segments[0]])
+
+
 def test_features_lie_end_to_end():
     features = random_features(6, options=3)
     batch = collate(features, np.array([4, 1]), seed=0, step=7)
-    inputs, sequences = batch.inputs, [*features[4].ids, *features[1].ids]
-    bounds = inputs.boundaries.tolist()
-    assert inputs.boundaries.dtype == torch.int32 and bounds[0] == 0
+    sequences = [*features[4].ids, *features[1].ids]
+    bounds = batch.boundaries.tolist()
+    assert batch.boundaries.dtype == torch.int32 and bounds[0] == 0
     assert np.diff(bounds).tolist() == [len(ids) for ids in sequences]
-    parts = inputs.tokens_T.split(np.diff(bounds).tolist())
+    parts = batch.tokens_T.split(np.diff(bounds).tolist())
     assert all(np.array_equal(part, ids) for part, ids in zip(parts, sequences))
     segments = np.concatenate([*features[4].segments, *features[1].segments])
-    assert np.array_equal(inputs.segments_T, segments)
+    assert np.array_equal(batch.segments_T, segments)
     positions = np.concatenate([np.arange(len(ids)) for ids in sequences])
-    assert np.array_equal(inputs.positions_T, positions)
-    assert inputs.longest == max(map(len, sequences)) and batch.features == (4, 1)
+    assert np.array_equal(batch.positions_T, positions)
+    assert batch.longest == max(map(len, sequences)) and batch.features == (4, 1)
     assert batch.targets.tolist() == [4, 1]
-    assert len(set(inputs.dropout_keys)) == len(set(inputs.sample_ids)) == 6
-    moved = batch.to(torch.device("cpu"))
-    assert torch.equal(moved.inputs.tokens_T, inputs.tokens_T) and moved.features == (4, 1)
+    assert len(set(batch.dropout_keys)) == len(set(batch.sample_ids)) == 6

@@ -9,13 +9,23 @@ import pytest
 import torch
 
 from configs.finetune_schema import HeadConfig
+from finetune.model import task_model
 from finetune.model.task_export import CLASSES, FAMILIES, head_names
-from finetune.model.task_model import TaskBatch, TaskLoss, TaskModel, collate, one_token_each
+from finetune.model.task_model import (
+    TaskBatch,
+    TaskLoss,
+    TaskModel,
+    collate,
+    compute_logits,
+    one_token_each,
+)
 from finetune.tasks.task import Feature
+from pretrain.batch import flattened, unflattened
 from pretrain.model.convert import huggingface_config, renamed
 from pretrain.model.encoder import Encoder
 from pretrain.model.packing import Packing
 from pretrain.optim.groups import parameter_groups
+from pretrain.ranks.world import World
 from tests.unit.pretrain.model.examples import PAD, VOCABULARY, tiny
 from tokenizer.base import SpecialTokens
 
@@ -135,12 +145,32 @@ def test_an_example_does_not_see_its_neighbours(kind, pooling):
     torch.testing.assert_close(together.loss_sum, sums.sum(), **CLOSE)
 
 
+@pytest.mark.parametrize("kind", OUTPUTS)
+@torch.no_grad()
+def test_a_device_computes_from_what_travels_there(kind):
+    model, batch = make_model(kind), whole(random_features(kind))
+    views = unflattened(flattened(batch.tensors, batch.layout, pin=False), batch.layout)
+    assert views["targets"].dtype == batch.targets.dtype
+    for found, expected in zip(model(replace(batch, **views)), model(batch)):
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("kind", OUTPUTS)
+def test_batches_made_ahead_give_the_same_logits(kind, monkeypatch):
+    model, features = make_model(kind), random_features(kind)
+    arguments = model, kind, features, 2, World(0, 1, torch.device("cpu"))
+    found = compute_logits(*arguments)
+    monkeypatch.setattr(task_model, "prefetched", iter)
+    for one, other in zip(found, compute_logits(*arguments)):
+        assert np.array_equal(one, other)
+
+
 @torch.no_grad()
 def test_mean_pooling_is_the_mean_of_own_tokens():
     model, batch = make_model("classification", pooling="mean"), whole(random_features("span"))
-    hidden = model.encoder(batch.inputs)
-    parts = hidden.split(batch.inputs.boundaries.diff().tolist())
-    pooled = model.head.pool(hidden, Packing.of(batch.inputs))
+    hidden = model.encoder(batch)
+    parts = hidden.split(batch.boundaries.diff().tolist())
+    pooled = model.head.pool(hidden, Packing.of(batch))
     torch.testing.assert_close(pooled, torch.stack([part.mean(0) for part in parts]), **CLOSE)
 
 
@@ -163,7 +193,7 @@ def test_the_head_drops_at_a_place_of_its_own():
 
 
 def test_one_token_each_keeps_the_keys():
-    packing = Packing.of(whole(random_features("classification")).inputs)
+    packing = Packing.of(whole(random_features("classification")))
     single = one_token_each(packing)
     assert single.lengths == [1, 1, 1, 1] and single.is_uniform
     assert single.dropout_keys == packing.dropout_keys and single.boundaries.dtype == torch.int32

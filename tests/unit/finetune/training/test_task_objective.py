@@ -158,4 +158,3 @@ def test_a_step_is_divided_by_the_weight_of_its_targets():
     (batch,) = batches
     whole, half = objective.share(batch, (1.0,)), objective.share(batch, (2.0,))
     assert whole.loss.item() == pytest.approx(2 * half.loss.item())
-    assert objective.inputs(batch) is batch.inputs

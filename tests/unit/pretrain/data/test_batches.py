@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from itertools import islice
 
 import numpy as np
@@ -148,6 +149,15 @@ def test_prefetched_steps_are_the_same(batches, rank, world_size):
         assert_equal(micro_batches, data.step(step, rank, world_size))
 
 
+def test_prefetched_micro_batches_are_ready_for_the_device(batches, monkeypatch):
+    threads = []
+    monkeypatch.setattr(
+        MicroBatch, "pinned", property(lambda _: threads.append(threading.current_thread()))
+    )
+    found = flatten(batches().prefetched(0, 2, device=torch.device("cuda")))
+    assert len(threads) == len(found) > 2 and threading.current_thread() not in threads
+
+
 def test_prefetching_without_an_end_goes_on(batches):
     data = batches()
     steps = data.prefetched(2, None)
@@ -158,8 +168,8 @@ def test_prefetching_without_an_end_goes_on(batches):
 
 def test_no_step_beyond_the_last_is_made(batches, monkeypatch):
     data, made = batches(), []
-    monkeypatch.setattr(data, "step", lambda step, *_: made.append(step))
-    assert list(data.prefetched(3, 6)) == [None] * 3
+    monkeypatch.setattr(data, "step", lambda step, *_: made.append(step) or [])
+    assert list(data.prefetched(3, 6)) == [[]] * 3
     assert made == [3, 4, 5]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from configs.schema import PretrainConfig
+from configs.schema import ModelConfig, PretrainConfig
 from pretrain.batch import MicroBatch
 from pretrain.data.collate import Collator
 from tests.helpers import open_store, random_documents, simple_vocabulary
@@ -16,6 +16,7 @@ from tests.unit.pretrain.data.slow_formats import slow_samples
 
 DOCUMENTS = random_documents(2, 60, tokens=20)
 VOCABULARY = simple_vocabulary()
+TWO_TYPES = ModelConfig(architecture="bert", segment_types=2)
 FORMATS = ("full-sentences", "doc-sentences", "segment-pair", "sentence-pair")
 
 
@@ -47,7 +48,8 @@ def equal(a: MicroBatch, b: MicroBatch) -> bool:
 
 @pytest.mark.parametrize("input_format", FORMATS)
 def test_framing(collator, input_format):
-    collate = collator(input_format=input_format, max_length=48, sample_epochs=None)
+    shape = {"model": TWO_TYPES, "max_length": 48, "sample_epochs": None}
+    collate = collator(input_format=input_format, **shape)
     expected = slow_samples(DOCUMENTS, collate.config, cut=5)
     numbers = np.random.default_rng(0).permutation(len(expected))[:30]
     batch = collate(numbers, epoch=5, step=9)
@@ -56,16 +58,26 @@ def test_framing(collator, input_format):
         spans, label = expected[number]
         assert tokens == [cls] + [token for span in spans for token in [*span, sep]]
         part = slice(batch.boundaries[row], batch.boundaries[row + 1])
-        pair = [0] * (len(spans[0]) + 2) + [1] * (len(tokens) - len(spans[0]) - 2)
-        assert batch.segments_T[part].tolist() == (pair if label >= 0 else [0] * len(tokens))
+        if label >= 0:
+            pair = [0] * (len(spans[0]) + 2) + [1] * (len(tokens) - len(spans[0]) - 2)
+            assert batch.segments_T[part].tolist() == pair
+        else:
+            assert batch.segments_T is None
         assert batch.positions_T[part].tolist() == list(range(len(tokens)))
         assert batch.next_sentence_B[row] == label
     assert batch.sample_ids == tuple(numbers.tolist())
     assert batch.longest == max(map(len, unmasked(batch)))
 
 
+@pytest.mark.parametrize("types", [0, 1])
+def test_a_model_of_one_type_gets_no_segments(collator, types):
+    model = replace(TWO_TYPES, segment_types=types)
+    batch = collator(input_format="segment-pair", model=model)(np.arange(4), 0, 0)
+    assert batch.segments_T is None and batch.next_sentence_B.min() >= 0
+
+
 def test_types_are_those_the_model_takes(collator):
-    batch = collator()(np.arange(4), 0, 0)
+    batch = collator(input_format="segment-pair", model=TWO_TYPES)(np.arange(4), 0, 0)
     assert batch.boundaries.dtype == torch.int32
     for name in ("tokens_T", "positions_T", "segments_T", "predicted_M", "labels_M"):
         assert getattr(batch, name).dtype == torch.int64

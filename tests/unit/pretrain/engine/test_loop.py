@@ -88,7 +88,7 @@ class ToyData:
     def step(self, step: int, rank: int = 0, world_size: int = 1) -> list:
         return [letter_batch(chr(ord("a") + step)), letter_batch("xy")]
 
-    def prefetched(self, first: int, last: int, rank: int = 0, world_size: int = 1):
+    def prefetched(self, first: int, last: int, *_):
         yield from (self.step(step) for step in range(first, last))
 
 
@@ -119,9 +119,6 @@ class ToyObjective(Objective):
         if int(batch.tokens_T[0]) - ord("a") in self.bad:
             loss = loss * NAN
         return Share(loss, {"loss": loss}, flops=1.0)
-
-    def inputs(self, batch):
-        return batch
 
     def evaluates_at(self, step):
         return step % 3 == 0

@@ -6,11 +6,13 @@ Flash attention's kernel has a stand-in on a CPU; what surrounds it is the code 
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
+from pretrain.batch import flattened, unflattened
 from pretrain.model.encoder import Layer
 from pretrain.model.packing import Packing
 from tests.fake_cuda.stand_in import flash_on_cpu
@@ -39,7 +41,9 @@ def computed(
     layer: Layer, lengths: list[int], backend: str = "flash", stream: torch.dtype | None = None
 ) -> list[Tensor]:
     """What comes out for the same input, and every gradient."""
-    packing = Packing.of(random_batch(lengths, share=0.15))
+    batch = random_batch(lengths, share=0.15)
+    views = unflattened(flattened(batch.tensors, batch.layout, pin=False), batch.layout)
+    packing = Packing.of(replace(batch, **views))  # as on a GPU
     torch.manual_seed(1)
     dtype = layer.qkv.weight.dtype
     hidden = torch.randn(packing.rows, 32).to(stream or dtype).requires_grad_()
