@@ -43,7 +43,7 @@ Two documents in a file, apart by a blank line, as `data.sources` may name it:
 
 5. `batches.py`: step s to the samples that it sees, in an order drawn anew each epoch, and these to
    micro-batches, of which each rank takes its share. `phases.py` has batch size and length change
-   on the way. `Batches.prefetched` makes a step's batches while the step before is computed.
+   on the way. `prefetch.py` has a step's batches made while the step before is computed.
 6. `collate.py`: the samples of a micro-batch to one flat row of ids, without padding.
 7. `masking.py`: which ids are predicted, and what stands in their place:
 
