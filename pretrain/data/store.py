@@ -222,8 +222,8 @@ class TokenStore:
     def _head(self, tokens: int) -> TokenStore:
         """The first documents, up to the one that reaches so many tokens."""
         sentences = np.searchsorted(self.sentence_ends, tokens) + 1
-        documents = np.searchsorted(self.document_ends, sentences) + 1
-        head = self.layouts.part(0, int(documents))
+        documents = int(np.searchsorted(self.document_ends, sentences)) + 1
+        head = self.layouts.part(0, min(documents, self.document_count))
         return replace(self, layouts=Layouts.in_memory(head.sentence_ends, head.document_ends))
 
     @property

@@ -18,6 +18,7 @@ from configs.schema import PretrainConfig
 from pretrain.data import layout
 from pretrain.data.formats import BUILDERS, build_index
 from pretrain.data.layout import Layouts
+from pretrain.data.store import TokenStore
 from pretrain.data.store_file import DamagedStore
 from tests.helpers import numbered_documents, open_store, random_shape
 from tests.unit.pretrain.data.large_store import make_store
@@ -117,3 +118,15 @@ def peak_of(folder: Path) -> int:
     command = [sys.executable, "-m", "tests.unit.pretrain.data.large_store", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     return int(done.stdout.split()[-2])
+
+
+@pytest.mark.parametrize("tokens", [1, 7, 100, 299, 300, 10**9])
+def test_a_store_opened_in_part_has_whole_documents_up_to_so_many_tokens(tmp_path, tokens):
+    shape = random_shape(0, 60, tokens=9)
+    open_store(tmp_path / "store", numbered_documents(shape), 100)
+    head = TokenStore.open(tmp_path / "store", "train", tokens)
+    sizes = np.cumsum([sum(document) for document in shape])
+    wanted = min(int(np.searchsorted(sizes, tokens, side="right")) + 1, len(shape))
+    assert abs(head.document_count - wanted) <= 1
+    assert head.sentence_ends[-1] == sizes[head.document_count - 1] >= min(tokens, sizes[-1])
+    assert len(build_index(head, PretrainConfig(max_length=16)).all.starts)

@@ -61,7 +61,7 @@ def rows(batch: MicroBatch, chosen: Sequence[int]) -> MicroBatch:
     return MicroBatch(
         tokens_T=batch.tokens_T[places],
         positions_T=batch.positions_T[places],
-        segments_T=batch.segments_T[places],
+        segments_T=None if batch.segments_T is None else batch.segments_T[places],
         boundaries=torch.tensor([0, *np.cumsum(lengths)], dtype=torch.int32),
         longest=max(lengths),
         predicted_M=torch.tensor([order[int(batch.predicted_M[i])] for i in kept]).long(),
