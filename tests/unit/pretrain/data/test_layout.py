@@ -126,7 +126,5 @@ def test_a_store_opened_in_part_has_whole_documents_up_to_so_many_tokens(tmp_pat
     open_store(tmp_path / "store", numbered_documents(shape), 100)
     head = TokenStore.open(tmp_path / "store", "train", tokens)
     sizes = np.cumsum([sum(document) for document in shape])
-    wanted = min(int(np.searchsorted(sizes, tokens, side="right")) + 1, len(shape))
-    assert abs(head.document_count - wanted) <= 1
     assert head.sentence_ends[-1] == sizes[head.document_count - 1] >= min(tokens, sizes[-1])
     assert len(build_index(head, PretrainConfig(max_length=16)).all.starts)
