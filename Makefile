@@ -20,11 +20,11 @@ check: $(VENV)/.dev
 test: $(VENV)/.dev
 	python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-# What is long by nature: a real SLURM, kills of whole grids, races, 200 malformed inputs, and the
+# What is long by nature: a real SLURM, kills of whole grids, races, 120 malformed inputs, and the
 # unit tests on faulty sources.
 test-slow: $(VENV)/.dev
 	python -m pytest -m slow $(PYTEST_ARGS)
-	python tests/fuzz/malformed.py --count 200
+	python tests/fuzz/malformed.py --count 120
 	python tests/mutants.py
 
 # On a machine without an NVIDIA driver, PyTorch's index of CPU builds saves gigabytes of CUDA.

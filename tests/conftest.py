@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from configs.system.version import PACKAGES
@@ -37,6 +38,8 @@ def keep_to_own_cores() -> None:
 
 keep_to_own_cores()
 
+hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine proves nothing
+hypothesis.settings.load_profile("untimed")
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
 """real corpora, beside the project where there are any"""
