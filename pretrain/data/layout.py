@@ -60,9 +60,6 @@ class Ends(Protocol):
     def read(self, first: int, last: int) -> Ints:
         """Those of [first, last), counted over all shards."""
 
-    def at(self, numbers: Ints) -> Ints:
-        """Those of some numbers, which rise."""
-
 
 class EndsInMemory:
     """Those of a corpus that is made in memory, or a part of one."""
@@ -76,10 +73,6 @@ class EndsInMemory:
     def read(self, first: int, last: int) -> Ints:
         """As of any others."""
         return self.ends[first:last]
-
-    def at(self, numbers: Ints) -> Ints:
-        """As of any others."""
-        return self.ends[numbers]
 
 
 class EndsOnDisk:
@@ -111,37 +104,26 @@ class EndsOnDisk:
             filled += len(ends)
         return joined
 
-    def at(self, numbers: Ints) -> Ints:
-        """As of any others; unchecked."""
-        found = np.empty(len(numbers), ENDS_READ)
-        shards = np.searchsorted(self.firsts, numbers, side="right") - 1
-        for shard in np.unique(shards):
-            own = np.flatnonzero(shards == shard)
-            found[own] = self._of_shard(int(shard), numbers[own] - self.firsts[shard])
-        return found + self.bases[shards]
-
     def check_shards(self) -> None:
         """Raise `DamagedStore` where a shard's first end is none, or its last not the shard's."""
         for shard, file in enumerate(self.files):
             count = int(self.firsts[shard + 1] - self.firsts[shard])
-            first, last = self._of_shard(shard, np.asarray([0, count - 1]))
+            first, last = self._of_shard(shard, 0), self._of_shard(shard, count - 1)
             if not 0 < first <= last == self.counted[shard]:
                 raise file.damaged(NO_ENDS)
 
-    def _of_shard(self, shard: int, numbers: Ints) -> Ints:
-        """Some of a shard, counted from its beginning."""
-        file, found = self.files[shard], np.empty(len(numbers), ENDS_READ)
-        descriptor, view = file.open(), memoryview(found.data).cast("B")
-        for place, number in enumerate(numbers.tolist()):
-            start, width = place * ENDS.itemsize, ENDS.itemsize
-            file.read_into(descriptor, view[start : start + width], number * width)
-        return found
+    def _of_shard(self, shard: int, number: int) -> int:
+        """One of a shard, counted from its beginning."""
+        file, found = self.files[shard], np.empty(1, ENDS_READ)
+        view = memoryview(found.data).cast("B")
+        file.read_into(file.open(), view, number * ENDS.itemsize)
+        return int(found[0])
 
     def _read_shard(self, shard: int, start: int, ends: Ints) -> None:
         """Fill `ends` with those of a shard from number `start` of it on."""
         file = self.files[shard]
         file.read_into(file.open(), memoryview(ends.data).cast("B"), start * ENDS.itemsize)
-        before = self._of_shard(shard, np.asarray([start - 1]))[0] if start else 0
+        before = self._of_shard(shard, start - 1) if start else 0
         if ends[0] <= before or ends[-1] > self.counted[shard] or np.any(ends[1:] <= ends[:-1]):
             raise file.damaged(NO_ENDS)
 

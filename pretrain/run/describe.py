@@ -179,16 +179,22 @@ def corpus_facts(corpus: Corpus) -> Facts:
 def sampled_digest(store: TokenStore) -> str:
     """16 hexadecimal digits for blocks of tokens and for ends, evenly spread over a split."""
     digest = hashlib.sha256()
-    last = max(0, store.token_count - BLOCK_TOKENS)
-    for start in np.unique(np.linspace(0, last, BLOCKS).astype(np.int64)):
+    for start in _block_starts(store.token_count):
         shard = np.searchsorted(store.shard_starts, start, side="right") - 1
         first = start - store.shard_starts[shard]
         digest.update(store.shards[shard].peek(int(first), BLOCK_TOKENS).tobytes())
     for ends in (store.layouts.sentences, store.layouts.documents):
-        places = np.linspace(0, len(ends) - 1, BLOCKS * BLOCK_TOKENS).astype(np.int64)
-        digest.update(ends.at(np.unique(places)).tobytes())
+        for start in _block_starts(len(ends)):
+            digest.update(ends.read(start, min(start + BLOCK_TOKENS, len(ends))).tobytes())
     digest.update(store.unigram_counts.tobytes())
     return digest.hexdigest()[:16]
+
+
+def _block_starts(total: int) -> list[int]:
+    """Where blocks of `BLOCK_TOKENS` begin, evenly spread: what lies apart is read one by one."""
+    last = max(0, total - BLOCK_TOKENS)
+    starts: list[int] = np.unique(np.linspace(0, last, BLOCKS).astype(np.int64)).tolist()
+    return starts
 
 
 def checkpoint_facts(saved: Path | None) -> Facts:
